@@ -1,0 +1,120 @@
+"""Every error that Everlog raises on purpose, grouped by when it can occur.
+
+`RefusedError` is the world asking for something that the rules forbid: it carries one of the
+documented codes, a sentence for a person, and details that locate the fault.
+The other classes are about starting up and about the store itself.
+What is left to others: which HTTP status or envelope a code becomes (api).
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Code(StrEnum):
+    """The documented reasons for a refusal; the value is the slug of its public error code.
+
+    Source: compatibility specification, section 3.
+    """
+
+    # What a reader asks for.
+    SUBJECT_MISSING = "subject-missing"
+    SUBJECT_MALFORMED = "subject-malformed"
+    ORDER_UNKNOWN = "order-unknown"
+    EVENT_ID_MISSING = "event-id-missing"
+    EVENT_ID_MALFORMED = "event-id-malformed"
+    BOUND_TYPE_MISSING = "bound-type-missing"
+    BOUND_TYPE_UNKNOWN = "bound-type-unknown"
+    RANGE_UNSATISFIABLE = "range-unsatisfiable"
+    FROM_LATEST_EVENT_INCOMPLETE = "from-latest-event-incomplete"
+    IF_EVENT_IS_MISSING_UNKNOWN = "if-event-is-missing-unknown"
+    SELECTION_CONFLICTING = "selection-conflicting"
+    EVENT_TYPE_UNKNOWN = "event-type-unknown"
+
+    # What a writer offers.
+    EVENTS_MISSING = "events-missing"
+    EVENT_TYPE_MISSING = "event-type-missing"
+    EVENT_TYPE_MALFORMED = "event-type-malformed"
+    SOURCE_MISSING = "source-missing"
+    SOURCE_MALFORMED = "source-malformed"
+    DATA_MISSING = "data-missing"
+    DATA_MALFORMED = "data-malformed"
+    TRACEPARENT_MALFORMED = "traceparent-malformed"
+    TRACESTATE_MALFORMED = "tracestate-malformed"
+    TRACESTATE_WITHOUT_TRACEPARENT = "tracestate-without-traceparent"
+    EVENT_TOO_LARGE = "event-too-large"
+    PRECONDITION_TYPE_MISSING = "precondition-type-missing"
+    PRECONDITION_UNKNOWN = "precondition-unknown"
+    PAYLOAD_MISSING = "payload-missing"
+    PRECONDITION_VIOLATED = "precondition-violated"
+
+    # Event schemas.
+    EVENT_SCHEMA_MISSING = "event-schema-missing"
+    EVENT_SCHEMA_MALFORMED = "event-schema-malformed"
+    EVENT_SCHEMA_NOT_OBJECT = "event-schema-not-object"
+    EVENT_SCHEMA_ALREADY_REGISTERED = "event-schema-already-registered"
+    EVENT_SCHEMA_VIOLATED = "event-schema-violated"
+
+    # The state that the server or its disk is in.
+    DISK_FULL = "disk-full"
+    STORE_FAILED = "store-failed"
+    SERVER_SHUTTING_DOWN = "server-shutting-down"
+
+
+class EverlogError(Exception):
+    """The root of all errors raised on purpose."""
+
+
+class RefusedError(EverlogError):
+    """A request that the rules forbid; nothing was stored.
+
+    `details` uses the wire's names (`field`, `eventIndex`, `preconditionIndex`, `eventId`, ...),
+    since it is shown to the client as it is.
+    """
+
+    def __init__(self, code: Code, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.code: Final = code
+        self.message: Final = message
+        self.details: Final = details
+
+
+class SettingsError(EverlogError):
+    """A flag, file or key given at start-up cannot be used; the message says what to change."""
+
+
+# When opening a data directory.
+
+
+class DataDirectoryError(EverlogError):
+    """The data directory cannot be used as it is; the message says what to do."""
+
+
+class DirectoryLockedError(DataDirectoryError):
+    """Another process has the data directory open."""
+
+
+class UnknownFormatError(DataDirectoryError):
+    """The data directory was written in a format that this version does not know."""
+
+
+class CorruptLogError(DataDirectoryError):
+    """Stored data inside the durable part of the log is damaged.
+
+    `position` is that of the first event that cannot be trusted, None where no event is
+    concerned (the schemas file, say).
+    """
+
+    def __init__(self, message: str, *, position: int | None) -> None:
+        super().__init__(message)
+        self.position: Final = position
+
+
+# When committing.
+
+
+class DiskFullError(EverlogError):
+    """There is no room for a write; nothing was stored, and a later write may succeed."""
+
+
+class StoreFailedError(EverlogError):
+    """The disk broke its promise; no write is accepted until a restart, reads go on."""
