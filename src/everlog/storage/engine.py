@@ -1,0 +1,150 @@
+"""The port: what every engine promises.
+
+A write passes four moments. *Staged*: it has its place and later writes are judged as if it were
+stored. *Sealed*: it belongs to a batch. *Committed*: the batch is on the disk. *Published*: readers
+see it. Staging is refused or undone as a whole; a published event never goes away.
+
+The head is a consistent view: everything in an engine only grows, so that a reader who holds a
+head and looks at nothing beyond its counts sees one state of the log for as long as it likes.
+
+Threads: `stage...`, `seal`, `publish`, `roll_back` and `tip` belong to the one writer.
+`commit` may run on another thread, one batch at a time, in order. Reading may happen on any thread.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from everlog.domain.chain import GENESIS_HASH
+from everlog.domain.event import AcceptedEvent
+from everlog.domain.precondition import SubjectState
+
+
+class Head(NamedTuple):
+    """How much of everything there is, and the end of the hash chain."""
+
+    event_count: int = 0
+    log_size: int = 0
+    subject_count: int = 0
+    event_type_count: int = 0
+    hash: str = GENESIS_HASH
+    # Nanoseconds since 1970 of the latest event; 0 where there is none.
+    time: int = 0
+
+
+class StagedSchema(NamedTuple):
+    """An event schema on its way into the store; `text` is minified JSON."""
+
+    event_type: str
+    text: str
+
+
+class Batch(NamedTuple):
+    """Writes and schema registrations that become durable together."""
+
+    first_position: int
+    events: Sequence[AcceptedEvent]
+    # One line for each event, as in `storage.line`.
+    lines: Sequence[bytes]
+    schemas: Sequence[StagedSchema]
+    head: Head
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events to read: those of a subject at positions from `start` up to before `stop`."""
+
+    subject: str
+    recursive: bool
+    start: int
+    stop: int
+    is_reversed: bool = False
+    event_type: str | None = None
+
+
+class EventType(NamedTuple):
+    """An event type that has events, a schema, or both."""
+
+    name: str
+    has_events: bool
+    schema: str | None
+
+
+class Engine(Protocol):
+    """One log: see the module's text for the moments of a write and for threads."""
+
+    @property
+    def head(self) -> Head:
+        """The published head."""
+
+    # Writing.
+
+    @property
+    def tip(self) -> Head:
+        """The head as it will be when all that is staged has been published."""
+
+    @property
+    def state(self) -> SubjectState:
+        """The subjects as of the tip, for preconditions."""
+
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+        """Add one write's events at the tip.
+
+        Raises:
+            DiskFullError: There is no room to index them; nothing was staged.
+        """
+
+    def stage_schema(self, schema: StagedSchema) -> None:
+        """Add an event schema; the type must not have one."""
+
+    def seal(self) -> Batch | None:
+        """Take all that was staged since the last call as one batch, None if there is nothing."""
+
+    def commit(self, batch: Batch) -> None:
+        """Make a batch durable.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+    def publish(self, batch: Batch) -> None:
+        """Let readers see a committed batch."""
+
+    def roll_back(self) -> None:
+        """Forget all that is staged, sealed or failed to commit: the tip is the head again."""
+
+    def unpublished_events(self) -> Iterator[AcceptedEvent]:
+        """Yield the events between head and tip, in order."""
+
+    # Reading.
+
+    def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
+        """Yield blocks of whole lines (`storage.line`), a few hundred KiB each at most."""
+
+    def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
+        """Return the position of the latest event of a type on exactly this subject."""
+
+    def subject_exists(self, subject: str, head: Head) -> bool:
+        """Tell whether the subject or one below it has events."""
+
+    def subjects(self, base: str, head: Head) -> Iterator[Sequence[str]]:
+        """Yield chunks of the base and all subjects below it that exist, depth first."""
+
+    def event_types(self, head: Head) -> Sequence[EventType]:
+        """Return all event types, sorted by name."""
+
+    def event_type(self, name: str, head: Head) -> EventType | None:
+        """Return one event type, None if it has neither events nor a schema."""
+
+    # Housekeeping.
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Whether opening would take noticeably long if the process died now."""
+
+    def checkpoint(self) -> None:
+        """Save what opening would otherwise have to rebuild; may run on another thread."""
+
+    def close(self) -> None:
+        """Release everything; a later opening is fast."""

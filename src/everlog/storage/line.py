@@ -1,0 +1,63 @@
+"""The line: one event as it stands in the log and as a v1 reader gets it.
+
+    {"type":"event","payload":{...}}<mark><LF>
+
+The mark is insignificant JSON whitespace, so that a stored line is served as it is:
+none inside a write, one space at the end of a write, two spaces at the end of a batch (the
+writes that share one sync). It makes a write of several events atomic without a second sync,
+and tells recovery which bytes belong to the one batch that may be torn.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from everlog.domain.event import Event
+
+LINE_PREFIX: Final = b'{"type":"event","payload":'
+
+
+class Mark(IntEnum):
+    """What ends with this line; the value is the number of spaces that say so."""
+
+    EVENT = 0
+    WRITE = 1
+    BATCH = 2
+
+
+BATCH_END: Final = b"}}  \n"
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: str
+    payload: Event
+
+
+_DECODER: Final = msgspec.json.Decoder(_Line)
+
+
+def render_line(event_json: str, mark: Mark) -> bytes:
+    """Return the line of one event, with its line feed."""
+    return f'{{"type":"event","payload":{event_json}}}{"  "[:mark]}\n'.encode()
+
+
+def parse_line(line: bytes) -> tuple[Event, Mark]:
+    """Return the event of a line (with its line feed) and the mark at its end.
+
+    Raises:
+        ValueError: The bytes are not a line as `render_line` makes it.
+    """
+    if not line.startswith(LINE_PREFIX):
+        message = "the line does not begin as an event's line does"
+        raise ValueError(message)
+    body = line.removesuffix(b"\n")
+    spaces = len(body) - len(body.rstrip(b" "))
+    if len(body) == len(line) or spaces > Mark.BATCH:
+        message = "the line does not end as an event's line does"
+        raise ValueError(message)
+    try:
+        return _DECODER.decode(body).payload, Mark(spaces)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = f"the line is not an event: {error}"
+        raise ValueError(message) from error
