@@ -1,0 +1,148 @@
+"""Preconditions: what must hold about the log for a write to take place.
+
+A precondition is judged against the events before the write, never against those of the write.
+What is left to others: judging it in the same step as the write, so that nothing can come
+between (service), and finding out about subjects (storage, as `SubjectState`).
+"""
+
+from typing import Final, NamedTuple, Protocol, assert_never
+
+import msgspec
+
+from everlog.domain.errors import Code, RefusedError
+from everlog.domain.selection import parse_event_id
+from everlog.domain.subject import parse_subject
+
+
+class IsSubjectPristine(msgspec.Struct, frozen=True, kw_only=True):
+    """The subject has no event."""
+
+    subject: str
+    recursive: bool
+
+
+class IsSubjectPopulated(msgspec.Struct, frozen=True, kw_only=True):
+    """The subject has at least one event."""
+
+    subject: str
+    recursive: bool
+
+
+class IsSubjectOnEventId(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest event of the subject has this id."""
+
+    subject: str
+    event_id: int
+    recursive: bool
+
+
+_TYPES: Final = ("isSubjectPristine", "isSubjectPopulated", "isSubjectOnEventId")
+_QUOTED_LENGTH_MAX: Final = 100
+
+Precondition = IsSubjectPristine | IsSubjectPopulated | IsSubjectOnEventId
+
+
+class PreconditionPayloadText(NamedTuple):
+    """The payload of a precondition as it was sent, of whatever type it may be."""
+
+    subject: str | None
+    event_id: str | None
+    recursive: bool
+    query: str | None
+
+
+class PreconditionText(NamedTuple):
+    """A precondition as it was sent."""
+
+    type: str | None
+    payload: PreconditionPayloadText | None
+
+
+class SubjectState(Protocol):
+    """What the log knows about subjects; recursive includes everything below."""
+
+    def has_events(self, subject: str, *, recursive: bool) -> bool:
+        """Tell whether there is at least one event."""
+        ...
+
+    def latest_position(self, subject: str, *, recursive: bool) -> int | None:
+        """Return the position of the latest event, None if there is none."""
+        ...
+
+
+def parse_precondition(text: PreconditionText, *, index: int) -> Precondition:
+    """Return the precondition; `index` is its place in the request."""
+    try:
+        return _parse(text, path=f"preconditions[{index}]")
+    except RefusedError as error:
+        raise RefusedError(
+            error.code, error.message, **error.details, preconditionIndex=index
+        ) from None
+
+
+def holds(precondition: Precondition, state: SubjectState) -> bool:
+    """Tell whether a precondition is met."""
+    match precondition:
+        case IsSubjectPristine(subject=subject, recursive=recursive):
+            return not state.has_events(subject, recursive=recursive)
+        case IsSubjectPopulated(subject=subject, recursive=recursive):
+            return state.has_events(subject, recursive=recursive)
+        case IsSubjectOnEventId(subject=subject, event_id=event_id, recursive=recursive):
+            return state.latest_position(subject, recursive=recursive) == event_id
+        case _:
+            assert_never(precondition)
+
+
+def _parse(text: PreconditionText, *, path: str) -> Precondition:
+    type_ = _check_type(text.type, field=f"{path}.type")
+    payload = text.payload
+    if payload is None:
+        raise RefusedError(
+            Code.PAYLOAD_MISSING,
+            "the payload of the precondition is missing",
+            field=f"{path}.payload",
+        )
+    subject = parse_subject(payload.subject, field=f"{path}.payload.subject")
+    if type_ == "isSubjectOnEventId":
+        event_id = parse_event_id(payload.event_id, field=f"{path}.payload.eventId")
+        _check_absent("query", payload.query, type_, path=path)
+        return IsSubjectOnEventId(subject=subject, event_id=event_id, recursive=payload.recursive)
+    _check_absent("eventId", payload.event_id, type_, path=path)
+    _check_absent("query", payload.query, type_, path=path)
+    if type_ == "isSubjectPristine":
+        return IsSubjectPristine(subject=subject, recursive=payload.recursive)
+    return IsSubjectPopulated(subject=subject, recursive=payload.recursive)
+
+
+def _check_type(text: str | None, *, field: str) -> str:
+    if not text:
+        raise RefusedError(
+            Code.PRECONDITION_TYPE_MISSING,
+            "the type of the precondition is missing",
+            field=field,
+        )
+    if text == "isEventQlQueryTrue":
+        raise RefusedError(
+            Code.PRECONDITION_UNKNOWN,
+            "preconditions of type 'isEventQlQueryTrue' are not supported: "
+            "this version does not evaluate EventQL preconditions",
+            field=field,
+        )
+    if text not in _TYPES:
+        raise RefusedError(
+            Code.PRECONDITION_UNKNOWN,
+            f"unknown precondition type '{text[:_QUOTED_LENGTH_MAX]}': "
+            f"type must be one of {', '.join(_TYPES)}",
+            field=field,
+        )
+    return text
+
+
+def _check_absent(name: str, value: str | None, type_: str, *, path: str) -> None:
+    # Whoever sends it means something by it; to ignore it would check less than was asked for.
+    if value is not None:
+        raise RefusedError(
+            Code.PRECONDITION_UNKNOWN,
+            f"preconditions of type '{type_}' have no '{name}'",
+            field=f"{path}.payload.{name}",
+        )

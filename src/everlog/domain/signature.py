@@ -1,0 +1,91 @@
+"""Signatures: proof by an Ed25519 key that an event with this hash came from this server.
+
+What is signed are the UTF-8 bytes of the hash as written, its version prefix included.
+A signature is computed whenever an event leaves the server and never stored, so that keys can
+be changed and old events are signed too; Ed25519 gives the same signature each time.
+What is left to others: reading key files (bootstrap).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from everlog.domain.errors import SettingsError
+
+SIGNATURE_PREFIX: Final = "esdb:signature:v1:"
+
+_match_signature = re.compile(rf"{SIGNATURE_PREFIX}([0-9a-f]{{128}})").fullmatch
+
+_PKCS8_LABEL: Final = b"-----BEGIN PRIVATE KEY-----"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The secret half of a key pair; its text form does not show it."""
+
+    private_key: Ed25519PrivateKey
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> "SigningKey":
+        """Return the key in a PKCS#8 PEM text."""
+        if _PKCS8_LABEL not in pem:
+            raise SettingsError(
+                "the signing key must be an unencrypted PKCS#8 PEM file "
+                "that begins with '-----BEGIN PRIVATE KEY-----'"
+            )
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            # The library's reason is left out: it may quote the file, and the file is a secret.
+            raise SettingsError("the signing key cannot be read: it is damaged") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise SettingsError(
+                "the signing key must be an Ed25519 key, but it is of another kind; "
+                "'openssl genpkey -algorithm ed25519' makes one"
+            )
+        return cls(key)
+
+    def to_verification_key(self) -> "VerificationKey":
+        """Return the public half."""
+        return VerificationKey(self.private_key.public_key())
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """The public half of a key pair."""
+
+    public_key: Ed25519PublicKey
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> "VerificationKey":
+        """Return the key in a SubjectPublicKeyInfo PEM text."""
+        try:
+            key = load_pem_public_key(pem)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise SettingsError("the verification key cannot be read as a PEM file") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise SettingsError(
+                "the verification key must be an Ed25519 key, but it is of another kind"
+            )
+        return cls(key)
+
+
+def sign(key: SigningKey, event_hash: str) -> str:
+    """Return the signature of an event with this hash."""
+    return SIGNATURE_PREFIX + key.private_key.sign(event_hash.encode()).hex()
+
+
+def verify(key: VerificationKey, event_hash: str, signature: str) -> bool:
+    """Tell whether the signature was made for this hash, by the other half of the key."""
+    match = _match_signature(signature)
+    if match is None:
+        return False
+    try:
+        key.public_key.verify(bytes.fromhex(match[1]), event_hash.encode())
+    except InvalidSignature:
+        return False
+    return True
