@@ -1,0 +1,164 @@
+"""Checkpoints: the index as of some head, saved so that opening need not rebuild it.
+
+A checkpoint is a small file that says how much of the columns and name files to believe. It is
+replaced only after everything it speaks of is durable. Whatever is behind it is rubbish, whatever
+is before it never changes.
+"""
+
+import os
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from everlog.storage.engine import Head
+from everlog.storage.log.disk import Disk, replace_file, write_all
+from everlog.storage.log.index import Index
+
+_CHECKPOINT_FILE: Final = "checkpoint.json"
+_SUBJECTS_FILE: Final = "subjects"
+_EVENT_TYPES_FILE: Final = "event-types"
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """How much of a file of names, one a line, to believe."""
+
+    count: int
+    size: int
+    checksum: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
+    """What is saved, and the end of the chain that it was saved at."""
+
+    event_count: int
+    log_size: int
+    hash: str
+    time: int
+    subjects: _Names
+    event_types: _Names
+
+    @property
+    def head(self) -> Head:
+        """The head that was saved."""
+        return Head(
+            event_count=self.event_count,
+            log_size=self.log_size,
+            subject_count=self.subjects.count,
+            event_type_count=self.event_types.count,
+            hash=self.hash,
+            time=self.time,
+        )
+
+
+_NO_NAMES: Final = _Names(count=0, size=0, checksum=0)
+
+
+class CheckpointFiles:
+    """The checkpoint file and the name files of one index folder."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        """Open or create the name files."""
+        self._folder = folder
+        self._disk = disk
+        self._subjects_file = _open(folder / _SUBJECTS_FILE)
+        self._event_types_file = _open(folder / _EVENT_TYPES_FILE)
+        self._saved_subjects = _NO_NAMES
+        self._saved_event_types = _NO_NAMES
+
+    def load(self, index: Index) -> Head:
+        """Fill the index from the latest checkpoint and return its head.
+
+        Raises:
+            ValueError: There is a checkpoint, but not all that it speaks of.
+        """
+        path = self._folder / _CHECKPOINT_FILE
+        if not path.exists():
+            return Head()
+        checkpoint = _decode(path.read_bytes())
+        needed = checkpoint.event_count
+        short = [column for column in index.columns[:-1] if column.capacity < needed]
+        if short or index.subjects.parents.capacity < checkpoint.subjects.count:
+            message = "a column is shorter than its checkpoint"
+            raise ValueError(message)
+        subjects = _read_names(self._subjects_file, checkpoint.subjects)
+        event_types = _read_names(self._event_types_file, checkpoint.event_types)
+        try:
+            index.load(subjects, event_types, event_count=needed)
+        except IndexError as error:
+            message = "a column names a subject or type that does not exist"
+            raise ValueError(message) from error
+        self._saved_subjects = checkpoint.subjects
+        self._saved_event_types = checkpoint.event_types
+        return checkpoint.head
+
+    def save(self, index: Index, head: Head) -> None:
+        """Make the index durable up to a head; raises OSError as the system does."""
+        for column in index.columns:
+            column.sync()
+        subjects = self._append_names(
+            self._subjects_file,
+            self._saved_subjects,
+            index.subjects.names[self._saved_subjects.count : head.subject_count],
+        )
+        event_types = self._append_names(
+            self._event_types_file,
+            self._saved_event_types,
+            index.event_types.names[self._saved_event_types.count : head.event_type_count],
+        )
+        checkpoint = Checkpoint(
+            event_count=head.event_count,
+            log_size=head.log_size,
+            hash=head.hash,
+            time=head.time,
+            subjects=subjects,
+            event_types=event_types,
+        )
+        replace_file(self._disk, self._folder / _CHECKPOINT_FILE, _encode(checkpoint))
+        self._saved_subjects = subjects
+        self._saved_event_types = event_types
+
+    def close(self) -> None:
+        """Close the name files."""
+        os.close(self._subjects_file)
+        os.close(self._event_types_file)
+
+    def _append_names(self, file: int, saved: _Names, names: list[str]) -> _Names:
+        content = "".join(f"{name}\n" for name in names).encode()
+        write_all(self._disk, file, content, saved.size)
+        self._disk.sync_data(file)
+        return _Names(
+            count=saved.count + len(names),
+            size=saved.size + len(content),
+            checksum=zlib.crc32(content, saved.checksum),
+        )
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _encode(checkpoint: Checkpoint) -> bytes:
+    body = msgspec.json.encode(checkpoint)
+    return body + f"\n{zlib.crc32(body)}\n".encode()
+
+
+def _decode(content: bytes) -> Checkpoint:
+    body, _, checksum = content.partition(b"\n")
+    if checksum != f"{zlib.crc32(body)}\n".encode():
+        message = "the checkpoint's checksum is wrong"
+        raise ValueError(message)
+    return msgspec.json.decode(body, type=Checkpoint)
+
+
+def _read_names(file: int, names: _Names) -> list[str]:
+    content = os.pread(file, names.size, 0)
+    if len(content) != names.size or zlib.crc32(content) != names.checksum:
+        message = "a file of names does not match its checkpoint"
+        raise ValueError(message)
+    found = content.decode().split("\n")[:-1]
+    if len(found) != names.count:
+        message = "a file of names holds another number of names than its checkpoint says"
+        raise ValueError(message)
+    return found

@@ -1,0 +1,124 @@
+"""Columns: fixed-width numbers, one for each event or subject, that only grow.
+
+A `Column` lives in a memory-mapped file that other processes may read; a `Vector` lives in
+memory. Both are read and written cell by cell through `cells` (a memoryview, the fastest way
+in Python) or as a whole through `view` (numpy).
+
+Growing makes a new buffer; whoever still holds the old one sees what was there then.
+"""
+
+import mmap
+import os
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from everlog.storage.log.disk import Disk, allocate
+
+# 64 and 32 bits, unsigned.
+TypeCode = Literal["Q", "I"]
+
+_TYPES: Final[dict[TypeCode, np.dtype[Any]]] = {
+    "Q": np.dtype(np.uint64),
+    "I": np.dtype(np.uint32),
+}
+
+_CAPACITY_MIN: Final = 16 * 1024
+# Past this many cells a buffer grows by as many at a time instead of doubling.
+_GROWTH_MAX: Final = 4 * 1024 * 1024
+
+
+class Vector:
+    """Numbers in memory, zero until set."""
+
+    def __init__(self, type_code: TypeCode) -> None:
+        """Start empty; the type code is "Q" (64 bits) or "I" (32 bits)."""
+        self._type = _TYPES[type_code]
+        self._type_code = type_code
+        self._fill(np.zeros(_CAPACITY_MIN, self._type))
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many cells."""
+        capacity = len(self.cells)
+        if count <= capacity:
+            return
+        grown = np.zeros(_grown_capacity(capacity, count), self._type)
+        grown[:capacity] = self._array
+        self._fill(grown)
+
+    def load(self, values: npt.NDArray[Any]) -> None:
+        """Replace everything by these values."""
+        grown = np.zeros(_grown_capacity(_CAPACITY_MIN, len(values)), self._type)
+        grown[: len(values)] = values
+        self._fill(grown)
+
+    def view(self, count: int) -> npt.NDArray[Any]:
+        """Return the first cells as an array that must not be changed."""
+        return self._array[:count]
+
+    def _fill(self, array: npt.NDArray[Any]) -> None:
+        self._array = array
+        self.cells = memoryview(array)
+
+
+class Column:
+    """Numbers in a memory-mapped file; what lies behind the caller's count is rubbish."""
+
+    def __init__(self, path: Path, type_code: TypeCode, disk: Disk) -> None:
+        """Open or create the file."""
+        self._type = _TYPES[type_code]
+        self._type_code = type_code
+        self._disk = disk
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._capacity = os.fstat(self._file).st_size // self._type.itemsize
+        if self._capacity < _CAPACITY_MIN:
+            self._grow(_CAPACITY_MIN)
+        else:
+            self._map()
+
+    @property
+    def capacity(self) -> int:
+        """How many cells the file has room for."""
+        return self._capacity
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many cells.
+
+        Raises:
+            DiskFullError: There is none.
+        """
+        if count > self._capacity:
+            self._grow(_grown_capacity(self._capacity, count))
+
+    def view(self, count: int) -> npt.NDArray[Any]:
+        """Return the first cells as an array that must not be changed."""
+        return self._array[:count]
+
+    def sync(self) -> None:
+        """Return when all cells set so far are durable."""
+        self._disk.sync_data(self._file)
+
+    def close(self) -> None:
+        """Close the file; the mapping goes when nobody looks at it any more."""
+        os.close(self._file)
+
+    def _grow(self, capacity: int) -> None:
+        # Allocated, not merely extended: writing to a hole of a mapped file on a full disk would
+        # kill the process.
+        size = self._type.itemsize
+        allocate(self._disk, self._file, 0, capacity * size)
+        self._capacity = capacity
+        self._map()
+
+    def _map(self) -> None:
+        mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
+        self._array = np.frombuffer(mapping, self._type)
+        self.cells = memoryview(mapping).cast(self._type_code)
+
+
+def _grown_capacity(capacity: int, count: int) -> int:
+    while capacity < count:
+        capacity += min(capacity, _GROWTH_MAX)
+    return capacity

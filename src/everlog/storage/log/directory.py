@@ -1,0 +1,115 @@
+"""The data directory: its file names, its lock, and the version of its format."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from everlog.domain.errors import DataDirectoryError, DirectoryLockedError, UnknownFormatError
+from everlog.storage.log.disk import Disk, create_directory, replace_file
+
+FORMAT_VERSION: Final = 1
+
+FORMAT_FILE: Final = "everlog.json"
+LOCK_FILE: Final = "lock"
+LOG_FOLDER: Final = "log"
+INDEX_FOLDER: Final = "index"
+SCHEMAS_FILE: Final = "schemas.ndjson"
+DURABLE_FILE: Final = "durable"
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+
+
+_FORMAT_NAME: Final = "everlog-data"
+
+
+class DirectoryLock:
+    """Holds a data directory for this process; the system lets go of it when the process ends."""
+
+    def __init__(self, directory: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            DirectoryLockedError: Another process holds it.
+        """
+        self._file = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._file)
+            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise
+            message = (
+                f"the data directory {directory} is in use by another process (process id "
+                f"{holder}): stop that one first, or choose another directory"
+            )
+            raise DirectoryLockedError(message) from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let go of the directory."""
+        os.close(self._file)
+
+
+def prepare_directory(directory: Path) -> None:
+    """Create the data directory itself where it does not exist.
+
+    Raises:
+        DataDirectoryError: It cannot be created or used.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the data directory {directory} cannot be created: {error.strerror}"
+        raise DataDirectoryError(message) from error
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        message = f"the data directory {directory} cannot be written to: check who owns it"
+        raise DataDirectoryError(message)
+
+
+def prepare_format(directory: Path, disk: Disk) -> None:
+    """Check the format version, or write it where the directory is new.
+
+    Raises:
+        UnknownFormatError: The directory holds something else, or a format from another version.
+    """
+    path = directory / FORMAT_FILE
+    if path.exists():
+        _check_format(path)
+    else:
+        strangers = sorted(
+            name.name for name in directory.iterdir() if name.name not in {LOCK_FILE, "lost+found"}
+        )
+        # A crash while creating leaves the draft of the format file and nothing else.
+        if strangers not in ([], [Path(FORMAT_FILE).with_suffix(".new").name]):
+            message = (
+                f"{directory} is not empty and not a data directory of Everlog "
+                f"(it holds {strangers[0]!r}): choose an empty directory"
+            )
+            raise UnknownFormatError(message)
+        content = msgspec.json.encode(_Format(_FORMAT_NAME, FORMAT_VERSION))
+        replace_file(disk, path, content + b"\n")
+    create_directory(disk, directory / LOG_FOLDER)
+    create_directory(disk, directory / INDEX_FOLDER)
+
+
+def _check_format(path: Path) -> None:
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Format)
+    except msgspec.MsgspecError as error:
+        message = f"{path} is damaged: {error}; restore it from a backup of the directory"
+        raise UnknownFormatError(message) from error
+    if found.format != _FORMAT_NAME or found.version != FORMAT_VERSION:
+        message = (
+            f"{path.parent} was written in data format {found.version}, and this version of "
+            f"Everlog knows format {FORMAT_VERSION} only: use the version that wrote it"
+        )
+        raise UnknownFormatError(message)

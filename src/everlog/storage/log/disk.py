@@ -1,0 +1,124 @@
+"""The only way in which the embedded engine changes the disk.
+
+Everything that writes, syncs, truncates or renames goes through a `Disk`, so that tests can make
+each single call fail, fall short, or be lost with the power.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import Final, Protocol
+
+from everlog.domain.errors import DiskFullError
+
+# No room, quota reached, file size limit reached: all of them pass once somebody makes room.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+_CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+
+class Disk(Protocol):
+    """The system calls that change files; each raises OSError as the system does."""
+
+    def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
+        """Write at an offset and return how many bytes were taken."""
+
+    def sync_data(self, file: int) -> None:
+        """Return when the file's bytes (and its size) are durable."""
+
+    def allocate(self, file: int, offset: int, size: int) -> None:
+        """Reserve room, reading as zeros, and let the file grow over it."""
+
+    def truncate(self, file: int, size: int) -> None:
+        """Cut or extend the file."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Put a file in the place of another, atomically."""
+
+    def sync_directory(self, directory: Path) -> None:
+        """Return when the directory's names are durable."""
+
+
+class PosixDisk:
+    """The real disk."""
+
+    def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
+        """Write at an offset and return how many bytes were taken."""
+        return os.pwrite(file, data, offset)
+
+    def sync_data(self, file: int) -> None:
+        """Return when the file's bytes (and its size) are durable."""
+        os.fdatasync(file)
+
+    def allocate(self, file: int, offset: int, size: int) -> None:
+        """Reserve room, reading as zeros, and let the file grow over it."""
+        os.posix_fallocate(file, offset, size)
+
+    def truncate(self, file: int, size: int) -> None:
+        """Cut or extend the file."""
+        os.ftruncate(file, size)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Put a file in the place of another, atomically."""
+        source.replace(target)
+
+    def sync_directory(self, directory: Path) -> None:
+        """Return when the directory's names are durable."""
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether an error means that there is no room."""
+    return error.errno in _FULL
+
+
+def write_all(disk: Disk, file: int, data: bytes, offset: int) -> None:
+    """Write all of the data, however little the system takes at a time."""
+    written = 0
+    while written < len(data):
+        count = disk.write(file, memoryview(data)[written:], offset + written)
+        if count == 0:
+            raise OSError(errno.EIO, "the disk takes no more bytes")
+        written += count
+
+
+def allocate(disk: Disk, file: int, offset: int, size: int) -> None:
+    """Reserve room where the file system can, else only let the file grow.
+
+    Raises:
+        DiskFullError: There is no room.
+    """
+    try:
+        disk.allocate(file, offset, size)
+    except OSError as error:
+        if is_full(error):
+            message = "no space left on the device"
+            raise DiskFullError(message) from error
+        if error.errno not in _CANNOT_ALLOCATE:
+            raise
+        disk.truncate(file, offset + size)
+
+
+def replace_file(disk: Disk, path: Path, content: bytes) -> None:
+    """Write a whole small file so that after a crash either the old or the new one is there."""
+    draft = path.with_suffix(".new")
+    file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(disk, file, content, 0)
+        disk.sync_data(file)
+    finally:
+        os.close(file)
+    disk.rename(draft, path)
+    disk.sync_directory(path.parent)
+
+
+def create_directory(disk: Disk, path: Path) -> None:
+    """Create a directory, unless it exists, so that it survives a crash."""
+    if path.is_dir():
+        return
+    path.mkdir(mode=0o700)
+    disk.sync_directory(path.parent)

@@ -1,0 +1,371 @@
+"""The embedded engine itself: opening, the moments of a write, reading, closing."""
+
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from everlog.domain.errors import DiskFullError, StoreFailedError
+from everlog.domain.event import AcceptedEvent
+from everlog.domain.precondition import SubjectState
+from everlog.domain.subject import ROOT, sort_key
+from everlog.storage.engine import Batch, EventType, Head, Scan, StagedSchema
+from everlog.storage.line import Mark, parse_line, render_line
+from everlog.storage.log.checkpoint import CheckpointFiles
+from everlog.storage.log.directory import (
+    INDEX_FOLDER,
+    LOG_FOLDER,
+    DirectoryLock,
+    prepare_directory,
+    prepare_format,
+)
+from everlog.storage.log.disk import Disk, PosixDisk, is_full
+from everlog.storage.log.durable import DurableBound, DurableFile
+from everlog.storage.log.index import Index
+from everlog.storage.log.reading import read_positions, read_range
+from everlog.storage.log.recovery import replay
+from everlog.storage.log.schemas import SchemasFile
+from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
+
+# Replaying costs about 10 microseconds an event: with these, a killed server opens within seconds.
+_CHECKPOINT_EVENTS: Final = 200_000
+_CHECKPOINT_SIZE: Final = 256 * 1024 * 1024
+
+_SUBJECTS_PER_CHUNK: Final = 4_096
+
+
+class OpeningReport(NamedTuple):
+    """What opening a data directory found and did, for the log of the server."""
+
+    event_count: int
+    replayed_event_count: int
+    torn_size: int
+    # Why the index was rebuilt from the log; None where its checkpoint could be used.
+    rebuild_reason: str | None
+
+
+class LogEngine:
+    """An engine whose log is a data directory. Made by `open`."""
+
+    def __init__(
+        self,
+        *,
+        lock: DirectoryLock,
+        disk: Disk,
+        segments: Segments,
+        schemas: SchemasFile,
+        durable: DurableFile,
+        checkpoints: CheckpointFiles,
+        index: Index,
+        head: Head,
+        checkpoint_head: Head,
+        report: OpeningReport,
+    ) -> None:
+        """Take over what `open` has opened and recovered."""
+        self._lock = lock
+        self._disk = disk
+        self._segments = segments
+        self._schemas = schemas
+        self._durable = durable
+        self._checkpoints = checkpoints
+        self._index = index
+        self._head = head
+        self._tip = head
+        self._checkpoint_head = checkpoint_head
+        self._staged_events: list[AcceptedEvent] = []
+        self._staged_lines: list[bytes] = []
+        self._staged_schemas: list[StagedSchema] = []
+        self._sealed: list[Batch] = []
+        self._has_failed = False
+        self.report: Final = report
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        disk: Disk | None = None,
+        segment_size_max: int = SEGMENT_SIZE_MAX,
+    ) -> Self:
+        """Open a data directory, creating or recovering it.
+
+        Raises:
+            DataDirectoryError: It is locked, of an unknown format, or damaged; see its subclasses.
+            OSError: The system refuses to read or write it.
+        """
+        disk = disk or PosixDisk()
+        prepare_directory(directory)
+        lock = DirectoryLock(directory)
+        try:
+            return cls._open(directory, lock, disk, segment_size_max)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _open(cls, directory: Path, lock: DirectoryLock, disk: Disk, segment_size_max: int) -> Self:
+        prepare_format(directory, disk)
+        segments = Segments(directory / LOG_FOLDER, disk, segment_size_max=segment_size_max)
+        durable = DurableFile(directory, disk)
+        index_folder = directory / INDEX_FOLDER
+        index, checkpoints, start, reason = _load_index(index_folder, disk, segments)
+        replayed = replay(segments, index, start, durable.read())
+        schemas = SchemasFile(directory, disk)
+        for schema in schemas.read():
+            index.event_types.number(schema.event_type)
+            index.event_types.schemas[schema.event_type] = schema.text
+        head = replayed.head._replace(event_type_count=len(index.event_types.names))
+        # Also where nothing is torn: what a killed process allocated ahead is given back.
+        segments.cut(head.log_size)
+        durable.write(DurableBound(head.event_count, head.log_size))
+        engine = cls(
+            lock=lock,
+            disk=disk,
+            segments=segments,
+            schemas=schemas,
+            durable=durable,
+            checkpoints=checkpoints,
+            index=index,
+            head=head,
+            checkpoint_head=start,
+            report=OpeningReport(
+                head.event_count, replayed.event_count, replayed.torn_size, reason
+            ),
+        )
+        if engine.is_checkpoint_due:
+            engine.checkpoint()
+        return engine
+
+    @property
+    def head(self) -> Head:
+        """The published head."""
+        return self._head
+
+    # Writing.
+
+    @property
+    def tip(self) -> Head:
+        """The head as it will be when all that is staged has been published."""
+        return self._tip
+
+    @property
+    def state(self) -> SubjectState:
+        """The subjects as of the tip."""
+        return self._index
+
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+        """Add one write's events at the tip.
+
+        Raises:
+            DiskFullError: There is no room to index them; nothing was staged.
+        """
+        assert len(events) > 0
+        lines = [render_line(event.json, Mark.EVENT) for event in events[:-1]]
+        lines.append(render_line(events[-1].json, Mark.WRITE))
+        log_size = self._index.stage(events, lines, self._tip)
+        self._staged_events.extend(events)
+        self._staged_lines.extend(lines)
+        self._tip = Head(
+            event_count=self._tip.event_count + len(events),
+            log_size=log_size,
+            subject_count=len(self._index.subjects.names),
+            event_type_count=len(self._index.event_types.names),
+            hash=events[-1].hash,
+            time=time,
+        )
+
+    def stage_schema(self, schema: StagedSchema) -> None:
+        """Add an event schema."""
+        assert schema.event_type not in self._index.event_types.schemas
+        self._index.event_types.number(schema.event_type)
+        self._staged_schemas.append(schema)
+        self._tip = self._tip._replace(event_type_count=len(self._index.event_types.names))
+
+    def seal(self) -> Batch | None:
+        """Take all that was staged since the last call as one batch."""
+        if not self._staged_lines and not self._staged_schemas:
+            return None
+        if self._staged_lines:
+            # The last line's mark becomes that of a batch, which is one byte longer.
+            self._staged_lines[-1] = render_line(self._staged_events[-1].json, Mark.BATCH)
+            self._tip = self._tip._replace(log_size=self._tip.log_size + 1)
+        batch = Batch(
+            first_position=self._tip.event_count - len(self._staged_events),
+            events=self._staged_events,
+            lines=self._staged_lines,
+            schemas=self._staged_schemas,
+            head=self._tip,
+        )
+        self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
+        self._sealed.append(batch)
+        return batch
+
+    def commit(self, batch: Batch) -> None:
+        """Make a batch durable.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise.
+        """
+        if self._has_failed:
+            message = "an earlier write to the disk failed"
+            raise StoreFailedError(message)
+        content = b"".join(batch.lines)
+        offset = batch.head.log_size - len(content)
+        schemas_size = self._schemas.size
+        try:
+            if batch.schemas:
+                self._schemas.append(batch.schemas)
+            if content:
+                self._segments.append(content, offset=offset, first_position=batch.first_position)
+                self._durable.write(DurableBound(batch.head.event_count, batch.head.log_size))
+        except (OSError, DiskFullError) as error:
+            raise self._undo(error, offset=offset, schemas_size=schemas_size) from error
+
+    def publish(self, batch: Batch) -> None:
+        """Let readers see a committed batch."""
+        assert self._sealed[0] is batch
+        for schema in batch.schemas:
+            self._index.event_types.schemas[schema.event_type] = schema.text
+        self._head = batch.head
+        del self._sealed[0]
+
+    def roll_back(self) -> None:
+        """Make the tip the head again."""
+        self._index.truncate(self._head)
+        self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
+        self._sealed = []
+        self._tip = self._head
+
+    def unpublished_events(self) -> Iterator[AcceptedEvent]:
+        """Yield the events between head and tip."""
+        for batch in self._sealed:
+            yield from batch.events
+        yield from self._staged_events
+
+    # Reading.
+
+    def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
+        """Yield blocks of whole lines."""
+        stop = min(scan.stop, head.event_count)
+        if scan.start >= stop:
+            return
+        is_whole_log = scan.subject == ROOT and scan.recursive and scan.event_type is None
+        if is_whole_log and not scan.is_reversed:
+            offsets = self._index.offsets.cells
+            end = head.log_size if stop == head.event_count else offsets[stop]
+            yield from read_range(self._segments, offsets[scan.start], end)
+            return
+        offsets_view: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
+        for positions in self._index.select(scan, head):
+            yield from read_positions(self._segments, offsets_view, head.log_size, positions)
+
+    def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
+        """Return the position of the latest event of a type on exactly this subject."""
+        return self._index.find_latest(subject, event_type, head)
+
+    def subject_exists(self, subject: str, head: Head) -> bool:
+        """Tell whether the subject or one below it has events."""
+        return self._index.subjects.find(subject, count=head.subject_count) is not None
+
+    def subjects(self, base: str, head: Head) -> Iterator[Sequence[str]]:
+        """Yield chunks of the base and all subjects below it that exist, depth first."""
+        tree = self._index.subjects
+        node = tree.find(base, count=head.subject_count)
+        if node is None:
+            return
+        names = tree.names
+        found = [names[number] for number in tree.subtree(node, count=head.subject_count).tolist()]
+        # Sorting is one step for the interpreter's lock, so a large tree is sorted in pieces.
+        runs = [
+            sorted(found[first : first + _SUBJECTS_PER_CHUNK], key=sort_key)
+            for first in range(0, len(found), _SUBJECTS_PER_CHUNK)
+        ]
+        merged = merge(*runs, key=sort_key)
+        while chunk := list(islice(merged, _SUBJECTS_PER_CHUNK)):
+            yield chunk
+
+    def event_types(self, head: Head) -> Sequence[EventType]:
+        """Return all event types, sorted by name."""
+        return self._index.event_types.visible(head)
+
+    def event_type(self, name: str, head: Head) -> EventType | None:
+        """Return one event type."""
+        return self._index.event_types.find(name, head)
+
+    # Housekeeping.
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Whether opening would take noticeably long if the process died now."""
+        behind = self._head.event_count - self._checkpoint_head.event_count
+        size = self._head.log_size - self._checkpoint_head.log_size
+        return behind >= _CHECKPOINT_EVENTS or size >= _CHECKPOINT_SIZE
+
+    def checkpoint(self) -> None:
+        """Save what opening would otherwise have to rebuild."""
+        head = self._head
+        self._checkpoints.save(self._index, head)
+        self._checkpoint_head = head
+
+    def close(self) -> None:
+        """Save a checkpoint, give back what was allocated ahead, and let go of the directory."""
+        if not self._has_failed:
+            self.checkpoint()
+            self._segments.cut(self._head.log_size)
+        self._durable.close()
+        self._schemas.close()
+        self._segments.close()
+        self._checkpoints.close()
+        for column in self._index.columns:
+            column.close()
+        self._lock.release()
+
+    def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
+        """Put the disk back as it was before a batch, and return what to raise."""
+        is_room_missing = isinstance(error, DiskFullError) or (
+            isinstance(error, OSError) and is_full(error)
+        )
+        reason = str(error)
+        if is_room_missing:
+            try:
+                self._schemas.restore(schemas_size)
+                self._segments.cut(offset)
+            except OSError as undo_error:
+                reason = f"{reason}, and undoing the write failed: {undo_error}"
+            else:
+                return DiskFullError("no space left on the device; nothing was stored")
+        self._has_failed = True
+        return StoreFailedError(f"writing to the data directory failed: {reason}")
+
+
+def _load_index(
+    folder: Path, disk: Disk, segments: Segments
+) -> tuple[Index, CheckpointFiles, Head, str | None]:
+    """Return the index as of its checkpoint, or an empty one and why it must be rebuilt."""
+    index, checkpoints = Index(folder, disk), CheckpointFiles(folder, disk)
+    try:
+        start = checkpoints.load(index)
+        _check_head(index, segments, start)
+    except ValueError as error:
+        for column in index.columns:
+            column.close()
+        checkpoints.close()
+        return Index(folder, disk), CheckpointFiles(folder, disk), Head(), str(error)
+    return index, checkpoints, start, None
+
+
+def _check_head(index: Index, segments: Segments, head: Head) -> None:
+    """Check that a checkpoint's last event is the log's event at that place."""
+    if head.event_count == 0:
+        return
+    offset = index.offsets.cells[head.event_count - 1]
+    line = segments.read(offset, head.log_size - offset)
+    event, _ = parse_line(line)
+    if event.id != str(head.event_count - 1) or event.hash != head.hash:
+        message = "the checkpoint's last event is not the log's"
+        raise ValueError(message)

@@ -1,0 +1,61 @@
+"""From positions or ranges of the log to blocks of whole lines."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from everlog.storage.log.segments import Segments
+
+# Large enough to hide the cost of a hand-over between threads, small enough that a thousand slow
+# readers are no burden.
+BLOCK_SIZE: Final = 256 * 1024
+
+# Reading bytes nobody asked for costs less than another system call, up to this share.
+_WASTE_MAX: Final = 4
+
+
+def read_range(segments: Segments, start: int, end: int) -> Iterator[bytes]:
+    """Yield the lines between two offsets that are line starts."""
+    while start < end:
+        block = segments.read(start, min(BLOCK_SIZE, end - start))
+        if start + len(block) < end:
+            # No line is longer than a block, so there is a line feed.
+            block = block[: block.rindex(b"\n") + 1]
+        yield block
+        start += len(block)
+
+
+def read_positions(
+    segments: Segments,
+    offsets: npt.NDArray[np.uint64],
+    log_size: int,
+    positions: npt.NDArray[np.int64],
+) -> Iterator[bytes]:
+    """Yield the lines at positions that all ascend or all descend."""
+    starts = offsets[positions].astype(np.int64)
+    is_last = positions + 1 == len(offsets)
+    followers = np.where(is_last, 0, positions + 1)
+    ends = np.where(is_last, log_size, offsets[followers].astype(np.int64))
+    sizes = np.cumsum(ends - starts)
+    first = 0
+    while first < len(positions):
+        before = sizes[first - 1] if first > 0 else 0
+        stop = max(int(np.searchsorted(sizes, before + BLOCK_SIZE, "right")), first + 1)
+        yield _read_lines(segments, starts[first:stop], ends[first:stop])
+        first = stop
+
+
+def _read_lines(segments: Segments, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> bytes:
+    """Return the lines between pairs of offsets, joined in the order given."""
+    lowest, highest = int(min(starts[0], starts[-1])), int(max(ends[0], ends[-1]))
+    wanted = int((ends - starts).sum())
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    if highest - lowest > wanted * _WASTE_MAX:
+        return b"".join([segments.read(start, end - start) for start, end in pairs])
+    span = segments.read(lowest, highest - lowest)
+    if len(span) == wanted and starts[0] <= starts[-1]:
+        return span
+    view = memoryview(span)
+    return b"".join([view[start - lowest : end - lowest] for start, end in pairs])

@@ -1,0 +1,109 @@
+"""The event schemas, one line each in a file of their own, in the order of registration.
+
+    {"type":"schema","payload":{"eventType":"...","schema":{...}},"hash":"<sha256 hex>"}<LF>
+
+Few and small, so the file is read whole at opening and synced at each registration. The hash
+covers the payload's bytes. A last line without its line feed was never acknowledged.
+"""
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from everlog.domain.errors import CorruptLogError
+from everlog.storage.engine import StagedSchema
+from everlog.storage.log.directory import SCHEMAS_FILE
+from everlog.storage.log.disk import Disk, write_all
+
+
+class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    event_type: str
+    schema: msgspec.Raw
+
+
+class _SchemaLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: str
+    payload: msgspec.Raw
+    hash: str
+
+
+_LINE_DECODER: Final = msgspec.json.Decoder(_SchemaLine)
+_PAYLOAD_DECODER: Final = msgspec.json.Decoder(_Payload)
+
+
+class SchemasFile:
+    """The file of event schemas."""
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        """Open or create the file."""
+        self._disk = disk
+        self._path = directory / SCHEMAS_FILE
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        disk.sync_directory(directory)
+        self._size = 0
+
+    def read(self) -> list[StagedSchema]:
+        """Return all schemas and remove a torn last line.
+
+        Raises:
+            CorruptLogError: A line that was acknowledged is damaged.
+        """
+        content = self._path.read_bytes()
+        complete, _, torn = content.rpartition(b"\n")
+        lines = complete.split(b"\n") if complete else []
+        schemas = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
+        self._size = len(content) - len(torn)
+        if torn:
+            self._disk.truncate(self._file, self._size)
+            self._disk.sync_data(self._file)
+        return schemas
+
+    def append(self, schemas: Sequence[StagedSchema]) -> None:
+        """Add schemas and sync; raises OSError as the system does, and `restore` undoes it."""
+        content = b"".join(map(_render, schemas))
+        write_all(self._disk, self._file, content, self._size)
+        self._disk.sync_data(self._file)
+        self._size += len(content)
+
+    @property
+    def size(self) -> int:
+        """The bytes that hold complete lines."""
+        return self._size
+
+    def restore(self, size: int) -> None:
+        """Cut the file back to an earlier size."""
+        self._disk.truncate(self._file, size)
+        self._size = size
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _parse(self, line: bytes, number: int) -> StagedSchema:
+        try:
+            found = _LINE_DECODER.decode(line)
+            payload = _PAYLOAD_DECODER.decode(found.payload)
+            text = bytes(payload.schema).decode()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _damaged(self._path, number, str(error)) from error
+        if sha256(found.payload).hexdigest() != found.hash:
+            raise _damaged(self._path, number, "its hash is wrong")
+        return StagedSchema(payload.event_type, text)
+
+
+def _render(schema: StagedSchema) -> bytes:
+    payload = f'{{"eventType":"{schema.event_type}","schema":{schema.text}}}'.encode()
+    digest = sha256(payload).hexdigest().encode()
+    return b'{"type":"schema","payload":%b,"hash":"%b"}\n' % (payload, digest)
+
+
+def _damaged(path: Path, number: int, reason: str) -> CorruptLogError:
+    message = (
+        f"the event schema in line {number} of {path} is damaged ({reason}): "
+        "restore the data directory from a backup"
+    )
+    return CorruptLogError(message, position=None)

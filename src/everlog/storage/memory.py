@@ -1,0 +1,205 @@
+"""The reference engine: the executable specification of the port, kept in lists.
+
+It is written to be obviously right, not fast, and forgets everything at the end. The embedded
+engine is tested against it, command by command.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from everlog.domain.event import AcceptedEvent
+from everlog.domain.precondition import SubjectState
+from everlog.domain.subject import ancestors, is_within, sort_key
+from everlog.storage.engine import Batch, EventType, Head, Scan, StagedSchema
+from everlog.storage.line import Mark, render_line
+
+_LINES_PER_BLOCK = 64
+_SUBJECTS_PER_CHUNK = 64
+
+
+class _StoredEvent(NamedTuple):
+    event: AcceptedEvent
+    line: bytes
+
+
+class MemoryEngine:
+    """An engine whose log is a list."""
+
+    def __init__(self) -> None:
+        """Start with an empty log."""
+        self._log: list[_StoredEvent] = []
+        self._schemas: list[StagedSchema] = []
+        self._heads = [Head()]
+        self._published = Head()
+        self._published_schema_count = 0
+        self._sealed_event_count = 0
+        self._sealed_schema_count = 0
+
+    @property
+    def head(self) -> Head:
+        """The published head."""
+        return self._published
+
+    @property
+    def tip(self) -> Head:
+        """The head as it will be when all that is staged has been published."""
+        return self._heads[-1]
+
+    @property
+    def state(self) -> SubjectState:
+        """The subjects as of the tip."""
+        return _TipState(self._log)
+
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+        """Add one write's events at the tip."""
+        assert len(events) > 0
+        for event in events:
+            mark = Mark.WRITE if event is events[-1] else Mark.EVENT
+            self._log.append(_StoredEvent(event, render_line(event.json, mark)))
+        self._heads.append(self._head_at_tip(hash_=events[-1].hash, time=time))
+
+    def stage_schema(self, schema: StagedSchema) -> None:
+        """Add an event schema."""
+        assert all(schema.event_type != known.event_type for known in self._schemas)
+        self._schemas.append(schema)
+        self._heads.append(self._head_at_tip(hash_=self.tip.hash, time=self.tip.time))
+
+    def seal(self) -> Batch | None:
+        """Take all that was staged since the last call as one batch."""
+        first, first_schema = self._sealed_event_count, self._sealed_schema_count
+        if first == len(self._log) and first_schema == len(self._schemas):
+            return None
+        if first < len(self._log):
+            last = self._log[-1].event
+            self._log[-1] = _StoredEvent(last, render_line(last.json, Mark.BATCH))
+            self._heads[-1] = self._head_at_tip(hash_=self.tip.hash, time=self.tip.time)
+        self._sealed_event_count = len(self._log)
+        self._sealed_schema_count = len(self._schemas)
+        return Batch(
+            first_position=first,
+            events=[stored.event for stored in self._log[first:]],
+            lines=[stored.line for stored in self._log[first:]],
+            schemas=self._schemas[first_schema:],
+            head=self.tip,
+        )
+
+    def commit(self, batch: Batch) -> None:
+        """Do nothing: memory is as durable as it gets."""
+
+    def publish(self, batch: Batch) -> None:
+        """Let readers see a committed batch."""
+        self._published = batch.head
+        self._published_schema_count += len(batch.schemas)
+
+    def roll_back(self) -> None:
+        """Make the tip the head again."""
+        del self._log[self._published.event_count :]
+        del self._schemas[self._published_schema_count :]
+        self._heads = [self._published]
+        self._sealed_event_count = len(self._log)
+        self._sealed_schema_count = len(self._schemas)
+
+    def unpublished_events(self) -> Iterator[AcceptedEvent]:
+        """Yield the events between head and tip."""
+        for stored in self._log[self._published.event_count :]:
+            yield stored.event
+
+    def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
+        """Yield blocks of whole lines."""
+        visible = self._log[scan.start : min(scan.stop, head.event_count)]
+        lines = [
+            stored.line
+            for stored in visible
+            if _is_selected(stored.event.subject, scan)
+            and scan.event_type in {None, stored.event.type}
+        ]
+        if scan.is_reversed:
+            lines.reverse()
+        for first in range(0, len(lines), _LINES_PER_BLOCK):
+            yield b"".join(lines[first : first + _LINES_PER_BLOCK])
+
+    def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
+        """Return the position of the latest event of a type on exactly this subject."""
+        for position in reversed(range(head.event_count)):
+            event = self._log[position].event
+            if event.subject == subject and event.type == event_type:
+                return position
+        return None
+
+    def subject_exists(self, subject: str, head: Head) -> bool:
+        """Tell whether the subject or one below it has events."""
+        return subject in self._existing_subjects(head)
+
+    def subjects(self, base: str, head: Head) -> Iterator[Sequence[str]]:
+        """Yield chunks of the base and all subjects below it that exist, depth first."""
+        existing = self._existing_subjects(head)
+        found = sorted((name for name in existing if is_within(name, base)), key=sort_key)
+        for first in range(0, len(found), _SUBJECTS_PER_CHUNK):
+            yield found[first : first + _SUBJECTS_PER_CHUNK]
+
+    def event_types(self, head: Head) -> Sequence[EventType]:
+        """Return all event types, sorted by name."""
+        used = {stored.event.type for stored in self._log[: head.event_count]}
+        schemas = {
+            schema.event_type: schema.text
+            for schema in self._schemas[: self._published_schema_count]
+        }
+        return [
+            EventType(name, name in used, schemas.get(name)) for name in sorted(used | set(schemas))
+        ]
+
+    def event_type(self, name: str, head: Head) -> EventType | None:
+        """Return one event type."""
+        return next((entry for entry in self.event_types(head) if entry.name == name), None)
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Never: there is nothing to save."""
+        return False
+
+    def checkpoint(self) -> None:
+        """Do nothing: there is nothing to save."""
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def _existing_subjects(self, head: Head) -> set[str]:
+        existing: set[str] = set()
+        for stored in self._log[: head.event_count]:
+            existing.update(ancestors(stored.event.subject), (stored.event.subject,))
+        return existing
+
+    def _head_at_tip(self, *, hash_: str, time: int) -> Head:
+        everything = Head(event_count=len(self._log))
+        return Head(
+            event_count=len(self._log),
+            log_size=sum(len(stored.line) for stored in self._log),
+            subject_count=len(self._existing_subjects(everything)),
+            event_type_count=len(
+                {stored.event.type for stored in self._log}
+                | {schema.event_type for schema in self._schemas}
+            ),
+            hash=hash_,
+            time=time,
+        )
+
+
+class _TipState:
+    """The subjects of a whole list of events."""
+
+    def __init__(self, log: Sequence[_StoredEvent]) -> None:
+        self._log = log
+
+    def has_events(self, subject: str, *, recursive: bool) -> bool:
+        return self.latest_position(subject, recursive=recursive) is not None
+
+    def latest_position(self, subject: str, *, recursive: bool) -> int | None:
+        selected = Scan(subject=subject, recursive=recursive, start=0, stop=len(self._log))
+        for position in reversed(range(len(self._log))):
+            if _is_selected(self._log[position].event.subject, selected):
+                return position
+        return None
+
+
+def _is_selected(subject: str, scan: Scan) -> bool:
+    return is_within(subject, scan.subject) if scan.recursive else subject == scan.subject
