@@ -60,7 +60,7 @@ class Vector:
 
     def _fill(self, array: npt.NDArray[Any]) -> None:
         self._array = array
-        self.cells = memoryview(array)
+        self.cells = array.data
 
 
 class Column:
