@@ -3,20 +3,50 @@
 PYTHON ?= python3
 PORT ?= 3000
 
+# Further options for `make lock`, for example --upgrade.
+LOCK_OPTIONS ?=
+LOCK = .lock-environment/bin/uv pip compile --quiet --universal --generate-hashes \
+	--fork-strategy fewest --custom-compile-command "make lock" $(LOCK_OPTIONS)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all check format bench lock clean
 
-help: ## Show what can be made.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
-setup: ## Create .venv from the lock files; PYTHON=... names another Python.
+setup: ## Create .venv from the lock files (PYTHON=... names another Python).
 	@$(PYTHON) tools/setup.py
 
-format: setup ## Lay out the sources and repair what can be repaired.
+run: setup ## Start a development server on 127.0.0.1 (PORT=..., default 3000).
+	@.venv/bin/python tools/run_development_server.py --port $(PORT)
+
+test: check ## Run everything that must hold.
+	.venv/bin/python tools/system_packages.py
+	.venv/bin/pytest --numprocesses auto --dist loadfile
+
+test-all: check ## Run the tests with more generated cases, and measure their coverage.
+	.venv/bin/python tools/system_packages.py
+	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest
+	.venv/bin/coverage combine --quiet && .venv/bin/coverage report
+
+check: setup ## Judge the sources: lint, layout, types, imports.
+	.venv/bin/ruff check --quiet && .venv/bin/ruff format --check --quiet
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+format: setup ## Lay out the sources, and repair what can be repaired.
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
-check: setup ## Judge the sources: lint, layout, types, imports.
-	.venv/bin/ruff check && .venv/bin/ruff format --check
-	.venv/bin/mypy
-	.venv/bin/lint-imports
+bench: setup ## Measure, each figure as a ratio to a reference of the same run.
+	.venv/bin/python -m benchmarks
+
+lock: ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
+	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
+	$(LOCK) --group dev pyproject.toml --output-file requirements/development.lock
+	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
+
+clean: ## Remove what was built, but not the development server's data.
+	rm -rf .venv .lock-environment .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf .hypothesis .coverage .coverage.* htmlcov
+	find src tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""The layers hold: imports point inward, as the contracts in `pyproject.toml` say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.sources import REPOSITORY
+
+LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
+
+
+def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Judge the tree below the directory by the contracts of this repository."""
+    config = REPOSITORY / "pyproject.toml"
+    return subprocess.run(
+        [LINT_IMPORTS, "--no-logo", "--no-cache", "--config", config],
+        # Wide, so that the name of a contract stands on one line with its result.
+        env={"PYTHONPATH": str(directory / "src"), "COLUMNS": "200"},
+        cwd=directory,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_imports_keep_the_contracts() -> None:
+    result = lint_imports(REPOSITORY)
+
+    if result.returncode != 0:
+        pytest.fail(result.stdout + result.stderr, pytrace=False)
+
+
+PACKAGES = ("api", "cli", "domain", "http", "service", "storage", "storage/log", "storage/memory")
+MODULES = ("_version", "bootstrap", "settings", "telemetry")
+
+
+def skeleton(directory: Path) -> Path:
+    """Lay out a tree with every layer and nothing in it."""
+    root = directory / "src" / "everlog"
+    for package in ("", *PACKAGES):
+        (root / package).mkdir(parents=True, exist_ok=True)
+        (root / package / "__init__.py").touch()
+    for module in MODULES:
+        (root / f"{module}.py").touch()
+    return root
+
+
+def test_an_empty_tree_keeps_the_contracts(tmp_path: Path) -> None:
+    skeleton(tmp_path)
+
+    result = lint_imports(tmp_path)
+
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path, text, contract",
+    [
+        ("domain/event.py", "import everlog.storage", "Imports point inward"),
+        ("http/server.py", "import everlog.service", "Imports point inward"),
+        ("utilities.py", "", "Imports point inward"),
+        ("domain/clock.py", "from time import time_ns", "The domain is pure"),
+        ("storage/log/commit.py", "import asyncio", "Storage is synchronous"),
+        ("service/status.py", "from http import HTTPStatus", "HTTP stops at the API"),
+        ("http/server.py", "from everlog.domain import event", "HTTP knows nothing"),
+        ("storage/memory/read.py", "import everlog.storage.log", "Engines know nothing"),
+        ("service/writer.py", "import everlog.storage.log", "Only the composition root"),
+        ("api/a.py", "import everlog.api.b", "Siblings do not import"),
+    ],
+)
+def test_a_contract_is_broken_by_what_it_forbids(
+    tmp_path: Path, path: str, text: str, contract: str
+) -> None:
+    root = skeleton(tmp_path)
+    (root / "api" / "b.py").write_text("import everlog.api.a")
+    (root / path).write_text(text)
+
+    result = lint_imports(tmp_path)
+
+    broken = [line for line in result.stdout.splitlines() if line.endswith("BROKEN")]
+    assert any(line.startswith(contract) for line in broken), result.stdout + result.stderr

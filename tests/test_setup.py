@@ -1,0 +1,228 @@
+"""`make setup` says what is missing and what to do, and does nothing when nothing changed."""
+
+import ast
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.sources import REPOSITORY
+from tools import setup
+
+SCRIPT = REPOSITORY / "tools" / "setup.py"
+
+
+def run_setup(
+    directory: Path, *, preparation: str = "pass", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the setup of the checkout in the directory, on a Python that was spoilt beforehand."""
+    script = directory / "tools" / "setup.py"
+    program = f"import runpy, sys; {preparation}; runpy.run_path({str(script)!r}, None, '__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def set_python_version(version: tuple[int, int]) -> str:
+    return f"sys.version_info = {(*version, 0, 'final', 0)}"
+
+
+def remove_module(name: str) -> str:
+    return f"sys.modules[{name!r}] = None"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Copy all that the setup reads."""
+    for name in ("pyproject.toml", "tools/setup.py", "requirements"):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copyfile
+        copy(REPOSITORY / name, target)
+    return tmp_path
+
+
+def check_refusal(result: subprocess.CompletedProcess[str], *texts: str) -> None:
+    assert result.returncode == 1
+    assert result.stderr.startswith("make setup: ")
+    assert "Traceback" not in result.stderr
+    for text in texts:
+        assert text in result.stderr
+
+
+@pytest.mark.parametrize("version", [(3, 6), (3, 10)])
+def test_a_python_that_is_too_old_is_told(checkout: Path, version: tuple[int, int]) -> None:
+    result = run_setup(checkout, preparation=set_python_version(version))
+
+    found = ".".join(map(str, version))
+    check_refusal(result, "needs Python 3.11 or newer", f"is {found}.", "make setup PYTHON=")
+
+
+def test_old_pythons_can_read_the_script() -> None:
+    ast.parse(SCRIPT.read_text(encoding="ascii"), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("name", ["venv", "ensurepip"])
+def test_a_missing_module_is_told(checkout: Path, name: str) -> None:
+    result = run_setup(checkout, preparation=remove_module(name))
+
+    check_refusal(result, f"no module '{name}'", "apt-get install python3.", "make setup PYTHON=")
+
+
+@pytest.mark.slow
+def test_a_registry_that_cannot_be_reached_is_told_and_the_next_run_tries_again(
+    checkout: Path,
+) -> None:
+    with socket.socket() as unreachable:
+        # Bound but not listening: connections are refused, and nobody else gets the port.
+        unreachable.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unreachable.getsockname()[1]}"
+        offline = {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_FIND_LINKS": "",
+            "PIP_INDEX_URL": address,
+            "PIP_NO_CACHE_DIR": "1",
+            "PIP_RETRIES": "1",
+        }
+        first = run_setup(checkout, environment=offline)
+        second = run_setup(checkout, environment=offline)
+
+    for result in (first, second):
+        assert result.stderr.startswith("make setup: building .venv")
+        check_refusal(result, "the package registry cannot be reached", "HTTPS_PROXY")
+
+
+def test_nothing_is_done_when_nothing_changed(checkout: Path) -> None:
+    pretend_that_it_is_set_up(checkout)
+
+    result = run_setup(checkout, preparation=remove_module("venv"))
+
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "path, change",
+    [
+        ("requirements/development.lock", "\n"),
+        ("requirements/sdk-v1.lock", "\n"),
+        ("pyproject.toml", "[tool.hatch.changed]\n"),
+        ("tools/setup.py", "\n"),
+    ],
+)
+def test_a_change_of_what_is_installed_builds_anew(checkout: Path, path: str, change: str) -> None:
+    pretend_that_it_is_set_up(checkout)
+    with (checkout / path).open("a") as file:
+        file.write(change)
+
+    result = run_setup(checkout, preparation=remove_module("venv"))
+
+    check_refusal(result, "no module 'venv'")
+
+
+def test_a_change_of_other_settings_builds_nothing(checkout: Path) -> None:
+    pretend_that_it_is_set_up(checkout)
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write("[tool.other]\nis_changed = true\n")
+
+    result = run_setup(checkout, preparation=remove_module("venv"))
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_environment_whose_python_is_gone_is_built_anew(checkout: Path) -> None:
+    pretend_that_it_is_set_up(checkout)
+    python = checkout / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(checkout / "gone")
+
+    result = run_setup(checkout, preparation=remove_module("venv"))
+
+    check_refusal(result, "no module 'venv'")
+
+
+def pretend_that_it_is_set_up(checkout: Path) -> None:
+    """Leave what a setup leaves that went well, without the minute that it takes."""
+    script = checkout / "tools" / "setup.py"
+    program = f"import runpy; print(runpy.run_path({str(script)!r})['fingerprint'](), end='')"
+    stamp = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
+    )
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (checkout / ".venv" / "setup-stamp").write_text(stamp.stdout)
+
+
+# Each row: what pip wrote, and what it means.
+PIP_OUTPUTS = (
+    (
+        "WARNING: Retrying: NewConnectionError\nERROR: No matching distribution found for click",
+        "the package registry cannot be reached",
+    ),
+    (
+        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.",
+        "a package is not the one that the lock names",
+    ),
+    (
+        "ERROR: No matching distribution found for uvloop==0.23.0",
+        "a package is not to be had for this Python on this platform",
+    ),
+    (
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+        "the disk is full",
+    ),
+    ("error: something new", "pip failed"),
+)
+
+
+@pytest.mark.parametrize("output, meaning", PIP_OUTPUTS)
+def test_what_pip_wrote_is_explained_and_shown(output: str, meaning: str) -> None:
+    explanation = setup.explanation(output)
+
+    assert explanation.startswith(f"{meaning}.\n")
+    assert explanation.endswith(output)
+
+
+def test_the_lock_satisfies_what_the_project_asks_for() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
+    locked = locked_versions(REPOSITORY / "requirements" / "development.lock")
+
+    for requirement in map(Requirement, wanted):
+        version = locked[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement}: run `make lock`"
+
+
+@pytest.mark.parametrize("name", ["development.lock", "sdk-v1.lock"])
+def test_a_lock_pins_hashes_and_names_no_registry(name: str) -> None:
+    path = REPOSITORY / "requirements" / name
+    text = path.read_text(encoding="ascii")
+
+    pins = [line for line in text.splitlines() if re.match(r"[a-z0-9]\S*==", line)]
+    assert pins
+    assert all(f"{pin}\n    --hash=sha256:" in text for pin in pins)
+    assert "://" not in text
+    assert "--index" not in text
+
+
+def locked_versions(path: Path) -> dict[str, str]:
+    requirements = [
+        Requirement(line.removesuffix("\\"))
+        for line in path.read_text(encoding="ascii").splitlines()
+        if "==" in line and not line.startswith((" ", "#"))
+    ]
+    return {
+        canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==")
+        for requirement in requirements
+    }

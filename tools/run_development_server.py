@@ -1,0 +1,84 @@
+"""Start a server to try things with: HTTP on this machine only, data and token kept between runs.
+
+Guarantees: the token is random, readable by its owner only, and never printed nor put into the
+list of processes. This process becomes the server, so that every signal reaches it.
+"""
+
+import argparse
+import os
+import secrets
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER = ROOT / ".venv" / "bin" / "everlog"
+DIRECTORY = ROOT / ".everlog"
+DATA_DIRECTORY = DIRECTORY / "data"
+TOKEN_FILE = DIRECTORY / "token"
+
+BANNER = """
+Everlog runs for development, at {url}
+
+  token   {token_file}
+  data    {data_directory}
+  stop    Ctrl-C
+
+Write an event from another terminal:
+
+  curl {url}/api/v1/write-events \\
+    --header "Authorization: Bearer $(cat {token_file})" \\
+    --header "Content-Type: application/json" \\
+    --data '{event}'
+"""
+
+# One that a person can send again and again: it has no precondition.
+EVENT = (
+    '{"events":[{"source":"https://shop.example","subject":"/orders/1",'
+    '"type":"example.shop.order-placed","data":{"total":42}}]}'
+)
+
+
+def main() -> None:
+    """Show where everything is, and become the server."""
+    parser = argparse.ArgumentParser(description="Start a server to try things with.")
+    parser.add_argument("--port", type=int, default=3000, help="port of HTTP (default: 3000)")
+    port = parser.parse_args().port
+    DIRECTORY.mkdir(mode=0o700, exist_ok=True)
+    token = stored_token()
+    print(banner(port), file=sys.stderr, flush=True)
+    environment = os.environ | {"EVERLOG_API_TOKEN": token}
+    arguments = [str(SERVER), *server_arguments(port)]
+    os.execve(SERVER, arguments, environment)  # noqa: S606 - a shell would keep the signals.
+
+
+def stored_token() -> str:
+    """Read the token, made on the first run."""
+    if not TOKEN_FILE.exists():
+        # Nobody else may read it, not even before it is written.
+        TOKEN_FILE.touch(mode=0o600)
+        TOKEN_FILE.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
+    return TOKEN_FILE.read_text(encoding="ascii").strip()
+
+
+def banner(port: int) -> str:
+    return BANNER.format(
+        url=f"http://127.0.0.1:{port}",
+        token_file=os.path.relpath(TOKEN_FILE),
+        data_directory=os.path.relpath(DATA_DIRECTORY),
+        event=EVENT,
+    )
+
+
+def server_arguments(port: int) -> list[str]:
+    return [
+        "run",
+        "--host=127.0.0.1",
+        "--http-enabled",
+        f"--http-port={port}",
+        "--https-enabled=false",
+        f"--data-directory={DATA_DIRECTORY}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
