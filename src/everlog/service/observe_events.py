@@ -1,0 +1,85 @@
+"""Observe events: replay what is there, then go on with what comes, with no gap between.
+
+Yields blocks of lines, and an empty block for each second in which there was nothing to yield,
+which is when a heartbeat is due. Ends when the server goes down.
+"""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Final
+
+from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selection
+from everlog.service.observers import Interest
+from everlog.service.store import Store
+from everlog.storage.engine import Scan
+from everlog.storage.line import parse_line
+
+HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
+
+HEARTBEAT: Final = b""
+
+
+async def observe_events(store: Store, selection: Selection) -> AsyncIterator[bytes]:
+    """Yield the blocks of a selection, without end, with heartbeats between."""
+    position = selection.lower
+    if selection.from_latest_event is not None:
+        async for found in _find_start(store, selection.from_latest_event):
+            if found is None:
+                yield HEARTBEAT
+            else:
+                position = found
+    interest = Interest(selection.subject, selection.recursive)
+    while not store.observers.is_closed:
+        head = store.engine.head
+        if position >= head.event_count:
+            if not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
+                yield HEARTBEAT
+            continue
+        lines = store.observers.recent_lines(interest, start=position, stop=head.event_count)
+        if lines is None:
+            scan = Scan(
+                subject=interest.subject,
+                recursive=interest.recursive,
+                start=position,
+                stop=head.event_count,
+            )
+            async for block in store.reader.fetch_blocks(store.engine.scan(scan, head)):
+                yield block
+        elif lines:
+            yield b"".join(lines)
+        position = head.event_count
+
+
+async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncIterator[int | None]:
+    """Yield the position to start from, after a None for each second of waiting for it."""
+    head = store.engine.head
+    found = await store.reader.call(
+        lambda: store.engine.find_latest(latest.subject, latest.type, head)
+    )
+    if found is None and latest.if_event_is_missing is IfEventIsMissing.READ_EVERYTHING:
+        found = 0
+    interest = Interest(latest.subject, recursive=False)
+    seen = head.event_count
+    while found is None and not store.observers.is_closed:
+        head = store.engine.head
+        if seen < head.event_count:
+            scan = Scan(
+                subject=latest.subject,
+                recursive=False,
+                start=seen,
+                stop=head.event_count,
+                event_type=latest.type,
+            )
+            found = await store.reader.call(partial(_first_position, store, scan))
+            seen = head.event_count
+        elif not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
+            yield None
+    if found is not None:
+        yield found
+
+
+def _first_position(store: Store, scan: Scan) -> int | None:
+    for block in store.engine.scan(scan, store.engine.head):
+        event, _ = parse_line(block[: block.index(b"\n") + 1])
+        return int(event.id)
+    return None

@@ -1,0 +1,138 @@
+"""Observers wait here for what concerns them.
+
+An observer is a position in the log, not a queue: it reads up to the head and then waits for the
+next batch with an event of its selection. A slow one costs no memory; it catches up from the
+log. The latest batches are kept in memory, so that the many who are up to date need no disk.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from everlog.domain.subject import ancestors, is_within
+from everlog.storage.engine import Batch
+
+# Enough for the batches that arrive while an observer is being woken; more is read from the log.
+_RECENT_SIZE_MAX: Final = 4 * 1024 * 1024
+
+_Waiters = dict[str, set[asyncio.Future[None]]]
+
+
+class Interest(NamedTuple):
+    """The subject that an observer looks at, with or without what lies below it."""
+
+    subject: str
+    recursive: bool
+
+
+class _RecentBatch(NamedTuple):
+    first_position: int
+    subjects: list[str]
+    lines: list[bytes]
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.first_position + len(self.lines)
+
+
+class Observers:
+    """All who wait, by what they wait for, and the latest batches."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start with nobody waiting."""
+        self._loop: Final = loop
+        self._exact: Final[_Waiters] = {}
+        self._recursive: Final[_Waiters] = {}
+        self._recent: Final[deque[_RecentBatch]] = deque()
+        self._recent_size = 0
+        self._is_closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server is going down, so that nobody may wait any longer."""
+        return self._is_closed
+
+    def publish(self, batch: Batch) -> None:
+        """Wake those whom a batch concerns."""
+        self._keep(batch)
+        if not self._exact and not self._recursive:
+            return
+        for event in batch.events:
+            self._wake(self._exact, (event.subject,))
+            if self._recursive:
+                self._wake(self._recursive, (event.subject, *ancestors(event.subject)))
+
+    def recent_lines(self, interest: Interest, *, start: int, stop: int) -> list[bytes] | None:
+        """Return the lines of an interest between two positions, None if they are not kept."""
+        if not self._recent or self._recent[0].first_position > start:
+            return None
+        lines: list[bytes] = []
+        for batch in reversed(self._recent):
+            if batch.end <= start:
+                break
+            lines[:0] = _lines_of_interest(batch, interest, start, stop)
+        return lines
+
+    async def wait(self, interest: Interest, *, seconds: float) -> bool:
+        """Wait for the next batch that concerns an interest; False after so many seconds.
+
+        Also returns True once the server goes down.
+        """
+        if self._is_closed:
+            return True
+        waiters = self._recursive if interest.recursive else self._exact
+        future = self._loop.create_future()
+        group = waiters.setdefault(interest.subject, set())
+        group.add(future)
+        timer = self._loop.call_later(seconds, _expire, future)
+        try:
+            await future
+        except TimeoutError:
+            return False
+        else:
+            return True
+        finally:
+            timer.cancel()
+            group.discard(future)
+            if not group and waiters.get(interest.subject) is group:
+                del waiters[interest.subject]
+
+    def close(self) -> None:
+        """Wake everybody; who waits again returns at once."""
+        self._is_closed = True
+        for waiters in (self._exact, self._recursive):
+            self._wake(waiters, tuple(waiters))
+
+    def _keep(self, batch: Batch) -> None:
+        if not batch.lines:
+            return
+        size = sum(map(len, batch.lines))
+        subjects = [event.subject for event in batch.events]
+        self._recent.append(_RecentBatch(batch.first_position, subjects, list(batch.lines), size))
+        self._recent_size += size
+        while self._recent_size > _RECENT_SIZE_MAX:
+            self._recent_size -= self._recent.popleft().size
+
+    @staticmethod
+    def _wake(waiters: _Waiters, subjects: Iterable[str]) -> None:
+        for subject in subjects:
+            for future in waiters.pop(subject, ()):
+                if not future.done():
+                    future.set_result(None)
+
+
+def _lines_of_interest(
+    batch: _RecentBatch, interest: Interest, start: int, stop: int
+) -> list[bytes]:
+    wanted = slice(max(start - batch.first_position, 0), max(stop - batch.first_position, 0))
+    pairs = zip(batch.subjects[wanted], batch.lines[wanted], strict=True)
+    if interest.recursive:
+        return [line for subject, line in pairs if is_within(subject, interest.subject)]
+    return [line for subject, line in pairs if subject == interest.subject]
+
+
+def _expire(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())

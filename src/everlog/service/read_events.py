@@ -1,0 +1,54 @@
+"""Read events: a selection becomes a scan of one head, and the scan becomes blocks of lines."""
+
+from collections.abc import AsyncIterator
+
+from everlog.domain.errors import Code, RefusedError
+from everlog.domain.selection import IfEventIsMissing, Order, Selection
+from everlog.service.store import Store
+from everlog.storage.engine import Engine, Head, Scan
+
+
+async def read_events(store: Store, selection: Selection) -> AsyncIterator[bytes]:
+    """Return the blocks of a selection.
+
+    Raises:
+        RefusedError: The latest event to start from lies above the upper bound.
+    """
+    head = store.engine.head
+    if selection.from_latest_event is None:
+        scan: Scan | None = _scan(selection, selection.lower, head)
+    else:
+        scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
+    blocks = iter(()) if scan is None else store.engine.scan(scan, head)
+    return store.reader.fetch_blocks(blocks)
+
+
+def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan | None:
+    latest = selection.from_latest_event
+    assert latest is not None
+    position = engine.find_latest(latest.subject, latest.type, head)
+    if position is None:
+        if latest.if_event_is_missing is IfEventIsMissing.READ_NOTHING:
+            return None
+        return _scan(selection, selection.lower, head)
+    if selection.upper is not None and position > selection.upper:
+        raise RefusedError(
+            Code.RANGE_UNSATISFIABLE,
+            "fromLatestEvent results in an event ID greater than upperBound ID",
+            field="options.upperBound",
+            eventId=str(position),
+        )
+    return _scan(selection, position, head)
+
+
+def _scan(selection: Selection, start: int, head: Head) -> Scan:
+    is_bounded = selection.upper is not None and selection.upper < head.event_count
+    return Scan(
+        subject=selection.subject,
+        recursive=selection.recursive,
+        start=start,
+        stop=selection.upper + 1
+        if is_bounded and selection.upper is not None
+        else head.event_count,
+        is_reversed=selection.order is Order.ANTICHRONOLOGICAL,
+    )

@@ -1,0 +1,104 @@
+"""Write events: from what a client sent to candidates; the rest is the writer's."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from everlog.domain.data import parse_data
+from everlog.domain.errors import Code, RefusedError
+from everlog.domain.event import EventCandidate, candidate_size
+from everlog.domain.event_type import parse_event_type
+from everlog.domain.limits import EVENT_SIZE_MAX, EVENTS_PER_WRITE_MAX, PRECONDITIONS_PER_WRITE_MAX
+from everlog.domain.precondition import Precondition, PreconditionText, parse_precondition
+from everlog.domain.source import parse_source
+from everlog.domain.subject import parse_subject
+from everlog.domain.tracing import parse_traceparent, parse_tracestate
+
+# An application has few sources and types, and checking one takes as long as hashing an event.
+_CACHE_SIZE: Final = 4_096
+
+_source: Callable[[str], str] = lru_cache(_CACHE_SIZE)(parse_source)
+_event_type: Callable[[str], str] = lru_cache(_CACHE_SIZE)(parse_event_type)
+
+
+class CandidateText(msgspec.Struct, frozen=True, gc=False):
+    """An event candidate as it was sent; None is what was not sent."""
+
+    source: str | None
+    subject: str | None
+    type: str | None
+    data: msgspec.Raw | None
+    traceparent: str | None
+    tracestate: str | None
+
+
+def parse_candidates(texts: Sequence[CandidateText]) -> list[EventCandidate]:
+    """Return the candidates of one write.
+
+    Raises:
+        RefusedError: The first fault, with the index and the field of its event.
+    """
+    if not texts:
+        raise RefusedError(Code.EVENTS_MISSING, "a write needs at least one event", field="events")
+    if len(texts) > EVENTS_PER_WRITE_MAX:
+        raise RefusedError(
+            Code.EVENT_TOO_LARGE,
+            f"a write may hold {EVENTS_PER_WRITE_MAX} events, this one holds {len(texts)}",
+            field="events",
+            limit=EVENTS_PER_WRITE_MAX,
+        )
+    candidates: list[EventCandidate] = []
+    try:
+        for text in texts:
+            candidates.append(_parse_candidate(text))  # noqa: PERF401 - its length is the index
+    except RefusedError as error:
+        raise _located(error, index=len(candidates)) from None
+    return candidates
+
+
+def parse_preconditions(texts: Sequence[PreconditionText]) -> list[Precondition]:
+    """Return the preconditions of one write.
+
+    Raises:
+        RefusedError: The first fault, with the index of its precondition.
+    """
+    if len(texts) > PRECONDITIONS_PER_WRITE_MAX:
+        raise RefusedError(
+            Code.PRECONDITION_UNKNOWN,
+            f"a write may have {PRECONDITIONS_PER_WRITE_MAX} preconditions, "
+            f"this one has {len(texts)}",
+            field="preconditions",
+            limit=PRECONDITIONS_PER_WRITE_MAX,
+        )
+    return [parse_precondition(text, index=index) for index, text in enumerate(texts)]
+
+
+def _parse_candidate(text: CandidateText) -> EventCandidate:
+    source, type_ = text.source, text.type
+    candidate = EventCandidate(
+        _source(source) if source else parse_source(source),
+        parse_subject(text.subject),
+        _event_type(type_) if type_ else parse_event_type(type_),
+        parse_data(text.data)[0],
+        None if text.traceparent is None else parse_traceparent(text.traceparent),
+        None
+        if text.tracestate is None
+        else parse_tracestate(text.tracestate, traceparent=text.traceparent),
+    )
+    if candidate_size(candidate) > EVENT_SIZE_MAX:
+        raise RefusedError(
+            Code.EVENT_TOO_LARGE,
+            f"the event is too large: an event may hold {EVENT_SIZE_MAX} bytes, "
+            f"this one holds {candidate_size(candidate)}",
+            limit=EVENT_SIZE_MAX,
+        )
+    return candidate
+
+
+def _located(error: RefusedError, *, index: int) -> RefusedError:
+    details = {**error.details, "eventIndex": index}
+    field = details.get("field")
+    details["field"] = f"events[{index}]" if field is None else f"events[{index}].{field}"
+    return RefusedError(error.code, error.message, **details)

@@ -1,0 +1,297 @@
+"""The single writer: every change of the log goes through here, one after the other.
+
+A write is judged, given its place and hashed as soon as it arrives, on the event loop's thread.
+While one batch is being synced, the next one gathers; so the number of writes that share a sync
+follows the load, and the loop never waits for the disk.
+
+An answer leaves only when everything it is based on is durable. That holds for refusals too: who
+is told that a subject is not pristine learns of an event, which must not vanish in a crash.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
+from typing import Final
+
+import msgspec
+
+from everlog.domain.chain import HashVersion
+from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
+from everlog.domain.precondition import Precondition, holds
+from everlog.domain.schema import EventSchema, find_violation
+from everlog.domain.time import format_time, next_event_time
+from everlog.storage.engine import Batch, Engine, StagedSchema
+
+# Either the events as stored, in the order of the request, or why nothing was stored.
+Outcome = Sequence[AcceptedEvent] | Exception
+Answer = Callable[[Outcome], None]
+
+_decode_data = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class WriterEvents(msgspec.Struct, frozen=True):
+    """Whom the writer tells; each is called on the event loop's thread."""
+
+    published: Callable[[Batch], None]
+    disk_filled: Callable[[DiskFullError], None]
+    failed: Callable[[StoreFailedError], None]
+    # An answer could not be delivered: a bug, which must not harm the other answers of its batch.
+    answer_failed: Callable[[Exception], None]
+
+
+class Writer:
+    """Owns the tip of the log while the server runs."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], int],
+        hash_version: HashVersion,
+        schemas: Iterable[EventSchema],
+        events: WriterEvents,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Start the commit thread; the clock returns nanoseconds since 1970."""
+        self._engine: Final = engine
+        self._clock: Final = clock
+        self._hash_version: Final = hash_version
+        self._schemas: Final = {schema.event_type: schema for schema in schemas}
+        self._events: Final = events
+        self._loop: Final = loop
+        # Answers to what is gathering, and to what is being committed.
+        self._waiting: list[tuple[Answer, Outcome]] = []
+        self._in_flight: list[tuple[Answer, Outcome]] = []
+        self._is_committing = False
+        self._is_scheduled = False
+        self._has_failed = False
+        self._is_stopping = False
+        self._drained: asyncio.Future[None] = loop.create_future()
+        self._batches: Final[SimpleQueue[Batch | None]] = SimpleQueue()
+        self._thread: Final = threading.Thread(target=self._commit_batches, name="commit")
+        self._thread.start()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the disk broke its promise, so that nothing is accepted until a restart."""
+        return self._has_failed
+
+    def write(
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Sequence[Precondition],
+        answer: Answer,
+    ) -> None:
+        """Judge and stage one write; the answer is called once its outcome is durable."""
+        outcome: Outcome
+        try:
+            self._check_is_open()
+            self._check_preconditions(preconditions)
+            self._check_schemas(candidates)
+            outcome = self._stage(candidates)
+        except (RefusedError, DiskFullError, StoreFailedError) as error:
+            outcome = error
+        self._answer_when_durable(answer, outcome)
+
+    def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
+        """Stage an event schema against which so many first events have been checked already."""
+        outcome: Outcome = ()
+        try:
+            self._check_is_open()
+            self._check_is_unregistered(schema.event_type)
+            self._check_unpublished_events(schema)
+            assert checked_event_count == self._engine.head.event_count
+            self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
+            self._schemas[schema.event_type] = schema
+        except (RefusedError, DiskFullError, StoreFailedError) as error:
+            outcome = error
+        self._answer_when_durable(answer, outcome)
+
+    async def stop(self) -> None:
+        """Refuse new writes, finish those begun, and end the commit thread."""
+        self._is_stopping = True
+        if self._is_committing or self._waiting:
+            await self._drained
+        self._batches.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    # Judging.
+
+    def _check_is_open(self) -> None:
+        if self._has_failed:
+            message = "the store has failed: no write is accepted until the server is restarted"
+            raise StoreFailedError(message)
+        if self._is_stopping:
+            raise RefusedError(Code.SERVER_SHUTTING_DOWN, "server is shutting down")
+
+    def _check_preconditions(self, preconditions: Sequence[Precondition]) -> None:
+        for index, precondition in enumerate(preconditions):
+            if not holds(precondition, self._engine.state):
+                raise RefusedError(
+                    Code.PRECONDITION_VIOLATED,
+                    f"precondition failed: {describe(precondition)}",
+                    preconditionIndex=index,
+                )
+
+    def _check_schemas(self, candidates: Sequence[EventCandidate]) -> None:
+        if not self._schemas:
+            return
+        for index, candidate in enumerate(candidates):
+            schema = self._schemas.get(candidate.type)
+            if schema is None:
+                continue
+            violation = find_violation(schema, _decode_data(candidate.data))
+            if violation is not None:
+                raise RefusedError(
+                    Code.EVENT_SCHEMA_VIOLATED,
+                    f"event candidate does not match schema: {violation}",
+                    eventIndex=index,
+                    eventType=candidate.type,
+                )
+
+    def _check_is_unregistered(self, event_type: str) -> None:
+        if event_type in self._schemas:
+            raise RefusedError(
+                Code.EVENT_SCHEMA_ALREADY_REGISTERED,
+                "schema already exists",
+                eventType=event_type,
+            )
+
+    def _check_unpublished_events(self, schema: EventSchema) -> None:
+        first = self._engine.head.event_count
+        for position, event in enumerate(self._engine.unpublished_events(), start=first):
+            if event.type == schema.event_type:
+                check_stored_event(schema, event.json, position=position)
+
+    # Staging.
+
+    def _stage(self, candidates: Sequence[EventCandidate]) -> Sequence[AcceptedEvent]:
+        assert len(candidates) > 0
+        tip = self._engine.tip
+        time = next_event_time(self._clock(), previous=tip.time)
+        time_text = format_time(time)
+        position, hash_ = tip.event_count, tip.hash
+        events = []
+        for candidate in candidates:
+            event = accept_event(
+                candidate,
+                position=position,
+                time=time_text,
+                predecessor_hash=hash_,
+                hash_version=self._hash_version,
+            )
+            events.append(event)
+            hash_ = event.hash
+            position += 1
+        self._engine.stage(events, time=time)
+        return events
+
+    def _answer_when_durable(self, answer: Answer, outcome: Outcome) -> None:
+        self._waiting.append((answer, outcome))
+        if not self._is_committing and not self._is_scheduled:
+            # Not at once: what else arrives in this turn of the loop joins the batch.
+            self._is_scheduled = True
+            self._loop.call_soon(self._start_commit)
+
+    # Committing.
+
+    def _start_commit(self) -> None:
+        self._is_scheduled = False
+        if self._is_committing:
+            # Scheduled by an answer that brought the next write, and overtaken.
+            return
+        batch = self._engine.seal()
+        answers, self._waiting = self._waiting, []
+        if batch is None:
+            # Nothing but refusals, and all they are based on is durable by now.
+            self._deliver(answers)
+            self._settle()
+            return
+        self._in_flight = answers
+        self._is_committing = True
+        self._batches.put(batch)
+
+    def _commit_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            failure: Exception | None = None
+            try:
+                self._engine.commit(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the loop must learn of it
+                failure = error
+            self._loop.call_soon_threadsafe(self._finish_commit, batch, failure)
+
+    def _finish_commit(self, batch: Batch, failure: Exception | None) -> None:
+        self._is_committing = False
+        answers, self._in_flight = self._in_flight, []
+        if failure is None:
+            self._engine.publish(batch)
+            self._deliver(answers)
+            self._events.published(batch)
+        else:
+            self._fail([*answers, *self._waiting], failure)
+        if self._waiting:
+            self._start_commit()
+        else:
+            self._settle()
+
+    def _fail(self, answers: list[tuple[Answer, Outcome]], failure: Exception) -> None:
+        # What gathered meanwhile is chained to what failed, so it fails with it.
+        self._waiting = []
+        self._engine.roll_back()
+        entries = self._engine.event_types(self._engine.head)
+        published = {entry.name for entry in entries if entry.schema is not None}
+        for event_type in self._schemas.keys() - published:
+            del self._schemas[event_type]
+        if isinstance(failure, DiskFullError):
+            self._events.disk_filled(failure)
+        else:
+            self._has_failed = True
+            self._events.failed(_as_store_failed(failure))
+        self._deliver([(answer, failure) for answer, _ in answers])
+
+    def _deliver(self, answers: list[tuple[Answer, Outcome]]) -> None:
+        for answer, outcome in answers:
+            try:
+                answer(outcome)
+            except Exception as error:  # noqa: BLE001 - the answers of others must go out
+                self._events.answer_failed(error)
+
+    def _settle(self) -> None:
+        if self._is_stopping and not self._drained.done():
+            self._drained.set_result(None)
+
+
+def check_stored_event(schema: EventSchema, event_json: str | bytes, *, position: int) -> None:
+    """Refuse a schema that an event already stored does not match."""
+    violation = find_violation(schema, _decode_stored(event_json).data)
+    if violation is not None:
+        raise RefusedError(
+            Code.EVENT_SCHEMA_VIOLATED,
+            f"event with ID {position}: {violation}",
+            eventId=str(position),
+            eventType=schema.event_type,
+        )
+
+
+class _Data(msgspec.Struct, frozen=True):
+    data: dict[str, object]
+
+
+_decode_stored = msgspec.json.Decoder(_Data).decode
+
+
+def describe(precondition: Precondition) -> str:
+    """Return a precondition in a few words, for the one whose write it refused."""
+    name = type(precondition).__name__
+    scope = " recursively" if precondition.recursive else ""
+    return f"{name[0].lower()}{name[1:]} on '{precondition.subject}'{scope}"
+
+
+def _as_store_failed(failure: Exception) -> StoreFailedError:
+    if isinstance(failure, StoreFailedError):
+        return failure
+    error = StoreFailedError(f"an unexpected error while committing: {failure!r}")
+    error.__cause__ = failure
+    return error
