@@ -1,0 +1,56 @@
+"""What the HTTP layer and the application that it serves say to each other.
+
+Values and a protocol only: what a client asks (`Head`, `Request`), and who decides about it
+(`Application`, `Endpoint`). Nothing here knows about sockets or the parser.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from everlog.http.answers import Response
+from everlog.http.exchange import Exchange
+
+
+class Head(NamedTuple):
+    """The first part of a request: everything that is known before its body.
+
+    `path` and `query` are the raw target before and after the first "?", not decoded.
+    `headers` holds the headers that the server was told to keep, their names in lower case.
+    `peer` is the address of the client.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    peer: str
+
+
+class Request(NamedTuple):
+    """A complete request."""
+
+    head: Head
+    body: bytes
+
+
+class Endpoint(NamedTuple):
+    """Who answers a request, and how large a body it may have."""
+
+    handle: Callable[[Request, Exchange], None]
+    body_size_max: int
+
+
+class Application(Protocol):
+    """What a server serves. All calls come from the event loop's thread and must not block."""
+
+    def route(self, head: Head) -> Endpoint | Response:
+        """Decide by the head alone, before a body is read; a Response is the answer."""
+        ...
+
+    def render_error(self, status: int, reason: str) -> Response:
+        """Build the answer to what the HTTP layer itself refuses."""
+        ...
+
+    def on_error(self, error: BaseException) -> None:
+        """Log a bug: a handler, a stream or a callback of the application raised."""
+        ...

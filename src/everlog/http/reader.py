@@ -1,0 +1,377 @@
+"""The receiving side of one connection: bytes in, complete requests out.
+
+The parser is llhttp (through httptools), in its strict mode. It refuses by itself: bare CR and
+bare LF, obs-fold, whitespace around a header name, control characters, conflicting or repeated
+Content-Length, Content-Length with Transfer-Encoding. What it lets pass and RFC 9110 or 9112
+forbid is refused here; the tests hold the table of both.
+
+Guarantees that every byte belongs to exactly one request or to a refusal, that a refusal is the
+last thing it says, and that memory is bounded by the limits and the endpoint's bound for bodies.
+What is left to the connection: answering, time, and how many requests are read ahead.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import Final, Protocol
+
+import httptools
+
+from everlog.http.answers import PLAIN, Form
+from everlog.http.limits import Limits
+from everlog.http.messages import Head
+
+# The consumer's word for a body that has to be read only to get past it.
+DISCARD: Final = -1
+
+_NO_HEADERS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
+
+# Headers that make a request unusual: they decide about framing or about the connection.
+_SPECIAL_NAMES: Final = frozenset(
+    {b"connection", b"proxy-connection", b"expect", b"transfer-encoding", b"upgrade"}
+)
+FRAMING_NAMES: Final = _SPECIAL_NAMES | {b"host", b"content-length"}
+
+# What a request line and a header hold besides the names and values that we are given.
+_REQUEST_LINE_OVERHEAD: Final = len(b"  HTTP/1.1\r\n\r\n")
+_HEADER_OVERHEAD: Final = len(b": \r\n")
+
+# RFC 3986 section 3.2, loosely: a registered name, IPv4 or bracketed IPv6 address; and a port.
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?")
+# RFC 9112 section 3.2.2; the path may be empty.
+_ABSOLUTE_FORM: Final = re.compile(r"https?://[^/?]+(/[^?]*)?(\?.*)?", re.IGNORECASE)
+
+# llhttp says why in words only; everything else that it refuses is a 400.
+_PARSER_STATUSES: Final = {"Invalid HTTP version": 505, "Pause on PRI/Upgrade": 505}
+
+# Content of a chunked body may come in chunks of a single byte, which cost five bytes more.
+_CHUNK_OVERHEAD_FACTOR: Final = 8
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
+    """The client broke the rules; after the answer nothing more is read from it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Final = status
+        self.reason: Final = reason
+
+
+class Consumer(Protocol):
+    """Whom a reader hands its requests to."""
+
+    def begin_wait(self) -> None:
+        """Note that the rest of a head or of a body is awaited from now on."""
+        ...
+
+    def take_head(self, head: Head) -> int:
+        """Decide about a request; return the bound of its body, or DISCARD."""
+        ...
+
+    def take_request(self, head: Head, body: bytes) -> None:
+        """Take a complete request whose head was taken before."""
+        ...
+
+
+class RequestReader:
+    """Turns the bytes of one connection into requests."""
+
+    __slots__ = (
+        "_body",
+        "_body_size_max",
+        "_consumer",
+        "_head",
+        "_head_size",
+        "_header_count",
+        "_headers_kept",
+        "_headers_noticed",
+        "_host",
+        "_host_valid",
+        "_kept",
+        "_limits",
+        "_parser",
+        "_parts",
+        "_peer",
+        "_special",
+        "_target",
+        "_upgrade_head",
+        "_wire_size",
+        "body_size",
+        "content_length",
+        "form",
+        "is_chunked",
+        "is_mid_message",
+    )
+
+    # The message at hand; see `_reset`.
+    _body: bytes
+    _head: Head | None
+    _host: bytes | None
+    _kept: dict[bytes, bytes] | None
+    _parts: list[bytes] | None
+    _special: dict[bytes, bytes] | None
+    _target: bytes
+    _wire_size: int
+    body_size: int
+    content_length: int
+    is_mid_message: bool
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        limits: Limits,
+        headers_kept: frozenset[bytes],
+        headers_noticed: frozenset[bytes],
+        peer: str,
+    ) -> None:
+        assert headers_noticed >= FRAMING_NAMES
+        self._consumer = consumer
+        self._limits = limits
+        self._headers_kept = headers_kept
+        self._headers_noticed = headers_noticed
+        self._peer = peer
+        self._host_valid = b""
+        self._upgrade_head: Head | None = None
+        self.form = PLAIN
+        self._body_size_max = DISCARD
+        self._parser = httptools.HttpRequestParser(self)
+        self._reset()
+
+    @property
+    def is_mid_body(self) -> bool:
+        """Whether a head is complete and its body is not."""
+        return self._head is not None
+
+    @property
+    def is_continue_expected(self) -> bool:
+        """Whether the client waits for our consent before it sends the body."""
+        # RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
+        return self._special is not None and b"expect" in self._special and not self.form.is_http_10
+
+    @property
+    def is_head_method(self) -> bool:
+        """Whether the request at hand is known to be HEAD."""
+        return bool(self._target) and self._parser.get_method() == b"HEAD"
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Read `data`; raises Refusal when it breaks the rules."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(memoryview(data)[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            # A refusal of ours, or what the consumer raised to stop us.
+            raise error.__context__ or error from None
+        except httptools.HttpParserError as error:
+            reason = str(error)
+            raise Refusal(_PARSER_STATUSES.get(reason, 400), reason) from None
+        if self.is_mid_message:
+            self._check_unfinished(len(data))
+
+    def close(self) -> None:
+        """Forget the parser, which refers to us: memory is freed now, not by a collector."""
+        del self._parser
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self.is_mid_message = True
+        self._wire_size = -1
+
+    def on_url(self, data: bytes) -> None:
+        self._target += data
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_count += 1
+        self._head_size += len(name) + len(value)
+        name = name.lower()
+        if name in self._headers_noticed:
+            self._notice(name, value)
+
+    def on_headers_complete(self) -> None:
+        method = str(self._parser.get_method(), "ascii")
+        self._check_head_limits(method)
+        # Without a header that says so, only HTTP/1.1 keeps the connection.
+        if self._special is None and method != "HEAD" and self._parser.should_keep_alive():
+            self.form = PLAIN
+        else:
+            self._judge_form(method)
+        if self._host is None and not self.form.is_http_10:
+            raise Refusal(400, "the Host header is missing")
+        path, query = _split_target(method, self._target)
+        head = Head(method, path, query, self._kept or _NO_HEADERS, self._peer)
+        self._wire_size = -1
+        self._body_size_max = self._consumer.take_head(head)
+        if self._special is not None and self._parser.should_upgrade():
+            # The parser takes the body for the other protocol's; see `_decline_upgrade`.
+            self._upgrade_head = head
+        else:
+            self._head = head
+
+    def on_body(self, data: bytes) -> None:
+        self.body_size += len(data)
+        if self.body_size > self._body_size_max:
+            if self._body_size_max == DISCARD:
+                return
+            raise Refusal(413, f"the body is larger than {self._body_size_max} bytes")
+        if not self._body:
+            self._body = data
+        elif self._parts is None:
+            self._parts = [self._body, data]
+        else:
+            self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        head = self._head
+        if head is None:
+            return
+        body = self._body if self._parts is None else b"".join(self._parts)
+        self._reset()
+        self._consumer.take_request(head, body)
+
+    # Below: the rules.
+
+    def _reset(self) -> None:
+        self.is_mid_message = False
+        self._head = None
+        self._target = b""
+        self._header_count = 0
+        self._head_size = 0
+        self._wire_size = -1
+        self._host = None
+        self._kept = None
+        self._special = None
+        self.content_length = 0
+        self.is_chunked = False
+        self.body_size = 0
+        self._body = b""
+        self._parts = None
+
+    def _notice(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            # A trailer: RFC 9110 section 6.5.1 lets us ignore it, and never merge it.
+            return
+        if name == b"content-length":
+            # The parser has made sure that it is one number.
+            self.content_length = int(value)
+        elif name == b"host":
+            self._notice_host(value)
+        elif name in _SPECIAL_NAMES:
+            self._special = self._special or {}
+            # Connection and Upgrade are lists: the parser reads them, their presence is enough.
+            self._special.setdefault(name, value)
+        if name in self._headers_kept:
+            if self._kept is None:
+                self._kept = {name: value}
+            elif name in self._kept:
+                raise Refusal(400, f"the header {name.decode('ascii')} is repeated")
+            else:
+                self._kept[name] = value
+
+    def _notice_host(self, value: bytes) -> None:
+        """RFC 9112 section 3.2: one Host, and a valid one."""
+        if self._host is not None:
+            raise Refusal(400, "the Host header is repeated")
+        if value != self._host_valid:
+            if _HOST.fullmatch(value) is None:
+                raise Refusal(400, "the Host header is invalid")
+            self._host_valid = value
+        self._host = value
+
+    def _judge_form(self, method: str) -> None:
+        """Decide about framing and the connection of a request that is not the usual one."""
+        version = self._parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            raise Refusal(505, f"HTTP/{version} is not supported, HTTP/1.1 is")
+        is_http_10 = version == "1.0"
+        special = self._special or {}
+        coding = special.get(b"transfer-encoding")
+        if coding is not None:
+            if is_http_10:
+                # RFC 9112 section 6.1: treat it as faulty, whatever its value.
+                raise Refusal(400, "HTTP/1.0 knows no Transfer-Encoding")
+            if coding.lower() != b"chunked":
+                raise Refusal(501, "the only Transfer-Encoding supported is chunked")
+            self.is_chunked = True
+        expectation = special.get(b"expect", b"100-continue")
+        if expectation.lower() != b"100-continue" and not is_http_10:
+            raise Refusal(417, "the only expectation supported is 100-continue")
+        does_end = not self._parser.should_keep_alive() or self._parser.should_upgrade()
+        self.form = Form(is_http_10=is_http_10, is_head=method == "HEAD", is_last=does_end)
+
+    def _check_head_limits(self, method: str) -> None:
+        limits = self._limits
+        if len(self._target) > limits.target_length_max:
+            raise Refusal(414, f"the target is longer than {limits.target_length_max} bytes")
+        if self._header_count > limits.header_count_max:
+            raise Refusal(431, f"there are more than {limits.header_count_max} headers")
+        head_size = self._head_size + len(self._target) + len(method) + _REQUEST_LINE_OVERHEAD
+        head_size += self._header_count * _HEADER_OVERHEAD
+        if head_size > limits.head_size_max:
+            raise Refusal(431, f"the head is larger than {limits.head_size_max} bytes")
+
+    def _check_unfinished(self, size: int) -> None:
+        """Bound what is not content: heads without end, and chunked bodies that are all framing.
+
+        The first `size` of a message is not counted, since it may be other messages' bytes too.
+        """
+        if self._wire_size < 0:
+            self._wire_size = 0
+            self._consumer.begin_wait()
+        else:
+            self._wire_size += size
+        if self._head is None:
+            self._check_head_limits("")
+            if self._wire_size > self._limits.head_size_max:
+                raise Refusal(431, f"the head is larger than {self._limits.head_size_max} bytes")
+        elif self.is_chunked:
+            allowed_size = self.body_size * _CHUNK_OVERHEAD_FACTOR + self._limits.chunk_overhead_max
+            if self._wire_size > allowed_size:
+                raise Refusal(400, "the chunks hold far more framing than content")
+
+    def _decline_upgrade(self, data: memoryview) -> None:
+        """Answer in HTTP/1.1, as RFC 9110 section 7.8 allows, and close the connection then.
+
+        The parser has taken what follows the head for the other protocol. So a second parser reads
+        the body, behind a head that says nothing but how long it is.
+        """
+        head, self._upgrade_head = self._upgrade_head, None
+        assert head is not None
+        self._head = head
+        if self.content_length == 0 and not self.is_chunked:
+            self.on_message_complete()
+            return
+        callbacks = SimpleNamespace(
+            on_body=self.on_body, on_message_complete=self.on_message_complete
+        )
+        self._parser = httptools.HttpRequestParser(callbacks)
+        framing = b"Content-Length: %d" % self.content_length
+        if self.is_chunked:
+            framing = b"Transfer-Encoding: chunked"
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nConnection: close\r\n%b\r\n\r\n" % framing)
+        self.feed(data)
+
+
+def _split_target(method: str, target: bytes) -> tuple[str, str]:
+    """Return path and query of a request target (RFC 9112 section 3.2)."""
+    text = str(target, "latin-1")
+    if "#" in text:
+        raise Refusal(400, "the target holds a fragment")
+    if text[0] != "/":
+        text = _to_origin_form(method, text)
+    path, _, query = text.partition("?")
+    return path, query
+
+
+def _to_origin_form(method: str, target: str) -> str:
+    if method == "CONNECT":
+        raise Refusal(501, "this is not a proxy: CONNECT is not supported")
+    if target == "*":
+        if method != "OPTIONS":
+            raise Refusal(400, "the target * belongs to OPTIONS")
+        return target
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None:
+        raise Refusal(400, "the target is neither a path nor an http URL")
+    return (match[1] or "/") + (match[2] or "")

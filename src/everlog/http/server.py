@@ -1,0 +1,152 @@
+"""The server: listeners, the sweep over connections, and the end.
+
+Stopping is graceful within a bound: idle connections are closed, exchanges in flight are answered,
+and what is left when the grace is over is cut.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Final
+
+from everlog.http.answers import Renderer
+from everlog.http.connection import Connection
+from everlog.http.limits import Limits
+from everlog.http.messages import Application
+from everlog.http.state import ServerState
+
+# Room for all clients reconnecting at once after a restart; the kernel caps it at `somaxconn`.
+_BACKLOG: Final = 4_096
+
+# Deadlines are looked at this often, or more often where a limit is very short.
+_TICK_SECONDS_MAX: Final = 1.0
+
+# After connections were cut, their streams' tasks have this long to clean up.
+_CANCEL_SECONDS_MAX: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Counts since the server was made; `connections` and `streams` are those open now."""
+
+    connections: int
+    connections_accepted: int
+    requests: int
+    requests_refused: int
+    streams: int
+
+
+class Server:
+    """Serves one application on any number of addresses."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        server_header: bytes,
+        headers_kept: frozenset[bytes],
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    ) -> None:
+        assert all(name == name.lower() for name in headers_kept)
+        self._application = application
+        self._headers_kept = headers_kept
+        self._limits = limits
+        self._renderer = Renderer(server_header=server_header, now=time.time())
+        self._listeners: list[asyncio.Server] = []
+        self._state: ServerState | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._all_lost: asyncio.Event = asyncio.Event()
+
+    async def start(self, host: str, port: int, *, ssl: SSLContext | None) -> int:
+        """Listen on one more address; return the port, which the system chooses if `port` is 0."""
+        state = self._prepare()
+        assert not state.is_stopping
+        listener = await state.loop.create_server(
+            lambda: Connection(state),
+            host,
+            port,
+            ssl=ssl,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=self._limits.head_seconds_max if ssl else None,
+            ssl_shutdown_timeout=self._limits.linger_seconds_max if ssl else None,
+        )
+        self._listeners.append(listener)
+        bound_port: int = listener.sockets[0].getsockname()[1]
+        return bound_port
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Stop accepting, finish what is in flight, and cut what is not done in time."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        state = self._state
+        if state is None:
+            return
+        state.is_stopping = True
+        for connection in list(state.connections):
+            connection.stop()
+        await self._wait_all_lost(grace_seconds)
+        for connection in list(state.connections):
+            connection.abort()
+        await self._wait_all_lost(_CANCEL_SECONDS_MAX)
+        if state.tasks:
+            await asyncio.wait(state.tasks, timeout=_CANCEL_SECONDS_MAX)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def statistics(self) -> Statistics:
+        """Count what the server has done and holds."""
+        state = self._state
+        if state is None:
+            return Statistics(
+                connections=0, connections_accepted=0, requests=0, requests_refused=0, streams=0
+            )
+        return Statistics(
+            connections=len(state.connections),
+            connections_accepted=state.connections_accepted,
+            requests=state.requests,
+            requests_refused=state.requests_refused,
+            streams=len(state.tasks),
+        )
+
+    def _prepare(self) -> ServerState:
+        """Bind to the running event loop, on the first listener."""
+        if self._state is None:
+            self._state = ServerState(
+                self._application,
+                renderer=self._renderer,
+                headers_kept=self._headers_kept,
+                limits=self._limits,
+                loop=asyncio.get_running_loop(),
+                tick_seconds=min(_TICK_SECONDS_MAX, self._limits.shortest_seconds() / 4),
+                on_connection_lost=self._note_connection_lost,
+            )
+            self._tick()
+        return self._state
+
+    def _tick(self) -> None:
+        state = self._state
+        assert state is not None
+        self._timer = state.loop.call_later(state.tick_seconds, self._tick)
+        state.renderer.set_time(time.time())
+        now = state.loop.time()
+        state.now = now
+        for connection in list(state.connections):
+            connection.sweep(now)
+
+    def _note_connection_lost(self) -> None:
+        if self._state is not None and not self._state.connections:
+            self._all_lost.set()
+
+    async def _wait_all_lost(self, seconds: float) -> None:
+        assert self._state is not None
+        if not self._state.connections:
+            return
+        self._all_lost.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._all_lost.wait()
+        except TimeoutError:
+            # What is left will be cut.
+            return
