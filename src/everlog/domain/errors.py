@@ -78,6 +78,10 @@ class RefusedError(EverlogError):
         self.details: Final = details
 
 
+class StateConflictError(RefusedError):
+    """A request that is right in itself, but not for the state that the log is in."""
+
+
 class SettingsError(EverlogError):
     """A flag, file or key given at start-up cannot be used; the message says what to change."""
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selection
 from everlog.service.observers import Interest
+from everlog.service.reader import Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Scan
 from everlog.storage.line import parse_line
@@ -19,7 +20,9 @@ HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
 HEARTBEAT: Final = b""
 
 
-async def observe_events(store: Store, selection: Selection) -> AsyncIterator[bytes]:
+async def observe_events(
+    store: Store, selection: Selection, *, transform: Transform
+) -> AsyncIterator[bytes]:
     """Yield the blocks of a selection, without end, with heartbeats between."""
     position = selection.lower
     if selection.from_latest_event is not None:
@@ -43,10 +46,12 @@ async def observe_events(store: Store, selection: Selection) -> AsyncIterator[by
                 start=position,
                 stop=head.event_count,
             )
-            async for block in store.reader.fetch_blocks(store.engine.scan(scan, head)):
+            async for block in store.reader.fetch_blocks(
+                map(transform, store.engine.scan(scan, head))
+            ):
                 yield block
         elif lines:
-            yield b"".join(lines)
+            yield transform(b"".join(lines))
         position = head.event_count
 
 

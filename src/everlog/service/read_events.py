@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator
 
-from everlog.domain.errors import Code, RefusedError
+from everlog.domain.errors import Code, StateConflictError
 from everlog.domain.selection import IfEventIsMissing, Order, Selection
+from everlog.service.reader import Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Engine, Head, Scan
 
 
-async def read_events(store: Store, selection: Selection) -> AsyncIterator[bytes]:
-    """Return the blocks of a selection.
+async def read_events(
+    store: Store, selection: Selection, *, transform: Transform
+) -> AsyncIterator[bytes]:
+    """Return the blocks of a selection, each in the form that the client wants.
 
     Raises:
         RefusedError: The latest event to start from lies above the upper bound.
@@ -20,7 +23,7 @@ async def read_events(store: Store, selection: Selection) -> AsyncIterator[bytes
     else:
         scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
     blocks = iter(()) if scan is None else store.engine.scan(scan, head)
-    return store.reader.fetch_blocks(blocks)
+    return store.reader.fetch_blocks(map(transform, blocks))
 
 
 def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan | None:
@@ -32,7 +35,7 @@ def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan 
             return None
         return _scan(selection, selection.lower, head)
     if selection.upper is not None and position > selection.upper:
-        raise RefusedError(
+        raise StateConflictError(
             Code.RANGE_UNSATISFIABLE,
             "fromLatestEvent results in an event ID greater than upperBound ID",
             field="options.upperBound",

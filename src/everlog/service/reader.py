@@ -12,6 +12,9 @@ from typing import Final, TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+# From blocks of lines as they are stored to what a client gets; called on a reading thread.
+Transform = Callable[[bytes], bytes]
+
 # Reading waits for the disk now and then; more threads than that only compete for the interpreter.
 _THREADS: Final = 4
 

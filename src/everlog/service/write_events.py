@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
+from msgspec import UnsetType
 
 from everlog.domain.data import parse_data
 from everlog.domain.errors import Code, RefusedError
@@ -19,19 +20,25 @@ from everlog.domain.tracing import parse_traceparent, parse_tracestate
 # An application has few sources and types, and checking one takes as long as hashing an event.
 _CACHE_SIZE: Final = 4_096
 
-_source: Callable[[str], str] = lru_cache(_CACHE_SIZE)(parse_source)
-_event_type: Callable[[str], str] = lru_cache(_CACHE_SIZE)(parse_event_type)
+_source: Callable[[str | None], str] = lru_cache(_CACHE_SIZE)(parse_source)
+_event_type: Callable[[str | None], str] = lru_cache(_CACHE_SIZE)(parse_event_type)
 
 
-class CandidateText(msgspec.Struct, frozen=True, gc=False):
-    """An event candidate as it was sent; None is what was not sent."""
+class CandidateText(Protocol):
+    """An event candidate as it was sent; None or UNSET is what was not sent."""
 
-    source: str | None
-    subject: str | None
-    type: str | None
-    data: msgspec.Raw | None
-    traceparent: str | None
-    tracestate: str | None
+    @property
+    def source(self) -> str | UnsetType | None: ...
+    @property
+    def subject(self) -> str | UnsetType | None: ...
+    @property
+    def type(self) -> str | UnsetType | None: ...
+    @property
+    def data(self) -> msgspec.Raw | UnsetType | None: ...
+    @property
+    def traceparent(self) -> str | UnsetType | None: ...
+    @property
+    def tracestate(self) -> str | UnsetType | None: ...
 
 
 def parse_candidates(texts: Sequence[CandidateText]) -> list[EventCandidate]:
@@ -76,16 +83,15 @@ def parse_preconditions(texts: Sequence[PreconditionText]) -> list[Precondition]
 
 
 def _parse_candidate(text: CandidateText) -> EventCandidate:
-    source, type_ = text.source, text.type
+    # UNSET is falsy, as are None and the empty string, which some clients send for nothing.
+    traceparent = text.traceparent or None
     candidate = EventCandidate(
-        _source(source) if source else parse_source(source),
-        parse_subject(text.subject),
-        _event_type(type_) if type_ else parse_event_type(type_),
-        parse_data(text.data)[0],
-        None if text.traceparent is None else parse_traceparent(text.traceparent),
-        None
-        if text.tracestate is None
-        else parse_tracestate(text.tracestate, traceparent=text.traceparent),
+        _source(text.source or None),
+        parse_subject(text.subject or None),
+        _event_type(text.type or None),
+        parse_data(text.data or None)[0],
+        None if traceparent is None else parse_traceparent(traceparent),
+        parse_tracestate(text.tracestate, traceparent=traceparent) if text.tracestate else None,
     )
     if candidate_size(candidate) > EVENT_SIZE_MAX:
         raise RefusedError(

@@ -17,7 +17,13 @@ from typing import Final
 import msgspec
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    RefusedError,
+    StateConflictError,
+    StoreFailedError,
+)
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
 from everlog.domain.precondition import Precondition, holds
 from everlog.domain.schema import EventSchema, find_violation
@@ -91,7 +97,7 @@ class Writer:
             self._check_preconditions(preconditions)
             self._check_schemas(candidates)
             outcome = self._stage(candidates)
-        except (RefusedError, DiskFullError, StoreFailedError) as error:
+        except (RefusedError, DiskFullError) as error:
             outcome = error
         self._answer_when_durable(answer, outcome)
 
@@ -105,7 +111,7 @@ class Writer:
             assert checked_event_count == self._engine.head.event_count
             self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
             self._schemas[schema.event_type] = schema
-        except (RefusedError, DiskFullError, StoreFailedError) as error:
+        except (RefusedError, DiskFullError) as error:
             outcome = error
         self._answer_when_durable(answer, outcome)
 
@@ -121,15 +127,17 @@ class Writer:
 
     def _check_is_open(self) -> None:
         if self._has_failed:
-            message = "the store has failed: no write is accepted until the server is restarted"
-            raise StoreFailedError(message)
+            raise RefusedError(
+                Code.STORE_FAILED,
+                "the store has failed: no write is accepted until the server is restarted",
+            )
         if self._is_stopping:
             raise RefusedError(Code.SERVER_SHUTTING_DOWN, "server is shutting down")
 
     def _check_preconditions(self, preconditions: Sequence[Precondition]) -> None:
         for index, precondition in enumerate(preconditions):
             if not holds(precondition, self._engine.state):
-                raise RefusedError(
+                raise StateConflictError(
                     Code.PRECONDITION_VIOLATED,
                     f"precondition failed: {describe(precondition)}",
                     preconditionIndex=index,
@@ -144,7 +152,7 @@ class Writer:
                 continue
             violation = find_violation(schema, _decode_data(candidate.data))
             if violation is not None:
-                raise RefusedError(
+                raise StateConflictError(
                     Code.EVENT_SCHEMA_VIOLATED,
                     f"event candidate does not match schema: {violation}",
                     eventIndex=index,
@@ -153,7 +161,7 @@ class Writer:
 
     def _check_is_unregistered(self, event_type: str) -> None:
         if event_type in self._schemas:
-            raise RefusedError(
+            raise StateConflictError(
                 Code.EVENT_SCHEMA_ALREADY_REGISTERED,
                 "schema already exists",
                 eventType=event_type,
@@ -267,7 +275,7 @@ def check_stored_event(schema: EventSchema, event_json: str | bytes, *, position
     """Refuse a schema that an event already stored does not match."""
     violation = find_violation(schema, _decode_stored(event_json).data)
     if violation is not None:
-        raise RefusedError(
+        raise StateConflictError(
             Code.EVENT_SCHEMA_VIOLATED,
             f"event with ID {position}: {violation}",
             eventId=str(position),
