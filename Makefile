@@ -5,7 +5,7 @@ PORT ?= 3000
 
 # Further options for `make lock`, for example --upgrade.
 LOCK_OPTIONS ?=
-LOCK = .lock-environment/bin/uv pip compile --quiet --universal --generate-hashes \
+LOCK = .lock-environment/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--fork-strategy fewest --custom-compile-command "make lock" $(LOCK_OPTIONS)
 
 .DEFAULT_GOAL := help
