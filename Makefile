@@ -5,8 +5,8 @@ PORT ?= 3000
 
 # Further options for `make lock`, for example --upgrade.
 LOCK_OPTIONS ?=
-LOCK = .lock-environment/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	--fork-strategy fewest --custom-compile-command "make lock" $(LOCK_OPTIONS)
+LOCK = .lock-environment/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(LOCK_OPTIONS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all check format bench lock clean
@@ -22,7 +22,7 @@ run: setup ## Start a development server on 127.0.0.1 (PORT=..., default 3000).
 
 test: check ## Run everything that must hold.
 	.venv/bin/python tools/system_packages.py
-	.venv/bin/pytest --numprocesses auto --dist loadfile
+	.venv/bin/pytest --numprocesses logical --dist loadfile
 
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
@@ -49,4 +49,4 @@ lock: ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases)
 clean: ## Remove what was built, but not the development server's data.
 	rm -rf .venv .lock-environment .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
 	rm -rf .hypothesis .coverage .coverage.* htmlcov
-	find src tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
