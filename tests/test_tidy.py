@@ -51,6 +51,10 @@ def test_every_module_is_imported_by_another() -> None:
     check_nothing_found(tidy.find_dead_modules(repository_sources(), ENTRY_POINTS))
 
 
+def test_every_unit_test_mirrors_a_file_of_the_product() -> None:
+    check_nothing_found(tidy.find_misplaced_tests([source.path for source in repository_sources()]))
+
+
 # Each row: the check, a file that breaks its rule, and what is said about it.
 BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (tidy.find_long_lines, "Makefile", "a" * 101, ":1: 101 columns"),
@@ -95,6 +99,7 @@ SOUND: tuple[tuple[Check, str, str], ...] = (
     (tidy.find_disabled_tests, "tests/a.py", "reader.skip()"),
     (tidy.find_machine_paths, "a.md", "GET https://example.com/home/ada/x or tests/work/x"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101 - our promise."),
+    (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101 (our promise)"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # type: ignore[misc]  # It is untyped."),
     (tidy.find_untitled_pages, "a.md", "# One\n\n```sh\n# comment\n```"),
 )
@@ -144,3 +149,22 @@ def test_a_module_that_nothing_imports_is_found() -> None:
     findings = list(tidy.find_dead_modules(sources, ["everlog.cli"]))
 
     assert findings == ["src/everlog/dead.py:1: nothing imports this module"]
+
+
+@pytest.mark.parametrize(
+    "path, is_misplaced",
+    [
+        ("tests/unit/domain/test_event.py", False),
+        ("tests/unit/domain/test_event_in_json.py", False),
+        ("tests/unit/storage/test_log.py", False),
+        ("tests/unit/domain/test_events.py", True),
+        ("tests/unit/domain/test_sub.py", True),
+        ("tests/unit/http/test_event.py", True),
+        ("tests/engines/test_contract.py", False),
+    ],
+)
+def test_a_unit_test_that_mirrors_nothing_is_found(path: str, *, is_misplaced: bool) -> None:
+    names = ("domain/__init__", "domain/event", "domain/subject", "storage/log/__init__")
+    product = [f"src/everlog/{name}.py" for name in names]
+
+    assert bool(list(tidy.find_misplaced_tests([*product, path]))) == is_misplaced

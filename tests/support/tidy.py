@@ -36,8 +36,8 @@ MACHINE_PATHS = re.compile(r"(?<![\w.-])/(work|root|home/\w+|Users/\w+)/|\.\./sh
 
 SUPPRESSION = re.compile(r"#\s*(noqa|ruff: noqa|type: ignore|pragma: no (?:cover|branch))(.*)")
 EXPLAINED = {
-    "noqa": re.compile(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)* - \S+ \S+"),
-    "ruff: noqa": re.compile(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)* - \S+ \S+"),
+    "noqa": re.compile(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)* (- |\()\w+ \w+"),
+    "ruff: noqa": re.compile(r":\s*[A-Z]+\d+(,\s*[A-Z]+\d+)* (- |\()\w+ \w+"),
     "type: ignore": re.compile(r"\[[\w, -]+\]\s+# \S+ \S+"),
     "pragma: no cover": re.compile(r" - \S+ \S+"),
     "pragma: no branch": re.compile(r" - \S+ \S+"),
@@ -237,6 +237,25 @@ def find_dead_modules(sources: Sequence[Source], entry_points: Sequence[str]) ->
     for module, source in product.items():
         if module not in alive and not module.endswith("__main__"):
             yield source.at(1, "nothing imports this module")
+
+
+def find_misplaced_tests(paths: Sequence[str]) -> Iterator[str]:
+    """Look for unit tests that mirror no file of the product.
+
+    Tests of one file may be spread over several, each named after it with something added.
+    """
+    product = [
+        path.removesuffix(".py").removesuffix("/__init__")
+        for path in paths
+        if path.startswith("src/everlog/")
+    ]
+    for path in paths:
+        folder, name = posixpath.split(path)
+        if path.startswith("tests/unit/") and name.startswith("test_"):
+            stem = name.removeprefix("test_").removesuffix(".py")
+            mirrored = posixpath.join("src/everlog" + folder.removeprefix("tests/unit"), stem)
+            if not any(f"{mirrored}_".startswith(f"{file}_") for file in product):
+                yield f"{path}:1: there is no {mirrored}.py that it could test"
 
 
 def imported_names(tree: ast.Module) -> Iterator[str]:
