@@ -29,6 +29,8 @@ class MemoryEngine:
         """Start with an empty log."""
         self._log: list[_StoredEvent] = []
         self._schemas: list[StagedSchema] = []
+        # In the order of their appearance, so that a head's are the first so many.
+        self._type_names: list[str] = []
         self._heads = [Head()]
         self._published = Head()
         self._published_schema_count = 0
@@ -56,12 +58,14 @@ class MemoryEngine:
         for event in events:
             mark = Mark.WRITE if event is events[-1] else Mark.EVENT
             self._log.append(_StoredEvent(event, render_line(event.json, mark)))
+            self._note_type(event.type)
         self._heads.append(self._head_at_tip(hash_=events[-1].hash, time=time))
 
     def stage_schema(self, schema: StagedSchema) -> None:
         """Add an event schema."""
         assert all(schema.event_type != known.event_type for known in self._schemas)
         self._schemas.append(schema)
+        self._note_type(schema.event_type)
         self._heads.append(self._head_at_tip(hash_=self.tip.hash, time=self.tip.time))
 
     def seal(self) -> Batch | None:
@@ -95,6 +99,7 @@ class MemoryEngine:
         """Make the tip the head again."""
         del self._log[self._published.event_count :]
         del self._schemas[self._published_schema_count :]
+        del self._type_names[self._published.event_type_count :]
         self._heads = [self._published]
         self._sealed_event_count = len(self._log)
         self._sealed_schema_count = len(self._schemas)
@@ -145,7 +150,9 @@ class MemoryEngine:
             for schema in self._schemas[: self._published_schema_count]
         }
         return [
-            EventType(name, name in used, schemas.get(name)) for name in sorted(used | set(schemas))
+            EventType(name, name in used, schemas.get(name))
+            for name in sorted(self._type_names[: head.event_type_count])
+            if name in used or name in schemas
         ]
 
     def event_type(self, name: str, head: Head) -> EventType | None:
@@ -163,6 +170,10 @@ class MemoryEngine:
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
+    def _note_type(self, name: str) -> None:
+        if name not in self._type_names:
+            self._type_names.append(name)
+
     def _existing_subjects(self, head: Head) -> set[str]:
         existing: set[str] = set()
         for stored in self._log[: head.event_count]:
@@ -175,10 +186,7 @@ class MemoryEngine:
             event_count=len(self._log),
             log_size=sum(len(stored.line) for stored in self._log),
             subject_count=len(self._existing_subjects(everything)),
-            event_type_count=len(
-                {stored.event.type for stored in self._log}
-                | {schema.event_type for schema in self._schemas}
-            ),
+            event_type_count=len(self._type_names),
             hash=hash_,
             time=time,
         )
