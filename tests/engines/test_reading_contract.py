@@ -1,0 +1,307 @@
+"""What every engine promises about reading: consistent views of everything up to a head."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from everlog.storage.engine import Engine, EventType, Scan
+from tests.support.engines import content_of, positions_of, read, split_lines, subjects_of
+from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
+
+ONE, TWO = "io.everlog.one", "io.everlog.two"
+
+# Position by position.
+LIBRARY = (
+    ("/books/42", ONE),
+    ("/books", TWO),
+    ("/books/42/pages/1", ONE),
+    ("/readers/23", ONE),
+    ("/books/42", TWO),
+    ("/", ONE),
+    ("/books-old/42", TWO),
+    ("/books/42", ONE),
+    ("/readers/23", TWO),
+    ("/books/7", ONE),
+)
+
+
+@pytest.fixture
+def library(engine: Engine) -> Iterator[Engine]:
+    candidates = [a_candidate(subject, type_) for subject, type_ in LIBRARY]
+    store(engine, *candidates[:4])
+    stage(engine, *candidates[4:6])
+    stage(engine, *candidates[6:])
+    store_staged(engine)
+    return engine
+
+
+# Each row: subject, whether recursive, event type, and the positions.
+SELECTIONS: tuple[tuple[str, bool, str | None, list[int]], ...] = (
+    ("/", True, None, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ("/", False, None, [5]),
+    ("/", True, ONE, [0, 2, 3, 5, 7, 9]),
+    ("/", True, TWO, [1, 4, 6, 8]),
+    ("/", True, "io.everlog.missing", []),
+    ("/books", True, None, [0, 1, 2, 4, 7, 9]),
+    ("/books", False, None, [1]),
+    ("/books", True, TWO, [1, 4]),
+    ("/books/42", True, None, [0, 2, 4, 7]),
+    ("/books/42", False, None, [0, 4, 7]),
+    ("/books/42", False, ONE, [0, 7]),
+    ("/books/42", False, "io.everlog.missing", []),
+    ("/books/42/pages", True, None, [2]),
+    ("/books/42/pages", False, None, []),
+    ("/books/42/pages/1", True, TWO, []),
+    ("/readers", True, None, [3, 8]),
+    ("/book", True, None, []),
+    ("/books/4", True, None, []),
+    ("/books/42/pages/1/lines", True, None, []),
+    ("/missing", True, None, []),
+    ("/missing", False, ONE, []),
+)
+
+BOUNDS = ((0, 10), (0, 0), (0, 1), (1, 4), (4, 5), (5, 5), (7, 10), (9, 10), (9, 99), (10, 20))
+
+
+def check_scan(
+    engine: Engine, subject: str, event_type: str | None, expected: list[int], *, recursive: bool
+) -> None:
+    for start, stop in BOUNDS:
+        within = [position for position in expected if start <= position < stop]
+        for is_reversed in (False, True):
+            log = read(
+                engine,
+                subject,
+                recursive=recursive,
+                event_type=event_type,
+                start=start,
+                stop=stop,
+                is_reversed=is_reversed,
+            )
+            assert positions_of(log) == (within[::-1] if is_reversed else within)
+
+
+@pytest.mark.parametrize("subject, recursive, event_type, expected", SELECTIONS)
+def test_a_scan_yields_what_is_selected(
+    library: Engine, subject: str, event_type: str | None, expected: list[int], *, recursive: bool
+) -> None:
+    check_scan(library, subject, event_type, expected, recursive=recursive)
+
+
+def test_a_scan_of_an_older_head_ends_with_it(engine: Engine) -> None:
+    heads = [engine.head]
+    for subject, type_ in LIBRARY:
+        store(engine, a_candidate(subject, type_))
+        heads.append(engine.head)
+
+    for count, head in enumerate(heads):
+        for subject, recursive, event_type, expected in SELECTIONS:
+            for is_reversed in (False, True):
+                log = read(
+                    engine,
+                    subject,
+                    recursive=recursive,
+                    event_type=event_type,
+                    stop=99,
+                    is_reversed=is_reversed,
+                    head=head,
+                )
+                found = sorted(positions_of(log), reverse=is_reversed)
+                visible = {position for position in expected if position < count}
+                assert positions_of(log) == found
+                assert set(found) == visible
+
+
+def test_lines_are_the_same_whatever_selects_them(library: Engine) -> None:
+    lines = split_lines(read(library))
+
+    for subject, recursive, event_type, expected in SELECTIONS:
+        log = read(library, subject, recursive=recursive, event_type=event_type)
+        assert split_lines(log) == [lines[position] for position in expected]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("subject", ["/", "/half", "/rare"])
+def test_blocks_are_whole_lines_of_bounded_size(
+    engine: Engine, subject: str, *, is_reversed: bool
+) -> None:
+    data = '{"text":"' + "x" * 20_000 + '"}'
+    for number in range(64):
+        name = "/rare" if number % 21 == 0 else ("/half/a", "/other")[number % 2]
+        store(engine, a_candidate(name, data=data))
+    scan = Scan(subject=subject, recursive=True, start=0, stop=64, is_reversed=is_reversed)
+
+    blocks = list(engine.scan(scan, engine.head))
+
+    assert all(block.endswith(b"\n") for block in blocks)
+    assert all(len(block) <= 2 * 1024 * 1024 for block in blocks)
+    positions = positions_of(b"".join(blocks))
+    assert positions == sorted(positions, reverse=is_reversed)
+    assert len(positions) == {"/": 64, "/half": 30, "/rare": 4}[subject]
+
+
+def test_a_scan_that_goes_on_while_others_write_ends_at_its_head(library: Engine) -> None:
+    blocks = library.scan(Scan(subject="/books", recursive=True, start=0, stop=99), library.head)
+    store(library, *[a_candidate("/books/new")] * 50)
+
+    assert positions_of(b"".join(blocks)) == [0, 1, 2, 4, 7, 9]
+
+
+def test_the_latest_event_of_a_type_is_found_on_exactly_the_subject(library: Engine) -> None:
+    head = library.head
+    rows = {
+        ("/books/42", ONE): 7,
+        ("/books/42", TWO): 4,
+        ("/books", TWO): 1,
+        ("/books", ONE): None,
+        ("/", ONE): 5,
+        ("/", TWO): None,
+        ("/books/42/pages", ONE): None,
+        ("/readers/23", TWO): 8,
+        ("/missing", ONE): None,
+        ("/books/42", "io.everlog.missing"): None,
+    }
+    for (subject, event_type), expected in rows.items():
+        assert library.find_latest(subject, event_type, head) == expected
+
+
+def test_the_latest_event_is_that_of_the_head(engine: Engine) -> None:
+    store(engine, a_candidate("/a", ONE))
+    older = engine.head
+    store(engine, a_candidate("/a", ONE), a_candidate("/b", TWO))
+    stage(engine, a_candidate("/a", ONE), a_candidate("/c", "io.everlog.new"))
+
+    assert engine.find_latest("/a", ONE, older) == 0
+    assert engine.find_latest("/b", TWO, older) is None
+    assert engine.find_latest("/a", ONE, engine.head) == 1
+    assert engine.find_latest("/c", "io.everlog.new", engine.head) is None
+    assert engine.find_latest("/a", "io.everlog.new", engine.head) is None
+
+
+def test_a_subject_exists_if_it_or_one_below_has_events(library: Engine) -> None:
+    for subject in ("/", "/books", "/books/42/pages", "/books/42/pages/1", "/books-old"):
+        assert library.subject_exists(subject, library.head)
+    for subject in ("/book", "/books/42/pages/2", "/old", "/books/42/pages/1/lines"):
+        assert not library.subject_exists(subject, library.head)
+
+
+def test_subjects_come_depth_first(library: Engine) -> None:
+    everything = [
+        "/",
+        "/books",
+        "/books/42",
+        "/books/42/pages",
+        "/books/42/pages/1",
+        "/books/7",
+        "/books-old",
+        "/books-old/42",
+        "/readers",
+        "/readers/23",
+    ]
+    assert subjects_of(library) == everything
+    assert subjects_of(library, "/books") == everything[1:6]
+    assert subjects_of(library, "/books/42/pages/1") == ["/books/42/pages/1"]
+    assert subjects_of(library, "/missing") == []
+
+
+def test_subjects_of_an_older_head_stay_what_they_were(engine: Engine) -> None:
+    store(engine, a_candidate("/b/c"))
+    older = engine.head
+    store(engine, a_candidate("/b/a"), a_candidate("/a"))
+    stage(engine, a_candidate("/staged"))
+
+    assert subjects_of(engine, head=older) == ["/", "/b", "/b/c"]
+    assert subjects_of(engine, "/a", head=older) == []
+    assert not engine.subject_exists("/a", older)
+    assert subjects_of(engine) == ["/", "/a", "/b", "/b/a", "/b/c"]
+
+
+def test_many_subjects_come_in_chunks(engine: Engine) -> None:
+    names = [f"/s/{number:05d}" for number in range(10_000)]
+    for first in range(0, len(names), 5_000):
+        store(engine, *[a_candidate(name) for name in reversed(names[first : first + 5_000])])
+
+    chunks = list(engine.subjects("/s", engine.head))
+
+    assert max(map(len, chunks)) <= 5_000
+    assert [name for chunk in chunks for name in chunk] == ["/s", *names]
+
+
+def test_event_types_have_events_or_a_schema_or_both(engine: Engine) -> None:
+    store(engine, a_candidate(type_="io.everlog.used"), a_candidate(type_="io.everlog.both"))
+    engine.stage_schema(a_schema("io.everlog.both", '{"type":"object"}'))
+    engine.stage_schema(a_schema("io.everlog.phantom"))
+    store_staged(engine)
+
+    entries = [
+        EventType("io.everlog.both", has_events=True, schema='{"type":"object"}'),
+        EventType("io.everlog.phantom", has_events=False, schema=a_schema("").text),
+        EventType("io.everlog.used", has_events=True, schema=None),
+    ]
+    assert engine.event_types(engine.head) == entries
+    for entry in entries:
+        assert engine.event_type(entry.name, engine.head) == entry
+    assert engine.event_type("io.everlog.missing", engine.head) is None
+
+
+def test_a_phantom_becomes_real_with_its_first_event(engine: Engine) -> None:
+    engine.stage_schema(a_schema(ONE))
+    store_staged(engine)
+    older = engine.head
+    stage(engine, a_candidate(type_=ONE))
+    assert engine.event_type(ONE, older) == EventType(
+        ONE, has_events=False, schema=a_schema(ONE).text
+    )
+
+    engine.roll_back()
+    assert engine.event_type(ONE, engine.head) == EventType(
+        ONE, has_events=False, schema=a_schema(ONE).text
+    )
+
+    store(engine, a_candidate(type_=ONE))
+    assert engine.event_type(ONE, engine.head) == EventType(
+        ONE, has_events=True, schema=a_schema(ONE).text
+    )
+    assert engine.event_type(ONE, older) == EventType(
+        ONE, has_events=False, schema=a_schema(ONE).text
+    )
+
+
+def test_event_types_of_an_older_head_are_those_there_were(engine: Engine) -> None:
+    store(engine, a_candidate(type_=ONE))
+    older = engine.head
+    store(engine, a_candidate(type_=TWO))
+    engine.stage_schema(a_schema("io.everlog.phantom"))
+    store_staged(engine)
+
+    assert engine.event_types(older) == [EventType(ONE, has_events=True, schema=None)]
+    assert engine.event_type(TWO, older) is None
+    assert engine.event_type("io.everlog.phantom", older) is None
+
+
+def test_a_schema_appears_when_it_is_published(engine: Engine) -> None:
+    store(engine, a_candidate(type_=ONE))
+    engine.stage_schema(a_schema(ONE))
+    batch = seal(engine)
+    engine.commit(batch)
+    assert engine.event_type(ONE, engine.head) == EventType(ONE, has_events=True, schema=None)
+
+    engine.publish(batch)
+    assert engine.event_type(ONE, engine.head) == EventType(
+        ONE, has_events=True, schema=a_schema(ONE).text
+    )
+
+
+def test_a_schema_that_was_rolled_back_never_appears(engine: Engine) -> None:
+    engine.stage_schema(a_schema(ONE))
+    engine.roll_back()
+    store(engine, a_candidate(type_=TWO))
+
+    assert engine.event_types(engine.head) == [EventType(TWO, has_events=True, schema=None)]
+    engine.stage_schema(a_schema(ONE))
+    store_staged(engine)
+    assert [entry.name for entry in engine.event_types(engine.head)] == [ONE, TWO]
+
+
+def test_reading_twice_gives_the_same(library: Engine) -> None:
+    assert content_of(library) == content_of(library)

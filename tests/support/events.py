@@ -1,0 +1,99 @@
+"""Events for tests of the storage: only what matters is said, the rest is a default.
+
+Everything is deterministic: times follow the tip, data follows the arguments.
+"""
+
+from collections.abc import Sequence
+
+from everlog.domain.chain import HashVersion
+from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
+from everlog.domain.time import format_time, next_event_time
+from everlog.storage.engine import Batch, Engine, Head, StagedSchema
+
+FIRST_TIME = 1_700_000_000_000_000_001
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def a_candidate(
+    subject: str = "/books/42",
+    type_: str = "io.everlog.test.happened",
+    *,
+    data: str = '{"n":1}',
+    traceparent: str | None = None,
+    tracestate: str | None = None,
+) -> EventCandidate:
+    return EventCandidate(
+        source="https://everlog.test",
+        subject=subject,
+        type=type_,
+        data=data,
+        traceparent=traceparent,
+        tracestate=tracestate,
+    )
+
+
+def a_schema(event_type: str, text: str = '{"type":"object","properties":{}}') -> StagedSchema:
+    return StagedSchema(event_type, text)
+
+
+def time_after(tip: Head) -> int:
+    return next_event_time(FIRST_TIME, previous=tip.time + 1)
+
+
+def accept_at(
+    tip: Head,
+    candidates: Sequence[EventCandidate],
+    *,
+    time: int,
+    hash_version: HashVersion = HashVersion.V2,
+) -> list[AcceptedEvent]:
+    """Give candidates their places behind a tip."""
+    accepted: list[AcceptedEvent] = []
+    previous_hash = tip.hash
+    for position, candidate in enumerate(candidates, start=tip.event_count):
+        event = accept_event(
+            candidate,
+            position=position,
+            time=format_time(time),
+            predecessor_hash=previous_hash,
+            hash_version=hash_version,
+        )
+        accepted.append(event)
+        previous_hash = event.hash
+    return accepted
+
+
+def stage(
+    engine: Engine,
+    *candidates: EventCandidate,
+    time: int | None = None,
+    hash_version: HashVersion = HashVersion.V2,
+) -> list[AcceptedEvent]:
+    """Stage one write."""
+    tip = engine.tip
+    time = time_after(tip) if time is None else time
+    events = accept_at(tip, candidates, time=time, hash_version=hash_version)
+    engine.stage(events, time=time)
+    return events
+
+
+def seal(engine: Engine) -> Batch:
+    batch = engine.seal()
+    assert batch is not None
+    return batch
+
+
+def store_staged(engine: Engine) -> Batch:
+    """Bring all that is staged to the disk and to the readers, as one batch."""
+    batch = seal(engine)
+    engine.commit(batch)
+    engine.publish(batch)
+    return batch
+
+
+def store(
+    engine: Engine, *candidates: EventCandidate, hash_version: HashVersion = HashVersion.V2
+) -> Batch:
+    """Store one write as a batch of its own."""
+    stage(engine, *candidates, hash_version=hash_version)
+    return store_staged(engine)
