@@ -120,11 +120,16 @@ class Connection(asyncio.Protocol):
         if self._is_input_ignored:
             return
         if len(data) <= _FEED_SIZE:
-            self._feed(data)
+            try:
+                self._reader.feed(data)
+            except Refusal as refusal:
+                self._refuse(refusal)
+            except StopReading:
+                pass
         else:
             self._held = memoryview(data)
             self._feed_held()
-        if self._is_full():
+        if (self._exchanges or self._output.is_paused) and self._is_full():
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -229,6 +234,8 @@ class Connection(asyncio.Protocol):
         endpoint = self._endpoint
         if endpoint is None:
             # Answered already; this was its body.
+            if state.is_stopping:
+                self.stop()
             return
         self._endpoint = None
         self._is_continue_due = False
@@ -449,7 +456,8 @@ class Connection(asyncio.Protocol):
 
     def _drop_exchanges(self) -> None:
         """Nobody will get these answers: tell those who work on them."""
-        exchanges, self._exchanges = self._exchanges, []
+        exchanges = self._exchanges[:]
+        self._exchanges.clear()
         for exchange in exchanges:
             for callback in exchange.disconnect():
                 try:

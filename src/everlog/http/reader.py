@@ -79,6 +79,7 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_body_size_max",
+        "_completed",
         "_consumer",
         "_head",
         "_head_size",
@@ -88,6 +89,13 @@ class RequestReader:
         "_host",
         "_host_valid",
         "_kept",
+        "_known_block",
+        "_known_head",
+        "_known_size",
+        "_last_content_length",
+        "_last_head",
+        "_last_size",
+        "_last_target",
         "_limits",
         "_parser",
         "_parts",
@@ -100,6 +108,7 @@ class RequestReader:
         "content_length",
         "form",
         "is_chunked",
+        "is_continue_expected",
         "is_mid_message",
     )
 
@@ -114,6 +123,8 @@ class RequestReader:
     _wire_size: int
     body_size: int
     content_length: int
+    # Whether the client waits for our consent before it sends the body.
+    is_continue_expected: bool
     is_mid_message: bool
 
     def __init__(
@@ -136,6 +147,19 @@ class RequestReader:
         self.form = PLAIN
         self._body_size_max = DISCARD
         self._parser = httptools.HttpRequestParser(self)
+        # The last request: clients repeat themselves, and the same bytes give the same value.
+        self._last_head = Head("", "", "", _NO_HEADERS, peer)
+        self._last_target = b""
+        self._last_content_length = 0
+        self._last_size = 0
+        # A head that need not be parsed again, see `_feed_known`, and the size of its request.
+        self._known_block = b""
+        self._known_head = self._last_head
+        self._known_size = -1
+        self._completed = 0
+        self._special = None
+        self.is_chunked = False
+        self.is_continue_expected = False
         self._reset()
 
     @property
@@ -144,18 +168,17 @@ class RequestReader:
         return self._head is not None
 
     @property
-    def is_continue_expected(self) -> bool:
-        """Whether the client waits for our consent before it sends the body."""
-        # RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
-        return self._special is not None and b"expect" in self._special and not self.form.is_http_10
-
-    @property
     def is_head_method(self) -> bool:
         """Whether the request at hand is known to be HEAD."""
         return bool(self._target) and self._parser.get_method() == b"HEAD"
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read `data`; raises Refusal when it breaks the rules."""
+        size = len(data)
+        is_at_boundary = not self.is_mid_message
+        if is_at_boundary and size == self._known_size and self._feed_known(bytes(data)):
+            return
+        completed = self._completed
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -167,7 +190,9 @@ class RequestReader:
             reason = str(error)
             raise Refusal(_PARSER_STATUSES.get(reason, 400), reason) from None
         if self.is_mid_message:
-            self._check_unfinished(len(data))
+            self._check_unfinished(size)
+        elif is_at_boundary and self._completed == completed + 1:
+            self._learn(bytes(data))
 
     def close(self) -> None:
         """Forget the parser, which refers to us: memory is freed now, not by a collector."""
@@ -177,21 +202,20 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self.is_mid_message = True
-        self._wire_size = -1
 
     def on_url(self, data: bytes) -> None:
         self._target += data
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_count += 1
-        self._head_size += len(name) + len(value)
+        self._head_size += len(name) + len(value) + _HEADER_OVERHEAD
         name = name.lower()
         if name in self._headers_noticed:
             self._notice(name, value)
 
     def on_headers_complete(self) -> None:
         method = str(self._parser.get_method(), "ascii")
-        self._check_head_limits(method)
+        self._check_head_limits(len(method))
         # Without a header that says so, only HTTP/1.1 keeps the connection.
         if self._special is None and method != "HEAD" and self._parser.should_keep_alive():
             self.form = PLAIN
@@ -199,8 +223,16 @@ class RequestReader:
             self._judge_form(method)
         if self._host is None and not self.form.is_http_10:
             raise Refusal(400, "the Host header is missing")
-        path, query = _split_target(method, self._target)
-        head = Head(method, path, query, self._kept or _NO_HEADERS, self._peer)
+        head = self._last_head
+        if (
+            self._target != self._last_target
+            or method != head.method
+            or (self._kept or _NO_HEADERS) != head.headers
+        ):
+            path, query = _split_target(method, self._target)
+            head = Head(method, path, query, self._kept or _NO_HEADERS, self._peer)
+            self._last_head = head
+            self._last_target = self._target
         self._wire_size = -1
         self._body_size_max = self._consumer.take_head(head)
         if self._special is not None and self._parser.should_upgrade():
@@ -227,6 +259,8 @@ class RequestReader:
         if head is None:
             return
         body = self._body if self._parts is None else b"".join(self._parts)
+        self._completed += 1
+        self._last_content_length = DISCARD if self._special else self.content_length
         self._reset()
         self._consumer.take_request(head, body)
 
@@ -237,16 +271,45 @@ class RequestReader:
         self._head = None
         self._target = b""
         self._header_count = 0
-        self._head_size = 0
+        self._head_size = _REQUEST_LINE_OVERHEAD
         self._wire_size = -1
         self._host = None
         self._kept = None
-        self._special = None
         self.content_length = 0
-        self.is_chunked = False
         self.body_size = 0
         self._body = b""
         self._parts = None
+        if self._special is not None:
+            self._special = None
+            self.is_chunked = False
+            self.is_continue_expected = False
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of `data`, which was one complete request and nothing else."""
+        size = len(data)
+        # Worth it only for a client that repeats itself, and possible only for the usual form.
+        if size == self._last_size and self._last_content_length != DISCARD and self.form is PLAIN:
+            self._known_size = size
+            self._known_block = data[: size - self._last_content_length]
+            self._known_head = self._last_head
+        self._last_size = size
+
+    def _feed_known(self, data: bytes) -> bool:
+        """Take a request whose head is the last one's, byte for byte; return False if it is not.
+
+        Clients repeat their heads, and the parser is between two messages: it would say again what
+        it said about the same bytes.
+        """
+        if not data.startswith(self._known_block):
+            return False
+        head = self._known_head
+        self.form = PLAIN
+        self.content_length = self._known_size - len(self._known_block)
+        size_max = self._consumer.take_head(head)
+        body = b"" if size_max == DISCARD else data[len(self._known_block) :]
+        self.content_length = 0
+        self._consumer.take_request(head, body)
+        return True
 
     def _notice(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
@@ -256,7 +319,11 @@ class RequestReader:
             # The parser has made sure that it is one number.
             self.content_length = int(value)
         elif name == b"host":
-            self._notice_host(value)
+            if self._host is not None:
+                raise Refusal(400, "the Host header is repeated")
+            if value != self._host_valid:
+                self._check_host(value)
+            self._host = value
         elif name in _SPECIAL_NAMES:
             self._special = self._special or {}
             # Connection and Upgrade are lists: the parser reads them, their presence is enough.
@@ -269,15 +336,10 @@ class RequestReader:
             else:
                 self._kept[name] = value
 
-    def _notice_host(self, value: bytes) -> None:
-        """RFC 9112 section 3.2: one Host, and a valid one."""
-        if self._host is not None:
-            raise Refusal(400, "the Host header is repeated")
-        if value != self._host_valid:
-            if _HOST.fullmatch(value) is None:
-                raise Refusal(400, "the Host header is invalid")
-            self._host_valid = value
-        self._host = value
+    def _check_host(self, value: bytes) -> None:
+        if _HOST.fullmatch(value) is None:
+            raise Refusal(400, "the Host header is invalid")
+        self._host_valid = value
 
     def _judge_form(self, method: str) -> None:
         """Decide about framing and the connection of a request that is not the usual one."""
@@ -294,20 +356,21 @@ class RequestReader:
             if coding.lower() != b"chunked":
                 raise Refusal(501, "the only Transfer-Encoding supported is chunked")
             self.is_chunked = True
-        expectation = special.get(b"expect", b"100-continue")
-        if expectation.lower() != b"100-continue" and not is_http_10:
-            raise Refusal(417, "the only expectation supported is 100-continue")
+        # RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
+        if b"expect" in special and not is_http_10:
+            if special[b"expect"].lower() != b"100-continue":
+                raise Refusal(417, "the only expectation supported is 100-continue")
+            self.is_continue_expected = True
         does_end = not self._parser.should_keep_alive() or self._parser.should_upgrade()
         self.form = Form(is_http_10=is_http_10, is_head=method == "HEAD", is_last=does_end)
 
-    def _check_head_limits(self, method: str) -> None:
+    def _check_head_limits(self, method_length: int) -> None:
         limits = self._limits
         if len(self._target) > limits.target_length_max:
             raise Refusal(414, f"the target is longer than {limits.target_length_max} bytes")
         if self._header_count > limits.header_count_max:
             raise Refusal(431, f"there are more than {limits.header_count_max} headers")
-        head_size = self._head_size + len(self._target) + len(method) + _REQUEST_LINE_OVERHEAD
-        head_size += self._header_count * _HEADER_OVERHEAD
+        head_size = self._head_size + method_length + len(self._target)
         if head_size > limits.head_size_max:
             raise Refusal(431, f"the head is larger than {limits.head_size_max} bytes")
 
@@ -322,7 +385,7 @@ class RequestReader:
         else:
             self._wire_size += size
         if self._head is None:
-            self._check_head_limits("")
+            self._check_head_limits(0)
             if self._wire_size > self._limits.head_size_max:
                 raise Refusal(431, f"the head is larger than {self._limits.head_size_max} bytes")
         elif self.is_chunked:
