@@ -22,11 +22,11 @@ run: setup ## Start a development server on 127.0.0.1 (PORT=..., default 3000).
 
 test: check ## Run everything that must hold.
 	.venv/bin/python tools/system_packages.py
-	.venv/bin/pytest --numprocesses logical --dist loadfile
+	.venv/bin/pytest -n logical --dist loadfile
 
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
-	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest
+	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest -n logical --dist loadfile
 	.venv/bin/coverage combine --quiet && .venv/bin/coverage report
 
 check: setup ## Judge the sources: lint, layout, types, imports.
