@@ -3,3 +3,7 @@
 One immutable, totally ordered, hash-chained log of CloudEvents.
 The package has no import-time effects; `everlog.cli` is the way in.
 """
+
+from everlog._version import __version__
+
+__all__ = ["__version__"]
