@@ -7,13 +7,14 @@ is before it never changes.
 
 import os
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from everlog.storage.engine import Head
-from everlog.storage.log.disk import Disk, replace_file, write_all
+from everlog.storage.log.disk import Disk, open_file, replace_file, write_all
 from everlog.storage.log.index import Index
 
 _CHECKPOINT_FILE: Final = "checkpoint.json"
@@ -58,12 +59,12 @@ _NO_NAMES: Final = _Names(count=0, size=0, checksum=0)
 class CheckpointFiles:
     """The checkpoint file and the name files of one index folder."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
         """Open or create the name files."""
         self._folder = folder
         self._disk = disk
-        self._subjects_file = _open(folder / _SUBJECTS_FILE)
-        self._event_types_file = _open(folder / _EVENT_TYPES_FILE)
+        self._subjects_file = open_file(folder / _SUBJECTS_FILE, resources)
+        self._event_types_file = open_file(folder / _EVENT_TYPES_FILE, resources)
         self._saved_subjects = _NO_NAMES
         self._saved_event_types = _NO_NAMES
 
@@ -119,11 +120,6 @@ class CheckpointFiles:
         self._saved_subjects = subjects
         self._saved_event_types = event_types
 
-    def close(self) -> None:
-        """Close the name files."""
-        os.close(self._subjects_file)
-        os.close(self._event_types_file)
-
     def _append_names(self, file: int, saved: _Names, names: list[str]) -> _Names:
         content = "".join(f"{name}\n" for name in names).encode()
         write_all(self._disk, file, content, saved.size)
@@ -133,10 +129,6 @@ class CheckpointFiles:
             size=saved.size + len(content),
             checksum=zlib.crc32(content, saved.checksum),
         )
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _encode(checkpoint: Checkpoint) -> bytes:

@@ -9,13 +9,14 @@ Growing makes a new buffer; whoever still holds the old one sees what was there 
 
 import mmap
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from everlog.storage.log.disk import Disk, allocate
+from everlog.storage.log.disk import Disk, allocate, open_file
 
 # 64 and 32 bits, unsigned.
 TypeCode = Literal["Q", "I"]
@@ -66,12 +67,12 @@ class Vector:
 class Column:
     """Numbers in a memory-mapped file; what lies behind the caller's count is rubbish."""
 
-    def __init__(self, path: Path, type_code: TypeCode, disk: Disk) -> None:
-        """Open or create the file."""
+    def __init__(self, path: Path, type_code: TypeCode, disk: Disk, resources: ExitStack) -> None:
+        """Open or create the file; its mapping goes when nobody looks at it any more."""
         self._type = _TYPES[type_code]
         self._type_code = type_code
         self._disk = disk
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_file(path, resources)
         self._capacity = os.fstat(self._file).st_size // self._type.itemsize
         if self._capacity < _CAPACITY_MIN:
             self._grow(_CAPACITY_MIN)
@@ -99,10 +100,6 @@ class Column:
     def sync(self) -> None:
         """Return when all cells set so far are durable."""
         self._disk.sync_data(self._file)
-
-    def close(self) -> None:
-        """Close the file; the mapping goes when nobody looks at it any more."""
-        os.close(self._file)
 
     def _grow(self, capacity: int) -> None:
         # Allocated, not merely extended: writing to a hole of a mapped file on a full disk would

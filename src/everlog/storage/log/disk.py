@@ -6,6 +6,7 @@ each single call fail, fall short, or be lost with the power.
 
 import errno
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -69,6 +70,13 @@ class PosixDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_file(path: Path, resources: ExitStack) -> int:
+    """Open a file for reading and writing, creating it if need be, until the resources go."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    resources.callback(os.close, file)
+    return file
 
 
 def is_full(error: OSError) -> bool:

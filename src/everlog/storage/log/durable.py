@@ -8,11 +8,12 @@ Recovery may cut what lies behind it, and must refuse damage before it.
 import os
 import struct
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from everlog.storage.log.directory import DURABLE_FILE
-from everlog.storage.log.disk import Disk, write_all
+from everlog.storage.log.disk import Disk, open_file, write_all
 
 _LAYOUT: Final = struct.Struct("<QQ")
 _CHECKSUM: Final = struct.Struct("<I")
@@ -28,10 +29,10 @@ class DurableBound(NamedTuple):
 class DurableFile:
     """The file that holds the bound."""
 
-    def __init__(self, directory: Path, disk: Disk) -> None:
+    def __init__(self, directory: Path, disk: Disk, resources: ExitStack) -> None:
         """Open or create the file."""
         self._disk = disk
-        self._file = os.open(directory / DURABLE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_file(directory / DURABLE_FILE, resources)
 
     def read(self) -> DurableBound:
         """Return the bound; zero where the file is new or was torn by a power loss."""
@@ -46,7 +47,6 @@ class DurableFile:
         body = _LAYOUT.pack(*bound)
         write_all(self._disk, self._file, body + _CHECKSUM.pack(zlib.crc32(body)), 0)
 
-    def close(self) -> None:
-        """Make the bound durable too and close the file."""
+    def sync(self) -> None:
+        """Make the bound itself durable."""
         self._disk.sync_data(self._file)
-        os.close(self._file)

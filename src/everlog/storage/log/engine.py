@@ -1,6 +1,7 @@
 """The embedded engine itself: opening, the moments of a write, reading, closing."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -54,8 +55,7 @@ class LogEngine:
     def __init__(
         self,
         *,
-        lock: DirectoryLock,
-        disk: Disk,
+        resources: ExitStack,
         segments: Segments,
         schemas: SchemasFile,
         durable: DurableFile,
@@ -66,8 +66,7 @@ class LogEngine:
         report: OpeningReport,
     ) -> None:
         """Take over what `open` has opened and recovered."""
-        self._lock = lock
-        self._disk = disk
+        self._resources = resources
         self._segments = segments
         self._schemas = schemas
         self._durable = durable
@@ -99,22 +98,27 @@ class LogEngine:
         """
         disk = disk or PosixDisk()
         prepare_directory(directory)
-        lock = DirectoryLock(directory)
+        resources = ExitStack()
         try:
-            return cls._open(directory, lock, disk, segment_size_max)
+            resources.callback(DirectoryLock(directory).release)
+            return cls._open(directory, disk, resources, segment_size_max)
         except BaseException:
-            lock.release()
+            resources.close()
             raise
 
     @classmethod
-    def _open(cls, directory: Path, lock: DirectoryLock, disk: Disk, segment_size_max: int) -> Self:
+    def _open(
+        cls, directory: Path, disk: Disk, resources: ExitStack, segment_size_max: int
+    ) -> Self:
         prepare_format(directory, disk)
-        segments = Segments(directory / LOG_FOLDER, disk, segment_size_max=segment_size_max)
-        durable = DurableFile(directory, disk)
+        segments = Segments(
+            directory / LOG_FOLDER, disk, resources, segment_size_max=segment_size_max
+        )
+        durable = DurableFile(directory, disk, resources)
         index_folder = directory / INDEX_FOLDER
-        index, checkpoints, start, reason = _load_index(index_folder, disk, segments)
+        index, checkpoints, start, reason = _load_index(index_folder, disk, resources, segments)
         replayed = replay(segments, index, start, durable.read())
-        schemas = SchemasFile(directory, disk)
+        schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read():
             index.event_types.number(schema.event_type)
             index.event_types.schemas[schema.event_type] = schema.text
@@ -123,8 +127,7 @@ class LogEngine:
         segments.cut(head.log_size)
         durable.write(DurableBound(head.event_count, head.log_size))
         engine = cls(
-            lock=lock,
-            disk=disk,
+            resources=resources,
             segments=segments,
             schemas=schemas,
             durable=durable,
@@ -313,17 +316,13 @@ class LogEngine:
         self._checkpoint_head = head
 
     def close(self) -> None:
-        """Save a checkpoint, give back what was allocated ahead, and let go of the directory."""
-        if not self._has_failed:
-            self.checkpoint()
-            self._segments.cut(self._head.log_size)
-        self._durable.close()
-        self._schemas.close()
-        self._segments.close()
-        self._checkpoints.close()
-        for column in self._index.columns:
-            column.close()
-        self._lock.release()
+        """Give back what was allocated ahead, save a checkpoint, and let go of the directory."""
+        with self._resources:
+            if not self._has_failed:
+                # In this order: on a full disk, the checkpoint may need the room given back.
+                self._segments.cut(self._head.log_size)
+                self._durable.sync()
+                self.checkpoint()
 
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""
@@ -344,18 +343,17 @@ class LogEngine:
 
 
 def _load_index(
-    folder: Path, disk: Disk, segments: Segments
+    folder: Path, disk: Disk, resources: ExitStack, segments: Segments
 ) -> tuple[Index, CheckpointFiles, Head, str | None]:
     """Return the index as of its checkpoint, or an empty one and why it must be rebuilt."""
-    index, checkpoints = Index(folder, disk), CheckpointFiles(folder, disk)
+    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
     try:
         start = checkpoints.load(index)
         _check_head(index, segments, start)
     except ValueError as error:
-        for column in index.columns:
-            column.close()
-        checkpoints.close()
-        return Index(folder, disk), CheckpointFiles(folder, disk), Head(), str(error)
+        reason = str(error)
+        empty = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
+        return *empty, Head(), reason
     return index, checkpoints, start, None
 
 

@@ -10,6 +10,7 @@ Staging changes the index at the tip at once; readers look at nothing beyond the
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,13 +37,13 @@ Positions = npt.NDArray[np.int64]
 class Index:
     """Columns, subject tree and event types of one log."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
         """Open the columns; the caller loads a checkpoint or adds the events anew."""
-        self.offsets = Column(folder / "offset", "Q", disk)
-        self._subject_ids = Column(folder / "subject", "I", disk)
-        self._type_ids = Column(folder / "type", "I", disk)
-        self._previous = Column(folder / "previous", "Q", disk)
-        self.subjects = SubjectTree(Column(folder / "parent", "I", disk))
+        self.offsets = Column(folder / "offset", "Q", disk, resources)
+        self._subject_ids = Column(folder / "subject", "I", disk, resources)
+        self._type_ids = Column(folder / "type", "I", disk, resources)
+        self._previous = Column(folder / "previous", "Q", disk, resources)
+        self.subjects = SubjectTree(Column(folder / "parent", "I", disk, resources))
         self.event_types = EventTypeTable()
         self._event_count = 0
         # Counts how often staged events were forgotten, see `_walk`.

@@ -6,8 +6,8 @@ Few and small, so the file is read whole at opening and synced at each registrat
 covers the payload's bytes. A last line without its line feed was never acknowledged.
 """
 
-import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ import msgspec
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
 from everlog.storage.log.directory import SCHEMAS_FILE
-from everlog.storage.log.disk import Disk, write_all
+from everlog.storage.log.disk import Disk, open_file, write_all
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -38,11 +38,11 @@ _PAYLOAD_DECODER: Final = msgspec.json.Decoder(_Payload)
 class SchemasFile:
     """The file of event schemas."""
 
-    def __init__(self, directory: Path, disk: Disk) -> None:
+    def __init__(self, directory: Path, disk: Disk, resources: ExitStack) -> None:
         """Open or create the file."""
         self._disk = disk
         self._path = directory / SCHEMAS_FILE
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_file(self._path, resources)
         disk.sync_directory(directory)
         self._size = 0
 
@@ -78,10 +78,6 @@ class SchemasFile:
         """Cut the file back to an earlier size."""
         self._disk.truncate(self._file, size)
         self._size = size
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
     def _parse(self, line: bytes, number: int) -> StagedSchema:
         try:

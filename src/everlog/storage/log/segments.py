@@ -7,12 +7,13 @@ that behind the log's end it reads as zeros. A batch never spans two segments.
 
 import os
 from bisect import bisect_right
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import CorruptLogError, DiskFullError
-from everlog.storage.log.disk import Disk, allocate, write_all
+from everlog.storage.log.disk import Disk, allocate, open_file, write_all
 
 SEGMENT_SIZE_MAX: Final = 1024 * 1024 * 1024
 
@@ -33,7 +34,9 @@ class _Segment(NamedTuple):
 class Segments:
     """All segments of one log, opened for reading, the last one for appending."""
 
-    def __init__(self, folder: Path, disk: Disk, *, segment_size_max: int) -> None:
+    def __init__(
+        self, folder: Path, disk: Disk, resources: ExitStack, *, segment_size_max: int
+    ) -> None:
         """Open the segments there are.
 
         Raises:
@@ -41,12 +44,13 @@ class Segments:
         """
         self._folder = folder
         self._disk = disk
+        self._resources = resources
         self._segment_size_max = segment_size_max
         self._segments: list[_Segment] = []
         self._offsets: list[int] = []
         offset = 0
         for first_position, path in sorted(_find_segments(folder)):
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            file = open_file(path, resources)
             self._add(_Segment(first_position, offset, file, path))
             offset += os.fstat(file).st_size
         # The end of the last segment's file, as an offset of the log.
@@ -98,18 +102,13 @@ class Segments:
         self._disk.sync_data(segment.file)
         self._allocated = offset
 
-    def close(self) -> None:
-        """Close all files."""
-        for segment in self._segments:
-            os.close(segment.file)
-
     def _roll(self, offset: int, first_position: int) -> None:
         if self._segments:
             self.cut(offset)
         path = self._folder / f"{first_position:020d}{_SUFFIX}"
         # A crash or a full disk between here and the first batch leaves an empty segment of the
         # same name, which is taken up again.
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = open_file(path, self._resources)
         self._disk.sync_directory(self._folder)
         self._add(_Segment(first_position, offset, file, path))
         self._allocated = offset
