@@ -41,8 +41,8 @@ def parse_data(
             f"malformed event data: data must be a JSON object ({error})",
             field=field,
         ) from error
-    # The brackets, including those in strings, are an upper bound of the depth.
-    if text.count("{") + text.count("[") > JSON_NESTING_MAX:
+    # Each level takes two brackets; those in strings are counted too, for an upper bound.
+    if len(text) > 2 * JSON_NESTING_MAX and text.count("{") + text.count("[") > JSON_NESTING_MAX:
         check_nesting(text, Code.DATA_MALFORMED, field)
     return text, data
 

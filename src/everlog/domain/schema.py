@@ -8,12 +8,13 @@ text; look-around and back-references are therefore refused, as in the original.
 What is left to others: one schema per type, and checking the events already stored (service).
 """
 
+import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
 import jsonschema_rs
 import msgspec
-from jsonschema_rs import ValidationError, ValidationErrorKind
+from jsonschema_rs import ValidationErrorKind
 
 from everlog.domain.data import check_nesting
 from everlog.domain.errors import Code, RefusedError
@@ -22,6 +23,11 @@ from everlog.domain.limits import SCHEMA_SIZE_MAX
 # A pattern that needs more than this is a counted repetition of a large class, or an attack.
 # At this size 64 KiB of text take milliseconds; at four times the size they can take seconds.
 _PATTERN_SIZE_MAX: Final = 256 * 1024
+
+# The library follows references by recursion: a chain of 5,000 can exhaust the stack, which ends
+# the process, and one of 1,000 takes more than a second. Real schemas have some dozens.
+_REFERENCES_MAX: Final = 500
+_REFERENCE: Final = re.compile(rb'"\$(?:r|dynamicR|recursiveR)ef":')
 
 # Some reasons quote the offending value, which may be as large as the event.
 _REASON_LENGTH_MAX: Final = 1_000
@@ -43,6 +49,7 @@ def compile_event_schema(event_type: str, raw: bytes | msgspec.Raw | None) -> Ev
         raise RefusedError(Code.EVENT_SCHEMA_MISSING, "the event schema is missing", field=_FIELD)
     text, value = _parse_json(raw)
     schema = _check_describes_object(value)
+    _check_references(schema)
     try:
         validator = jsonschema_rs.validator_for(
             schema,
@@ -50,18 +57,37 @@ def compile_event_schema(event_type: str, raw: bytes | msgspec.Raw | None) -> Ev
             retriever=_refuse_remote_reference,
             pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZE_MAX),
         )
-    except ValidationError as error:
+    except jsonschema_rs.ValidationError as error:
         raise _malformed(_locate(error.instance_path, error.message)) from error
-    except ValueError as error:
-        raise _malformed(str(error)) from error
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        raise _malformed("the validator cannot work with it") from error
     return EventSchema(event_type=event_type, text=text, validator=validator)
 
 
 def find_violation(schema: EventSchema, data: dict[str, object]) -> str | None:
     """Return why the data does not match the schema, None if it does."""
-    if schema.validator.is_valid(data):
-        return None
-    errors = list(schema.validator.iter_errors(data))
+    try:
+        if schema.validator.is_valid(data):
+            return None
+        return _explain(list(schema.validator.iter_errors(data)))
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        # What cannot be judged has not been found to match.
+        return "the validator cannot judge this data"
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Tell whether an error is a bug of the library, seen with two equal `$id`s, for one.
+
+    Its class is not public and lies outside of `Exception`, so that it would end the server.
+    """
+    return type(error).__name__ == "PanicException"
+
+
+def _explain(errors: list[jsonschema_rs.ValidationError]) -> str:
     assert errors  # the same validator has just refused the same data
     first = errors[0]
     if isinstance(first.kind, ValidationErrorKind.Required):
@@ -101,6 +127,17 @@ def _check_describes_object(value: object) -> dict[str, object]:
     return value
 
 
+def _check_references(schema: dict[str, object]) -> None:
+    # Encoded anew, no name can hide behind escapes, and inside strings the quotes are escaped.
+    if len(_REFERENCE.findall(msgspec.json.encode(schema))) > _REFERENCES_MAX:
+        raise RefusedError(
+            Code.EVENT_SCHEMA_MALFORMED,
+            f"malformed event schema: it has more than {_REFERENCES_MAX} references",
+            field=_FIELD,
+            limit=_REFERENCES_MAX,
+        )
+
+
 def _refuse_remote_reference(_uri: str, /) -> NoReturn:
     # To fetch it would let a client send requests from within the server's network.
     raise LookupError("references to other documents are not fetched")
@@ -120,7 +157,9 @@ def _not_object(reason: str) -> RefusedError:
     )
 
 
-def _siblings(first: ValidationError, errors: list[ValidationError]) -> list[str]:
+def _siblings(
+    first: jsonschema_rs.ValidationError, errors: list[jsonschema_rs.ValidationError]
+) -> list[str]:
     """Return all properties that the same `required` misses in the same object."""
     return [
         error.kind.property
@@ -135,22 +174,22 @@ def _missing_properties(names: list[str]) -> str:
     return f"missing properties: {_quote(names)}"
 
 
-def _unexpected_properties(error: ValidationError) -> str:
+def _unexpected_properties(error: jsonschema_rs.ValidationError) -> str:
     assert isinstance(error.kind, ValidationErrorKind.AdditionalProperties)
     return f"additionalProperties {_quote(error.kind.unexpected)} not allowed"
 
 
-def _unexpected_type(error: ValidationError) -> str:
+def _unexpected_type(error: jsonschema_rs.ValidationError) -> str:
     assert isinstance(error.kind, ValidationErrorKind.Type)
     return f"expected {' or '.join(error.kind.types)}, but got {_json_type(error.instance)}"
 
 
-def _own_message(error: ValidationError) -> str:
+def _own_message(error: jsonschema_rs.ValidationError) -> str:
     return error.message
 
 
 # SDKs and their users know these texts from the original; the rest is the library's wording.
-_REASONS: Final[dict[type[ValidationErrorKind], Callable[[ValidationError], str]]] = {
+_REASONS: Final[dict[type[ValidationErrorKind], Callable[[jsonschema_rs.ValidationError], str]]] = {
     ValidationErrorKind.AdditionalProperties: _unexpected_properties,
     ValidationErrorKind.Type: _unexpected_type,
 }

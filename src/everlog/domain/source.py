@@ -18,9 +18,7 @@ from everlog.domain.limits import SOURCE_LENGTH_MAX
 _OTHER_SCRIPTS: Final = (
     "\u00a1-\u167f\u1681-\u1fff\u200b-\u200d\u2010-\u2027\u2030-\u205e\u2060-\u2065\u206a-\u2fff"
     "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\uffef"
-    + "".join(
-        f"{chr(plane + 0x0000)}-{chr(plane + 0xFFFD)}" for plane in range(0x10000, 0xE0000, 0x10000)
-    )
+    + "".join(f"{chr(plane)}-{chr(plane + 0xFFFD)}" for plane in range(0x10000, 0xE0000, 0x10000))
     + "\U000e1000-\U000efffd"
 )
 _UNRESERVED: Final = r"A-Za-z0-9\-._~" + _OTHER_SCRIPTS

@@ -67,9 +67,9 @@ def ancestors(subject: str) -> Iterator[str]:
         slash = subject.find("/", slash + 1)
 
 
-def is_within(subject: str, base: str) -> bool:
-    """Tell whether a subject is the base itself or lies below it."""
-    return base in {ROOT, subject} or subject.startswith(f"{base}/")
+def is_within(subject: str, top: str) -> bool:
+    """Tell whether a subject is this top itself or lies below it."""
+    return top in {ROOT, subject} or subject.startswith(f"{top}/")
 
 
 def sort_key(subject: str) -> str:

@@ -1,0 +1,132 @@
+import msgspec
+import pytest
+
+from everlog.domain.data import parse_data
+from everlog.domain.errors import Code
+from everlog.domain.limits import EVENT_SIZE_MAX, JSON_NESTING_MAX
+from tests.support.refusals import check_refused
+
+
+@pytest.mark.parametrize(
+    "raw, text",
+    [
+        (b"{}", "{}"),
+        (b" { } ", "{}"),
+        (b'{"b" : 1 , "a":\n2}', '{"b":1,"a":2}'),
+        (b'{"a":1.0,"b":1e2,"c":1E+2,"d":-0.0,"e":100}', None),
+        (b'{"a":123456789012345678901234567890}', None),
+        (b'{"a":"\\u003cb\\u003e \\/ \\u00fc \\n \\ud83d\\ude00"}', None),
+        (b'{"a":" spaces  stay "}', None),
+        (b'{"a":" [ { \\" } ] "}', None),
+        ('{"a":"\u00fc\u2028\U0001f600"}'.encode(), None),
+        (b'{"a":1,"a":2}', None),
+        (b'{"a":null,"b":[true,false,[]]}', None),
+    ],
+)
+def test_minifies_and_changes_nothing_else(raw: bytes, text: str | None) -> None:
+    minified, data = parse_data(raw)
+
+    assert minified == (raw.decode() if text is None else text)
+    assert data == msgspec.json.decode(raw)
+
+
+def test_takes_a_raw_part_of_a_request() -> None:
+    assert parse_data(msgspec.Raw(b'{"a": 1}')) == ('{"a":1}', {"a": 1})
+
+
+def test_refuses_missing_data() -> None:
+    check_refused(lambda: parse_data(None), Code.DATA_MISSING, field="data")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"true",
+        b"1",
+        b'"a"',
+        b"[]",
+        b"{",
+        b"{}}",
+        b'{"a":1,}',
+        b"{a:1}",
+        b'{"a":01}',
+        b'{"a":NaN}',
+        b'{"a":1e400}',
+        b'{"a":' + b"1" * 5_000 + b"}",
+        b'{"a":"\xff"}',
+        b'{"\xff":1}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\\udc00 and more"}',
+        b'{"a":"\n"}',
+        b'{"a":"\\x"}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    ],
+)
+def test_refuses_what_is_no_json_object(raw: bytes) -> None:
+    check_refused(
+        lambda: parse_data(raw, field="events[0].data"),
+        Code.DATA_MALFORMED,
+        message="data must be a JSON object",
+        field="events[0].data",
+    )
+
+
+def check_too_deep(raw: bytes) -> None:
+    check_refused(
+        lambda: parse_data(raw),
+        Code.DATA_MALFORMED,
+        message=f"deeper than {JSON_NESTING_MAX}",
+        field="data",
+        limit=JSON_NESTING_MAX,
+    )
+
+
+def nested(depth: int) -> bytes:
+    """Return an object with arrays in it, this many levels in all."""
+    return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize("depth", [JSON_NESTING_MAX - 1, JSON_NESTING_MAX])
+def test_accepts_nesting_up_to_the_limit(depth: int) -> None:
+    assert parse_data(nested(depth))[0] == nested(depth).decode()
+
+
+@pytest.mark.parametrize("depth", [JSON_NESTING_MAX + 1, 500])
+def test_refuses_nesting_above_the_limit(depth: int) -> None:
+    check_too_deep(nested(depth))
+
+
+def test_sees_nesting_in_a_key_that_occurs_again() -> None:
+    deep = nested(JSON_NESTING_MAX)
+
+    check_too_deep(b'{"a":' + deep + b',"a":1}')
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":[' + b",".join([b"[]"] * 1_000) + b"]}",
+        b'{"a":[' + b",".join([b"{}"] * 1_000) + b"]}",
+        b'{"a":"' + b"[{" * 1_000 + b'"}',
+        b'{"a":"\\"' + b"[{" * 1_000 + b'\\\\"}',
+    ],
+)
+def test_many_brackets_are_no_nesting(raw: bytes) -> None:
+    assert parse_data(raw)[0] == raw.decode()
+
+
+def test_refuses_data_that_no_event_could_hold() -> None:
+    at_limit = b'{"a":"' + b"x" * (EVENT_SIZE_MAX - 8) + b'"}'
+
+    assert len(parse_data(b" " + at_limit)[0]) == EVENT_SIZE_MAX
+    check_refused(
+        lambda: parse_data(at_limit.replace(b"x", b"xx", 1)),
+        Code.EVENT_TOO_LARGE,
+        message=str(EVENT_SIZE_MAX),
+        field="data",
+        limit=EVENT_SIZE_MAX,
+    )
