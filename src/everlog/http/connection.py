@@ -10,13 +10,13 @@ hold is bounded by the limits. Deadlines are looked at by `sweep`, so that a req
 """
 
 import asyncio
-import socket
 from typing import Final, cast
 
 from everlog.http.answers import CONTINUE, PLAIN, Form, Response, has_body
 from everlog.http.exchange import Exchange
 from everlog.http.messages import Endpoint, Head, Request
 from everlog.http.output import DisconnectedError, Output
+from everlog.http.peer import find_address, is_gone
 from everlog.http.reader import DISCARD, Refusal, RequestReader
 from everlog.http.state import ServerState
 from everlog.http.stream import Stream, StreamAnswer
@@ -30,9 +30,6 @@ _JOIN_SIZE_MAX: Final = 64 * 1024
 
 # Beyond `connections_max` this many more get an answer that says so.
 _CONNECTIONS_REFUSED_MAX: Final = 256
-
-# The first byte of Linux's `struct tcp_info` is the state; this one means that there is no peer.
-_TCP_CLOSE: Final = 7
 
 # After a half-close: when to look whether the client has gone altogether.
 _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
@@ -99,13 +96,12 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(limits.write_buffer_high, limits.write_buffer_low)
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._output = Output(self._transport, loop=state.loop)
-        peer = transport.get_extra_info("peername")
         self._reader = RequestReader(
             self,
             limits=limits,
             headers_kept=state.headers_kept,
             headers_noticed=state.headers_noticed,
-            peer=str(peer[0]) if peer else "",
+            peer=find_address(transport),
         )
         state.connections_accepted += 1
         state.connections.add(self)
@@ -498,12 +494,7 @@ class Connection(asyncio.Protocol):
                 self._state.loop.call_later(seconds, self._abort_if_gone)
 
     def _abort_if_gone(self) -> None:
-        if self._transport.is_closing() or not hasattr(socket, "TCP_INFO"):
-            return
-        endpoint: socket.socket | None = self._transport.get_extra_info("socket")
-        if endpoint is None or endpoint.family not in {socket.AF_INET, socket.AF_INET6}:
-            return
-        if endpoint.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+        if not self._transport.is_closing() and is_gone(self._transport):
             self.abort()
 
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from everlog.service.store import Store
 
 
-def read_subjects(store: Store, base: str) -> AsyncIterator[Sequence[str]]:
+def read_subjects(store: Store, base_subject: str) -> AsyncIterator[Sequence[str]]:
     """Yield chunks of a subject and all below it, depth first; nothing if it does not exist."""
     head = store.engine.head
-    return store.reader.fetch_chunks(store.engine.subjects(base, head))
+    return store.reader.fetch_chunks(store.engine.subjects(base_subject, head))
 
 
 def subject_exists(store: Store, subject: str) -> bool:

@@ -128,7 +128,7 @@ class Engine(Protocol):
     def subject_exists(self, subject: str, head: Head) -> bool:
         """Tell whether the subject or one below it has events."""
 
-    def subjects(self, base: str, head: Head) -> Iterator[Sequence[str]]:
+    def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
 
     def event_types(self, head: Head) -> Sequence[EventType]:

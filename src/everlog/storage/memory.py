@@ -135,10 +135,10 @@ class MemoryEngine:
         """Tell whether the subject or one below it has events."""
         return subject in self._existing_subjects(head)
 
-    def subjects(self, base: str, head: Head) -> Iterator[Sequence[str]]:
+    def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
         existing = self._existing_subjects(head)
-        found = sorted((name for name in existing if is_within(name, base)), key=sort_key)
+        found = sorted((name for name in existing if is_within(name, base_subject)), key=sort_key)
         for first in range(0, len(found), _SUBJECTS_PER_CHUNK):
             yield found[first : first + _SUBJECTS_PER_CHUNK]
 

@@ -275,10 +275,10 @@ class LogEngine:
         """Tell whether the subject or one below it has events."""
         return self._index.subjects.find(subject, count=head.subject_count) is not None
 
-    def subjects(self, base: str, head: Head) -> Iterator[Sequence[str]]:
+    def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
         tree = self._index.subjects
-        node = tree.find(base, count=head.subject_count)
+        node = tree.find(base_subject, count=head.subject_count)
         if node is None:
             return
         names = tree.names

@@ -1,0 +1,75 @@
+"""Items: what stored lines become on their way to a client of either version.
+
+A stored line is a v1 item already. For v2 its beginning is exchanged; with a signing key the
+`null` at its end gives way to a signature, which is computed here and never stored.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from everlog.domain.signature import SigningKey, sign
+from everlog.service.reader import Transform
+from everlog.storage.line import LINE_PREFIX
+
+V2_LINE_PREFIX: Final = b'{"type":"event","data":'
+
+# Enough for the events that many observers get at the same time; a signature takes 50 times as
+# long to compute as to look up.
+_SIGNATURES_KEPT: Final = 4_096
+
+_UNSIGNED: Final = b'"signature":null}'
+_HASH_KEY: Final = b'"hash":"'
+
+
+class EventForm:
+    """How events leave the server: in which envelope, and with which signature."""
+
+    def __init__(self, signing_key: SigningKey | None) -> None:
+        """Leave signatures `null` without a key."""
+        self._signature: Callable[[str], str] | None = None
+        if signing_key is not None:
+            key = signing_key
+            self._signature = lru_cache(_SIGNATURES_KEPT)(lambda hash_: sign(key, hash_))
+
+    @property
+    def v1(self) -> Transform:
+        """From stored lines to v1 items."""
+        return _unchanged if self._signature is None else self._sign_lines
+
+    @property
+    def v2(self) -> Transform:
+        """From stored lines to v2 items."""
+        return _to_v2 if self._signature is None else lambda lines: _to_v2(self._sign_lines(lines))
+
+    def event(self, event_json: str, hash_: str) -> str:
+        """Return one event's JSON text, signed if there is a key."""
+        if self._signature is None:
+            return event_json
+        assert event_json.endswith('"signature":null}')
+        return f'{event_json[: -len("null}")]}"{self._signature(hash_)}"}}'
+
+    def _sign_lines(self, lines: bytes) -> bytes:
+        return b"".join(map(self._sign_line, lines.splitlines(keepends=True)))
+
+    def _sign_line(self, line: bytes) -> bytes:
+        assert self._signature is not None
+        # Searched from the end: data may hold anything, what follows it may not.
+        end = line.rindex(_UNSIGNED)
+        hash_ = line[line.rindex(_HASH_KEY, 0, end) + len(_HASH_KEY) : end - len('",')].decode()
+        value = end + len('"signature":')
+        return b'%b"%b"%b' % (
+            line[:value],
+            self._signature(hash_).encode(),
+            line[value + len("null") :],
+        )
+
+
+def _unchanged(lines: bytes) -> bytes:
+    return lines
+
+
+def _to_v2(lines: bytes) -> bytes:
+    # Line feeds occur at line ends only: inside JSON they are escaped.
+    moved = lines.replace(b"\n" + LINE_PREFIX, b"\n" + V2_LINE_PREFIX)
+    return V2_LINE_PREFIX + moved[len(LINE_PREFIX) :]

@@ -1,0 +1,19 @@
+"""Media types, and the answers that both versions give in the same form."""
+
+from typing import Final
+
+from everlog.http import Response
+
+JSON: Final = b"application/json"
+NDJSON: Final = b"application/x-ndjson"
+TEXT: Final = b"text/plain; charset=utf-8"
+
+# What is told back to a client must never be taken for a page.
+_NO_SNIFFING: Final = ((b"X-Content-Type-Options", b"nosniff"),)
+
+
+def text_response(
+    status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> Response:
+    """Return one line of plain text, which is the form of everything that is not 200."""
+    return Response(status, f"{text}\n".encode(), TEXT, _NO_SNIFFING + headers)

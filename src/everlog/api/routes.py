@@ -1,0 +1,113 @@
+"""The whole surface of the server on one screen.
+
+Each route names its method, path, endpoint, and what its request and answer look like; the
+dispatcher and the OpenAPI document are made from this table and nothing else.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from everlog.api.requests import v1 as v1_requests
+from everlog.api.requests import v2 as v2_requests
+from everlog.api.services import Services
+from everlog.api.v1 import endpoints as v1
+from everlog.api.v1.failures import failure_response as v1_failure
+from everlog.api.v2 import endpoints as v2
+from everlog.api.v2.failures import Failure
+from everlog.api.v2.failures import failure_response as v2_failure
+from everlog.domain.limits import (
+    REQUEST_BODY_SIZE_MAX,
+    SCHEMA_SIZE_MAX,
+    SMALL_REQUEST_BODY_SIZE_MAX,
+)
+from everlog.http import Exchange, Request, Response
+
+Handle = Callable[[Services, Request, Exchange], None]
+
+_SMALL: Final = SMALL_REQUEST_BODY_SIZE_MAX
+# Around the schema itself there is little: the event type, and space between tokens.
+_SCHEMA: Final = 2 * SCHEMA_SIZE_MAX
+
+
+class Answer(Enum):
+    """What an endpoint answers with; the OpenAPI document describes each."""
+
+    API_EVENT = "an event of the API itself"
+    EVENTS = "the events as stored"
+    EVENT_STREAM = "events, one a line"
+    SUBJECT_STREAM = "subjects, one a line"
+    EVENT_TYPE_STREAM = "event types, one a line"
+    EVENT_TYPE = "an event type"
+
+
+class Version(NamedTuple):
+    """What all routes of a version have in common."""
+
+    name: str
+    failure_response: Callable[[Failure], Response]
+
+
+class Route(NamedTuple):
+    """One endpoint of the API."""
+
+    version: Version
+    method: str
+    path: str
+    handle: Handle
+    answer: Answer
+    body: type[msgspec.Struct] = v1_requests.Nothing
+    body_size_max: int = _SMALL
+    # Whether it may be asked without the token.
+    is_open: bool = False
+
+
+V1: Final = Version("v1", v1_failure)
+V2: Final = Version("v2", v2_failure)
+
+_V1_DATA: Final = "/api/v1"
+_V2_SYSTEM: Final = "/api/v2/system"
+_V2_DATA: Final = "/api/v2/data"
+
+# fmt: off
+ROUTES: Final = (
+    Route(V1, "GET", f"{_V1_DATA}/ping", v1.ping, Answer.API_EVENT, is_open=True),
+    Route(V1, "POST", f"{_V1_DATA}/verify-api-token", v1.verify_api_token, Answer.API_EVENT),
+    Route(V1, "POST", f"{_V1_DATA}/write-events", v1.write_events, Answer.EVENTS,
+          v1_requests.WriteEvents, REQUEST_BODY_SIZE_MAX),
+    Route(V1, "POST", f"{_V1_DATA}/read-events", v1.read_events, Answer.EVENT_STREAM,
+          v1_requests.ReadEvents),
+    Route(V1, "POST", f"{_V1_DATA}/observe-events", v1.observe_events, Answer.EVENT_STREAM,
+          v1_requests.ObserveEvents),
+    Route(V1, "POST", f"{_V1_DATA}/read-subjects", v1.read_subjects, Answer.SUBJECT_STREAM,
+          v1_requests.ReadSubjects),
+    Route(V1, "POST", f"{_V1_DATA}/read-event-types", v1.read_event_types,
+          Answer.EVENT_TYPE_STREAM),
+    Route(V1, "POST", f"{_V1_DATA}/read-event-type", v1.read_event_type, Answer.EVENT_TYPE,
+          v1_requests.ReadEventType),
+    Route(V1, "POST", f"{_V1_DATA}/register-event-schema", v1.register_event_schema,
+          Answer.API_EVENT, v1_requests.RegisterEventSchema, _SCHEMA),
+
+    Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True),
+    Route(V2, "POST", f"{_V2_SYSTEM}/verify-token", v2.verify_token, Answer.API_EVENT,
+          v2_requests.Nothing),
+    Route(V2, "POST", f"{_V2_DATA}/write-events", v2.write_events, Answer.EVENTS,
+          v2_requests.WriteEvents, REQUEST_BODY_SIZE_MAX),
+    Route(V2, "QUERY", f"{_V2_DATA}/read-events", v2.read_events, Answer.EVENT_STREAM,
+          v2_requests.ReadEvents),
+    Route(V2, "QUERY", f"{_V2_DATA}/observe-events", v2.observe_events, Answer.EVENT_STREAM,
+          v2_requests.ObserveEvents),
+    Route(V2, "QUERY", f"{_V2_DATA}/read-subjects", v2.read_subjects, Answer.SUBJECT_STREAM,
+          v2_requests.ReadSubjects),
+    Route(V2, "QUERY", f"{_V2_DATA}/read-event-types", v2.read_event_types,
+          Answer.EVENT_TYPE_STREAM, v2_requests.Nothing),
+    Route(V2, "QUERY", f"{_V2_DATA}/read-event-type", v2.read_event_type, Answer.EVENT_TYPE,
+          v2_requests.ReadEventType),
+    Route(V2, "POST", f"{_V2_DATA}/register-event-schema", v2.register_event_schema,
+          Answer.API_EVENT, v2_requests.RegisterEventSchema, _SCHEMA),
+)
+# fmt: on
+
+OPENAPI_PATH: Final = "/.well-known/openapi"

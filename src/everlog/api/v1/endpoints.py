@@ -1,0 +1,245 @@
+"""The endpoints of version 1, each named like its path."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from everlog.api.api_events import (
+    EVENT_SCHEMA_REGISTERED,
+    PING_MESSAGE,
+    PING_RECEIVED,
+    TOKEN_MESSAGE,
+    RegisteredSchema,
+    render_api_event,
+)
+from everlog.api.bodies import read_leniently
+from everlog.api.media import JSON, NDJSON
+from everlog.api.requests import v1 as requests
+from everlog.api.services import Services
+from everlog.api.v1.failures import SHUTTING_DOWN_TEXT, failure_response
+from everlog.api.values import parse_observe, parse_read, parse_write
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+)
+from everlog.domain.event_type import parse_event_type
+from everlog.domain.schema import compile_event_schema
+from everlog.domain.selection import Selection
+from everlog.domain.subject import parse_subject
+from everlog.http import Exchange, Request, Response, Stream
+from everlog.service.observe_events import HEARTBEAT
+from everlog.service.observe_events import observe_events as observe
+from everlog.service.read_event_type import read_event_type as find_event_type
+from everlog.service.read_event_types import read_event_types as list_event_types
+from everlog.service.read_events import read_events as read
+from everlog.service.read_subjects import read_subjects as list_subjects
+from everlog.service.register_event_schema import register_event_schema as register
+from everlog.service.writer import Outcome
+from everlog.storage.engine import EventType
+
+API_TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.api-token-verified"  # noqa: S105 - no secret
+
+_HEARTBEAT_ITEM: Final = b'{"type":"heartbeat","payload":{}}\n'
+
+_write_events_body = msgspec.json.Decoder(requests.WriteEvents)
+_read_events_body = msgspec.json.Decoder(requests.ReadEvents)
+_observe_events_body = msgspec.json.Decoder(requests.ObserveEvents)
+_read_subjects_body = msgspec.json.Decoder(requests.ReadSubjects)
+_read_event_type_body = msgspec.json.Decoder(requests.ReadEventType)
+_register_event_schema_body = msgspec.json.Decoder(requests.RegisterEventSchema)
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A subject that exists."""
+
+    subject: str
+
+
+class SubjectItem(msgspec.Struct, frozen=True, tag="subject"):
+    """An item of read-subjects."""
+
+    payload: Subject
+
+
+class EventTypeEntry(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """An event type; a phantom has a schema but no events."""
+
+    event_type: str
+    is_phantom: bool
+    schema: msgspec.Raw | None = None
+
+
+class EventTypeItem(msgspec.Struct, frozen=True, tag="eventType"):
+    """An item of read-event-types."""
+
+    payload: EventTypeEntry
+
+
+class StreamError(msgspec.Struct, frozen=True):
+    """Why a stream ended early."""
+
+    error: str
+
+
+class StreamErrorItem(msgspec.Struct, frozen=True, tag="error"):
+    """The last item of a stream that ended early."""
+
+    payload: StreamError
+
+
+def ping(services: Services, request: Request, exchange: Exchange) -> None:
+    """Answer that the server is alive."""
+    exchange.respond(
+        _api_event_response(services, request, event_type=PING_RECEIVED, data=PING_MESSAGE)
+    )
+
+
+def verify_api_token(services: Services, request: Request, exchange: Exchange) -> None:
+    """Answer that the token is valid; without a valid one nobody gets here."""
+    _read_nothing(request)
+    exchange.respond(
+        _api_event_response(services, request, event_type=API_TOKEN_VERIFIED, data=TOKEN_MESSAGE)
+    )
+
+
+def write_events(services: Services, request: Request, exchange: Exchange) -> None:
+    """Write events, all of them or none."""
+    body = read_leniently(_write_events_body, request.body)
+    candidates, preconditions = parse_write(body)
+
+    def answer(outcome: Outcome) -> None:
+        if isinstance(outcome, (RefusedError, DiskFullError, StoreFailedError)):
+            exchange.respond(failure_response(outcome))
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            events = ",".join([services.form.event(event.json, event.hash) for event in outcome])
+            exchange.respond(Response(200, f"[{events}]".encode(), JSON))
+
+    services.store.writer.write(candidates, preconditions, answer)
+
+
+def read_events(services: Services, request: Request, exchange: Exchange) -> None:
+    """Stream the events of a selection."""
+    body = read_leniently(_read_events_body, request.body)
+    selection = parse_read(body)
+    services.tasks.start_for(exchange, _read_events(services, selection, exchange))
+
+
+def observe_events(services: Services, request: Request, exchange: Exchange) -> None:
+    """Stream the events of a selection, and those to come."""
+    body = read_leniently(_observe_events_body, request.body)
+    selection = parse_observe(body)
+
+    async def produce(stream: Stream) -> None:
+        async for block in observe(services.store, selection, transform=services.form.v1):
+            if block is HEARTBEAT:
+                stream.send_nowait(_HEARTBEAT_ITEM)
+            else:
+                await stream.send(block)
+        await stream.send(_line(StreamErrorItem(StreamError(SHUTTING_DOWN_TEXT))))
+
+    exchange.stream(200, NDJSON, produce)
+
+
+def read_subjects(services: Services, request: Request, exchange: Exchange) -> None:
+    """Stream a subject and all below it."""
+    body = read_leniently(_read_subjects_body, request.body)
+    base_subject = parse_subject(body.base_subject, field="baseSubject")
+
+    async def produce(stream: Stream) -> None:
+        async for subjects in list_subjects(services.store, base_subject):
+            await stream.send(_lines([SubjectItem(Subject(subject)) for subject in subjects]))
+
+    exchange.stream(200, NDJSON, produce)
+
+
+def read_event_types(services: Services, request: Request, exchange: Exchange) -> None:
+    """List all event types."""
+    _read_nothing(request)
+    entries = list_event_types(services.store)
+    items = [EventTypeItem(_event_type_entry(entry)) for entry in entries]
+    exchange.respond(Response(200, _lines(items), NDJSON))
+
+
+def read_event_type(services: Services, request: Request, exchange: Exchange) -> None:
+    """Describe one event type."""
+    body = read_leniently(_read_event_type_body, request.body)
+    name = _parse_event_type(body.event_type)
+    entry = _event_type_entry(find_event_type(services.store, name))
+    exchange.respond(Response(200, msgspec.json.encode(entry), JSON))
+
+
+def register_event_schema(services: Services, request: Request, exchange: Exchange) -> None:
+    """Register a schema for an event type, for good."""
+    body = read_leniently(_register_event_schema_body, request.body)
+    event_type = parse_event_type(body.event_type, field="eventType")
+    schema = compile_event_schema(event_type, body.schema or None)
+
+    async def work() -> None:
+        try:
+            await register(services.store, schema)
+        except (RefusedError, DiskFullError, StoreFailedError) as error:
+            exchange.respond(failure_response(error))
+            return
+        data = RegisteredSchema(event_type, msgspec.Raw(schema.text.encode()))
+        exchange.respond(
+            _api_event_response(services, request, event_type=EVENT_SCHEMA_REGISTERED, data=data)
+        )
+
+    services.tasks.start(work())
+
+
+async def _read_events(services: Services, selection: Selection, exchange: Exchange) -> None:
+    try:
+        blocks = await read(services.store, selection, transform=services.form.v1)
+    except RefusedError as error:
+        exchange.respond(failure_response(error))
+        return
+
+    async def produce(stream: Stream) -> None:
+        async for block in blocks:
+            await stream.send(block)
+
+    exchange.stream(200, NDJSON, produce)
+
+
+def _read_nothing(request: Request) -> None:
+    if request.body.strip():
+        read_leniently(msgspec.json.Decoder(requests.Nothing), request.body)
+
+
+def _parse_event_type(text: str | None) -> str:
+    try:
+        return parse_event_type(text, field="eventType")
+    except RefusedError as error:
+        if error.code is not Code.EVENT_TYPE_MALFORMED:
+            raise
+        # Clients know this endpoint's text.
+        message = f"invalid event type: '{text}'"
+        raise RefusedError(error.code, message, **error.details) from None
+
+
+def _event_type_entry(entry: EventType) -> EventTypeEntry:
+    schema = None if entry.schema is None else msgspec.Raw(entry.schema.encode())
+    return EventTypeEntry(entry.name, is_phantom=not entry.has_events, schema=schema)
+
+
+def _api_event_response(
+    services: Services, request: Request, *, event_type: str, data: msgspec.Struct
+) -> Response:
+    event = render_api_event(
+        time=services.now(), subject=request.head.path, event_type=event_type, data=data
+    )
+    return Response(200, event, JSON)
+
+
+def _line(item: msgspec.Struct) -> bytes:
+    return msgspec.json.encode(item) + b"\n"
+
+
+def _lines(items: Sequence[msgspec.Struct]) -> bytes:
+    return msgspec.json.Encoder().encode_lines(items)

@@ -1,0 +1,63 @@
+"""How version 1 says no: a status and one line of text.
+
+Clients compare some of the texts literally (compatibility specification, section 1.5).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from everlog.api.bodies import MalformedBodyError
+from everlog.api.media import text_response
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    RefusedError,
+    StateConflictError,
+    StoreFailedError,
+)
+from everlog.http import Response
+
+SHUTTING_DOWN_TEXT: Final = "server is shutting down"
+
+# Where the status does not follow from the kind of error: a fault of the request is 400, a
+# conflict with the log's state 409.
+_STATUSES: Final[Mapping[Code, int]] = {
+    Code.EVENT_TYPE_UNKNOWN: 404,
+    Code.EVENT_TOO_LARGE: 413,
+    Code.STORE_FAILED: 503,
+    Code.SERVER_SHUTTING_DOWN: 503,
+}
+
+_TEXTS: Final[Mapping[Code, str]] = {
+    Code.PRECONDITION_VIOLATED: "state conflict: precondition failed",
+    Code.EVENT_SCHEMA_VIOLATED: "schema conflict: {message}",
+    Code.EVENT_SCHEMA_ALREADY_REGISTERED: "schema conflict: {message}",
+    Code.SERVER_SHUTTING_DOWN: SHUTTING_DOWN_TEXT,
+}
+
+Failure = RefusedError | MalformedBodyError | DiskFullError | StoreFailedError
+
+
+def failure_response(error: Failure) -> Response:
+    """Return the answer to a request that failed."""
+    match error:
+        case RefusedError():
+            return text_response(_status(error), _text(error))
+        case MalformedBodyError():
+            return text_response(400, str(error))
+        case DiskFullError():
+            return text_response(503, str(error))
+        case StoreFailedError():
+            # Whether the events are there after a restart is not known.
+            return text_response(500, "storing failed: whether anything was stored is unknown")
+
+
+def _status(error: RefusedError) -> int:
+    default = 409 if isinstance(error, StateConflictError) else 400
+    return _STATUSES.get(error.code, default)
+
+
+def _text(error: RefusedError) -> str:
+    if error.code is Code.RANGE_UNSATISFIABLE and isinstance(error, StateConflictError):
+        return f"state conflict: {error.message}"
+    return _TEXTS.get(error.code, "{message}").replace("{message}", error.message)

@@ -1,0 +1,53 @@
+"""How version 2 says no: status 200 and an error item with a code, a sentence and details.
+
+Only what is wrong with the request as such (not JSON, not of the right shape) and what the
+server cannot vouch for has another status and one line of text
+(compatibility specification, section 1.2).
+"""
+
+from typing import Final
+
+import msgspec
+
+from everlog.api.bodies import MalformedBodyError
+from everlog.api.media import NDJSON, text_response
+from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.http import Response
+
+_CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
+
+Failure = RefusedError | MalformedBodyError | DiskFullError | StoreFailedError
+
+
+class ErrorData(msgspec.Struct, frozen=True):
+    """Why a request was refused; `details` locate the fault."""
+
+    code: str
+    description: str
+    details: dict[str, object]
+
+
+class ErrorItem(msgspec.Struct, frozen=True, tag="error"):
+    """An error, alone or as the last item of a stream."""
+
+    data: ErrorData
+
+
+def failure_response(error: Failure) -> Response:
+    """Return the answer to a request that failed."""
+    match error:
+        case RefusedError():
+            return Response(200, error_item(error.code, error.message, error.details), NDJSON)
+        case MalformedBodyError():
+            return text_response(400, str(error))
+        case DiskFullError():
+            return Response(200, error_item(Code.DISK_FULL, str(error), {}), NDJSON)
+        case StoreFailedError():
+            # An error item would say that nothing was stored, which nobody knows.
+            return text_response(500, "storing failed: whether anything was stored is unknown")
+
+
+def error_item(code: Code, description: str, details: dict[str, object]) -> bytes:
+    """Return the line of an error."""
+    data = ErrorData(_CODE_PREFIX + code.value, description, details)
+    return msgspec.json.encode(ErrorItem(data)) + b"\n"

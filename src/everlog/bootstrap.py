@@ -1,0 +1,238 @@
+"""The composition root: settings become an engine, a store, an API and a server, and end in order.
+
+The only place that names every concrete class.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import shutil
+import signal
+import ssl
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from everlog._version import __version__
+from everlog.api.application import HEADERS_KEPT, ApiApplication
+from everlog.api.auth import TokenCheck
+from everlog.api.items import EventForm
+from everlog.api.openapi import render_documents
+from everlog.api.routes import ROUTES
+from everlog.api.services import Services, Tasks
+from everlog.domain.errors import (
+    CorruptLogError,
+    DataDirectoryError,
+    DiskFullError,
+    EverlogError,
+    SettingsError,
+    StoreFailedError,
+)
+from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.http import Server
+from everlog.service.checkpoints import Checkpoints
+from everlog.service.observers import Observers
+from everlog.service.reader import Reader
+from everlog.service.store import Store
+from everlog.service.writer import Writer, WriterEvents
+from everlog.settings import Settings, check_settings, load_certificate, load_signing_key
+from everlog.storage.engine import Batch, Engine
+from everlog.storage.log import LogEngine
+from everlog.telemetry import Log
+
+# The version of EventSourcingDB whose API this is. SDKs insist on the name.
+COMPATIBLE_VERSION: Final = "1.3.0"
+SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
+
+# How long exchanges in flight may take once the server is asked to stop.
+_GRACE_SECONDS: Final = 10.0
+
+EXIT_OK: Final = 0
+EXIT_UNEXPECTED: Final = 1
+EXIT_SETTINGS: Final = 2
+EXIT_DATA_DIRECTORY: Final = 3
+EXIT_DAMAGED: Final = 4
+EXIT_CANNOT_LISTEN: Final = 5
+
+
+class _CannotListenError(EverlogError):
+    """An address is in use, or not ours."""
+
+
+_EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (SettingsError, EXIT_SETTINGS),
+    (CorruptLogError, EXIT_DAMAGED),
+    (DataDirectoryError, EXIT_DATA_DIRECTORY),
+    (OSError, EXIT_DATA_DIRECTORY),
+    (_CannotListenError, EXIT_CANNOT_LISTEN),
+)
+
+
+def run_server(settings: Settings, log: Log, *, clock: Callable[[], int] = time.time_ns) -> int:
+    """Run a server until it is told to stop; return the exit code of the process."""
+    try:
+        check_settings(settings)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, log, clock))
+    except (EverlogError, OSError) as error:
+        log.fatal(str(error))
+        return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+    log.info("stopped")
+    return EXIT_OK
+
+
+async def _run(settings: Settings, log: Log, clock: Callable[[], int]) -> None:
+    log.info("starting", version=__version__, options=settings.redacted())
+    certificate = load_certificate(settings)
+    form = EventForm(load_signing_key(settings.signing_key_file))
+    _raise_file_limit()
+    directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
+    try:
+        engine = _open_engine(directory, log)
+        try:
+            await _serve(settings, log, clock, engine, form, certificate)
+        finally:
+            engine.close()
+    finally:
+        if settings.data_directory_temporary:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _open_engine(directory: Path, log: Log) -> LogEngine:
+    started = time.monotonic()
+    engine = LogEngine.open(directory)
+    report = engine.report
+    if report.rebuild_reason is not None and report.event_count > 0:
+        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
+    if report.torn_size > 0:
+        log.warning(
+            "an unfinished write at the end of the log was removed; it was never acknowledged",
+            size=report.torn_size,
+        )
+    log.info(
+        "the data directory is open",
+        directory=str(directory),
+        eventCount=report.event_count,
+        replayedEventCount=report.replayed_event_count,
+        seconds=round(time.monotonic() - started, 3),
+    )
+    return engine
+
+
+async def _serve(
+    settings: Settings,
+    log: Log,
+    clock: Callable[[], int],
+    engine: Engine,
+    form: EventForm,
+    certificate: ssl.SSLContext | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    reader = Reader(loop)
+    observers = Observers(loop)
+    checkpoints = Checkpoints(
+        engine,
+        reader,
+        on_failure=lambda error: log.warning("a checkpoint failed", reason=error.strerror),
+    )
+
+    def published(batch: Batch) -> None:
+        observers.publish(batch)
+        checkpoints.save_if_due()
+
+    def disk_filled(error: DiskFullError) -> None:
+        log.error("the disk is full: writes are refused until there is room", reason=str(error))
+
+    def failed(error: StoreFailedError) -> None:
+        log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))
+
+    writer = Writer(
+        engine,
+        clock=clock,
+        hash_version=settings.hash_version,
+        schemas=_load_schemas(engine),
+        events=WriterEvents(published, disk_filled, failed, log.bug),
+        loop=loop,
+    )
+    tasks = Tasks(log.bug)
+    application = ApiApplication(
+        ROUTES,
+        render_documents(ROUTES),
+        services=Services(Store(engine, writer, reader, observers), form, clock, tasks),
+        token=TokenCheck(settings.api_token),
+        on_error=log.bug,
+    )
+    server = Server(application, server_header=SERVER_HEADER, headers_kept=HEADERS_KEPT)
+    # What was made until now lives as long as the server: no need to look at it again and again.
+    gc.freeze()
+
+    async def stop() -> None:
+        application.stop()
+        observers.close()
+        await server.stop(grace_seconds=_GRACE_SECONDS)
+        await tasks.wait()
+        await writer.stop()
+        await checkpoints.wait()
+        reader.close()
+
+    try:
+        await _listen(server, settings, certificate, log)
+        reason = await _wait_for_signal(loop)
+        log.info("stopping", reason=reason)
+    finally:
+        await stop()
+
+
+def _load_schemas(engine: Engine) -> list[EventSchema]:
+    return [
+        compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
+        for entry in engine.event_types(engine.head)
+        if entry.schema is not None
+    ]
+
+
+async def _listen(
+    server: Server, settings: Settings, certificate: ssl.SSLContext | None, log: Log
+) -> None:
+    listeners: list[tuple[str, int, ssl.SSLContext | None]] = []
+    if settings.https_enabled:
+        listeners.append(("https", settings.https_port, certificate))
+    if settings.http_enabled:
+        listeners.append(("http", settings.http_port, None))
+    for scheme, port, context in listeners:
+        try:
+            bound_port = await server.start(settings.host, port, ssl=context)
+        except OSError as error:
+            message = f"cannot listen on {settings.host}:{port}: {error.strerror}"
+            raise _CannotListenError(message) from error
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())
+
+
+async def _wait_for_signal(loop: asyncio.AbstractEventLoop) -> str:
+    """Return the name of the first signal to stop; the next one ends the process at once."""
+    received: asyncio.Future[str] = loop.create_future()
+
+    def receive(name: str) -> None:
+        if received.done():
+            # Nothing is lost: whatever was acknowledged is on the disk.
+            os._exit(EXIT_UNEXPECTED)
+        received.set_result(name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, receive, number.name)
+    return await received
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,43 @@
+"""Checkpoints on the way: saved on a reading thread while writing goes on.
+
+None of them matters for what is stored, only for how long opening takes after a crash; so a
+failure is reported and the next batch tries again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from everlog.service.reader import Reader
+from everlog.storage.engine import Engine
+
+
+class Checkpoints:
+    """Saves a checkpoint whenever one is due, one at a time."""
+
+    def __init__(
+        self, engine: Engine, reader: Reader, *, on_failure: Callable[[OSError], None]
+    ) -> None:
+        """Report to `on_failure` what the disk refuses."""
+        self._engine: Final = engine
+        self._reader: Final = reader
+        self._on_failure: Final = on_failure
+        self._saving: asyncio.Task[None] | None = None
+
+    def save_if_due(self) -> None:
+        """Start saving if enough was written since the last checkpoint."""
+        if self._saving is None and self._engine.is_checkpoint_due:
+            self._saving = asyncio.get_running_loop().create_task(self._save())
+
+    async def wait(self) -> None:
+        """Return when nothing is being saved."""
+        if self._saving is not None:
+            await self._saving
+
+    async def _save(self) -> None:
+        try:
+            await self._reader.call(self._engine.checkpoint)
+        except OSError as error:
+            self._on_failure(error)
+        finally:
+            self._saving = None
