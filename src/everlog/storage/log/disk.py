@@ -79,9 +79,32 @@ def open_file(path: Path, resources: ExitStack) -> int:
     return file
 
 
+class SyncError(OSError):
+    """A sync failed: what the disk holds is unknown, and syncing again would prove nothing.
+
+    The system may have dropped the bytes, and reports so only once.
+    """
+
+
+def sync(disk: Disk, file: int) -> None:
+    """Return when the file's bytes (and its size) are durable; else raise a SyncError."""
+    try:
+        disk.sync_data(file)
+    except OSError as error:
+        raise SyncError(*error.args) from error
+
+
+def sync_names(disk: Disk, directory: Path) -> None:
+    """Return when the directory's names are durable; else raise a SyncError."""
+    try:
+        disk.sync_directory(directory)
+    except OSError as error:
+        raise SyncError(*error.args) from error
+
+
 def is_full(error: OSError) -> bool:
-    """Tell whether an error means that there is no room."""
-    return error.errno in _FULL
+    """Tell whether an error means that there is no room, and nothing worse."""
+    return error.errno in _FULL and not isinstance(error, SyncError)
 
 
 def write_all(disk: Disk, file: int, data: bytes, offset: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
 from everlog.storage.log.directory import SCHEMAS_FILE
-from everlog.storage.log.disk import Disk, open_file, write_all
+from everlog.storage.log.disk import Disk, open_file, sync, write_all
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -59,14 +59,14 @@ class SchemasFile:
         self._size = len(content) - len(torn)
         if torn:
             self._disk.truncate(self._file, self._size)
-            self._disk.sync_data(self._file)
+            sync(self._disk, self._file)
         return schemas
 
     def append(self, schemas: Sequence[StagedSchema]) -> None:
         """Add schemas and sync; raises OSError as the system does, and `restore` undoes it."""
         content = b"".join(map(_render, schemas))
         write_all(self._disk, self._file, content, self._size)
-        self._disk.sync_data(self._file)
+        sync(self._disk, self._file)
         self._size += len(content)
 
     @property

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import CorruptLogError, DiskFullError
-from everlog.storage.log.disk import Disk, allocate, open_file, write_all
+from everlog.storage.log.disk import Disk, allocate, open_file, sync, sync_names, write_all
 
 SEGMENT_SIZE_MAX: Final = 1024 * 1024 * 1024
 
@@ -90,7 +90,7 @@ class Segments:
         segment = self._segments[-1]
         self._allocate(segment, offset + len(data))
         write_all(self._disk, segment.file, data, offset - segment.offset)
-        self._disk.sync_data(segment.file)
+        sync(self._disk, segment.file)
 
     def cut(self, offset: int) -> None:
         """Remove everything behind an offset that lies in or at the end of the last segment."""
@@ -99,7 +99,7 @@ class Segments:
         segment = self._segments[-1]
         assert segment.offset <= offset
         self._disk.truncate(segment.file, offset - segment.offset)
-        self._disk.sync_data(segment.file)
+        sync(self._disk, segment.file)
         self._allocated = offset
 
     def _roll(self, offset: int, first_position: int) -> None:
@@ -109,7 +109,7 @@ class Segments:
         # A crash or a full disk between here and the first batch leaves an empty segment of the
         # same name, which is taken up again.
         file = open_file(path, self._resources)
-        self._disk.sync_directory(self._folder)
+        sync_names(self._disk, self._folder)
         self._add(_Segment(first_position, offset, file, path))
         self._allocated = offset
 
