@@ -243,6 +243,17 @@ def test_a_file_system_that_cannot_allocate_will_do(tmp_path: Path, error: int) 
     engine.close()
 
 
+def test_a_batch_that_was_committed_but_not_published_outlives_closing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, is_rolling=False)
+    scene.engine.commit(scene.seal_a_batch())
+    scene.engine.close()
+
+    engine = open_log(tmp_path)
+
+    check_batch_is_there(content_of(engine), scene)
+    engine.close()
+
+
 @pytest.fixture
 def crowded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -74,6 +74,8 @@ class LogEngine:
         self._index = index
         self._head = head
         self._tip = head
+        # Moved by `commit`, the head by `publish`.
+        self._committed_size = head.log_size
         self._checkpoint_head = checkpoint_head
         self._staged_events: list[AcceptedEvent] = []
         self._staged_lines: list[bytes] = []
@@ -228,6 +230,7 @@ class LogEngine:
                 self._durable.write(DurableBound(batch.head.event_count, batch.head.log_size))
         except (OSError, DiskFullError) as error:
             raise self._undo(error, offset=offset, schemas_size=schemas_size) from error
+        self._committed_size = batch.head.log_size
 
     def publish(self, batch: Batch) -> None:
         """Let readers see a committed batch."""
@@ -239,6 +242,7 @@ class LogEngine:
 
     def roll_back(self) -> None:
         """Make the tip the head again."""
+        assert self._committed_size == self._head.log_size
         self._index.truncate(self._head)
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
         self._sealed = []
@@ -320,7 +324,7 @@ class LogEngine:
         with self._resources:
             if not self._has_failed:
                 # In this order: on a full disk, the checkpoint may need the room given back.
-                self._segments.cut(self._head.log_size)
+                self._segments.cut(self._committed_size)
                 self._durable.sync()
                 self.checkpoint()
 
