@@ -297,3 +297,23 @@ def test_a_disk_too_full_for_the_index_stages_nothing(
     store_staged(engine)
     assert positions_of(read(engine)) == list(range(9))
     assert positions_of(read(engine, "/new")) == [5, 6, 7, 8]
+
+
+def test_a_disk_that_fails_the_index_stages_nothing_and_fails_the_store(
+    crowded: tuple[LogEngine, FailingDisk],
+) -> None:
+    engine, disk = crowded
+    batch_before = content_of(engine)
+    tip = engine.tip
+
+    disk.arm(Fault(Kind.ALLOCATE, 4, errno.EIO))
+    with pytest.raises(StoreFailedError):
+        stage_five(engine)
+
+    disk.arm(None)
+    assert engine.tip == tip
+    assert content_of(engine) == batch_before
+    assert not engine.state.has_events("/new", recursive=True)
+    stage(engine, a_candidate("/a"))
+    with pytest.raises(StoreFailedError):
+        engine.commit(seal(engine))

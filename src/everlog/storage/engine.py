@@ -92,6 +92,8 @@ class Engine(Protocol):
 
         Raises:
             DiskFullError: There is no room to index them; nothing was staged.
+            StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
+                reads and `close` now.
         """
 
     def stage_schema(self, schema: StagedSchema) -> None:

@@ -167,11 +167,17 @@ class LogEngine:
 
         Raises:
             DiskFullError: There is no room to index them; nothing was staged.
+            StoreFailedError: The disk broke its promise; nothing was staged.
         """
         assert len(events) > 0
         lines = [render_line(event.json, Mark.EVENT) for event in events[:-1]]
         lines.append(render_line(events[-1].json, Mark.WRITE))
-        log_size = self._index.stage(events, lines, self._tip)
+        try:
+            log_size = self._index.stage(events, lines, self._tip)
+        except OSError as error:
+            self._has_failed = True
+            message = f"growing the index failed: {error}"
+            raise StoreFailedError(message) from error
         self._staged_events.extend(events)
         self._staged_lines.extend(lines)
         self._tip = Head(

@@ -79,10 +79,11 @@ class Index:
 
         Raises:
             DiskFullError: There is no room; nothing was added.
+            OSError: Anything else; nothing was added.
         """
         try:
             return self._stage(events, lines, tip)
-        except DiskFullError:
+        except (DiskFullError, OSError):
             self.truncate(tip)
             raise
 
