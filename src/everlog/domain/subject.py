@@ -68,7 +68,7 @@ def ancestors(subject: str) -> Iterator[str]:
 
 
 def is_within(subject: str, top: str) -> bool:
-    """Tell whether a subject is this top itself or lies below it."""
+    """Tell whether a subject is the top itself or lies below it."""
     return top in {ROOT, subject} or subject.startswith(f"{top}/")
 
 

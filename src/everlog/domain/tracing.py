@@ -18,7 +18,8 @@ _match_traceparent = re.compile(
 # Section 3.3.1 (level 2): a key begins with a lower-case letter or a digit; a value is printable
 # ASCII without comma and equals sign, and does not end with a space.
 _match_member = re.compile(
-    r"([a-z0-9][a-z0-9_\-*/@]{0,255})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]",
+    r"([a-z0-9][a-z0-9_\-*/@]{0,255})="
+    r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]",
 ).fullmatch
 
 _QUOTED_LENGTH_MAX: Final = 100

@@ -16,8 +16,8 @@ from everlog.domain.signature import SIGNATURE_PREFIX, SigningKey, VerificationK
 # RFC 8032, section 7.1, test 1: the key, and its signature of the empty text.
 SECRET = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
 EMPTY_SIGNATURE = (
-    "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd"
-    "25bf5f0595bbe24655141438e7a100b"
+    "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+    "5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
 )
 HASH = "esdb:hash:v2:8bfd11df6743b87753f1c2ea658a9fede38b02be7ce23d3b0c534780b5567fac"
 
