@@ -15,5 +15,15 @@ _NO_SNIFFING: Final = ((b"X-Content-Type-Options", b"nosniff"),)
 def text_response(
     status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
 ) -> Response:
-    """Return one line of plain text, which is the form of everything that is not 200."""
-    return Response(status, f"{text}\n".encode(), TEXT, _NO_SNIFFING + headers)
+    """Return one line of plain text, which is the form of everything that is not 200.
+
+    A text may quote what a client sent: what is not printable in it is escaped.
+    """
+    line = text if text.isprintable() else "".join(map(_escape, text))
+    return Response(status, f"{line}\n".encode(), TEXT, _NO_SNIFFING + headers)
+
+
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()

@@ -4,7 +4,7 @@ Yields blocks of lines, and an empty block for each second in which there was no
 which is when a heartbeat is due. Ends when the server goes down.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Final
 
@@ -22,7 +22,7 @@ HEARTBEAT: Final = b""
 
 async def observe_events(
     store: Store, selection: Selection, *, transform: Transform
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the blocks of a selection, without end, with heartbeats between."""
     position = selection.lower
     if selection.from_latest_event is not None:
@@ -55,7 +55,7 @@ async def observe_events(
         position = head.event_count
 
 
-async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncIterator[int | None]:
+async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncGenerator[int | None, None]:
     """Yield the position to start from, after a None for each second of waiting for it."""
     head = store.engine.head
     found = await store.reader.call(

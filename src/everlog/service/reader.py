@@ -32,46 +32,72 @@ class Reader:
 
     async def call(self, function: Callable[[], _Result]) -> _Result:
         """Return what a function returns, called on a thread."""
-        return await self._loop.run_in_executor(self._threads, function)
+        return await self.start(function)
 
-    async def fetch_blocks(self, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the blocks of an iterator that is advanced on a thread."""
-        async for taken in self._fetch(blocks, len):
-            yield taken[0] if len(taken) == 1 else b"".join(taken)
+    def start(self, function: Callable[[], _Result]) -> asyncio.Future[_Result]:
+        """Call a function on a thread and return the future of its result."""
+        return self._loop.run_in_executor(self._threads, function)
 
-    async def fetch_chunks(
-        self, chunks: Iterator[Sequence[_Item]]
-    ) -> AsyncIterator[Sequence[_Item]]:
-        """Yield the chunks of an iterator that is advanced on a thread, one at a time."""
-        async for taken in self._fetch(chunks, lambda _: _FETCH_SIZE):
-            yield taken[0]
+    def fetch_blocks(self, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Return the blocks of an iterator, which is advanced on a thread."""
+        return _Fetch(self, blocks, size_of=len, join=_join)
+
+    def fetch_chunks(self, chunks: Iterator[Sequence[_Item]]) -> AsyncIterator[Sequence[_Item]]:
+        """Return the chunks of an iterator, which is advanced on a thread, one at a time."""
+        return _Fetch(self, chunks, size_of=lambda _: _FETCH_SIZE, join=lambda taken: taken[0])
 
     def close(self) -> None:
         """End the threads once they have nothing to do."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def _fetch(
-        self, items: Iterator[_Item], size_of: Callable[[_Item], int]
-    ) -> AsyncIterator[list[_Item]]:
-        def take() -> tuple[list[_Item], bool]:
-            taken: list[_Item] = []
-            size = 0
-            for item in items:
-                taken.append(item)
-                size += size_of(item)
-                if size >= _FETCH_SIZE:
-                    return taken, False
-            return taken, True
 
-        taken, is_end = await self.call(take)
-        while not is_end:
-            ahead = self._loop.run_in_executor(self._threads, take)
-            try:
-                yield taken
-            except GeneratorExit:
-                # The thread may still be reading; its block is thrown away.
-                ahead.add_done_callback(lambda future: future.cancelled() or future.exception())
-                raise
-            taken, is_end = await ahead
-        if taken:
-            yield taken
+class _Fetch(AsyncIterator[_Item]):
+    """What a thread takes from an iterator, always one piece ahead of whoever asks.
+
+    No generator, so that it may be dropped at any moment without being closed.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        items: Iterator[_Item],
+        *,
+        size_of: Callable[[_Item], int],
+        join: Callable[[list[_Item]], _Item],
+    ) -> None:
+        self._reader = reader
+        self._items = items
+        self._size_of = size_of
+        self._join = join
+        self._ahead = self._start()
+        self._is_end = False
+
+    async def __anext__(self) -> _Item:
+        if self._is_end:
+            raise StopAsyncIteration
+        taken, self._is_end = await self._ahead
+        if not taken:
+            raise StopAsyncIteration
+        if not self._is_end:
+            self._ahead = self._start()
+        return self._join(taken)
+
+    def _start(self) -> asyncio.Future[tuple[list[_Item], bool]]:
+        ahead = self._reader.start(self._take)
+        # Whoever went away does not ask for what was read ahead, nor why it could not be read.
+        ahead.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return ahead
+
+    def _take(self) -> tuple[list[_Item], bool]:
+        taken: list[_Item] = []
+        size = 0
+        for item in self._items:
+            taken.append(item)
+            size += self._size_of(item)
+            if size >= _FETCH_SIZE:
+                return taken, False
+        return taken, True
+
+
+def _join(blocks: list[bytes]) -> bytes:
+    return blocks[0] if len(blocks) == 1 else b"".join(blocks)

@@ -1,6 +1,7 @@
 """The endpoints of version 1, each named like its path."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -135,11 +136,13 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
     selection = parse_observe(body)
 
     async def produce(stream: Stream) -> None:
-        async for block in observe(services.store, selection, transform=services.form.v1):
-            if block is HEARTBEAT:
-                stream.send_nowait(_HEARTBEAT_ITEM)
-            else:
-                await stream.send(block)
+        events = observe(services.store, selection, transform=services.form.v1)
+        async with aclosing(events) as blocks:
+            async for block in blocks:
+                if block is HEARTBEAT:
+                    stream.send_nowait(_HEARTBEAT_ITEM)
+                else:
+                    await stream.send(block)
         await stream.send(_line(StreamErrorItem(StreamError(SHUTTING_DOWN_TEXT))))
 
     exchange.stream(200, NDJSON, produce)

@@ -1,6 +1,7 @@
 """The endpoints of version 2, each named like its path."""
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final, NoReturn
 
 import msgspec
@@ -139,11 +140,13 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
     selection = parse_observe(read_strictly(_observe_events_body, request.body))
 
     async def produce(stream: Stream) -> None:
-        async for block in observe(services.store, selection, transform=services.form.v2):
-            if block is HEARTBEAT:
-                stream.send_nowait(_HEARTBEAT_ITEM)
-            else:
-                await stream.send(block)
+        events = observe(services.store, selection, transform=services.form.v2)
+        async with aclosing(events) as blocks:
+            async for block in blocks:
+                if block is HEARTBEAT:
+                    stream.send_nowait(_HEARTBEAT_ITEM)
+                else:
+                    await stream.send(block)
         await stream.send(error_item(Code.SERVER_SHUTTING_DOWN, "the server is shutting down", {}))
 
     exchange.stream(200, NDJSON, produce)
