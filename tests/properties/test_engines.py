@@ -1,0 +1,243 @@
+"""The embedded engine and the reference engine, driven with the same commands, show the same.
+
+Sizes that are large in production are made tiny here, so that a few dozen events roll segments,
+grow columns, span blocks and windows, and take both ways through the index.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from everlog.domain.chain import HashVersion
+from everlog.domain.event import EventCandidate
+from everlog.storage.engine import Batch, Engine, Head, Scan
+from everlog.storage.log import columns, index, reading, recovery
+from everlog.storage.log import engine as log_engine
+from everlog.storage.memory import MemoryEngine
+from tests.support.engines import content_of, kill, open_log, subjects_of
+from tests.support.events import TRACEPARENT, a_candidate, a_schema, accept_at, time_after
+
+SUBJECTS = ("/", "/a", "/a/b", "/a/b/c", "/a-b", "/a-b/c", "/b", "/b/a", "/b/a/b/c")
+TYPES = ("io.everlog.one", "io.everlog.two", "io.everlog.three")
+
+EVENTS = st.lists(
+    st.builds(
+        a_candidate,
+        st.sampled_from(SUBJECTS),
+        st.sampled_from(TYPES),
+        data=st.sampled_from(('{"n":1}', '{"text":"\u00e9\\n"}', '{"text":"' + "x" * 300 + '"}')),
+        traceparent=st.sampled_from((None, TRACEPARENT)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+POSITIONS = st.integers(0, 80)
+
+
+class Sealed(NamedTuple):
+    """The same batch, as each engine made it."""
+
+    memory: Batch
+    log: Batch
+
+
+class Engines(RuleBasedStateMachine):
+    """Two engines, the batches on their way, and the heads that readers may still hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="everlog-test-"))
+        self.memory = MemoryEngine()
+        self.log = open_log(self.directory)
+        self.sealed: list[Sealed] = []
+        self.heads: list[Head] = [self.log.head]
+
+    def teardown(self) -> None:
+        kill(self.log)
+        shutil.rmtree(self.directory)
+
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        return self.memory, self.log
+
+    @initialize(writes=st.lists(EVENTS, max_size=12))
+    def fill(self, writes: list[list[EventCandidate]]) -> None:
+        for candidates in writes:
+            self.store(candidates, HashVersion.V2)
+
+    @rule(writes=st.lists(EVENTS, min_size=1, max_size=4))
+    def store_many(self, writes: list[list[EventCandidate]]) -> None:
+        for candidates in writes:
+            self.store(candidates, HashVersion.V2)
+
+    @rule(candidates=EVENTS, hash_version=st.sampled_from(HashVersion))
+    def store(self, candidates: list[EventCandidate], hash_version: HashVersion) -> None:
+        self.stage(candidates, hash_version)
+        self.seal()
+        while self.sealed:
+            self.commit_and_publish()
+
+    @rule(candidates=EVENTS, hash_version=st.sampled_from(HashVersion))
+    def stage(self, candidates: list[EventCandidate], hash_version: HashVersion) -> None:
+        tip = self.memory.tip
+        time = time_after(tip)
+        events = accept_at(tip, candidates, time=time, hash_version=hash_version)
+        for engine in self.engines:
+            engine.stage(events, time=time)
+
+    @rule(name=st.sampled_from((*TYPES, "io.everlog.phantom", "io.everlog.ghost")))
+    def stage_schema(self, name: str) -> None:
+        # Whoever stages schemas knows those on their way, too.
+        sealed = [schema for batches in self.sealed for schema in batches.memory.schemas]
+        known = [*self.memory._schemas, *sealed]
+        if all(schema.event_type != name for schema in known):
+            for engine in self.engines:
+                engine.stage_schema(a_schema(name))
+
+    @rule()
+    def seal(self) -> None:
+        memory, log = (engine.seal() for engine in self.engines)
+        assert memory == log
+        if memory is not None:
+            self.sealed.append(Sealed(memory, log))
+
+    @precondition(lambda self: self.sealed)
+    @rule()
+    def commit_and_publish(self) -> None:
+        batches = self.sealed.pop(0)
+        for engine, batch in zip(self.engines, batches, strict=True):
+            engine.commit(batch)
+            engine.publish(batch)
+        self.heads.append(self.log.head)
+
+    @rule()
+    def roll_back(self) -> None:
+        for engine in self.engines:
+            engine.roll_back()
+        self.sealed.clear()
+
+    @rule()
+    def save_a_checkpoint(self) -> None:
+        for engine in self.engines:
+            engine.checkpoint()
+
+    @rule(way=st.sampled_from(("close", "kill", "commit and kill", "lose the index")))
+    def reopen(self, way: str) -> None:
+        if way == "commit and kill" and self.sealed:
+            self.log.commit(self.sealed[0].log)
+            self.memory.publish(self.sealed[0].memory)
+        if way in {"kill", "commit and kill"}:
+            kill(self.log)
+        else:
+            self.log.close()
+        if way == "lose the index":
+            shutil.rmtree(self.directory / "index")
+        self.log = open_log(self.directory)
+        self.memory.roll_back()
+        self.sealed.clear()
+        self.heads = [self.log.head]
+        assert self.log.report.torn_size == 0
+        if way == "close":
+            assert self.log.report.replayed_event_count == 0
+        if way == "lose the index":
+            assert self.log.report.replayed_event_count == self.log.head.event_count
+
+    @rule(
+        subject=st.sampled_from((*SUBJECTS, "/missing")),
+        event_type=st.sampled_from((None, *TYPES)),
+        recursive=st.booleans(),
+        is_reversed=st.booleans(),
+        bounds=st.tuples(POSITIONS, POSITIONS),
+        head=st.integers(0, 100),
+    )
+    def scan(
+        self,
+        subject: str,
+        event_type: str | None,
+        bounds: tuple[int, int],
+        head: int,
+        *,
+        recursive: bool,
+        is_reversed: bool,
+    ) -> None:
+        scan = Scan(
+            subject=subject,
+            recursive=recursive,
+            start=min(bounds),
+            stop=max(bounds),
+            is_reversed=is_reversed,
+            event_type=event_type,
+        )
+        chosen = self.heads[head % len(self.heads)]
+        memory, log = (list(engine.scan(scan, chosen)) for engine in self.engines)
+        assert b"".join(memory) == b"".join(log)
+        assert all(block.endswith(b"\n") for block in log)
+
+    @rule(
+        subject=st.sampled_from((*SUBJECTS, "/missing")),
+        event_type=st.sampled_from((*TYPES, "io.everlog.phantom")),
+        head=st.integers(0, 100),
+    )
+    def look_up(self, subject: str, event_type: str, head: int) -> None:
+        chosen = self.heads[head % len(self.heads)]
+        found = [
+            (
+                engine.find_latest(subject, event_type, chosen),
+                engine.subject_exists(subject, chosen),
+                subjects_of(engine, subject, head=chosen),
+            )
+            for engine in self.engines
+        ]
+        assert found[0] == found[1]
+
+    @invariant()
+    def both_show_the_same(self) -> None:
+        assert self.memory.tip == self.log.tip
+        assert content_of(self.memory) == content_of(self.log)
+        staged = [list(engine.unpublished_events()) for engine in self.engines]
+        assert staged[0] == staged[1]
+
+    @invariant()
+    def both_have_the_same_state(self) -> None:
+        for subject in (*SUBJECTS, "/missing"):
+            for recursive in (False, True):
+                memory, log = (
+                    (
+                        engine.state.has_events(subject, recursive=recursive),
+                        engine.state.latest_position(subject, recursive=recursive),
+                    )
+                    for engine in self.engines
+                )
+                assert memory == log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chain_step_cost", [0, 1, 1_000_000])
+def test_both_engines_show_the_same_whatever_the_commands(
+    chain_step_cost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "_CAPACITY_MIN", 2)
+    monkeypatch.setattr(index, "_WINDOW", 4)
+    monkeypatch.setattr(index, "_CHAIN_STEP_COST", chain_step_cost)
+    monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
+    monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)
+    monkeypatch.setattr(log_engine, "_SUBJECTS_PER_CHUNK", 2)
+    monkeypatch.setattr(log_engine, "_CHECKPOINT_EVENTS", 10)
+
+    examples = settings().max_examples // 2
+    run_state_machine_as_test(
+        Engines, settings=settings(max_examples=examples, stateful_step_count=40)
+    )
