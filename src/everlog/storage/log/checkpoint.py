@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from everlog.domain.chain import GENESIS_HASH
 from everlog.storage.engine import Head
 from everlog.storage.log.disk import Disk, open_file, replace_file, write_all
 from everlog.storage.log.index import Index
@@ -37,6 +38,8 @@ class Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
     log_size: int
     hash: str
     time: int
+    # The checksum of each column's cells, by its name.
+    columns: dict[str, int]
     subjects: _Names
     event_types: _Names
 
@@ -55,6 +58,16 @@ class Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
 
 _NO_NAMES: Final = _Names(count=0, size=0, checksum=0)
 
+_NOTHING: Final = Checkpoint(
+    event_count=0,
+    log_size=0,
+    hash=GENESIS_HASH,
+    time=0,
+    columns={},
+    subjects=_NO_NAMES,
+    event_types=_NO_NAMES,
+)
+
 
 class CheckpointFiles:
     """The checkpoint file and the name files of one index folder."""
@@ -65,60 +78,64 @@ class CheckpointFiles:
         self._disk = disk
         self._subjects_file = open_file(folder / _SUBJECTS_FILE, resources)
         self._event_types_file = open_file(folder / _EVENT_TYPES_FILE, resources)
-        self._saved_subjects = _NO_NAMES
-        self._saved_event_types = _NO_NAMES
+        self._saved = _NOTHING
 
     def load(self, index: Index) -> Head:
         """Fill the index from the latest checkpoint and return its head.
 
         Raises:
-            ValueError: There is a checkpoint, but not all that it speaks of.
+            ValueError: There is no checkpoint, or not all that it speaks of.
         """
         path = self._folder / _CHECKPOINT_FILE
         if not path.exists():
-            return Head()
-        checkpoint = _decode(path.read_bytes())
-        needed = checkpoint.event_count
-        short = [column for column in index.columns[:-1] if column.capacity < needed]
-        if short or index.subjects.parents.capacity < checkpoint.subjects.count:
-            message = "a column is shorter than its checkpoint"
+            message = "there is no checkpoint"
             raise ValueError(message)
+        checkpoint = _decode(path.read_bytes())
+        counts = {"event_count": checkpoint.event_count, "subject_count": checkpoint.subjects.count}
+        for column, count in index.columns(**counts):
+            if zlib.crc32(column.cells[:count]) != checkpoint.columns.get(column.name):
+                message = f"the column '{column.name}' does not match its checkpoint"
+                raise ValueError(message)
         subjects = _read_names(self._subjects_file, checkpoint.subjects)
         event_types = _read_names(self._event_types_file, checkpoint.event_types)
-        try:
-            index.load(subjects, event_types, event_count=needed)
-        except IndexError as error:
-            message = "a column names a subject or type that does not exist"
-            raise ValueError(message) from error
-        self._saved_subjects = checkpoint.subjects
-        self._saved_event_types = checkpoint.event_types
+        index.load(subjects, event_types, event_count=checkpoint.event_count)
+        self._saved = checkpoint
         return checkpoint.head
 
     def save(self, index: Index, head: Head) -> None:
         """Make the index durable up to a head; raises OSError as the system does."""
-        for column in index.columns:
-            column.sync()
-        subjects = self._append_names(
-            self._subjects_file,
-            self._saved_subjects,
-            index.subjects.names[self._saved_subjects.count : head.subject_count],
-        )
-        event_types = self._append_names(
-            self._event_types_file,
-            self._saved_event_types,
-            index.event_types.names[self._saved_event_types.count : head.event_type_count],
-        )
+        saved = self._saved
         checkpoint = Checkpoint(
             event_count=head.event_count,
             log_size=head.log_size,
             hash=head.hash,
             time=head.time,
-            subjects=subjects,
-            event_types=event_types,
+            columns=self._save_columns(index, head),
+            subjects=self._append_names(
+                self._subjects_file,
+                saved.subjects,
+                index.subjects.names[saved.subjects.count : head.subject_count],
+            ),
+            event_types=self._append_names(
+                self._event_types_file,
+                saved.event_types,
+                index.event_types.names[saved.event_types.count : head.event_type_count],
+            ),
         )
         replace_file(self._disk, self._folder / _CHECKPOINT_FILE, _encode(checkpoint))
-        self._saved_subjects = subjects
-        self._saved_event_types = event_types
+        self._saved = checkpoint
+
+    def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
+        """Sync the columns and return their checksums, which go on from the ones saved before."""
+        before = self._saved
+        starts = index.columns(event_count=before.event_count, subject_count=before.subjects.count)
+        stops = index.columns(event_count=head.event_count, subject_count=head.subject_count)
+        checksums = {}
+        for (column, start), (_, stop) in zip(starts, stops, strict=True):
+            column.sync()
+            checksum = before.columns.get(column.name, 0)
+            checksums[column.name] = zlib.crc32(column.cells[start:stop], checksum)
+        return checksums
 
     def _append_names(self, file: int, saved: _Names, names: list[str]) -> _Names:
         content = "".join(f"{name}\n" for name in names).encode()
@@ -141,7 +158,11 @@ def _decode(content: bytes) -> Checkpoint:
     if checksum != f"{zlib.crc32(body)}\n".encode():
         message = "the checkpoint's checksum is wrong"
         raise ValueError(message)
-    return msgspec.json.decode(body, type=Checkpoint)
+    try:
+        return msgspec.json.decode(body, type=Checkpoint)
+    except msgspec.MsgspecError as error:
+        message = f"the checkpoint cannot be read: {error}"
+        raise ValueError(message) from error
 
 
 def _read_names(file: int, names: _Names) -> list[str]:

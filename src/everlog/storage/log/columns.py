@@ -72,17 +72,13 @@ class Column:
         self._type = _TYPES[type_code]
         self._type_code = type_code
         self._disk = disk
+        self.name: Final = path.name
         self._file = open_file(path, resources)
         self._capacity = os.fstat(self._file).st_size // self._type.itemsize
         if self._capacity < _CAPACITY_MIN:
             self._grow(_CAPACITY_MIN)
         else:
             self._map()
-
-    @property
-    def capacity(self) -> int:
-        """How many cells the file has room for."""
-        return self._capacity
 
     def reserve(self, count: int) -> None:
         """Make room for so many cells.

@@ -362,9 +362,10 @@ def _load_index(
         _check_head(index, segments, start)
     except ValueError as error:
         reason = str(error)
-        empty = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
-        return *empty, Head(), reason
-    return index, checkpoints, start, None
+    else:
+        return index, checkpoints, start, None
+    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
+    return index, checkpoints, Head(), reason if segments.size > 0 else None
 
 
 def _check_head(index: Index, segments: Segments, head: Head) -> None:

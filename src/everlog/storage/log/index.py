@@ -49,15 +49,14 @@ class Index:
         # Counts how often staged events were forgotten, see `_walk`.
         self._truncations = 0
 
-    @property
-    def columns(self) -> Sequence[Column]:
-        """All columns, for saving them."""
+    def columns(self, *, event_count: int, subject_count: int) -> Sequence[tuple[Column, int]]:
+        """Return all columns, each with the number of its cells, for saving and checking them."""
         return (
-            self.offsets,
-            self._subject_ids,
-            self._type_ids,
-            self._previous,
-            self.subjects.parents,
+            (self.offsets, event_count),
+            (self._subject_ids, event_count),
+            (self._type_ids, event_count),
+            (self._previous, event_count),
+            (self.subjects.parents, subject_count),
         )
 
     def load(self, subject_names: list[str], type_names: list[str], *, event_count: int) -> None:
