@@ -38,9 +38,11 @@ class Answer(Enum):
     API_EVENT = "an event of the API itself"
     EVENTS = "the events as stored"
     EVENT_STREAM = "events, one a line"
+    OBSERVATION = "events, one a line, without end"
     SUBJECT_STREAM = "subjects, one a line"
     EVENT_TYPE_STREAM = "event types, one a line"
     EVENT_TYPE = "an event type"
+    REGISTRATION = "an event of the API itself, once the schema is in force"
 
 
 class Version(NamedTuple):
@@ -79,7 +81,7 @@ ROUTES: Final = (
           v1_requests.WriteEvents, REQUEST_BODY_SIZE_MAX),
     Route(V1, "POST", f"{_V1_DATA}/read-events", v1.read_events, Answer.EVENT_STREAM,
           v1_requests.ReadEvents),
-    Route(V1, "POST", f"{_V1_DATA}/observe-events", v1.observe_events, Answer.EVENT_STREAM,
+    Route(V1, "POST", f"{_V1_DATA}/observe-events", v1.observe_events, Answer.OBSERVATION,
           v1_requests.ObserveEvents),
     Route(V1, "POST", f"{_V1_DATA}/read-subjects", v1.read_subjects, Answer.SUBJECT_STREAM,
           v1_requests.ReadSubjects),
@@ -88,7 +90,7 @@ ROUTES: Final = (
     Route(V1, "POST", f"{_V1_DATA}/read-event-type", v1.read_event_type, Answer.EVENT_TYPE,
           v1_requests.ReadEventType),
     Route(V1, "POST", f"{_V1_DATA}/register-event-schema", v1.register_event_schema,
-          Answer.API_EVENT, v1_requests.RegisterEventSchema, _SCHEMA),
+          Answer.REGISTRATION, v1_requests.RegisterEventSchema, _SCHEMA),
 
     Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True),
     Route(V2, "POST", f"{_V2_SYSTEM}/verify-token", v2.verify_token, Answer.API_EVENT,
@@ -97,7 +99,7 @@ ROUTES: Final = (
           v2_requests.WriteEvents, REQUEST_BODY_SIZE_MAX),
     Route(V2, "QUERY", f"{_V2_DATA}/read-events", v2.read_events, Answer.EVENT_STREAM,
           v2_requests.ReadEvents),
-    Route(V2, "QUERY", f"{_V2_DATA}/observe-events", v2.observe_events, Answer.EVENT_STREAM,
+    Route(V2, "QUERY", f"{_V2_DATA}/observe-events", v2.observe_events, Answer.OBSERVATION,
           v2_requests.ObserveEvents),
     Route(V2, "QUERY", f"{_V2_DATA}/read-subjects", v2.read_subjects, Answer.SUBJECT_STREAM,
           v2_requests.ReadSubjects),
@@ -106,7 +108,7 @@ ROUTES: Final = (
     Route(V2, "QUERY", f"{_V2_DATA}/read-event-type", v2.read_event_type, Answer.EVENT_TYPE,
           v2_requests.ReadEventType),
     Route(V2, "POST", f"{_V2_DATA}/register-event-schema", v2.register_event_schema,
-          Answer.API_EVENT, v2_requests.RegisterEventSchema, _SCHEMA),
+          Answer.REGISTRATION, v2_requests.RegisterEventSchema, _SCHEMA),
 )
 # fmt: on
 

@@ -14,7 +14,7 @@ from everlog.api.media import NDJSON, text_response
 from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
 from everlog.http import Response
 
-_CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
+CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
 
 Failure = RefusedError | MalformedBodyError | DiskFullError | StoreFailedError
 
@@ -49,5 +49,5 @@ def failure_response(error: Failure) -> Response:
 
 def error_item(code: Code, description: str, details: dict[str, object]) -> bytes:
     """Return the line of an error."""
-    data = ErrorData(_CODE_PREFIX + code.value, description, details)
+    data = ErrorData(CODE_PREFIX + code.value, description, details)
     return msgspec.json.encode(ErrorItem(data)) + b"\n"
