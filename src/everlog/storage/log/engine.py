@@ -374,7 +374,10 @@ def _check_head(index: Index, segments: Segments, head: Head) -> None:
         return
     offset = index.offsets.cells[head.event_count - 1]
     line = segments.read(offset, head.log_size - offset)
-    event, _ = parse_line(line)
+    message = "the checkpoint's last event is not the log's"
+    try:
+        event, _ = parse_line(line)
+    except ValueError as error:
+        raise ValueError(message) from error
     if event.id != str(head.event_count - 1) or event.hash != head.hash:
-        message = "the checkpoint's last event is not the log's"
         raise ValueError(message)
