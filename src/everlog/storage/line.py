@@ -57,6 +57,8 @@ def parse_line(line: bytes) -> tuple[Event, Mark]:
         message = "the line does not end as an event's line does"
         raise ValueError(message)
     try:
+        # The decoder looks at the encoding of what it decodes only, and leaves `data` as it is.
+        body.decode()
         return _DECODER.decode(body).payload, Mark(spaces)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"the line is not an event: {error}"
