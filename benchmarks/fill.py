@@ -1,0 +1,51 @@
+"""Filling a log without a server: the engine alone, a batch of many writes at a time."""
+
+import time
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.events import candidates_of_log
+from everlog.domain.chain import HashVersion
+from everlog.domain.event import accept_event
+from everlog.domain.time import format_time, next_event_time
+from everlog.storage.log import LogEngine
+
+_EVENTS_PER_WRITE = 1_000
+_WRITES_PER_BATCH = 10
+
+
+def fill_log(directory: Path, event_count: int) -> None:
+    """Write so many events into a new data directory, and close it cleanly."""
+    engine = LogEngine.open(directory)
+    try:
+        candidates = candidates_of_log(event_count)
+        write_count = 0
+        while chunk := list(islice(candidates, _EVENTS_PER_WRITE)):
+            tip = engine.tip
+            now = next_event_time(time.time_ns(), previous=tip.time)
+            text = format_time(now)
+            hash_, events = tip.hash, []
+            for position, candidate in enumerate(chunk, start=tip.event_count):
+                event = accept_event(
+                    candidate,
+                    position=position,
+                    time=text,
+                    predecessor_hash=hash_,
+                    hash_version=HashVersion.V2,
+                )
+                events.append(event)
+                hash_ = event.hash
+            engine.stage(events, time=now)
+            write_count += 1
+            if write_count % _WRITES_PER_BATCH == 0:
+                _commit(engine)
+        _commit(engine)
+    finally:
+        engine.close()
+
+
+def _commit(engine: LogEngine) -> None:
+    batch = engine.seal()
+    if batch is not None:
+        engine.commit(batch)
+        engine.publish(batch)

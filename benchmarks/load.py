@@ -1,0 +1,65 @@
+"""Clients from elsewhere that make the load: wrk for many small requests, curl for one large."""
+
+import json
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.servers import TOKEN
+
+_SCRIPT = Path(__file__).with_name("requests.lua")
+
+# wrk takes whole seconds; it is interrupted when the time is over, and then reports as usual.
+_WRK_DURATION = "600s"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What wrk saw."""
+
+    requests_per_second: float
+    median_seconds: float
+    p99_seconds: float
+
+
+def save_bodies(path: Path, bodies: list[bytes]) -> Path:
+    """Keep bodies where wrk finds them, one a line."""
+    path.write_bytes(b"".join(body + b"\n" for body in bodies))
+    return path
+
+
+def run_wrk(url: str, bodies: Path, *, connections: int, seconds: float) -> Load:
+    """Post to a URL from one thread; an answer that is an error ends the benchmark."""
+    command = [
+        *("wrk", "--threads", "1", "--connections", str(connections)),
+        *("--duration", _WRK_DURATION, "--script", str(_SCRIPT), url),
+        *("--", str(bodies), TOKEN),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    report = json.loads(output.splitlines()[-1])
+    if report["errors"] or not report["requests"]:
+        raise RuntimeError(f"wrk at {url}: {report}")
+    return Load(
+        report["requests"] / report["microseconds"] * 1e6,
+        report["median_microseconds"] / 1e6,
+        report["p99_microseconds"] / 1e6,
+    )
+
+
+def download_rate(url: str, *, method: str, body: bytes, target: Path | None = None) -> float:
+    """Return the bytes per second of one answer, thrown away or kept in a file."""
+    command = [
+        *("curl", "--silent", "--show-error", "--fail", "--insecure", "--request", method),
+        *("--header", f"Authorization: Bearer {TOKEN}", "--data-binary", "@-"),
+        *("--output", str(target or "/dev/null")),
+        *("--write-out", "%{size_download} %{time_total}", url),
+    ]
+    done = subprocess.run(command, input=body, capture_output=True, check=True)
+    size, seconds = done.stdout.split()
+    return int(size) / float(seconds)
