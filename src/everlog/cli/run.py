@@ -19,8 +19,27 @@ from everlog.telemetry import Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - as the original does.
 _PORT: Final = click.IntRange(0, 65_535)
 _FILE: Final = click.Path(path_type=Path)
+
+
+# Click does not fill a paragraph that begins with this character.
+_HELP: Final = """Run the server.
+
+It needs a token, a data directory, and, since HTTPS is on by default, a certificate with its
+private key. It logs JSON lines to standard output and stops cleanly on SIGTERM or SIGINT; a
+second signal stops it at once.
+
+\b
+Exit codes:
+  0  stopped as asked
+  1  anything else than the following
+  2  a setting is wrong or missing
+  3  the data directory cannot be used
+  4  the log is damaged
+  5  an address cannot be listened on
+"""
 
 
 def _option(name: str, **attributes: Any) -> Callable[[_Command], _Command]:
@@ -28,7 +47,7 @@ def _option(name: str, **attributes: Any) -> Callable[[_Command], _Command]:
     return click.option(name, envvar=variable, show_envvar=True, **attributes)
 
 
-def _switch(name: str, *, default: bool, help: str) -> Callable[[_Command], _Command]:  # noqa: A002 - click's name
+def _switch(name: str, *, default: bool, **attributes: Any) -> Callable[[_Command], _Command]:
     return _option(
         name,
         is_flag=False,
@@ -36,14 +55,15 @@ def _switch(name: str, *, default: bool, help: str) -> Callable[[_Command], _Com
         type=click.BOOL,
         default=default,
         metavar="[true|false]",
-        help=help,
+        **attributes,
     )
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(help=_HELP, context_settings={"show_default": True})
 @_option(
     "--api-token",
     default="",
+    show_default=False,
     help="The token that opens the API. On the command line it can be seen in process lists; "
     "the environment variable is the better place.",
 )
@@ -57,7 +77,7 @@ def _switch(name: str, *, default: bool, help: str) -> Callable[[_Command], _Com
     default=False,
     help="Keep the log in a directory that is deleted at the end.",
 )
-@_option("--host", default="0.0.0.0", help="The address to listen on.")  # noqa: S104 - as the original
+@_option("--host", default=_EVERY_ADDRESS, help="The address to listen on.")
 @_switch("--http-enabled", default=False, help="Listen for plain HTTP too.")
 @_option("--http-port", type=_PORT, default=3000, help="0 lets the system choose.")
 @_switch("--https-enabled", default=True, help="Listen for HTTPS.")
@@ -76,16 +96,7 @@ def _switch(name: str, *, default: bool, help: str) -> Callable[[_Command], _Com
     help="How new events are hashed; 1 is for clients that know no other.",
 )
 def run(hash_version: str, **flags: Any) -> None:
-    r"""Run the server.
-
-    It needs a token, a data directory, and, since HTTPS is on by default, a certificate with its
-    private key. It logs JSON lines to standard output and stops cleanly on SIGTERM or SIGINT; a
-    second signal stops it at once.
-
-    \b
-    Exit codes: 0 stopped as asked, 2 wrong settings, 3 the data directory cannot be used,
-    4 the log is damaged, 5 an address cannot be listened on, 1 anything else.
-    """
+    """Run the server; the decorators say with what."""
     settings = Settings(hash_version=HashVersion(int(hash_version)), **flags)
     try:
         check_settings(settings)
