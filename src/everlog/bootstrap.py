@@ -45,6 +45,7 @@ from everlog.service.writer import Writer, WriterEvents
 from everlog.settings import Settings, check_settings, load_certificate, load_signing_key
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine
+from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log
 
 # The version of EventSourcingDB whose API this is. SDKs insist on the name.
@@ -75,12 +76,21 @@ _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
 )
 
 
-def run_server(settings: Settings, log: Log, *, clock: Callable[[], int] = time.time_ns) -> int:
-    """Run a server until it is told to stop; return the exit code of the process."""
+def run_server(
+    settings: Settings,
+    log: Log,
+    *,
+    clock: Callable[[], int] = time.time_ns,
+    disk: Disk | None = None,
+) -> int:
+    """Run a server until it is told to stop; return the exit code of the process.
+
+    The clock returns nanoseconds since 1970; without a disk the real one is used.
+    """
     try:
         check_settings(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, log, clock))
+            runner.run(_run(settings, log, clock, disk))
     except (EverlogError, OSError) as error:
         log.fatal(str(error))
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
@@ -88,14 +98,14 @@ def run_server(settings: Settings, log: Log, *, clock: Callable[[], int] = time.
     return EXIT_OK
 
 
-async def _run(settings: Settings, log: Log, clock: Callable[[], int]) -> None:
+async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> None:
     log.info("starting", version=__version__, options=settings.redacted())
     certificate = load_certificate(settings)
     form = EventForm(load_signing_key(settings.signing_key_file))
     _raise_file_limit()
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     try:
-        engine = _open_engine(directory, log)
+        engine = _open_engine(directory, log, disk)
         try:
             await _serve(settings, log, clock, engine, form, certificate)
         finally:
@@ -105,9 +115,9 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int]) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _open_engine(directory: Path, log: Log) -> LogEngine:
+def _open_engine(directory: Path, log: Log, disk: Disk | None) -> LogEngine:
     started = time.monotonic()
-    engine = LogEngine.open(directory)
+    engine = LogEngine.open(directory, disk=disk)
     report = engine.report
     if report.rebuild_reason is not None and report.event_count > 0:
         log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
@@ -142,23 +152,12 @@ async def _serve(
         reader,
         on_failure=lambda error: log.warning("a checkpoint failed", reason=error.strerror),
     )
-
-    def published(batch: Batch) -> None:
-        observers.publish(batch)
-        checkpoints.save_if_due()
-
-    def disk_filled(error: DiskFullError) -> None:
-        log.error("the disk is full: writes are refused until there is room", reason=str(error))
-
-    def failed(error: StoreFailedError) -> None:
-        log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))
-
     writer = Writer(
         engine,
         clock=clock,
         hash_version=settings.hash_version,
         schemas=_load_schemas(engine),
-        events=WriterEvents(published, disk_filled, failed, log.bug),
+        events=_writer_events(log, observers, checkpoints),
         loop=loop,
     )
     tasks = Tasks(log.bug)
@@ -188,6 +187,20 @@ async def _serve(
         log.info("stopping", reason=reason)
     finally:
         await stop()
+
+
+def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> WriterEvents:
+    def published(batch: Batch) -> None:
+        observers.publish(batch)
+        checkpoints.save_if_due()
+
+    def disk_filled(error: DiskFullError) -> None:
+        log.error("the disk is full: writes are refused until there is room", reason=str(error))
+
+    def failed(error: StoreFailedError) -> None:
+        log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))
+
+    return WriterEvents(published, disk_filled, failed, answer_failed=log.bug)
 
 
 def _load_schemas(engine: Engine) -> list[EventSchema]:
