@@ -27,6 +27,8 @@ FOREIGN_NAMES = frozenset(
     {
         "base_subject",  # The API's `baseSubject`.
         "get_extra_info",  # A method of asyncio's transports.
+        "info",  # The name of a log level, to everybody who reads logs.
+        "INFO",
     }
 )
 
