@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import h11
 import uvloop
@@ -213,8 +213,10 @@ def serving(
         started = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0, ssl=ssl), loop)
         port = started.result(DEADLINE_SECONDS)
         running = Serving(application, server, port, loop)
-        yield running
-        running.stop(grace_seconds=0.0)
+        try:
+            yield running
+        finally:
+            running.stop(grace_seconds=0.0)
         assert running.statistics().connections == 0
         assert running.statistics().streams == 0
     finally:
@@ -254,7 +256,7 @@ class Client:
         self.socket = socket_wrapper(plain)
         self._rest = b""
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

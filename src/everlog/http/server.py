@@ -14,6 +14,7 @@ from everlog.http.answers import Renderer
 from everlog.http.connection import Connection
 from everlog.http.limits import Limits
 from everlog.http.messages import Application
+from everlog.http.peer import expect_signs_of_life
 from everlog.http.state import ServerState
 
 # Room for all clients reconnecting at once after a restart; the kernel caps it at `somaxconn`.
@@ -71,6 +72,7 @@ class Server:
             ssl_handshake_timeout=self._limits.head_seconds_max if ssl else None,
             ssl_shutdown_timeout=self._limits.linger_seconds_max if ssl else None,
         )
+        expect_signs_of_life(listener, seconds_max=self._limits.send_seconds_max)
         self._listeners.append(listener)
         bound_port: int = listener.sockets[0].getsockname()[1]
         return bound_port

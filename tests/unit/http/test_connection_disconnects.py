@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -230,9 +231,10 @@ def test_a_client_that_reads_no_answers_is_not_read_any_more(
         request = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n" + body
         client.socket.settimeout(0.3)
         sent = 0
-        with pytest.raises(TimeoutError):
+        with suppress(TimeoutError):
             while sent < 100_000_000:
                 sent += client.socket.send(request)
 
+        assert sent < 100_000_000
         held = running.call(lambda: len(application.requests)) * len(body)
         assert held < 16 * 1024 * 1024

@@ -208,8 +208,10 @@ CLOSED: tuple[tuple[str, bytes, int], ...] = (
     ),
     (
         "a chunked body that is too large",
-        b"POST /small HTTP/1.1\r\nHost: a\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\nabcde\r\n",
+        (
+            b"POST /small HTTP/1.1\r\nHost: a\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n6\r\n012345\r\n5\r\nabcde\r\n"
+        ),
         413,
     ),
 )
