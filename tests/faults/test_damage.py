@@ -9,7 +9,7 @@ import pytest
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import CorruptLogError
-from tests.support.engines import open_log, split_lines
+from tests.support.engines import content_of, kill, open_log, split_lines
 from tests.support.events import (
     TRACEPARENT,
     a_candidate,
@@ -197,4 +197,35 @@ def test_a_segment_that_is_there_twice_is_refused(directory: Path) -> None:
     shutil.copy(first, first.with_name("0.ndjson"))
 
     with pytest.raises(CorruptLogError, match="twice"):
+        open_log(directory)
+
+
+def test_damaged_schemas_are_refused(directory: Path) -> None:
+    path = directory / "schemas.ndjson"
+    content = path.read_bytes()
+
+    for offset in range(len(content)):
+        for bit in (0, 5, 7):
+            damaged = bytes((content[offset] ^ (1 << bit),))
+            path.write_bytes(content[:offset] + damaged + content[offset + 1 :])
+            check_refused(directory, position=None, match=r"schemas\.ndjson")
+
+    path.write_bytes(content)
+    engine = open_log(directory)
+    assert [entry.name for entry in content_of(engine).event_types if entry.schema] == [
+        "io.everlog.one",
+        "io.everlog.two",
+    ]
+    kill(engine)
+
+
+def test_missing_schemas_are_refused(directory: Path) -> None:
+    path = directory / "schemas.ndjson"
+    content = path.read_bytes()
+
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
+        check_refused(directory, position=None, match=r"schemas\.ndjson")
+    path.unlink()
+    with pytest.raises(CorruptLogError, match=r"schemas\.ndjson"):
         open_log(directory)

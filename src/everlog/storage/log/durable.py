@@ -1,4 +1,4 @@
-"""The durable bound: up to where the log is known to be on the disk.
+"""The durable bound: up to where the log and the event schemas are known to be on the disk.
 
 Written after each sync, but not synced itself: it costs one system call, survives the death of
 the process exactly, and after a power loss is merely older than the truth, never newer.
@@ -15,15 +15,16 @@ from typing import Final, NamedTuple
 from everlog.storage.log.directory import DURABLE_FILE
 from everlog.storage.log.disk import Disk, open_file, write_all
 
-_LAYOUT: Final = struct.Struct("<QQ")
+_LAYOUT: Final = struct.Struct("<QQQ")
 _CHECKSUM: Final = struct.Struct("<I")
 
 
 class DurableBound(NamedTuple):
-    """How many events and how many bytes of the log are durable."""
+    """How many events, bytes of the log and bytes of event schemas are durable."""
 
-    event_count: int
-    log_size: int
+    event_count: int = 0
+    log_size: int = 0
+    schemas_size: int = 0
 
 
 class DurableFile:
@@ -39,7 +40,7 @@ class DurableFile:
         content = os.pread(self._file, _LAYOUT.size + _CHECKSUM.size, 0)
         body, checksum = content[: _LAYOUT.size], content[_LAYOUT.size :]
         if len(checksum) < _CHECKSUM.size or _CHECKSUM.unpack(checksum)[0] != zlib.crc32(body):
-            return DurableBound(0, 0)
+            return DurableBound()
         return DurableBound(*_LAYOUT.unpack(body))
 
     def write(self, bound: DurableBound) -> None:

@@ -119,15 +119,16 @@ class LogEngine:
         durable = DurableFile(directory, disk, resources)
         index_folder = directory / INDEX_FOLDER
         index, checkpoints, start, reason = _load_index(index_folder, disk, resources, segments)
-        replayed = replay(segments, index, start, durable.read())
+        bound = durable.read()
+        replayed = replay(segments, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
-        for schema in schemas.read():
+        for schema in schemas.read(durable_size=bound.schemas_size):
             index.event_types.number(schema.event_type)
             index.event_types.schemas[schema.event_type] = schema.text
         head = replayed.head._replace(event_type_count=len(index.event_types.names))
         # Also where nothing is torn: what a killed process allocated ahead is given back.
         segments.cut(head.log_size)
-        durable.write(DurableBound(head.event_count, head.log_size))
+        durable.write(DurableBound(head.event_count, head.log_size, schemas.size))
         engine = cls(
             resources=resources,
             segments=segments,
@@ -233,7 +234,9 @@ class LogEngine:
                 self._schemas.append(batch.schemas)
             if content:
                 self._segments.append(content, offset=offset, first_position=batch.first_position)
-                self._durable.write(DurableBound(batch.head.event_count, batch.head.log_size))
+            self._durable.write(
+                DurableBound(batch.head.event_count, batch.head.log_size, self._schemas.size)
+            )
         except (OSError, DiskFullError) as error:
             raise self._undo(error, offset=offset, schemas_size=schemas_size) from error
         self._committed_size = batch.head.log_size

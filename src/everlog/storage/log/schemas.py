@@ -3,12 +3,13 @@
     {"type":"schema","payload":{"eventType":"...","schema":{...}},"hash":"<sha256 hex>"}<LF>
 
 Few and small, so the file is read whole at opening and synced at each registration. The hash
-covers the payload's bytes. A last line without its line feed was never acknowledged.
+covers the payload's bytes. A line behind the durable bound may be torn, and is removed.
 """
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -46,20 +47,27 @@ class SchemasFile:
         disk.sync_directory(directory)
         self._size = 0
 
-    def read(self) -> list[StagedSchema]:
-        """Return all schemas and remove a torn last line.
+    def read(self, *, durable_size: int) -> list[StagedSchema]:
+        """Return all schemas, and remove what was being written when the power went.
 
         Raises:
-            CorruptLogError: A line that was acknowledged is damaged.
+            CorruptLogError: The part that is known to be durable is damaged.
         """
         content = self._path.read_bytes()
-        complete, _, torn = content.rpartition(b"\n")
-        lines = complete.split(b"\n") if complete else []
-        schemas = [self._parse(line, number) for number, line in enumerate(lines, start=1)]
-        self._size = len(content) - len(torn)
-        if torn:
-            self._disk.truncate(self._file, self._size)
-            sync(self._disk, self._file)
+        schemas: list[StagedSchema] = []
+        self._size = 0
+        for number, line in enumerate(BytesIO(content), start=1):
+            try:
+                schemas.append(_parse(line))
+            except ValueError as error:
+                if self._size < durable_size:
+                    raise _damaged(self._path, number, str(error)) from error
+                break
+            self._size += len(line)
+        if self._size < durable_size:
+            raise _damaged(self._path, len(schemas) + 1, "it is missing")
+        if self._size < len(content):
+            self.restore(self._size)
         return schemas
 
     def append(self, schemas: Sequence[StagedSchema]) -> None:
@@ -75,20 +83,23 @@ class SchemasFile:
         return self._size
 
     def restore(self, size: int) -> None:
-        """Cut the file back to an earlier size."""
+        """Cut the file back to an earlier size and sync it."""
         self._disk.truncate(self._file, size)
+        sync(self._disk, self._file)
         self._size = size
 
-    def _parse(self, line: bytes, number: int) -> StagedSchema:
-        try:
-            found = _LINE_DECODER.decode(line)
-            payload = _PAYLOAD_DECODER.decode(found.payload)
-            text = bytes(payload.schema).decode()
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise _damaged(self._path, number, str(error)) from error
-        if sha256(found.payload).hexdigest() != found.hash:
-            raise _damaged(self._path, number, "its hash is wrong")
-        return StagedSchema(payload.event_type, text)
+
+def _parse(line: bytes) -> StagedSchema:
+    if not line.endswith(b"\n"):
+        message = "it has no end"
+        raise ValueError(message)
+    found = _LINE_DECODER.decode(line)
+    payload = _PAYLOAD_DECODER.decode(found.payload)
+    text = bytes(payload.schema).decode()
+    if found.type != "schema" or sha256(found.payload).hexdigest() != found.hash:
+        message = "its hash is wrong"
+        raise ValueError(message)
+    return StagedSchema(payload.event_type, text)
 
 
 def _render(schema: StagedSchema) -> bytes:
