@@ -88,3 +88,58 @@ class FailingDisk:
         if number == fault.number or (fault.is_lasting and number > fault.number):
             self.has_failed = True
             raise OSError(fault.error, os.strerror(fault.error))
+
+
+class LosingDisk(PosixDisk):
+    """A disk that remembers what was synced, so that the power can be taken from it.
+
+    What was not synced is lost as a whole: bytes since a file's last sync, and files and
+    directories whose names were never synced. A sync that fails forgets the bytes, as Linux does:
+    files still show them, and later syncs succeed without them.
+    """
+
+    def __init__(self) -> None:
+        # By number, since a file keeps what was synced when it gets another name.
+        self._files: dict[int, bytes] = {}
+        self._names: dict[Path, dict[str, int]] = {}
+        # What was written since the last sync; a file that is not here is written by mapping it.
+        self._written: dict[int, list[slice]] = {}
+        # The kind of calls that fail, until it is changed.
+        self.failing: Kind | None = None
+
+    def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
+        count = super().write(file, data, offset)
+        written = self._written.setdefault(os.fstat(file).st_ino, [])
+        written.append(slice(offset, offset + count))
+        return count
+
+    def sync_data(self, file: int) -> None:
+        state = os.fstat(file)
+        content = os.pread(file, state.st_size, 0)
+        written = self._written.get(state.st_ino)
+        synced = bytearray(content)
+        if written is not None:
+            synced = bytearray(self._files.get(state.st_ino, b"")[: len(content)])
+            synced.extend(bytes(len(content) - len(synced)))
+            self._written[state.st_ino] = []
+        self._fail_or_go_on(Kind.SYNC_DATA)
+        for part in written or ():
+            synced[part] = content[part]
+        self._files[state.st_ino] = bytes(synced)
+
+    def sync_directory(self, directory: Path) -> None:
+        self._fail_or_go_on(Kind.SYNC_DIRECTORY)
+        self._names[directory] = {path.name: path.stat().st_ino for path in directory.iterdir()}
+
+    def restore(self, source: Path, target: Path) -> None:
+        """Make a directory as the power failure left another one."""
+        target.mkdir(exist_ok=True)
+        for name, number in self._names.get(source, {}).items():
+            if (source / name).is_dir():
+                self.restore(source / name, target / name)
+            else:
+                (target / name).write_bytes(self._files.get(number, b""))
+
+    def _fail_or_go_on(self, kind: Kind) -> None:
+        if kind is self.failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))

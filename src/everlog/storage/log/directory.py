@@ -59,14 +59,17 @@ class DirectoryLock:
         os.close(self._file)
 
 
-def prepare_directory(directory: Path) -> None:
-    """Create the data directory itself where it does not exist.
+def prepare_directory(directory: Path, disk: Disk) -> None:
+    """Create the data directory itself where it does not exist, so that it survives a crash.
 
     Raises:
         DataDirectoryError: It cannot be created or used.
     """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in missing:
+            disk.sync_directory(path.parent)
     except OSError as error:
         message = f"the data directory {directory} cannot be created: {error.strerror}"
         raise DataDirectoryError(message) from error

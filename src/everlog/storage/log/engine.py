@@ -99,7 +99,7 @@ class LogEngine:
             OSError: The system refuses to read or write it.
         """
         disk = disk or PosixDisk()
-        prepare_directory(directory)
+        prepare_directory(directory, disk)
         resources = ExitStack()
         try:
             resources.callback(DirectoryLock(directory).release)

@@ -1,0 +1,54 @@
+"""The power goes: what was acknowledged is there, and what was not is there whole or not at all."""
+
+import shutil
+from pathlib import Path
+
+from tests.support.disks import LosingDisk
+from tests.support.engines import content_of, open_log
+from tests.support.events import a_candidate, a_schema, store, store_staged
+
+
+class Machine:
+    """A data directory two levels below what was there before, on a disk that forgets."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.disk = LosingDisk()
+        (directory / "before").mkdir()
+        self.disk.sync_directory(directory)
+        self.engine = open_log(directory / "before" / "new" / "data", disk=self.disk)
+
+    def reopen(self) -> None:
+        self.engine.close()
+        self.engine = open_log(self.directory / "before" / "new" / "data", disk=self.disk)
+
+    def check_nothing_is_lost(self) -> None:
+        """Take the power at this moment, and check that all that was published is there."""
+        expected = content_of(self.engine)
+        target = self.directory / "after"
+        self.disk.restore(self.directory / "before", target)
+        engine = open_log(target / "new" / "data")
+        found = content_of(engine)
+        assert found.log.startswith(expected.log)
+        assert set(expected.event_types) <= set(found.event_types)
+        store(engine, a_candidate())
+        engine.close()
+        shutil.rmtree(target)
+
+
+def test_nothing_that_was_published_is_lost_with_the_power(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.check_nothing_is_lost()
+
+    for number in range(30):
+        store(machine.engine, a_candidate(f"/s{number % 4}"), a_candidate())
+        if number % 5 == 0:
+            machine.engine.stage_schema(a_schema(f"io.everlog.t{number}"))
+            store_staged(machine.engine)
+        if number % 7 == 0:
+            machine.engine.checkpoint()
+        machine.check_nothing_is_lost()
+
+    machine.reopen()
+    machine.check_nothing_is_lost()
+    machine.engine.close()
