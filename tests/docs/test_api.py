@@ -1,0 +1,169 @@
+"""The API pages: every example runs, every endpoint has its page, every error is listed."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from everlog.api.openapi import ANSWERS, CODES, EXTENSION
+from everlog.api.routes import ROUTES, Route
+from everlog.domain.errors import Code
+from everlog.domain.event import Event, is_hash_valid
+from tests.support.exchanges import (
+    DOCUMENTED_TOKEN,
+    Message,
+    ask,
+    check_answer,
+    exchanges,
+    messages,
+)
+from tests.support.openapi import check_against, document
+from tests.support.pages import code_blocks, read_page
+from tests.support.server import running_server
+from tests.support.sources import REPOSITORY
+
+FOLDER = "docs/api"
+GIVEN_LINK = "README.md#the-events-of-the-examples"
+GIVEN_HEADING = "## The events of the examples"
+
+PAGES = sorted(path.name for path in (REPOSITORY / FOLDER).glob("*.md"))
+
+V2_ROUTES = tuple(route for route in ROUTES if route.version.name == "v2")
+
+ROUTES_BY_TARGET = {f"{route.method} {route.path}": route for route in ROUTES}
+
+
+def page_of(route: Route) -> str:
+    """Return the page of a route; both versions share it, named after the path of version 1."""
+    name = "verify-api-token" if route.handle.__name__ == "verify_token" else route.path
+    return f"{name.rpartition('/')[2]}.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_every_example_of_a_page_is_answered_as_the_page_shows(name: str) -> None:
+    page = read_page(f"{FOLDER}/{name}")
+    with running_server(environment={"EVERLOG_API_TOKEN": DOCUMENTED_TOKEN}) as server:
+        if GIVEN_LINK in page:
+            ask(server.port, given_write(), lines=None)
+        for request, shown in exchanges(page):
+            answer = ask(server.port, request, lines=lines_to_read(request, shown))
+            check_answer(answer, shown)
+
+
+def given_write() -> Message:
+    page = read_page(f"{FOLDER}/README.md")
+    request, _ = messages(page.partition(GIVEN_HEADING)[2])
+    return request
+
+
+def lines_to_read(request: Message, shown: Message) -> int | None:
+    is_endless = "observe-events" in request.start and shown.start.endswith("200 OK")
+    return len(shown.body.splitlines()) if is_endless else None
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_openapi_document_describes_every_request_and_answer_of_a_page(name: str) -> None:
+    for request, answer in exchanges(read_page(f"{FOLDER}/{name}")):
+        route = ROUTES_BY_TARGET.get(request.start)
+        if route is not None and answer.start.endswith("200 OK"):
+            check_answer_described(route, answer)
+            if "error" not in answer.body:
+                check_request_described(route, request)
+
+
+def operation(route: Route) -> dict[str, Any]:
+    item = document()["paths"][route.path]
+    return item.get(route.method.lower()) or item[EXTENSION][route.method]
+
+
+def check_request_described(route: Route, request: Message) -> None:
+    if request.body:
+        content = operation(route)["requestBody"]["content"]["application/json"]
+        check_against(content["schema"], msgspec.json.decode(request.body))
+
+
+def check_answer_described(route: Route, answer: Message) -> None:
+    media_type = answer.headers["Content-Type"]
+    schema = operation(route)["responses"]["200"]["content"][media_type]["schema"]
+    is_stream = media_type == "application/x-ndjson"
+    for value in answer.body.splitlines() if is_stream else [answer.body]:
+        check_against(schema, msgspec.json.decode(value))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_has_an_example_on_its_page_and_a_place_in_the_index(route: Route) -> None:
+    requests = [request.start for request, _ in exchanges(read_page(f"{FOLDER}/{page_of(route)}"))]
+    row = next(
+        line
+        for line in read_page(f"{FOLDER}/README.md").splitlines()
+        if f"`{route.method} {route.path}`" in line
+    )
+
+    assert f"{route.method} {route.path}" in requests
+    assert f"({page_of(route)})" in row
+
+
+@pytest.mark.parametrize("route", V2_ROUTES, ids=lambda route: route.path)
+def test_every_error_of_an_endpoint_is_listed_on_its_page_and_no_other(route: Route) -> None:
+    table = read_page(f"{FOLDER}/{page_of(route)}").partition("| version 2 | version 1 | when |")[2]
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    slugs = set(re.findall(r"`([a-z-]+)`", " ".join(first_cells)))
+
+    assert slugs == {code.value for code in CODES[route.handle.__name__]}
+
+
+def test_every_page_says_what_each_kind_of_answer_is() -> None:
+    # A new kind of answer must not be forgotten in either version.
+    kinds = {answer for _, answer in ANSWERS}
+    assert {(version, answer) for version in ("v1", "v2") for answer in kinds} == ANSWERS.keys()
+
+
+def test_every_code_that_a_page_names_exists() -> None:
+    slugs = {code.value for code in Code}
+    for name in PAGES:
+        for code in re.findall(r"errors/([a-z-]+)\"", read_page(f"{FOLDER}/{name}")):
+            assert code in slugs
+
+
+def pages_with_events() -> list[str]:
+    paths = [*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md"]
+    return sorted(
+        path.relative_to(REPOSITORY).as_posix()
+        for path in paths
+        if '"predecessorhash"' in path.read_text(encoding="utf-8")
+    )
+
+
+class _Holder(msgspec.Struct):
+    """An item of a stream, of either version."""
+
+    payload: Event | None = None
+    data: Event | None = None
+
+
+@pytest.mark.parametrize("path", pages_with_events())
+def test_every_event_that_a_page_shows_carries_its_true_hash(path: str) -> None:
+    found = 0
+    for event in shown_events(read_page(path)):
+        assert is_hash_valid(event), event.id
+        found += 1
+    assert found > 0
+
+
+def shown_events(page: str) -> list[Event]:
+    events: list[Event] = []
+    for block in code_blocks(page):
+        body = block.text.partition("\n\n")[2] if block.language == "http" else block.text
+        if '"predecessorhash"' not in body:
+            continue
+        if body.startswith("["):
+            compact = msgspec.json.format(body.encode(), indent=-1)
+            events += msgspec.json.decode(compact, type=list[Event])
+        else:
+            for line in body.splitlines():
+                if '"predecessorhash"' in line:
+                    holder = msgspec.json.decode(line, type=_Holder)
+                    events += [event for event in (holder.payload, holder.data) if event]
+    return events
