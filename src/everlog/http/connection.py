@@ -1,8 +1,9 @@
-"""One client's connection: requests in, answers out in the same order.
+"""One client's connection: requests in, answers out.
 
-The reader turns bytes into requests, the application answers them in any order, and the queue of
-exchanges here puts the answers back into the order of the requests. No task runs for a request;
-a stream has one while it is being sent.
+The reader turns bytes into requests, the application answers them in any order, and the answer
+queue sends the answers in the order of the requests. This is what holds them together: when to
+read, whom to ask, when to give up, and how to end. No task runs for a request; a stream has one
+while it is being sent.
 
 Guarantees: whatever happens to the client, its exchanges are told once and its stream's task is
 cancelled at once; nothing that a client does raises in another's call; what a client may make us
@@ -12,26 +13,22 @@ hold is bounded by the limits. Deadlines are looked at by `sweep`, so that a req
 import asyncio
 from typing import Final, cast
 
-from everlog.http.answers import CONTINUE, PLAIN, Form, Response, has_body
-from everlog.http.exchange import Exchange
+from everlog.http.answer_queue import AnswerQueue
+from everlog.http.answers import Form, Response
 from everlog.http.messages import Endpoint, Head, Request
-from everlog.http.output import DisconnectedError, Output
+from everlog.http.output import Output
 from everlog.http.peer import find_address, is_gone
 from everlog.http.reader import DISCARD, Refusal, RequestReader
 from everlog.http.state import ServerState
-from everlog.http.stream import Stream, StreamAnswer
 
 # Input is fed to the parser in steps of this size, so that many small pipelined requests in one
 # packet do not all become exchanges before we look at how many there are.
 _FEED_SIZE: Final = 16 * 1024
 
-# Larger bodies are handed to the kernel as they are instead of being copied behind their head.
-_JOIN_SIZE_MAX: Final = 64 * 1024
-
 # Beyond `connections_max` this many more get an answer that says so.
 _CONNECTIONS_REFUSED_MAX: Final = 256
 
-# After a half-close: when to look whether the client has gone altogether.
+# After a half-close: when to look whether the client has gone, before the sweep does.
 _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
 
 
@@ -43,40 +40,35 @@ class Connection(asyncio.Protocol):
     """The protocol of one accepted socket."""
 
     __slots__ = (
+        "_answers",
         "_ending_at",
         "_endpoint",
-        "_exchanges",
         "_held",
-        "_is_continue_due",
         "_is_half_closed",
         "_is_input_cut",
         "_is_input_ignored",
+        "_is_probed",
         "_is_reading_paused",
         "_is_tls",
         "_output",
         "_reader",
         "_since",
         "_state",
-        "_stream",
-        "_task",
         "_transport",
     )
 
     _transport: asyncio.Transport
+    _answers: AnswerQueue
     _output: Output
     _reader: RequestReader
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
-        # Unanswered, oldest first. A list, since it is short and an empty one is small.
-        self._exchanges: list[Exchange] = []
         self._endpoint: Endpoint | None = None
-        self._stream: Stream | None = None
-        self._task: asyncio.Task[None] | None = None
         # Bytes that were read from the socket and have to wait for answers to leave.
         self._held: memoryview | None = None
-        self._is_continue_due = False
         self._is_half_closed = False
+        self._is_probed = False
         # Nothing that still arrives matters; and: something that should have been read was not.
         self._is_input_ignored = False
         self._is_input_cut = False
@@ -96,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(limits.write_buffer_high, limits.write_buffer_low)
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._output = Output(self._transport, loop=state.loop)
+        self._answers = AnswerQueue(self, output=self._output, state=state)
         self._reader = RequestReader(
             self,
             limits=limits,
@@ -125,20 +118,20 @@ class Connection(asyncio.Protocol):
         else:
             self._held = memoryview(data)
             self._feed_held()
-        if (self._exchanges or self._output.is_paused) and self._is_full():
+        if (self._answers.exchanges or self._output.is_paused) and self._is_full():
             self._pause_reading()
 
     def eof_received(self) -> bool:
         self._is_half_closed = True
-        if self._is_tls or self._ending_at is not None or not self._exchanges:
+        if self._is_tls or self._ending_at is not None or not self._answers.exchanges:
             # Nobody waits for an answer, or (TLS) there is no way to give one.
             return False
         # The client has said all it will say, and still gets its answers.
         self._is_input_ignored = True
-        last = self._exchanges[-1]
-        last.form = last.form._replace(is_last=True)
-        if self._stream is not None:
-            self._probe()
+        self._answers.mark_last()
+        self._is_probed = self._answers.probe()
+        for seconds in _PROBE_SECONDS:
+            self._state.loop.call_later(seconds, self._look_for_client)
         return True
 
     def pause_writing(self) -> None:
@@ -156,9 +149,7 @@ class Connection(asyncio.Protocol):
         self._held = None
         self._output.close()
         self._reader.close()
-        if self._task is not None:
-            self._task.cancel()
-        self._drop_exchanges()
+        self._answers.drop()
         state.on_connection_lost()
 
     # Called by the server.
@@ -179,15 +170,19 @@ class Connection(asyncio.Protocol):
             self._since = now
         elif self._reader.is_mid_message:
             self._check_arrival(now)
-        elif not self._exchanges and now - self._since > limits.idle_seconds_max:
+        elif not self._answers.exchanges and now - self._since > limits.idle_seconds_max:
             self._transport.close()
         if self._is_half_closed:
-            self._abort_if_gone()
+            self._look_for_client()
 
     def stop(self) -> None:
         """End as soon as nothing is in flight."""
-        if self._ending_at is None and not self._exchanges and not self._reader.is_mid_message:
-            self._end()
+        if (
+            self._ending_at is None
+            and not self._answers.exchanges
+            and not self._reader.is_mid_message
+        ):
+            self._transport.close()
 
     def abort(self) -> None:
         """End now."""
@@ -217,7 +212,7 @@ class Connection(asyncio.Protocol):
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._state.render_error(413, reason))
         if self._reader.is_continue_expected:
-            self._send_continue()
+            self._answers.add_continue()
         self._endpoint = endpoint
         return size_max
 
@@ -234,10 +229,8 @@ class Connection(asyncio.Protocol):
                 self.stop()
             return
         self._endpoint = None
-        self._is_continue_due = False
         state.requests += 1
-        exchange = Exchange(self, form)
-        self._exchanges.append(exchange)
+        exchange = self._answers.add(form)
         try:
             endpoint.handle(Request(head, body), exchange)
         except Exception as error:  # noqa: BLE001 - the application's bug is a 500
@@ -245,27 +238,40 @@ class Connection(asyncio.Protocol):
             if exchange.answer is None:
                 exchange.respond(state.render_error(500, "the request could not be handled"))
 
-    # Called by exchanges.
+    # Called by the answers.
 
-    def send_answer(self, exchange: Exchange) -> None:
-        """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
-        exchanges = self._exchanges
-        if exchanges[0] is not exchange:
+    def is_mid_message(self) -> bool:
+        """Whether a request has begun to arrive and is not complete."""
+        return self._reader.is_mid_message
+
+    def go_on(self) -> None:
+        """Wait for the next request, and go on reading if answers had to leave first."""
+        self._since = self._state.now
+        if self._is_reading_paused:
+            self._continue_reading_soon()
+
+    def end(self) -> None:
+        """Close in a way that lets the client read what was said."""
+        self._is_input_ignored = True
+        self._held = None
+        self._ending_at = self._state.now
+        self._answers.drop()
+        if self._transport.is_closing():
             return
-        while True:
-            exchange = exchanges[0]
-            answer = exchange.answer
-            if answer is None or self._stream is not None:
-                return
-            form = self._final_form(exchange)
-            if type(answer) is Response:
-                self._write_response(answer, form)
-            elif self._start_stream(cast("StreamAnswer", answer), form):
-                exchange.form = form
-                return
-            self._finish_first(form)
-            if not exchanges:
-                return
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            self._transport.resume_reading()
+        if self._is_half_closed:
+            self._transport.close()
+        elif not self._is_tls:
+            self._transport.write_eof()
+        elif not self._is_input_cut:
+            self._transport.close()
+        # Otherwise the client closes, or the sweep does.
+
+    def cut(self) -> None:
+        """Close after what was written, in the middle of an answer."""
+        self._transport.close()
 
     # Below: reading.
 
@@ -286,7 +292,10 @@ class Connection(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         """Whether more requests would be more than we want to hold for this client."""
-        return self._output.is_paused or len(self._exchanges) >= self._state.limits.pipelined_max
+        return (
+            self._output.is_paused
+            or len(self._answers.exchanges) >= self._state.limits.pipelined_max
+        )
 
     def _pause_reading(self) -> None:
         if not self._transport.is_closing():
@@ -317,8 +326,7 @@ class Connection(asyncio.Protocol):
             or (reader.is_continue_expected and reader.content_length > 0)
         )
         form = reader.form._replace(is_last=True) if is_cut else reader.form
-        exchange = Exchange(self, form)
-        self._exchanges.append(exchange)
+        exchange = self._answers.add(form)
         self._endpoint = None
         if is_cut:
             self._is_input_ignored = True
@@ -337,16 +345,8 @@ class Connection(asyncio.Protocol):
         self._is_input_cut = True
         self._state.requests_refused += 1
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
-        exchange = Exchange(self, form)
-        self._exchanges.append(exchange)
+        exchange = self._answers.add(form)
         exchange.respond(self._state.render_error(refusal.status, refusal.reason))
-
-    def _send_continue(self) -> None:
-        # Behind the answers of earlier requests, like any other.
-        if self._exchanges:
-            self._is_continue_due = True
-        else:
-            self._output.write(CONTINUE)
 
     def _check_arrival(self, now: float) -> None:
         """Refuse a client that takes too long to send its request."""
@@ -362,141 +362,21 @@ class Connection(asyncio.Protocol):
             return
         if self._reader.is_mid_body and self._endpoint is None:
             # It has its answer; only the end of the body was awaited.
-            self._end()
+            self.end()
         else:
             self._refuse(Refusal(408, f"the {what} of the request took too long to arrive"))
 
-    # Below: answering.
+    # Below: the end.
 
-    def _final_form(self, exchange: Exchange) -> Form:
-        """Return the form of an answer whose turn it is."""
-        form = exchange.form
-        if (
-            self._state.is_stopping
-            and exchange is self._exchanges[-1]
-            and not self._reader.is_mid_message
-        ):
-            return form._replace(is_last=True)
-        return form
-
-    def _write_response(self, response: Response, form: Form) -> None:
-        renderer = self._state.renderer
-        if len(response.body) > _JOIN_SIZE_MAX and has_body(response, form):
-            head = renderer.render_head(response, form)
-            size = len(head) + len(response.body)
-            self._output.write_all((head, response.body), size=size)
-        elif form is PLAIN:
-            self._output.write(renderer.render(response))
-        elif has_body(response, form):
-            self._output.write(renderer.render_head(response, form) + response.body)
-        else:
-            self._output.write(renderer.render_head(response, form))
-
-    def _finish_first(self, form: Form) -> None:
-        """Go on after the first answer has been written."""
-        exchange = self._exchanges.pop(0)
-        exchange.finish()
-        if form.is_last:
-            self._end()
-            return
-        if not self._exchanges:
-            self._since = self._state.now
-            if self._is_continue_due:
-                self._is_continue_due = False
-                self._output.write(CONTINUE)
-        if self._is_reading_paused:
-            self._continue_reading_soon()
-
-    def _start_stream(self, answer: StreamAnswer, form: Form) -> bool:
-        """Send the head of a stream and begin to produce it; return False if it has no body."""
-        state = self._state
-        if form.is_http_10 and not form.is_head:
-            # Only the end of the connection can tell an HTTP/1.0 client where the body ends.
-            form = form._replace(is_last=True)
-        self._output.write(
-            state.renderer.render_stream_head(
-                answer.status, answer.content_type, answer.headers, form
-            )
-        )
-        if form.is_head:
-            return False
-        stream = Stream(self._output, is_chunked=not form.is_http_10, loop=state.loop)
-        self._stream = stream
-        task = state.loop.create_task(_produce(answer, stream))
-        self._task = task
-        state.tasks.add(task)
-        task.add_done_callback(self._finish_stream)
-        return True
-
-    def _finish_stream(self, task: "asyncio.Task[None]") -> None:
-        state = self._state
-        state.tasks.discard(task)
-        stream, self._stream, self._task = self._stream, None, None
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DisconnectedError):
-            state.application.on_error(error)
-        if not self._exchanges:
-            # The connection was lost, and with it the exchange.
-            return
-        if task.cancelled() or error is not None:
-            # Without its final chunk the client sees that the answer is not whole.
-            self._transport.close()
-            return
-        assert stream is not None
-        stream.finish()
-        exchange = self._exchanges[0]
-        form = self._final_form(exchange)
-        self._finish_first(form._replace(is_last=form.is_last or form.is_http_10))
-        if self._exchanges:
-            self.send_answer(self._exchanges[0])
-
-    def _drop_exchanges(self) -> None:
-        """Nobody will get these answers: tell those who work on them."""
-        exchanges = self._exchanges[:]
-        self._exchanges.clear()
-        for exchange in exchanges:
-            for callback in exchange.disconnect():
-                try:
-                    callback()
-                except Exception as error:  # noqa: BLE001 - the others must be told too
-                    self._state.application.on_error(error)
-
-    def _end(self) -> None:
-        """Everything is said: close in a way that lets the client read it."""
-        self._is_input_ignored = True
-        self._held = None
-        self._ending_at = self._state.now
-        self._drop_exchanges()
-        if self._transport.is_closing():
-            return
-        if self._is_reading_paused:
-            self._is_reading_paused = False
-            self._transport.resume_reading()
-        if self._is_half_closed:
-            self._transport.close()
-        elif not self._is_tls:
-            self._transport.write_eof()
-        elif not self._is_input_cut:
-            self._transport.close()
-        # Otherwise the client closes, or the sweep does.
-
-    # Below: a client that has half-closed.
-
-    def _probe(self) -> None:
+    def _look_for_client(self) -> None:
         """Find out whether a client that sends no more still reads.
 
         The end of input is all that we see of both. A client that is gone answers the next byte
         with a reset, after which the kernel knows that there is no peer.
         """
-        if self._stream is not None:
-            self._stream.probe()
-            for seconds in _PROBE_SECONDS:
-                self._state.loop.call_later(seconds, self._abort_if_gone)
-
-    def _abort_if_gone(self) -> None:
-        if not self._transport.is_closing() and is_gone(self._transport):
+        if self._transport.is_closing():
+            return
+        if is_gone(self._transport):
             self.abort()
-
-
-async def _produce(answer: StreamAnswer, stream: Stream) -> None:
-    await answer.produce(stream)
+        elif not self._is_probed:
+            self._is_probed = self._answers.probe()

@@ -67,14 +67,16 @@ class Stream:
         if self._is_chunked:
             self._output.write(FINAL_CHUNK)
 
-    def probe(self) -> None:
+    def probe(self) -> bool:
         """Send a byte without meaning, so that a client which is gone resets the connection.
 
         A chunk size may begin with zeros (RFC 9112 section 7.1), and so may the last chunk's:
         whatever is sent next continues the number.
         """
-        if self._is_chunked and not self._output.is_paused:
-            self._output.write(b"0")
+        if not self._is_chunked or self._output.is_paused:
+            return False
+        self._output.write(b"0")
+        return True
 
     def _write(self, chunks: tuple[bytes | memoryview, ...]) -> int:
         if self._output.is_closed:

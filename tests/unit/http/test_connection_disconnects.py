@@ -178,6 +178,22 @@ def test_a_half_closed_client_keeps_its_stream(
         assert application.streams_cancelled == 0
 
 
+def test_a_stream_whose_client_left_before_its_turn_ends_with_it(
+    running: Serving, application: RecordingApplication
+) -> None:
+    client = Client(running.port)
+    client.send(GET % b"later" + GET % b"waiting")
+    running.wait_until(lambda: len(application.heads) == 2)
+    # Only the end of its input is seen of this, and it might still be reading.
+    client.socket.close()
+
+    running.call(lambda: application.waiting[0].respond(Response(200, b"", b"")))
+
+    running.wait_until(lambda: running.server.statistics().connections == 0)
+    assert running.statistics().streams == 0
+    assert len(application.disconnected) == 1
+
+
 def test_half_of_a_request_and_the_end_is_no_request(
     running: Serving, application: RecordingApplication
 ) -> None:

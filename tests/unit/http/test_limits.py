@@ -85,16 +85,18 @@ def test_a_head_without_end_is_refused_before_its_end(endless: bytes, status: in
 @pytest.mark.parametrize("flood", [b"1;" + b"e" * 40_000, b"0\r\n" + b"T: t\r\n" * 8_000])
 def test_chunks_that_are_all_framing_are_refused(flood: bytes) -> None:
     start = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with serving(limits=Limits(chunk_overhead_max=4_096)) as running:
-        with Client(running.port) as client:
-            client.send(start)
-            for position in range(0, len(flood), 500):
-                try:
-                    client.send(flood[position : position + 500])
-                except ConnectionError:
-                    break
+    with (
+        serving(limits=Limits(chunk_overhead_max=4_096)) as running,
+        Client(running.port) as client,
+    ):
+        client.send(start)
+        for position in range(0, len(flood), 500):
+            try:
+                client.send(flood[position : position + 500])
+            except ConnectionError:
+                break
 
-            assert client.read_answer().status == 400
+        assert client.read_answer().status == 400
 
 
 def test_content_in_the_smallest_chunks_is_accepted() -> None:
@@ -120,20 +122,21 @@ def test_a_small_refused_body_is_drained_up_to_its_limit() -> None:
 
 def test_connections_beyond_the_limit_are_told_so() -> None:
     with serving(limits=Limits(connections_max=2)) as running:
-        with Client(running.port) as first, Client(running.port) as second:
-            for client in (first, second):
-                client.send(GET % b"x")
-                assert client.read_answer().status == 200
+        first, second = Client(running.port), Client(running.port)
+        for client in (first, second):
+            client.send(GET % b"x")
+            assert client.read_answer().status == 200
 
-            with Client(running.port) as third:
-                answer = third.read_answer()
-                assert answer.status == 503
-                assert b"2 connections" in answer.body
-                assert third.receive_all() == b""
+        with Client(running.port) as third:
+            answer = third.read_answer()
+            assert answer.status == 503
+            assert b"2 connections" in answer.body
+            assert third.receive_all() == b""
 
-            first.send(GET % b"x")
-            assert first.read_answer().status == 200
-
+        first.send(GET % b"x")
+        assert first.read_answer().status == 200
+        first.socket.close()
+        second.socket.close()
         running.wait_until(lambda: running.server.statistics().connections == 0)
         with Client(running.port) as fourth:
             fourth.send(GET % b"x")
@@ -219,14 +222,17 @@ def test_a_connection_that_never_says_anything_is_closed() -> None:
 
 def test_waiting_for_an_answer_is_not_idling() -> None:
     application = RecordingApplication()
-    with serving(application, limits=IMPATIENT) as running:
-        with Client(running.port) as patient, Client(running.port) as idle:
-            patient.send(GET % b"waiting")
-            patient.read_until(b"\r\n\r\n")
-            # The other one came later, and is gone by now.
-            assert idle.receive_all() == b""
+    with (
+        serving(application, limits=IMPATIENT) as running,
+        Client(running.port) as patient,
+        Client(running.port) as idle,
+    ):
+        patient.send(GET % b"waiting")
+        patient.read_until(b"\r\n\r\n")
+        # The other one came later, and is gone by now.
+        assert idle.receive_all() == b""
 
-            assert running.call(lambda: application.streams[0].send_nowait(b"x"))
+        assert running.call(lambda: application.streams[0].send_nowait(b"x"))
 
 
 def test_a_client_that_does_not_leave_after_the_last_answer_is_left() -> None:
@@ -239,29 +245,33 @@ def test_a_client_that_does_not_leave_after_the_last_answer_is_left() -> None:
 
 def test_a_client_that_takes_nothing_is_given_up() -> None:
     application = RecordingApplication()
-    with serving(application, limits=Limits(send_seconds_max=0.2)) as running:
-        with Client(running.port, receive_buffer_size=4_096) as client:
-            client.send(GET % b"endless")
+    with (
+        serving(application, limits=Limits(send_seconds_max=0.2)) as running,
+        Client(running.port, receive_buffer_size=4_096) as client,
+    ):
+        client.send(GET % b"endless")
 
-            running.wait_until(lambda: bool(application.streams))
-            running.wait_until(lambda: running.server.statistics().connections == 0)
-            assert running.statistics().streams == 0
-            assert application.errors == []
+        running.wait_until(lambda: bool(application.streams))
+        running.wait_until(lambda: running.server.statistics().connections == 0)
+        assert running.statistics().streams == 0
+        assert application.errors == []
 
 
 def test_a_client_that_takes_little_by_little_is_kept() -> None:
     application = RecordingApplication()
     limits = Limits(send_seconds_max=0.2, write_buffer_high=8_192, write_buffer_low=4_096)
-    with serving(application, limits=limits) as running:
-        with Client(running.port, receive_buffer_size=4_096) as client:
-            client.send(GET % b"endless")
-            running.wait_until(lambda: bool(application.streams))
-            output = application.streams[0]._output
-            running.wait_until(lambda: output.is_paused)
-            started_at = running.loop.time()
+    with (
+        serving(application, limits=limits) as running,
+        Client(running.port, receive_buffer_size=4_096) as client,
+    ):
+        client.send(GET % b"endless")
+        running.wait_until(lambda: bool(application.streams))
+        output = application.streams[0]._output
+        running.wait_until(lambda: output.is_paused)
+        started_at = running.loop.time()
 
-            # Three times as long as a client that takes nothing would get.
-            while running.loop.time() < started_at + 0.6:
-                assert client.receive()
+        # Three times as long as a client that takes nothing would get.
+        while running.loop.time() < started_at + 0.6:
+            assert client.receive()
 
-            assert running.statistics().connections == 1
+        assert running.statistics().connections == 1
