@@ -1,11 +1,15 @@
 """The power goes: what was acknowledged is there, and what was not is there whole or not at all."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
-from tests.support.disks import LosingDisk
-from tests.support.engines import content_of, open_log
-from tests.support.events import a_candidate, a_schema, store, store_staged
+import pytest
+
+from everlog.domain.errors import StoreFailedError
+from tests.support.disks import Kind, LosingDisk
+from tests.support.engines import SEGMENT_SIZE, content_of, open_log
+from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
 
 
 class Machine:
@@ -50,5 +54,32 @@ def test_nothing_that_was_published_is_lost_with_the_power(tmp_path: Path) -> No
         machine.check_nothing_is_lost()
 
     machine.reopen()
+    machine.check_nothing_is_lost()
+    machine.engine.close()
+
+
+@pytest.mark.parametrize("failing", [Kind.SYNC_DATA, Kind.SYNC_DIRECTORY])
+@pytest.mark.parametrize("is_rolling", [False, True])
+def test_what_opening_finds_after_a_failed_sync_is_not_lost_with_the_power(
+    tmp_path: Path, failing: Kind, *, is_rolling: bool
+) -> None:
+    machine = Machine(tmp_path)
+    store(machine.engine, a_candidate("/a"))
+    while (machine.engine.head.log_size >= SEGMENT_SIZE) is not is_rolling:
+        store(machine.engine, a_candidate("/a"))
+    machine.engine.stage_schema(a_schema("io.everlog.old"))
+    store_staged(machine.engine)
+
+    for number in range(2):
+        machine.disk.failing = failing
+        stage(machine.engine, a_candidate("/b"), a_candidate("/c"))
+        machine.engine.stage_schema(a_schema(f"io.everlog.t{number}"))
+        with contextlib.suppress(StoreFailedError):
+            machine.engine.commit(seal(machine.engine))
+        machine.disk.failing = None
+        machine.reopen()
+        machine.check_nothing_is_lost()
+
+    store(machine.engine, a_candidate("/d"))
     machine.check_nothing_is_lost()
     machine.engine.close()

@@ -126,6 +126,8 @@ class LogEngine:
             index.event_types.number(schema.event_type)
             index.event_types.schemas[schema.event_type] = schema.text
         head = replayed.head._replace(event_type_count=len(index.event_types.names))
+        if head.log_size > bound.log_size:
+            segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
         # Also where nothing is torn: what a killed process allocated ahead is given back.
         segments.cut(head.log_size)
         durable.write(DurableBound(head.event_count, head.log_size, schemas.size))

@@ -37,6 +37,8 @@ class Replay(NamedTuple):
 
     head: Head
     event_count: int
+    # Where the last batch begins of which anything was kept.
+    batch_start: int
     # Bytes of the torn tail that were cut, zero where the log ended cleanly.
     torn_size: int
 
@@ -56,6 +58,7 @@ def replay(segments: Segments, index: Index, start: Head, bound: DurableBound) -
     # The lines of the write that is being read, up to its mark.
     write: list[tuple[AcceptedEvent, bytes, int]] = []
     previous_hash, end = start.hash, start.log_size
+    batch_start = next_batch_start = start.log_size
     for line in _read_lines(segments, start.log_size):
         position = head.event_count + len(write)
         event, mark, reason = _check_line(line.content, position, previous_hash)
@@ -66,11 +69,13 @@ def replay(segments: Segments, index: Index, start: Head, bound: DurableBound) -
         previous_hash, end = event.hash, line.offset + len(line.content)
         if mark is not Mark.EVENT:
             head = _index_write(index, head, write)
-            write = []
+            write, batch_start = [], next_batch_start
+        if mark is Mark.BATCH:
+            next_batch_start = end
     if head.log_size < bound.log_size:
         raise _damage(head.event_count, "the log ends before it")
     torn_size = _last_byte(segments, end) - head.log_size
-    return Replay(head, head.event_count - start.event_count, torn_size)
+    return Replay(head, head.event_count - start.event_count, batch_start, torn_size)
 
 
 def _read_lines(segments: Segments, offset: int) -> Iterator[_ReadLine]:

@@ -66,7 +66,9 @@ class SchemasFile:
             self._size += len(line)
         if self._size < durable_size:
             raise _damaged(self._path, len(schemas) + 1, "it is missing")
-        if self._size < len(content):
+        if len(content) > durable_size:
+            # See `Segments.write_again`.
+            write_all(self._disk, self._file, content[durable_size : self._size], durable_size)
             self.restore(self._size)
         return schemas
 

@@ -23,6 +23,8 @@ ALLOCATION_STEP: Final = 64 * 1024 * 1024
 
 _SUFFIX: Final = ".ndjson"
 
+_COPY_SIZE: Final = 1024 * 1024
+
 
 class _Segment(NamedTuple):
     first_position: int
@@ -53,6 +55,8 @@ class Segments:
             file = open_file(path, resources)
             self._add(_Segment(first_position, offset, file, path))
             offset += os.fstat(file).st_size
+        # The process may have died between creating a segment and syncing its name.
+        sync_names(disk, folder)
         # The end of the last segment's file, as an offset of the log.
         self._allocated = offset
 
@@ -91,6 +95,18 @@ class Segments:
         self._allocate(segment, offset + len(data))
         write_all(self._disk, segment.file, data, offset - segment.offset)
         sync(self._disk, segment.file)
+
+    def write_again(self, start: int, stop: int) -> None:
+        """Write the bytes of a batch, the last one, once more.
+
+        After a sync that failed, the system may show bytes as written that never reached the disk,
+        and no later sync would bring them there.
+        """
+        segment = self._segments[-1]
+        # A batch in front of an empty segment was synced before that was created.
+        for offset in range(max(start, segment.offset), stop, _COPY_SIZE):
+            data = self.read(offset, min(_COPY_SIZE, stop - offset))
+            write_all(self._disk, segment.file, data, offset - segment.offset)
 
     def cut(self, offset: int) -> None:
         """Remove everything behind an offset that lies in or at the end of the last segment."""
