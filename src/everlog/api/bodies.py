@@ -17,6 +17,8 @@ _UNKNOWN_FIELD: Final = "unknown field"
 # msgspec names the whole for a fault in a member of it.
 _ELLIPSIS: Final = re.compile(r"\[\.\.\.\]")
 
+_NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -36,7 +38,7 @@ def read_strictly(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
         raise MalformedBodyError(message)
     try:
         return decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _NOT_JSON as error:
         raise _malformed(error) from error
 
 
@@ -51,7 +53,10 @@ def read_leniently(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body
     except MalformedBodyError as error:
         if _UNKNOWN_FIELD not in str(error):
             raise
-    folded = _fold_names(body, decoder.type)
+    try:
+        folded = _fold_names(body, decoder.type)
+    except _NOT_JSON as error:
+        raise _malformed(error) from error
     return read_strictly(decoder, folded)
 
 
