@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.domain.errors import DiskFullError
+from everlog.domain.errors import EverlogError
 from everlog.storage.log import LogEngine
 from tests.support.disks import FailingDisk, Fault
 from tests.support.engines import content_of, kill, open_log, positions_of
@@ -54,7 +54,7 @@ def check_every_fault(
         disk = FailingDisk()
         disk.arm(fault)
 
-        with contextlib.suppress(OSError, DiskFullError):
+        with contextlib.suppress(OSError, EverlogError):
             act(directory, disk)
 
         assert disk.has_failed
