@@ -181,7 +181,7 @@ def read_event_type(services: Services, request: Request, exchange: Exchange) ->
     body = read_strictly(_read_event_type_body, request.body)
     name = parse_event_type(body.type or None)
     item = _event_type_item(find_event_type(services.store, name))
-    exchange.respond(Response(200, msgspec.json.encode(item), JSON))
+    exchange.respond(Response(200, _lines([item]), JSON))
 
 
 def register_event_schema(services: Services, request: Request, exchange: Exchange) -> None:
