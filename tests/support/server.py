@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.sources import REPOSITORY
+
 TOKEN: Final = "the-token-of-the-tests"
 
 EVERLOG: Final = (sys.executable, "-m", "everlog.cli")
@@ -121,6 +123,8 @@ def started_process(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Entry points of the tests are found from here.
+        cwd=REPOSITORY,
         env={**clean_environment(), **environment},
     )
     server = RunningServer(process, data_directory)
