@@ -74,6 +74,8 @@ def replay(segments: Segments, index: Index, start: Head, bound: DurableBound) -
             next_batch_start = end
     if head.log_size < bound.log_size:
         raise _damage(head.event_count, "the log ends before it")
+    if any(segment_start > head.log_size for _, segment_start in segments.starts):
+        raise _damage(head.event_count, "the log goes on without it")
     torn_size = _last_byte(segments, end) - head.log_size
     return Replay(head, head.event_count - start.event_count, batch_start, torn_size)
 
