@@ -1,0 +1,205 @@
+"""What the page about running says of flags, limits, exit codes, logs and nginx is so."""
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from everlog import bootstrap
+from everlog.api.routes import ROUTES
+from everlog.cli.run import run
+from everlog.domain import limits
+from everlog.domain.selection import EVENT_ID_MAX
+from everlog.http import Limits
+from tests.support.keys import CertificateFiles, write_certificate
+from tests.support.pages import Block, code_blocks, read_page, run_script
+from tests.support.proxy import free_port, running_nginx
+from tests.support.server import DEADLINE_SECONDS, TOKEN, running_server
+
+PAGE = "docs/operating/run.md"
+
+
+def rows(header: str) -> dict[str, list[str]]:
+    """Return the table that begins with a header, by the first cell of each row."""
+    lines = read_page(PAGE).partition(f"{header}\n")[2].splitlines()[1:]
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        first, *others = (cell.strip() for cell in line.strip("|").split(" | "))
+        found[first.strip("| ")] = others
+    assert found, header
+    return found
+
+
+def block(language: str) -> Block:
+    return next(found for found in code_blocks(read_page(PAGE)) if found.language == language)
+
+
+def test_the_table_of_flags_is_that_of_the_command() -> None:
+    table = rows("| flag | environment variable | default | what it does |")
+
+    documented = {
+        flag.strip("`"): (variable.strip("`"), default.strip("`"))
+        for flag, (variable, default, _) in table.items()
+    }
+    assert documented.keys() == {option.opts[0] for option in run.params}
+    for option in run.params:
+        variable, default = documented[option.opts[0]]
+        assert variable == option.envvar
+        # Where there is no default, the page says so in words.
+        assert default.startswith("none") or default == str(option.default).lower()
+
+
+def test_the_table_of_exit_codes_is_that_of_the_server() -> None:
+    codes = {
+        value
+        for name, value in vars(bootstrap).items()
+        if name.startswith("EXIT_") and isinstance(value, int)
+    }
+
+    assert {int(code) for code in rows("| exit code | meaning |")} == codes
+
+
+BODY_SIZES = {route.handle.__name__: route.body_size_max for route in ROUTES}
+
+LIMITS: dict[str, float] = {
+    "one event: the bytes of its values": limits.EVENT_SIZE_MAX,
+    "events in one write": limits.EVENTS_PER_WRITE_MAX,
+    "preconditions in one write": limits.PRECONDITIONS_PER_WRITE_MAX,
+    "body of a write, bytes": BODY_SIZES["write_events"],
+    "body of a schema registration, bytes": BODY_SIZES["register_event_schema"],
+    "body of any other request, bytes": BODY_SIZES["read_events"],
+    "event schema, bytes": limits.SCHEMA_SIZE_MAX,
+    "subject, characters": limits.SUBJECT_LENGTH_MAX,
+    "subject, segments": limits.SUBJECT_DEPTH_MAX,
+    "source, characters": limits.SOURCE_LENGTH_MAX,
+    "event type, characters": limits.EVENT_TYPE_LENGTH_MAX,
+    "tracestate, characters": limits.TRACESTATE_LENGTH_MAX,
+    "tracestate, members": limits.TRACESTATE_MEMBERS_MAX,
+    "nesting of JSON in events and schemas": limits.JSON_NESTING_MAX,
+    "head of a request, bytes": Limits().head_size_max,
+    "headers of a request": Limits().header_count_max,
+    "target of a request, bytes": Limits().target_length_max,
+    "seconds for a head to arrive": Limits().head_seconds_max,
+    "seconds for a body to arrive, and more if it arrives at the rate below on average": (
+        Limits().body_seconds_max
+    ),
+    "rate of a body, bytes a second": Limits().body_rate_min,
+    "seconds that an idle connection is kept": Limits().idle_seconds_max,
+    "requests read ahead on a connection": Limits().pipelined_max,
+    "connections": Limits().connections_max,
+    "seconds without a byte taken by a client that is being sent something": (
+        Limits().send_seconds_max
+    ),
+    "event ids": EVENT_ID_MAX,
+}
+
+
+def test_the_table_of_limits_is_that_of_the_code() -> None:
+    documented = {
+        what: int(limit.replace(",", "")) for what, (limit,) in rows("| what | limit |").items()
+    }
+
+    assert documented == LIMITS
+
+
+def test_every_limit_of_the_domain_is_in_the_table() -> None:
+    # A body of another request is the small one; the largest write is the large one.
+    values = {value for name, value in vars(limits).items() if name.endswith("_MAX")}
+
+    assert values <= set(LIMITS.values())
+
+
+def test_every_message_of_the_log_that_the_page_names_exists() -> None:
+    source = Path(bootstrap.__file__).read_text(encoding="utf-8")
+    messages = {
+        message
+        for level, (cell, _) in rows_of_log()
+        for message in re.findall(r"`([^`]+)`", cell)
+        if message != "unexpected error"  # Log.bug writes it.
+    }
+
+    assert len(messages) > 5
+    for message in messages:
+        assert f'"{message}"' in source
+
+
+def rows_of_log() -> Iterator[tuple[str, list[str]]]:
+    table = read_page(PAGE).partition("| level | message | meaning |\n")[2]
+    for line in table.splitlines()[1:]:
+        if not line.startswith("|"):
+            return
+        level, *others = (cell.strip() for cell in line.strip("|").split("|"))
+        yield level, others
+
+
+@pytest.mark.slow
+def test_the_keys_made_as_the_page_says_can_be_used(tmp_path: Path) -> None:
+    run_script(["bash", "-eu"], block("sh").text, directory=tmp_path)
+
+    with running_server(signing_key_file=tmp_path / "signing-key.pem"):
+        assert (tmp_path / "verification-key.pem").read_text().startswith("-----BEGIN PUBLIC KEY")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Where nginx listens, configured as the page says."""
+
+    port: int
+    certificate: CertificateFiles
+
+    @contextmanager
+    def asked(self, method: str, path: str, body: object) -> Iterator[http.client.HTTPResponse]:
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1",
+            self.port,
+            timeout=DEADLINE_SECONDS,
+            context=self.certificate.client_context(),
+        )
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with closing(connection):
+            connection.request(method, path, json.dumps(body), headers)
+            with closing(connection.getresponse()) as response:
+                yield response
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    port, certificate = free_port(), write_certificate(tmp_path)
+    with running_server() as server:
+        configuration = block("nginx").text
+        for shown, actual in (
+            ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+            ("/etc/nginx/tls.crt", str(certificate.certificate)),
+            ("/etc/nginx/tls.key", str(certificate.private_key)),
+            ("127.0.0.1:3000", f"127.0.0.1:{server.port}"),
+        ):
+            assert shown in configuration
+            configuration = configuration.replace(shown, actual)
+        with running_nginx(configuration, port=port):
+            yield Proxy(port, certificate)
+
+
+@pytest.mark.slow
+def test_behind_nginx_writes_of_any_size_reads_and_streams_work(proxy: Proxy) -> None:
+    event = {
+        "source": "https://everlog.test",
+        "subject": "/a",
+        "type": "io.everlog.test",
+        "data": {"text": "x" * 60_000},
+    }
+
+    with proxy.asked("POST", "/api/v1/write-events", {"events": [event] * 50}) as written:
+        assert (written.status, len(json.load(written))) == (200, 50)
+    with proxy.asked("QUERY", "/api/v2/data/read-events", {"subject": "/a"}) as read:
+        assert read.headers["Server"].startswith("EventSourcingDB/")
+        assert json.loads(read.read().splitlines()[-1]) == {"type": "end", "data": {}}
+    with proxy.asked("QUERY", "/api/v2/data/observe-events", {"subject": "/b"}) as observed:
+        # Little follows, so that this arrives only if nothing is held back.
+        assert json.loads(observed.readline()) == {"type": "heartbeat", "data": {}}
