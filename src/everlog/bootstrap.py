@@ -190,12 +190,23 @@ async def _serve(
 
 
 def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> WriterEvents:
+    # Said once: a log that grows with each refusal may lie on the same disk.
+    is_full = False
+
     def published(batch: Batch) -> None:
+        nonlocal is_full
         observers.publish(batch)
         checkpoints.save_if_due()
+        if is_full:
+            is_full = False
+            log.info("there is room on the disk again: writes are accepted")
 
     def disk_filled(error: DiskFullError) -> None:
-        log.error("the disk is full: writes are refused until there is room", reason=str(error))
+        nonlocal is_full
+        if not is_full:
+            is_full = True
+            message = "the disk is full: writes are refused until there is room"
+            log.error(message, reason=str(error))
 
     def failed(error: StoreFailedError) -> None:
         log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))

@@ -2,8 +2,7 @@
 
 import json
 import sys
-import threading
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from tests.support.api import Connection, an_event
 from tests.support.chain import check_chain, data_text
 from tests.support.server import RunningServer, running_server
+from tests.support.threads import run_together
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -20,25 +20,6 @@ def log_of(connection: Connection) -> list[bytes]:
     answer = connection.v1("read-events", {"subject": "/", "options": {"recursive": True}})
     assert answer.status == 200
     return answer.body.splitlines()
-
-
-def run_threads(*works: Callable[[], None]) -> None:
-    """Run all works at the same time; fail if one of them does."""
-    failures: list[BaseException] = []
-
-    def run(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - it is raised again below.
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def test_ids_are_gapless_over_concurrent_writers() -> None:
@@ -55,7 +36,7 @@ def test_ids_are_gapless_over_concurrent_writers() -> None:
                     answered.append(connection.write(*events))
 
     with running_server() as server, Connection(server.url) as connection:
-        run_threads(*(lambda n=number: write(server.url, n) for number in range(8)))
+        run_together(*(partial(write, server.url, number) for number in range(8)))
         stored = check_chain(log_of(connection), event_count=sum(map(len, answered)))
 
     for events in answered:
