@@ -28,6 +28,11 @@ class _Format(msgspec.Struct, frozen=True):
 
 _FORMAT_NAME: Final = "everlog-data"
 
+# What a crash while creating may leave, and what file systems put at their root.
+_NAMES_OF_A_NEW_DIRECTORY: Final = frozenset(
+    {LOCK_FILE, Path(FORMAT_FILE).with_suffix(".new").name, "lost+found"}
+)
+
 
 class DirectoryLock:
     """Holds a data directory for this process; the system lets go of it when the process ends."""
@@ -78,26 +83,32 @@ def prepare_directory(directory: Path, disk: Disk) -> None:
         raise DataDirectoryError(message)
 
 
+def check_is_ours(directory: Path) -> None:
+    """Check that a directory is empty or a data directory, before anything is put into it.
+
+    Raises:
+        UnknownFormatError: The directory holds something else.
+    """
+    names = {path.name for path in directory.iterdir()}
+    strangers = sorted(names - _NAMES_OF_A_NEW_DIRECTORY)
+    if strangers and FORMAT_FILE not in names:
+        message = (
+            f"{directory} is not empty and not a data directory of Everlog "
+            f"(it holds {strangers[0]!r}): choose an empty directory"
+        )
+        raise UnknownFormatError(message)
+
+
 def prepare_format(directory: Path, disk: Disk) -> None:
     """Check the format version, or write it where the directory is new.
 
     Raises:
-        UnknownFormatError: The directory holds something else, or a format from another version.
+        UnknownFormatError: The format is from another version.
     """
     path = directory / FORMAT_FILE
     if path.exists():
         _check_format(path)
     else:
-        strangers = sorted(
-            name.name for name in directory.iterdir() if name.name not in {LOCK_FILE, "lost+found"}
-        )
-        # A crash while creating leaves the draft of the format file and nothing else.
-        if strangers not in ([], [Path(FORMAT_FILE).with_suffix(".new").name]):
-            message = (
-                f"{directory} is not empty and not a data directory of Everlog "
-                f"(it holds {strangers[0]!r}): choose an empty directory"
-            )
-            raise UnknownFormatError(message)
         content = msgspec.json.encode(_Format(_FORMAT_NAME, FORMAT_VERSION))
         replace_file(disk, path, content + b"\n")
     create_directory(disk, directory / LOG_FOLDER)

@@ -21,6 +21,7 @@ from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
     DirectoryLock,
+    check_is_ours,
     prepare_directory,
     prepare_format,
 )
@@ -100,6 +101,7 @@ class LogEngine:
         """
         disk = disk or PosixDisk()
         prepare_directory(directory, disk)
+        check_is_ours(directory)
         resources = ExitStack()
         try:
             resources.callback(DirectoryLock(directory).release)

@@ -1,0 +1,146 @@
+"""Data directories: what is refused, with which words, and what is left alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from everlog.domain.errors import (
+    DataDirectoryError,
+    DirectoryLockedError,
+    UnknownFormatError,
+)
+from tests.support.engines import kill, open_log
+
+
+def test_a_missing_directory_is_created_for_its_owner_only(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+
+    open_log(directory).close()
+
+    assert directory.stat().st_mode & 0o777 == 0o700
+    for path in directory.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+    assert (directory / "everlog.json").read_text() == '{"format":"everlog-data","version":1}\n'
+
+
+def test_an_empty_file_system_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+
+    open_log(tmp_path).close()
+    open_log(tmp_path).close()
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+
+    with pytest.raises(DataDirectoryError, match="cannot be created"):
+        open_log(tmp_path / "data")
+
+
+def test_a_directory_that_belongs_to_others_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    with pytest.raises(DataDirectoryError, match="cannot be written to: check who owns it"):
+        open_log(tmp_path)
+
+
+def test_a_directory_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+
+    with pytest.raises(UnknownFormatError, match=r"'notes\.txt'.*choose an empty directory"):
+        open_log(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_a_crash_while_creating_left_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("4711\n")
+    (tmp_path / "everlog.new").write_text('{"format":')
+
+    open_log(tmp_path).close()
+
+    assert not (tmp_path / "everlog.new").exists()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b'{"format":"everlog-data","version":2}', "data format 2.*format 1 only"),
+        (b'{"format":"something","version":1}', "use the version that wrote it"),
+        (b'{"format":"everlog-data"}', "damaged.*backup"),
+        (b"\xff\xfe", "damaged.*backup"),
+        (b"", "damaged.*backup"),
+    ],
+)
+def test_an_unknown_format_is_refused_and_left_alone(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "everlog.json").write_bytes(content)
+
+    with pytest.raises(UnknownFormatError, match=message):
+        open_log(tmp_path)
+
+    assert (tmp_path / "everlog.json").read_bytes() == content
+    assert not (tmp_path / "log").exists()
+
+
+def test_an_open_directory_is_locked(tmp_path: Path) -> None:
+    engine = open_log(tmp_path)
+
+    with pytest.raises(DirectoryLockedError, match=r"in use by another process.*stop that one"):
+        open_log(tmp_path)
+
+    engine.close()
+    open_log(tmp_path).close()
+
+
+def test_a_directory_is_locked_for_other_processes_until_the_end_of_its_own(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from everlog.storage.log import LogEngine\n"
+        "engine = LogEngine.open(pathlib.Path(sys.argv[1]))\n"
+        "print('open', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+
+        with pytest.raises(DirectoryLockedError, match=f"process id {process.pid}"):
+            open_log(tmp_path)
+
+        process.kill()
+
+    kill(open_log(tmp_path))
+
+
+def test_a_lock_whose_holder_did_not_say_its_name_is_a_lock(tmp_path: Path) -> None:
+    engine = open_log(tmp_path)
+    (tmp_path / "lock").write_bytes(b"")
+
+    with pytest.raises(DirectoryLockedError, match="process id unknown"):
+        open_log(tmp_path)
+
+    engine.close()
+
+
+def test_a_file_system_without_locks_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_file: int, _operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+
+    with pytest.raises(OSError, match="not supported"):
+        open_log(tmp_path)
