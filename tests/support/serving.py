@@ -206,7 +206,7 @@ def serving(
     server = Server(
         application,
         server_header=b"Everlog/test",
-        headers_kept=frozenset({b"authorization"}),
+        headers_kept=frozenset({b"authorization", b"content-type"}),
         limits=limits or Limits(),
     )
     try:

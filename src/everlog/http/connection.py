@@ -109,12 +109,7 @@ class Connection(asyncio.Protocol):
         if self._is_input_ignored:
             return
         if len(data) <= _FEED_SIZE:
-            try:
-                self._reader.feed(data)
-            except Refusal as refusal:
-                self._refuse(refusal)
-            except StopReading:
-                pass
+            self._feed(data)
         else:
             self._held = memoryview(data)
             self._feed_held()
@@ -157,6 +152,10 @@ class Connection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Act on deadlines that have passed."""
         limits = self._state.limits
+        is_waiting = not self._answers.exchanges and not self._reader.is_mid_message
+        if is_waiting and self._ending_at is None and now - self._since <= limits.idle_seconds_max:
+            # Most connections are in this state most of the time: nothing else to look at.
+            return
         if not self._output.is_empty():
             if self._output.stalled_seconds(now) > limits.send_seconds_max:
                 self.abort()
@@ -170,7 +169,7 @@ class Connection(asyncio.Protocol):
             self._since = now
         elif self._reader.is_mid_message:
             self._check_arrival(now)
-        elif not self._answers.exchanges and now - self._since > limits.idle_seconds_max:
+        elif is_waiting:
             self._transport.close()
         if self._is_half_closed:
             self._look_for_client()

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from everlog.http import Response
+from everlog.http import Exchange, Request, Response
 from tests.support.serving import Client, RecordingApplication, Serving, serving
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -49,7 +49,7 @@ def test_the_application_sees_the_request_as_it_was_sent(
 ) -> None:
     client.send(
         b"QUERY /a%20b//c?d=%2F?e HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n"
-        b"X-Other: 1\r\nContent-Length: 3\r\n\r\nabc"
+        b"X-Other: 1\r\nContent-TYPE: a/b\r\nContent-Length: 3\r\n\r\nabc"
     )
 
     client.read_answer()
@@ -57,7 +57,10 @@ def test_the_application_sees_the_request_as_it_was_sent(
     assert request.head.method == "QUERY"
     assert request.head.path == "/a%20b//c"
     assert request.head.query == "d=%2F?e"
-    assert request.head.headers == {b"authorization": b"Bearer t"}
+    assert request.head.headers == {
+        b"authorization": b"Bearer t",
+        b"content-type": b"a/b",
+    }
     assert request.head.peer == "127.0.0.1"
     assert request.body == b"abc"
 
@@ -123,6 +126,20 @@ def test_more_requests_than_the_limit_wait_in_the_socket(
         running.call(lambda number=number: application.waiting[number].respond(text(number)))
 
     assert [int(client.read_answer().body) for _ in range(3_000)] == list(range(3_000))
+
+
+def test_the_last_request_of_a_full_queue_ends_the_connection(
+    client: Client, running: Serving, application: RecordingApplication
+) -> None:
+    last = b"GET /later HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    client.send((GET % b"later") * 63 + last)
+    running.wait_until(lambda: len(application.waiting) == 64)
+
+    for number in range(64):
+        running.call(lambda number=number: application.waiting[number].respond(text(number)))
+
+    assert [int(client.read_answer().body) for _ in range(64)] == list(range(64))
+    assert client.receive_all() == b""
 
 
 def test_requests_before_an_error_are_answered_first(
@@ -273,6 +290,32 @@ def test_bugs_of_the_application_are_reported(
 
     assert [client.read_answer().status for _ in range(2)] == [500, 500]
     assert [type(error) for error in application.errors] == [ValueError, LookupError]
+
+
+def test_an_error_far_into_a_packet_is_found(client: Client) -> None:
+    filling = GET % (b"x" * 1_000)
+    client.send(filling * 20 + b"nonsense\r\n\r\n" + filling * 20)
+
+    assert [client.read_answer().status for _ in range(21)] == [200] * 20 + [400]
+    assert client.receive_all() == b""
+
+
+class HastyApplication(RecordingApplication):
+    """Answers, and fails then."""
+
+    def echo(self, request: Request, exchange: Exchange) -> None:
+        super().echo(request, exchange)
+        raise ValueError("too late")
+
+
+def test_a_bug_after_the_answer_does_not_change_it() -> None:
+    application = HastyApplication()
+    with serving(application) as running, Client(running.port) as client:
+        client.send(GET % b"x" + GET % b"y")
+
+        assert client.read_answer().body == b"GET /x?\n"
+        assert client.read_answer().body == b"GET /y?\n"
+        assert [str(error) for error in application.errors] == ["too late"] * 2
 
 
 class SpeechlessApplication(RecordingApplication):

@@ -249,8 +249,13 @@ def test_a_client_that_reads_no_answers_is_not_read_any_more(
         sent = 0
         with suppress(TimeoutError):
             while sent < 100_000_000:
-                sent += client.socket.send(request)
+                sent += client.socket.send(request[sent % len(request) :])
 
         assert sent < 100_000_000
         held = running.call(lambda: len(application.requests)) * len(body)
         assert held < 16 * 1024 * 1024
+
+        # It goes on when the client does.
+        client.socket.settimeout(20.0)
+        for _ in range(sent // len(request)):
+            assert client.read_answer().body.endswith(body)

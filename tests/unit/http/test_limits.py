@@ -1,10 +1,11 @@
 """Every limit, at it, below it and above it."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
-from everlog.http import Limits
+from everlog.http import Limits, Response
 from tests.support.serving import Client, RecordingApplication, serving
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -143,6 +144,14 @@ def test_connections_beyond_the_limit_are_told_so() -> None:
             assert fourth.read_answer().status == 200
 
 
+def test_connections_far_beyond_the_limit_are_not_even_told() -> None:
+    with serving(limits=Limits(connections_max=1)) as running, ExitStack() as stack:
+        clients = [stack.enter_context(Client(running.port)) for _ in range(258)]
+
+        assert [client.read_answer().status for client in clients[1:257]] == [503] * 256
+        assert clients[257].is_closed_by_server()
+
+
 IMPATIENT = Limits(
     head_seconds_max=0.1, body_seconds_max=0.1, idle_seconds_max=0.2, linger_seconds_max=0.1
 )
@@ -230,6 +239,40 @@ def test_waiting_for_an_answer_is_not_idling() -> None:
         patient.send(GET % b"waiting")
         patient.read_until(b"\r\n\r\n")
         # The other one came later, and is gone by now.
+        assert idle.receive_all() == b""
+
+        assert running.call(lambda: application.streams[0].send_nowait(b"x"))
+
+
+def test_time_does_not_run_while_the_client_has_to_wait_for_us() -> None:
+    application = RecordingApplication()
+    with (
+        serving(application, limits=IMPATIENT) as running,
+        Client(running.port) as client,
+        Client(running.port) as idle,
+    ):
+        client.send((GET % b"later") * 64 + b"GET /x HTTP/1.1\r\n")
+        running.wait_until(lambda: len(application.waiting) == 64)
+        # The other one came later, and is gone by now.
+        assert idle.receive_all() == b""
+
+        for exchange in application.waiting:
+            running.call(lambda exchange=exchange: exchange.respond(Response(204, b"", b"")))
+        client.send(b"Host: a\r\n\r\n")
+
+        assert [client.read_answer().status for _ in range(65)] == [204] * 64 + [200]
+
+
+def test_a_half_closed_client_that_still_reads_is_not_idling() -> None:
+    application = RecordingApplication()
+    with (
+        serving(application, limits=IMPATIENT) as running,
+        Client(running.port) as client,
+        Client(running.port) as idle,
+    ):
+        client.send(GET % b"waiting")
+        client.half_close()
+        client.read_until(b"\r\n\r\n")
         assert idle.receive_all() == b""
 
         assert running.call(lambda: application.streams[0].send_nowait(b"x"))
