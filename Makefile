@@ -7,9 +7,14 @@ PORT ?= 3000
 LOCK_OPTIONS ?=
 LOCK = .lock-environment/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(LOCK_OPTIONS)
+# What is shipped consists of the very versions that were tested.
+LOCK_SHIPPED = $(LOCK) --constraints requirements/development.lock
+
+# Strict: a package that the service cannot be asked about is a failure, not a package without one.
+AUDIT_OPTIONS = --strict --progress-spinner off --disable-pip --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check format bench lock clean
+.PHONY: help setup run test test-all check format bench lock lock-development audit sbom clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -41,10 +46,21 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 bench: setup ## Measure, each figure as a ratio to a reference of the same run.
 	.venv/bin/python -m benchmarks
 
-lock: ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
+lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
+	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
+	$(LOCK_SHIPPED) pyproject.toml --output-file requirements/runtime.lock
+	$(LOCK_SHIPPED) --group build --output-file requirements/build.lock
+
+lock-development:
 	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
 	$(LOCK) --group dev pyproject.toml --output-file requirements/development.lock
-	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
+
+audit: setup ## Ask whether a locked package has a known vulnerability (needs the network).
+	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/development.lock
+	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/sdk-v1.lock
+
+sbom: setup ## Write dist/everlog.cdx.json, which lists what a release consists of (CycloneDX).
+	@.venv/bin/python tools/sbom.py --output dist/everlog.cdx.json
 
 clean: ## Remove what was built, but not the development server's data.
 	rm -rf .venv .lock-environment .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
