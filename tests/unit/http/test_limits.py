@@ -46,7 +46,7 @@ SIZES: tuple[tuple[Callable[[int], bytes], int, int], ...] = (
 SMALL = Limits(head_size_max=500, target_length_max=200, header_count_max=8)
 
 
-@pytest.mark.parametrize("make, limit, status", SIZES, ids=str)
+@pytest.mark.parametrize("make, limit, status", SIZES, ids=[row[0].__name__ for row in SIZES])
 @pytest.mark.parametrize("step", [1, 1_000_000], ids=["by bytes", "at once"])
 def test_a_request_may_reach_a_limit_but_not_exceed_it(
     make: Callable[[int], bytes], limit: int, status: int, step: int
