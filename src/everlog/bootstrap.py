@@ -181,10 +181,11 @@ async def _serve(
         await checkpoints.wait()
         reader.close()
 
+    # Before anybody can know that the server is there, and so ask it to stop.
+    stopping = _catch_signals(loop)
     try:
         await _listen(server, settings, certificate, log)
-        reason = await _wait_for_signal(loop)
-        log.info("stopping", reason=reason)
+        log.info("stopping", reason=await stopping)
     finally:
         await stop()
 
@@ -240,8 +241,8 @@ async def _listen(
         log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())
 
 
-async def _wait_for_signal(loop: asyncio.AbstractEventLoop) -> str:
-    """Return the name of the first signal to stop; the next one ends the process at once."""
+def _catch_signals(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[str]":
+    """Promise the name of the first signal to stop; the next one ends the process at once."""
     received: asyncio.Future[str] = loop.create_future()
 
     def receive(name: str) -> None:
@@ -252,7 +253,7 @@ async def _wait_for_signal(loop: asyncio.AbstractEventLoop) -> str:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, receive, number.name)
-    return await received
+    return received
 
 
 def _raise_file_limit() -> None:

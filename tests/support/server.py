@@ -146,6 +146,7 @@ def clean_environment() -> dict[str, str]:
 def running_server(
     *flags: str,
     data_directory: Path | None = None,
+    is_temporary: bool = False,
     hash_version: int = 2,
     signing_key_file: Path | None = None,
     entry_point: Sequence[str] = EVERLOG,
@@ -162,7 +163,7 @@ def running_server(
             "--http-port=0",
             "--https-enabled=false",
             "--https-port=0",
-            f"--data-directory={directory}",
+            "--data-directory-temporary" if is_temporary else f"--data-directory={directory}",
             f"--hash-version={hash_version}",
             *([] if signing_key_file is None else [f"--signing-key-file={signing_key_file}"]),
             # The last of several values counts, so that all of the above can be changed.
