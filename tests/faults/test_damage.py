@@ -9,6 +9,7 @@ import pytest
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import CorruptLogError
+from everlog.domain.event import accept_event
 from tests.support.engines import content_of, kill, open_log, split_lines
 from tests.support.events import (
     TRACEPARENT,
@@ -162,6 +163,24 @@ def test_a_rewritten_event_is_refused_for_its_hash_or_the_next_ones(directory: P
     engine.close()
     path.write_bytes(b"".join([*split_lines(segments_of(other)[0].read_bytes()), *lines[1:]]))
     check_refused(directory, position=1, match="does not name the hash of the event before it")
+
+
+def test_an_event_without_a_time_is_refused_even_if_its_hash_is_right(directory: Path) -> None:
+    open_log(directory).close()
+    engine = open_log(directory)
+    head = engine.head
+    event = accept_event(
+        a_candidate(),
+        position=head.event_count,
+        time="yesterday",
+        predecessor_hash=head.hash,
+        hash_version=HashVersion.V2,
+    )
+    engine.stage([event], time=head.time)
+    store_staged(engine)
+    kill(engine)
+
+    check_refused(directory, position=head.event_count, match="yesterday")
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])

@@ -28,6 +28,8 @@ class Mark(IntEnum):
 
 BATCH_END: Final = b"}}  \n"
 
+_ENDS: Final = ((Mark.WRITE, b"}} \n"), (Mark.BATCH, BATCH_END), (Mark.EVENT, b"}}\n"))
+
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: str
@@ -51,15 +53,15 @@ def parse_line(line: bytes) -> tuple[Event, Mark]:
     if not line.startswith(LINE_PREFIX):
         message = "the line does not begin as an event's line does"
         raise ValueError(message)
-    body = line.removesuffix(b"\n")
-    spaces = len(body) - len(body.rstrip(b" "))
-    if len(body) == len(line) or spaces > Mark.BATCH:
+    mark = next((mark for mark, end in _ENDS if line.endswith(end)), None)
+    if mark is None:
         message = "the line does not end as an event's line does"
         raise ValueError(message)
     try:
         # The decoder looks at the encoding of what it decodes only, and leaves `data` as it is.
-        body.decode()
-        return _DECODER.decode(body).payload, Mark(spaces)
+        if not line.isascii():
+            line.decode()
+        return _DECODER.decode(line).payload, mark
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"the line is not an event: {error}"
         raise ValueError(message) from error

@@ -15,7 +15,7 @@ import msgspec
 
 from everlog.domain.chain import GENESIS_HASH
 from everlog.storage.engine import Head
-from everlog.storage.log.disk import Disk, open_file, replace_file, write_all
+from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
 from everlog.storage.log.index import Index
 
 _CHECKPOINT_FILE: Final = "checkpoint.json"
@@ -86,11 +86,12 @@ class CheckpointFiles:
         Raises:
             ValueError: There is no checkpoint, or not all that it speaks of.
         """
-        path = self._folder / _CHECKPOINT_FILE
-        if not path.exists():
+        try:
+            content = read_file(self._folder / _CHECKPOINT_FILE)
+        except FileNotFoundError as error:
             message = "there is no checkpoint"
-            raise ValueError(message)
-        checkpoint = _decode(path.read_bytes())
+            raise ValueError(message) from error
+        checkpoint = _decode(content)
         counts = {"event_count": checkpoint.event_count, "subject_count": checkpoint.subjects.count}
         for column, count in index.columns(**counts):
             if zlib.crc32(column.cells[:count]) != checkpoint.columns.get(column.name):

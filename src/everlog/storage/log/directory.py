@@ -9,7 +9,13 @@ from typing import Final
 import msgspec
 
 from everlog.domain.errors import DataDirectoryError, DirectoryLockedError, UnknownFormatError
-from everlog.storage.log.disk import Disk, create_directory, replace_file
+from everlog.storage.log.disk import (
+    Disk,
+    create_directory,
+    open_in_place,
+    read_file,
+    replace_file,
+)
 
 FORMAT_VERSION: Final = 1
 
@@ -43,7 +49,7 @@ class DirectoryLock:
         Raises:
             DirectoryLockedError: Another process holds it.
         """
-        self._file = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_in_place(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -106,9 +112,9 @@ def prepare_format(directory: Path, disk: Disk) -> None:
         UnknownFormatError: The format is from another version.
     """
     path = directory / FORMAT_FILE
-    if path.exists():
+    try:
         _check_format(path)
-    else:
+    except FileNotFoundError:
         content = msgspec.json.encode(_Format(_FORMAT_NAME, FORMAT_VERSION))
         replace_file(disk, path, content + b"\n")
     create_directory(disk, directory / LOG_FOLDER)
@@ -117,7 +123,7 @@ def prepare_format(directory: Path, disk: Disk) -> None:
 
 def _check_format(path: Path) -> None:
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Format)
+        found = msgspec.json.decode(read_file(path), type=_Format)
     except msgspec.MsgspecError as error:
         message = f"{path} is damaged: {error}; restore it from a backup of the directory"
         raise UnknownFormatError(message) from error

@@ -2,18 +2,28 @@
 
 Everything that writes, syncs, truncates or renames goes through a `Disk`, so that tests can make
 each single call fail, fall short, or be lost with the power.
+
+Every file is opened here too: as a regular file in its place, never through a symbolic link, so
+that nobody can make the engine read or write something outside of the data directory.
 """
 
 import errno
 import os
+import stat
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
 
-from everlog.domain.errors import DiskFullError
+from everlog.domain.errors import DataDirectoryError, DiskFullError
 
 # No room, quota reached, file size limit reached: all of them pass once somebody makes room.
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+# Linux and macOS say the first of a symbolic link that must not be followed, BSD the second.
+_NOT_FOLLOWED: Final = frozenset({errno.ELOOP, errno.EMLINK})
+
+# Without blocking: opening a pipe would wait for somebody at its other end.
+_GUARDS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
@@ -72,11 +82,42 @@ class PosixDisk:
             os.close(descriptor)
 
 
+class ForeignFileError(DataDirectoryError, OSError):
+    """Where a file or folder of ours belongs there is something else."""
+
+
 def open_file(path: Path, resources: ExitStack) -> int:
     """Open a file for reading and writing, creating it if need be, until the resources go."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_in_place(path, os.O_RDWR | os.O_CREAT)
     resources.callback(os.close, file)
     return file
+
+
+def open_in_place(path: Path, flags: int) -> int:
+    """Open a regular file, for its owner only where it is created.
+
+    Raises:
+        ForeignFileError: It is a symbolic link, or no file.
+        OSError: The system refuses to open it.
+    """
+    try:
+        file = os.open(path, flags | _GUARDS, 0o600)
+    except IsADirectoryError as error:
+        raise _foreign(path, "a directory", "a file") from error
+    except OSError as error:
+        if error.errno in _NOT_FOLLOWED:
+            raise _foreign(path, "a symbolic link", "a file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _foreign(path, "something else", "a file")
+    return file
+
+
+def read_file(path: Path) -> bytes:
+    """Return a whole small file; raises FileNotFoundError, and what `open_in_place` does."""
+    with os.fdopen(open_in_place(path, os.O_RDONLY), "rb") as file:
+        return file.read()
 
 
 class SyncError(OSError):
@@ -137,7 +178,7 @@ def allocate(disk: Disk, file: int, offset: int, size: int) -> None:
 def replace_file(disk: Disk, path: Path, content: bytes) -> None:
     """Write a whole small file so that after a crash either the old or the new one is there."""
     draft = path.with_suffix(".new")
-    file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    file = open_in_place(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         write_all(disk, file, content, 0)
         disk.sync_data(file)
@@ -149,7 +190,19 @@ def replace_file(disk: Disk, path: Path, content: bytes) -> None:
 
 def create_directory(disk: Disk, path: Path) -> None:
     """Create a directory, unless it exists, so that it survives a crash."""
-    if path.is_dir():
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        path.mkdir(mode=0o700)
+        disk.sync_directory(path.parent)
         return
-    path.mkdir(mode=0o700)
-    disk.sync_directory(path.parent)
+    if not stat.S_ISDIR(mode):
+        what = "a symbolic link" if stat.S_ISLNK(mode) else "something else"
+        raise _foreign(path, what, "a directory")
+
+
+def _foreign(path: Path, found: str, expected: str) -> ForeignFileError:
+    return ForeignFileError(
+        f"{path} is {found}, where Everlog keeps {expected} of its own: nothing was changed; "
+        "remove it or put back what belongs there (the data directory itself may be a link)"
+    )

@@ -31,6 +31,9 @@ _BLOCK_SIZE: Final = 1024 * 1024
 # and escaping a tracestate cannot double that.
 _LINE_SIZE_MAX: Final = 256 * 1024
 
+# Putting many writes into the index at once costs little more than one.
+_EVENTS_PER_STAGE: Final = 1_000
+
 
 class Replay(NamedTuple):
     """What recovery found behind the checkpoint."""
@@ -43,9 +46,61 @@ class Replay(NamedTuple):
     torn_size: int
 
 
-class _ReadLine(NamedTuple):
-    offset: int
-    content: bytes
+class _Tail:
+    """What has been read behind a head that moves along: whole writes, and the last one's start."""
+
+    def __init__(self, index: Index, start: Head) -> None:
+        self._index = index
+        self.head = start
+        self._events: list[AcceptedEvent] = []
+        self._lines: list[bytes] = []
+        # How many of them belong to whole writes, and the time of the last one of those.
+        self._whole_count = 0
+        self._whole_time = ""
+        # Where the last batch begins that has a whole write, and where the next one would.
+        self.batch_start = self._next_batch_start = start.log_size
+        self.size = start.log_size
+        self.hash = start.hash
+
+    @property
+    def event_count(self) -> int:
+        return self.head.event_count + len(self._events)
+
+    def add(self, event: Event, line: bytes, mark: Mark) -> None:
+        self._events.append(AcceptedEvent(event.subject, event.type, "", event.hash))
+        self._lines.append(line)
+        self.hash = event.hash
+        self.size += len(line)
+        if mark is Mark.EVENT:
+            return
+        self._whole_count, self._whole_time = len(self._events), event.time
+        self.batch_start = self._next_batch_start
+        if mark is Mark.BATCH:
+            self._next_batch_start = self.size
+        if self._whole_count >= _EVENTS_PER_STAGE:
+            self.stage()
+
+    def stage(self) -> None:
+        """Put all whole writes into the index and move the head behind them."""
+        count, index = self._whole_count, self._index
+        if count == 0:
+            return
+        events = self._events[:count]
+        try:
+            time = parse_time(self._whole_time)
+        except ValueError as error:
+            raise _damage(self.head.event_count + count - 1, str(error)) from error
+        log_size = index.stage(events, self._lines[:count], self.head)
+        self.head = Head(
+            event_count=self.head.event_count + count,
+            log_size=log_size,
+            subject_count=len(index.subjects.names),
+            event_type_count=len(index.event_types.names),
+            hash=events[-1].hash,
+            time=time,
+        )
+        del self._events[:count], self._lines[:count]
+        self._whole_count = 0
 
 
 def replay(segments: Segments, index: Index, start: Head, bound: DurableBound) -> Replay:
@@ -54,54 +109,44 @@ def replay(segments: Segments, index: Index, start: Head, bound: DurableBound) -
     Raises:
         CorruptLogError: The durable part of the log is damaged.
     """
-    head = start
-    # The lines of the write that is being read, up to its mark.
-    write: list[tuple[AcceptedEvent, bytes, int]] = []
-    previous_hash, end = start.hash, start.log_size
-    batch_start = next_batch_start = start.log_size
+    tail = _Tail(index, start)
     for line in _read_lines(segments, start.log_size):
-        position = head.event_count + len(write)
-        event, mark, reason = _check_line(line.content, position, previous_hash)
+        position = tail.event_count
+        event, mark, reason = _check_line(line, position, tail.hash)
         if event is None:
-            _refuse_damage(segments, line.offset, position, bound, reason)
+            _refuse_damage(segments, tail.size, position, bound, reason)
             break
-        write.append((_accepted(event), line.content, parse_time(event.time)))
-        previous_hash, end = event.hash, line.offset + len(line.content)
-        if mark is not Mark.EVENT:
-            head = _index_write(index, head, write)
-            write, batch_start = [], next_batch_start
-        if mark is Mark.BATCH:
-            next_batch_start = end
+        tail.add(event, line, mark)
+    tail.stage()
+    head = tail.head
     if head.log_size < bound.log_size:
         raise _damage(head.event_count, "the log ends before it")
     if any(segment_start > head.log_size for _, segment_start in segments.starts):
         raise _damage(head.event_count, "the log goes on without it")
-    torn_size = _last_byte(segments, end) - head.log_size
-    return Replay(head, head.event_count - start.event_count, batch_start, torn_size)
+    torn_size = _last_byte(segments, tail.size) - head.log_size
+    return Replay(head, head.event_count - start.event_count, tail.batch_start, torn_size)
 
 
-def _read_lines(segments: Segments, offset: int) -> Iterator[_ReadLine]:
+def _read_lines(segments: Segments, offset: int) -> Iterator[bytes]:
     """Yield what stands between line feeds; a last piece without one only if it is not zeros."""
     rest = b""
     while True:
         block = segments.read(offset + len(rest), _BLOCK_SIZE)
-        pieces = (rest + block).split(b"\n")
-        for piece in pieces[:-1]:
-            yield _ReadLine(offset, piece + b"\n")
-            offset += len(piece) + 1
-        rest = pieces[-1]
-        if not block or len(rest) > _LINE_SIZE_MAX or (rest and rest[0] == 0):
+        lines = (rest + block).splitlines(keepends=True)
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        yield from lines
+        offset += sum(map(len, lines))
+        if not block or len(rest) > _LINE_SIZE_MAX or rest.startswith(b"\0"):
             break
     # What is allocated behind the log's end reads as zeros: that is the end, not a line.
     if rest and (rest[0] != 0 or _last_byte(segments, offset) > offset):
-        yield _ReadLine(offset, rest)
+        yield rest
 
 
 def _check_line(line: bytes, position: int, previous_hash: str) -> tuple[Event | None, Mark, str]:
     """Return the event, or None and what is wrong."""
     try:
         event, mark = parse_line(line)
-        parse_time(event.time)
     except ValueError as error:
         return None, Mark.EVENT, str(error)
     if event.id != str(position):
@@ -111,23 +156,6 @@ def _check_line(line: bytes, position: int, previous_hash: str) -> tuple[Event |
     if not is_hash_valid(event):
         return None, mark, "its hash is not that of its content"
     return event, mark, ""
-
-
-def _accepted(event: Event) -> AcceptedEvent:
-    return AcceptedEvent(event.subject, event.type, "", event.hash)
-
-
-def _index_write(index: Index, head: Head, write: list[tuple[AcceptedEvent, bytes, int]]) -> Head:
-    events = [event for event, _, _ in write]
-    log_size = index.stage(events, [line for _, line, _ in write], head)
-    return Head(
-        event_count=head.event_count + len(write),
-        log_size=log_size,
-        subject_count=len(index.subjects.names),
-        event_type_count=len(index.event_types.names),
-        hash=events[-1].hash,
-        time=write[-1][2],
-    )
 
 
 def _refuse_damage(

@@ -18,7 +18,7 @@ import msgspec
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
 from everlog.storage.log.directory import SCHEMAS_FILE
-from everlog.storage.log.disk import Disk, open_file, sync, write_all
+from everlog.storage.log.disk import Disk, open_file, read_file, sync, write_all
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class SchemasFile:
         Raises:
             CorruptLogError: The part that is known to be durable is damaged.
         """
-        content = self._path.read_bytes()
+        content = read_file(self._path)
         schemas: list[StagedSchema] = []
         self._size = 0
         for number, line in enumerate(BytesIO(content), start=1):
