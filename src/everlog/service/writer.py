@@ -252,12 +252,15 @@ class Writer:
         published = {entry.name for entry in entries if entry.schema is not None}
         for event_type in self._schemas.keys() - published:
             del self._schemas[event_type]
+        outcome: DiskFullError | StoreFailedError
         if isinstance(failure, DiskFullError):
-            self._events.disk_filled(failure)
+            outcome = failure
+            self._events.disk_filled(outcome)
         else:
+            outcome = _as_store_failed(failure)
             self._has_failed = True
-            self._events.failed(_as_store_failed(failure))
-        self._deliver([(answer, failure) for answer, _ in answers])
+            self._events.failed(outcome)
+        self._deliver([(answer, outcome) for answer, _ in answers])
 
     def _deliver(self, answers: list[tuple[Answer, Outcome]]) -> None:
         for answer, outcome in answers:
