@@ -1,15 +1,23 @@
 """The server's log: JSON lines on standard output.
 
 Start-up and its options, warnings, errors, fatal conditions. Never a request, a body, a token or
-a key: whoever logs passes fields by name, and no field here comes from a client.
+a key: whoever logs passes fields by name, and no field here comes from a client. What an
+unexpected error says is not written either, since it may quote what a client sent: only its kind
+and where it was raised.
+
+Guarantees that logging never raises: a full disk or a closed pipe behind standard output must not
+keep a write from being answered.
 """
 
+import asyncio
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import IntEnum
 from traceback import format_exception
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import msgspec
 
@@ -26,6 +34,12 @@ class Level(IntEnum):
     FATAL = 4
 
 
+LEVELS: Final = tuple(level.name.lower() for level in Level)
+
+# A chain of causes longer than that is a circle or tells nothing new.
+_CAUSES_MAX: Final = 8
+
+
 class Log:
     """Writes lines of at least one level."""
 
@@ -40,6 +54,12 @@ class Log:
         self._level: Final = level
         self._output: Final = output or sys.stdout
         self._clock: Final = clock
+        self._bug_count = 0
+
+    @property
+    def bug_count(self) -> int:
+        """How many errors there were that nobody expected."""
+        return self._bug_count
 
     def debug(self, message: str, **fields: object) -> None:
         """Tell what only somebody looking for a fault wants to know."""
@@ -62,12 +82,10 @@ class Log:
         self._write(Level.FATAL, message, fields)
 
     def bug(self, error: BaseException) -> None:
-        """Tell about an error that nobody expected: where it was raised, not what it says.
-
-        An unexpected error's text may quote what a client sent.
-        """
-        frames = "".join(format_exception(type(error), None, error.__traceback__))
-        self.error("unexpected error", error=type(error).__name__, traceback=frames)
+        """Tell about an error that nobody expected: where it was raised, not what it says."""
+        self._bug_count += 1
+        traceback = "\n".join(_frames(error))
+        self.error("unexpected error", error=type(error).__name__, traceback=traceback)
 
     def _write(self, level: Level, message: str, fields: dict[str, object]) -> None:
         if level < self._level:
@@ -78,5 +96,45 @@ class Log:
             "message": message,
             **fields,
         }
-        self._output.write(msgspec.json.encode(line, enc_hook=str).decode() + "\n")
-        self._output.flush()
+        text = msgspec.json.encode(line, enc_hook=str).decode() + "\n"
+        # ValueError is what a closed stream raises, and what text that it cannot encode does.
+        with suppress(OSError, ValueError):
+            self._output.write(text)
+            self._output.flush()
+
+
+def catch_uncaught_errors(log: Log) -> None:
+    """Send to the log what Python would otherwise print, in full, to standard error."""
+
+    def report_thread(arguments: threading.ExceptHookArgs) -> None:
+        log.bug(arguments.exc_value or arguments.exc_type())
+
+    def report_unraisable(arguments: Any) -> None:
+        log.bug(arguments.exc_value or arguments.exc_type())
+
+    threading.excepthook = report_thread
+    sys.unraisablehook = report_unraisable
+
+
+def catch_errors_of_loop(log: Log, loop: asyncio.AbstractEventLoop) -> None:
+    """Send to the log what the event loop would otherwise print to standard error."""
+
+    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # The context's message names the callback with its arguments, which may be events.
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            log.bug(error)
+        else:
+            log.error("the event loop met something unexpected")
+
+    loop.set_exception_handler(report)
+
+
+def _frames(error: BaseException) -> Iterator[str]:
+    """Yield where an error and what led to it were raised, the last one first."""
+    cause: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if cause is None:
+            return
+        yield "".join(format_exception(type(cause), None, cause.__traceback__))
+        cause = cause.__cause__ or cause.__context__

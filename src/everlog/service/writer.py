@@ -303,6 +303,7 @@ def describe(precondition: Precondition) -> str:
 def _as_store_failed(failure: Exception) -> StoreFailedError:
     if isinstance(failure, StoreFailedError):
         return failure
-    error = StoreFailedError(f"an unexpected error while committing: {failure!r}")
+    # Its kind only: what it says may quote an event.
+    error = StoreFailedError(f"an unexpected error while committing: {type(failure).__name__}")
     error.__cause__ = failure
     return error
