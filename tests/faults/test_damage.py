@@ -72,15 +72,13 @@ def position_at(directory: Path, offset: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bit", [0, 5, 7])
-def test_a_flipped_bit_anywhere_before_the_last_batch_is_refused(directory: Path, bit: int) -> None:
+def test_a_flipped_bit_anywhere_before_the_last_batch_is_refused(directory: Path) -> None:
     path = segments_of(directory)[0]
     content = path.read_bytes()
 
-    for offset in range(len(content)):
-        path.write_bytes(
-            content[:offset] + bytes((content[offset] ^ (1 << bit),)) + content[offset + 1 :]
-        )
+    for offset, byte in enumerate(content):
+        flipped = byte ^ (1, 32, 128)[offset % 3]
+        path.write_bytes(content[:offset] + bytes((flipped,)) + content[offset + 1 :])
         check_refused(directory, position=position_at(directory, offset))
 
 
@@ -223,11 +221,10 @@ def test_damaged_schemas_are_refused(directory: Path) -> None:
     path = directory / "schemas.ndjson"
     content = path.read_bytes()
 
-    for offset in range(len(content)):
-        for bit in (0, 5, 7):
-            damaged = bytes((content[offset] ^ (1 << bit),))
-            path.write_bytes(content[:offset] + damaged + content[offset + 1 :])
-            check_refused(directory, position=None, match=r"schemas\.ndjson")
+    for offset, byte in enumerate(content):
+        flipped = byte ^ (1, 32, 128)[offset % 3]
+        path.write_bytes(content[:offset] + bytes((flipped,)) + content[offset + 1 :])
+        check_refused(directory, position=None, match=r"schemas\.ndjson")
 
     path.write_bytes(content)
     engine = open_log(directory)

@@ -234,10 +234,11 @@ def test_both_engines_show_the_same_whatever_the_commands(
     monkeypatch.setattr(index, "_CHAIN_STEP_COST", chain_step_cost)
     monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
     monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)
+    monkeypatch.setattr(recovery, "_EVENTS_PER_STAGE", 3)
     monkeypatch.setattr(log_engine, "_SUBJECTS_PER_CHUNK", 2)
     monkeypatch.setattr(log_engine, "_CHECKPOINT_EVENTS", 10)
 
-    examples = settings().max_examples // 2
+    examples = settings().max_examples // 4
     run_state_machine_as_test(
         Engines, settings=settings(max_examples=examples, stateful_step_count=40)
     )

@@ -10,6 +10,7 @@ from everlog.storage.engine import Engine, EventType, Head, Scan
 from everlog.storage.line import Mark, parse_line
 from everlog.storage.log import LogEngine
 from everlog.storage.log.disk import Disk
+from tests.support.disks import QuickDisk
 
 # Small enough for a few dozen events to fill several.
 SEGMENT_SIZE = 2_048
@@ -27,6 +28,7 @@ class Content(NamedTuple):
 def open_log(
     directory: Path, *, disk: Disk | None = None, segment_size_max: int = SEGMENT_SIZE
 ) -> LogEngine:
+    disk = QuickDisk() if disk is None else disk
     return LogEngine.open(directory, disk=disk, segment_size_max=segment_size_max)
 
 
