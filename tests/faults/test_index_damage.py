@@ -1,6 +1,8 @@
 """Everything below `index/` may be lost, damaged or old: the log makes it anew."""
 
+import json
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ NAMES = ("subjects", "event-types")
 CHECKPOINT = "checkpoint.json"
 
 
-def fill(directory: Path, *, count: int = 8, data: str = "{}") -> None:
+def fill(directory: Path, *, count: int = 8, data: str = '{"n":1}') -> None:
     engine = open_log(directory)
     for number in range(count):
         name = f"/s{number % 3}/{number}"
@@ -136,6 +138,16 @@ def test_a_checkpoint_that_is_none_is_rebuilt(directory: Path, content: bytes) -
         (index / CHECKPOINT).write_bytes(content)
 
     check_rebuilt(directory, replace, reason="checkpoint")
+
+
+def test_a_checkpoint_that_miscounts_its_names_is_rebuilt(directory: Path) -> None:
+    def miscount(index: Path) -> None:
+        checkpoint = json.loads((index / CHECKPOINT).read_bytes().split()[0])
+        checkpoint["eventTypes"]["count"] += 1
+        body = json.dumps(checkpoint, separators=(",", ":")).encode()
+        (index / CHECKPOINT).write_bytes(body + f"\n{zlib.crc32(body)}\n".encode())
+
+    check_rebuilt(directory, miscount, reason="another number of names than its checkpoint")
 
 
 def test_the_index_of_another_log_is_rebuilt(directory: Path) -> None:

@@ -176,12 +176,10 @@ def _is_followed_by_a_batch(segments: Segments, offset: int) -> bool:
 
 def _find(segments: Segments, pattern: bytes, offset: int) -> int | None:
     """Return the offset behind the first occurrence of a pattern, at or after an offset."""
-    while block := segments.read(offset, _BLOCK_SIZE):
+    while len(block := segments.read(offset, _BLOCK_SIZE)) >= len(pattern):
         found = block.find(pattern)
         if found >= 0:
             return offset + found + len(pattern)
-        if len(block) < len(pattern):
-            break
         offset += len(block) - len(pattern) + 1
     return None
 
