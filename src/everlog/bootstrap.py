@@ -9,12 +9,12 @@ import os
 import resource
 import shutil
 import signal
-import ssl
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from ssl import SSLContext
 from typing import Final
 
 import msgspec
@@ -22,11 +22,14 @@ import uvloop
 
 from everlog._version import __version__
 from everlog.api.application import HEADERS_KEPT, ApiApplication
-from everlog.api.auth import TokenCheck
+from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.items import EventForm
 from everlog.api.openapi import render_documents
+from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES
 from everlog.api.services import Services, Tasks
+from everlog.credentials import LiveCredentials
+from everlog.credentials.signing_key import load_signing_key
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
@@ -42,7 +45,7 @@ from everlog.service.observers import Observers
 from everlog.service.reader import Reader
 from everlog.service.store import Store
 from everlog.service.writer import Writer, WriterEvents
-from everlog.settings import Settings, check_settings, load_certificate, load_signing_key
+from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine
 from everlog.storage.log.disk import Disk
@@ -100,14 +103,14 @@ def run_server(
 
 async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> None:
     log.info("starting", version=__version__, options=settings.redacted())
-    certificate = load_certificate(settings)
+    credentials = LiveCredentials(settings, log, clock=clock)
     form = EventForm(load_signing_key(settings.signing_key_file))
     _raise_file_limit()
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     try:
         engine = _open_engine(directory, log, disk)
         try:
-            await _serve(settings, log, clock, engine, form, certificate)
+            await _serve(settings, log, clock, engine, form, credentials)
         finally:
             engine.close()
     finally:
@@ -142,7 +145,7 @@ async def _serve(
     clock: Callable[[], int],
     engine: Engine,
     form: EventForm,
-    certificate: ssl.SSLContext | None,
+    credentials: LiveCredentials,
 ) -> None:
     loop = asyncio.get_running_loop()
     reader = Reader(loop)
@@ -165,7 +168,10 @@ async def _serve(
         ROUTES,
         render_documents(ROUTES),
         services=Services(Store(engine, writer, reader, observers), form, clock, tasks),
-        token=TokenCheck(settings.api_token),
+        token=credentials.token_check,
+        failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
+        rate_limit=RateLimit(settings.rate_limit) if settings.rate_limit else None,
+        monotonic_clock=time.monotonic,
         on_error=log.bug,
     )
     server = Server(application, server_header=SERVER_HEADER, headers_kept=HEADERS_KEPT)
@@ -183,8 +189,9 @@ async def _serve(
 
     # Before anybody can know that the server is there, and so ask it to stop.
     stopping = _catch_signals(loop)
+    loop.add_signal_handler(signal.SIGHUP, credentials.reload)
     try:
-        await _listen(server, settings, certificate, log)
+        await _listen(server, settings, credentials, log)
         log.info("stopping", reason=await stopping)
     finally:
         await stop()
@@ -215,6 +222,11 @@ def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> 
     return WriterEvents(published, disk_filled, failed, answer_failed=log.bug)
 
 
+def _warn_of_failures(log: Log, address: str) -> None:
+    message = "an address keeps asking without the right token: it is told to wait"
+    log.warning(message, address=address)
+
+
 def _load_schemas(engine: Engine) -> list[EventSchema]:
     return [
         compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
@@ -224,13 +236,16 @@ def _load_schemas(engine: Engine) -> list[EventSchema]:
 
 
 async def _listen(
-    server: Server, settings: Settings, certificate: ssl.SSLContext | None, log: Log
+    server: Server, settings: Settings, credentials: LiveCredentials, log: Log
 ) -> None:
-    listeners: list[tuple[str, int, ssl.SSLContext | None]] = []
-    if settings.https_enabled:
-        listeners.append(("https", settings.https_port, certificate))
+    listeners: list[tuple[str, int, SSLContext | None]] = []
+    if credentials.certificate_switch is not None:
+        listeners.append(("https", settings.https_port, credentials.certificate_switch.context))
     if settings.http_enabled:
         listeners.append(("http", settings.http_port, None))
+        if not is_loopback(settings.host):
+            message = "plain HTTP is open to other machines: the token and all events can be read"
+            log.warning(message, host=settings.host)
     for scheme, port, context in listeners:
         try:
             bound_port = await server.start(settings.host, port, ssl=context)

@@ -1,20 +1,22 @@
 """The settings of one server, read once from flags and environment, checked together, frozen."""
 
-import ssl
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
 
+from everlog.api.auth import ApiToken
+from everlog.api.rate_limit import WRITE_COST
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
-from everlog.domain.signature import SigningKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What `everlog run` was asked to do; see its `--help` for the meaning of each."""
 
-    api_token: str
+    api_token: ApiToken | None
+    api_token_file: Path | None
     data_directory: Path | None
     data_directory_temporary: bool
     host: str
@@ -24,6 +26,9 @@ class Settings:
     https_port: int
     https_certificate_file: Path | None
     https_private_key_file: Path | None
+    https_private_key_passphrase_file: Path | None
+    # In reads per second; 0 is no limit.
+    rate_limit: int
     signing_key_file: Path | None
     hash_version: HashVersion
 
@@ -37,28 +42,30 @@ class Settings:
         }
 
 
-_SECRET_SIZE_MAX: Final = 1024 * 1024
-
-
 def check_settings(settings: Settings) -> None:
     """Check what no single flag can tell.
 
     Raises:
         SettingsError: Something is missing or contradicts something else.
     """
-    if not settings.api_token:
-        message = "an API token is needed: add --api-token or set EVERLOG_API_TOKEN"
+    if settings.api_token is None and settings.api_token_file is None:
+        message = (
+            "an API token is needed: add --api-token or set EVERLOG_API_TOKEN, or name a file that "
+            "holds it with --api-token-file; 'everlog generate api-token' makes one"
+        )
         raise SettingsError(message)
-    if not settings.api_token.isascii() or not settings.api_token.isprintable():
-        message = "the API token must consist of printable ASCII characters: it is sent in a header"
-        raise SettingsError(message)
-    if settings.api_token != settings.api_token.strip():
-        message = "the API token must not begin or end with a space: headers lose those"
+    if settings.api_token is not None and settings.api_token_file is not None:
+        message = "the API token must come from one place: a token, or a file that holds it"
         raise SettingsError(message)
     if (settings.data_directory is None) == (not settings.data_directory_temporary):
         message = (
             "a data directory is needed, and only one: add --data-directory <directory>, or "
             "--data-directory-temporary for one that is deleted at the end"
+        )
+        raise SettingsError(message)
+    if 0 < settings.rate_limit < WRITE_COST:
+        message = (
+            f"--rate-limit must be 0 for none, or {WRITE_COST} at least: that is what a write costs"
         )
         raise SettingsError(message)
     if not settings.http_enabled and not settings.https_enabled:
@@ -75,60 +82,8 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(message)
 
 
-def load_signing_key(path: Path | None) -> SigningKey | None:
-    """Return the key in a PKCS#8 PEM file, None without a file.
-
-    Raises:
-        SettingsError: It cannot be read or is no Ed25519 key.
-    """
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            pem = file.read(_SECRET_SIZE_MAX)
-    except OSError as error:
-        message = f"--signing-key-file {path} cannot be read: {error.strerror}"
-        raise SettingsError(message) from error
-    try:
-        return SigningKey.from_pem(pem)
-    except SettingsError as error:
-        message = f"--signing-key-file {path}: {error}"
-        raise SettingsError(message) from error
-
-
-def load_certificate(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS context of the certificate and key, None without HTTPS.
-
-    Raises:
-        SettingsError: They cannot be read or do not belong together.
-    """
-    if not settings.https_enabled:
-        return None
-    certificate, key = settings.https_certificate_file, settings.https_private_key_file
-    assert certificate is not None
-    assert key is not None
-    for flag, path in (
-        ("--https-certificate-file", certificate),
-        ("--https-private-key-file", key),
-    ):
-        if not path.is_file():
-            message = f"{flag} {path} does not exist or is not a file"
-            raise SettingsError(message)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        # Without a password OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(certificate, key, password=_refuse_password)
-    except (ssl.SSLError, OSError) as error:
-        message = (
-            f"the certificate {certificate} and the private key {key} cannot be used together: "
-            f"{error.strerror or error}"
-        )
-        raise SettingsError(message) from error
-    return context
-
-
-def _refuse_password() -> str:
-    message = "--https-private-key-file is encrypted: give the key without a passphrase"
-    raise SettingsError(message)
+def is_loopback(host: str) -> bool:
+    """Tell whether what listens there is for this machine only; a name is resolved by nobody."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,15 +1,19 @@
 """From a request's head to its endpoint: who may ask, what there is, and what else is said.
 
-The order is: open endpoints, the token, the end of the server, methods, paths. Whoever lacks the
-token learns nothing about what is behind it.
+The order is: open endpoints, the token, the end of the server, the rate limit, methods, paths.
+Whoever lacks the token learns nothing about what is behind it, and uses up nothing of what those
+who have it may ask for.
 """
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Final
 
 from everlog.api.auth import TokenCheck
 from everlog.api.bodies import MalformedBodyError
+from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.media import text_response
+from everlog.api.rate_limit import READ_COST, Headers, RateLimit, cost_of
 from everlog.api.routes import Route
 from everlog.api.services import Services
 from everlog.api.v1.failures import SHUTTING_DOWN_TEXT
@@ -19,6 +23,8 @@ from everlog.http import Endpoint, Exchange, Head, Request, Response
 HEADERS_KEPT: Final = frozenset({b"authorization"})
 
 _API_PREFIX: Final = "/api/"
+
+FAILURES_TEXT: Final = "too many requests without the right token from this address"
 
 # What is always there besides the routes: complete answers by path, for GET.
 Documents = Mapping[str, Response]
@@ -34,10 +40,17 @@ class ApiApplication:
         *,
         services: Services,
         token: TokenCheck,
+        failed_attempts: FailedAttempts,
+        rate_limit: RateLimit | None,
+        monotonic_clock: Callable[[], float],
         on_error: Callable[[BaseException], None],
     ) -> None:
-        """Tie the routes to the services."""
+        """Tie the routes to the services; the clock returns seconds, and never goes back."""
         self._token: Final = token
+        self._failed_attempts: Final = failed_attempts
+        self._rate_limit: Final = rate_limit
+        self._costs: Final = {(route.method, route.path): cost_of(route) for route in routes}
+        self._monotonic_clock: Final = monotonic_clock
         self._documents: Final = documents
         self._endpoints: Final = {
             (route.method, route.path): Endpoint(_bind(route, services), route.body_size_max)
@@ -60,14 +73,15 @@ class ApiApplication:
         key = (method, head.path)
         is_open = key in self._open or (method == "GET" and head.path in self._documents)
         if not is_open and not self._token.is_authorized(head.headers.get(b"authorization")):
-            return self._refuse_stranger(head.path)
+            return self._refuse_stranger(head)
         if self._is_stopping:
             return text_response(503, SHUTTING_DOWN_TEXT)
-        endpoint = self._endpoints.get(key)
-        if endpoint is not None:
-            return endpoint
-        document = self._documents.get(head.path) if method == "GET" else None
-        return document or self._refuse(method, head.path)
+        answer = self._endpoints.get(key) or self._find_other(method, head.path)
+        if self._rate_limit is None or is_open:
+            return answer
+        cost = self._costs.get(key, READ_COST)
+        charge = self._rate_limit.charge(head.peer, cost, now=self._monotonic_clock())
+        return charge.refusal or _with_headers(answer, charge.headers)
 
     def render_error(self, status: int, reason: str) -> Response:
         """Build the answer to what the HTTP layer itself refuses."""
@@ -77,11 +91,18 @@ class ApiApplication:
         """Report a bug."""
         self._on_error(error)
 
-    def _refuse_stranger(self, path: str) -> Response:
-        if path.startswith(_API_PREFIX) or path in self._methods:
-            challenge = ((b"WWW-Authenticate", b"Bearer"),)
-            return text_response(401, "unauthorized", challenge)
-        return text_response(404, "not found")
+    def _refuse_stranger(self, head: Head) -> Response:
+        if not head.path.startswith(_API_PREFIX) and head.path not in self._methods:
+            return text_response(404, "not found")
+        seconds = self._failed_attempts.count(head.peer, now=self._monotonic_clock())
+        if seconds > 0:
+            return text_response(429, FAILURES_TEXT, ((b"Retry-After", b"%d" % ceil(seconds)),))
+        challenge = ((b"WWW-Authenticate", b"Bearer"),)
+        return text_response(401, "unauthorized", challenge)
+
+    def _find_other(self, method: str, path: str) -> Response:
+        document = self._documents.get(path) if method == "GET" else None
+        return document or self._refuse(method, path)
 
     def _refuse(self, method: str, path: str) -> Response:
         methods = self._methods.get(path)
@@ -103,6 +124,18 @@ def _bind(route: Route, services: Services) -> Callable[[Request, Exchange], Non
             exchange.respond(failure_response(error))
 
     return answer
+
+
+def _with_headers(answer: Endpoint | Response, headers: Headers) -> Endpoint | Response:
+    if isinstance(answer, Response):
+        return answer._replace(headers=answer.headers + headers)
+    handle = answer.handle
+
+    def answer_with_headers(request: Request, exchange: Exchange) -> None:
+        exchange.add_headers(headers)
+        handle(request, exchange)
+
+    return answer._replace(handle=answer_with_headers)
 
 
 def _methods_by_path(routes: tuple[Route, ...], documents: Documents) -> dict[str, list[str]]:

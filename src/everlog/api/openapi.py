@@ -88,6 +88,7 @@ TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
     408: ("RequestTimeout", "The request took too long to arrive."),
     409: ("Conflict", "The request is right in itself, but not for the state of the log."),
     413: ("ContentTooLarge", "The body, an event or the write is too large."),
+    429: ("TooManyRequests", "Too many failed attempts, or the rate limit; Retry-After says more."),
     431: ("HeadTooLarge", "The head of the request is too large, or has too many headers."),
     500: ("InternalError", "Something failed: whether anything was stored is unknown."),
     503: ("Unavailable", "The server cannot do this now; nothing was stored."),
@@ -263,7 +264,7 @@ def _content_schema(content: Content) -> Json:
 def _statuses(route: Route) -> list[int]:
     statuses = {*_EVERYWHERE}
     if not route.is_open:
-        statuses.add(401)
+        statuses.update((401, 429))
     if route.version.name == "v1":
         statuses.update(_STATUSES_OF_V1.get(route.answer, ()))
     return sorted(statuses)

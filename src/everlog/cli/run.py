@@ -4,13 +4,17 @@ Every flag takes its value as `--flag value` or `--flag=value`, a boolean one al
 true, and each has an environment variable, which a flag on the command line overrides.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from everlog.api.auth import ApiToken, parse_token
+from everlog.api.rate_limit import WRITE_COST
 from everlog.bootstrap import run_server
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
@@ -22,6 +26,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - as the original does.
 _PORT: Final = click.IntRange(0, 65_535)
 _FILE: Final = click.Path(path_type=Path)
+
+_TOKEN_SOURCES: Final = ("api_token", "api_token_file")
 
 
 # Click does not fill a paragraph that begins with this character.
@@ -59,13 +65,41 @@ def _switch(name: str, *, default: bool, **attributes: Any) -> Callable[[_Comman
     )
 
 
+def _parse_token(
+    context: click.Context,  # noqa: ARG001 - a callback's
+    parameter: click.Parameter,  # noqa: ARG001 - a callback's
+    value: str | None,
+) -> ApiToken | None:
+    """Turn the token into what is remembered of it, so that no setting holds its text."""
+    try:
+        return None if value is None else parse_token(value.encode())
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
+    """Let a flag override the environment, also where the two are different flags."""
+    # Programs that are started from here have no use for it.
+    os.environ.pop("EVERLOG_API_TOKEN", None)
+    sources = {name: context.get_parameter_source(name) for name in _TOKEN_SOURCES}
+    if ParameterSource.COMMANDLINE in sources.values():
+        for name, source in sources.items():
+            if source is ParameterSource.ENVIRONMENT:
+                flags[name] = None
+
+
 @click.command(help=_HELP, context_settings={"show_default": True})
 @_option(
     "--api-token",
-    default="",
-    show_default=False,
+    callback=_parse_token,
     help="The token that opens the API. On the command line it can be seen in process lists; "
-    "the environment variable is the better place.",
+    "the environment variable or a file is the better place.",
+)
+@_option(
+    "--api-token-file",
+    type=_FILE,
+    help="A file that holds the token instead, or two while one is exchanged for the other, each "
+    "on a line. SIGHUP has it read again.",
 )
 @_option(
     "--data-directory",
@@ -82,8 +116,24 @@ def _switch(name: str, *, default: bool, **attributes: Any) -> Callable[[_Comman
 @_option("--http-port", type=_PORT, default=3000, help="0 lets the system choose.")
 @_switch("--https-enabled", default=True, help="Listen for HTTPS.")
 @_option("--https-port", type=_PORT, default=4000, help="0 lets the system choose.")
-@_option("--https-certificate-file", type=_FILE, help="The certificate (chain), PEM.")
+@_option(
+    "--https-certificate-file",
+    type=_FILE,
+    help="The certificate, or the chain with it first, PEM. SIGHUP has it and its key read again.",
+)
 @_option("--https-private-key-file", type=_FILE, help="Its private key, PEM.")
+@_option(
+    "--https-private-key-passphrase-file",
+    type=_FILE,
+    help="A file that holds the passphrase, if the private key is encrypted.",
+)
+@_option(
+    "--rate-limit",
+    type=click.IntRange(0),
+    default=0,
+    help="How many reads a second each client address may ask for, a write counting as "
+    f"{WRITE_COST}; 0 for no limit.",
+)
 @_option(
     "--signing-key-file",
     type=_FILE,
@@ -95,8 +145,10 @@ def _switch(name: str, *, default: bool, **attributes: Any) -> Callable[[_Comman
     default="2",
     help="How new events are hashed; 1 is for clients that know no other.",
 )
-def run(hash_version: str, **flags: Any) -> None:
+@click.pass_context
+def run(context: click.Context, /, hash_version: str, **flags: Any) -> None:
     """Run the server; the decorators say with what."""
+    _choose_token_source(context, flags)
     settings = Settings(hash_version=HashVersion(int(hash_version)), **flags)
     try:
         check_settings(settings)

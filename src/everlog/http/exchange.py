@@ -23,12 +23,14 @@ class Carrier(Protocol):
 class Exchange:
     """The application's handle on the answer to one request."""
 
-    __slots__ = ("_callbacks", "_carrier", "_is_disconnected", "answer", "form")
+    __slots__ = ("_callbacks", "_carrier", "_headers", "_is_disconnected", "answer", "form")
 
     def __init__(self, carrier: Carrier, form: Form) -> None:
         # None once the answer is complete or the client is gone.
         self._carrier: Carrier | None = carrier
         self._callbacks: list[Callable[[], None]] | None = None
+        # What the answer carries besides its own headers.
+        self._headers: Headers = ()
         self._is_disconnected = False
         # For the connection only.
         self.answer: Response | StreamAnswer | None = None
@@ -51,9 +53,16 @@ class Exchange:
         else:
             self._callbacks.append(callback)
 
+    def add_headers(self, headers: Headers) -> None:
+        """Let the answer carry these too, whatever it will be."""
+        assert self.answer is None
+        self._headers += headers
+
     def respond(self, response: Response) -> None:
         """Answer with a complete response."""
         assert self.answer is None
+        if self._headers:
+            response = response._replace(headers=response.headers + self._headers)
         if response.headers:
             check_headers(response.headers)
         self.answer = response
@@ -73,6 +82,7 @@ class Exchange:
         cancelled when the client goes away. Its return is the end of the body.
         """
         assert self.answer is None
+        headers += self._headers
         check_headers(headers)
         self.answer = StreamAnswer(
             status=status, content_type=content_type, headers=headers, produce=produce

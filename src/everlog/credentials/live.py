@@ -1,0 +1,121 @@
+"""The credentials of a running server: loaded when it starts, read again when it is told to.
+
+Guarantees that whatever cannot be used changes nothing: the old token or certificate stays.
+What is left to others: when to read again (`bootstrap`, on SIGHUP).
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from everlog.api.auth import ApiToken, TokenCheck
+from everlog.credentials.certificate import (
+    Certificate,
+    CertificateFiles,
+    CertificateSwitch,
+    load_certificate,
+)
+from everlog.credentials.token_file import load_token_file
+from everlog.domain.errors import SettingsError
+from everlog.settings import Settings
+from everlog.telemetry import Log
+
+# A certificate that ends sooner is warned about: enough to renew it without haste.
+EXPIRY_WARNING_DAYS: Final = 30
+
+_NANOSECONDS: Final = 1_000_000_000
+
+
+class LiveCredentials:
+    """Whom the server lets in, and how it shows who it is."""
+
+    def __init__(self, settings: Settings, log: Log, *, clock: Callable[[], int]) -> None:
+        """Load what the settings name; the clock returns nanoseconds since 1970.
+
+        Raises:
+            SettingsError: Something cannot be used.
+        """
+        self._token_file: Final = settings.api_token_file
+        self._certificate_files: Final = _find_certificate_files(settings)
+        self._log: Final = log
+        self._clock: Final = clock
+        self.token_check: Final = TokenCheck(self._warn_of_tokens(_load_tokens(settings)))
+        # None without HTTPS.
+        self.certificate_switch: Final = (
+            None
+            if self._certificate_files is None
+            else CertificateSwitch(self._load_certificate(self._certificate_files))
+        )
+
+    def reload(self) -> None:
+        """Read the token file and the certificate again, each on its own."""
+        self._reload_tokens()
+        self._reload_certificate()
+
+    def _reload_tokens(self) -> None:
+        if self._token_file is None:
+            self._log.info("there is no token file to read again: the token stays as it is")
+            return
+        try:
+            tokens = self._warn_of_tokens(load_token_file(self._token_file))
+        except SettingsError as error:
+            message = "the token file cannot be used: the tokens stay as they are"
+            self._log.error(message, reason=str(error))
+            return
+        self.token_check.replace(tokens)
+        self._log.info("the token file was read again", tokenCount=len(tokens))
+
+    def _reload_certificate(self) -> None:
+        if self._certificate_files is None or self.certificate_switch is None:
+            return
+        try:
+            certificate = self._load_certificate(self._certificate_files)
+        except SettingsError as error:
+            message = "the certificate cannot be used: the old one stays"
+            self._log.error(message, reason=str(error))
+            return
+        self.certificate_switch.replace(certificate)
+        self._log.info("the certificate was read again", expires=_format(certificate))
+
+    def _warn_of_tokens(self, tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
+        for number, token in enumerate(tokens, 1):
+            if token.weaknesses:
+                self._log.warning(
+                    "the API token is weak: it should have 32 characters at least, "
+                    "and upper case letters, lower case letters and digits",
+                    token=number,
+                    lacking=token.weaknesses,
+                    advice="everlog generate api-token",
+                )
+        return tokens
+
+    def _load_certificate(self, files: CertificateFiles) -> Certificate:
+        now = datetime.fromtimestamp(self._clock() / _NANOSECONDS, UTC)
+        certificate = load_certificate(files, now=now)
+        if (days := certificate.remaining_days(now)) < EXPIRY_WARNING_DAYS:
+            message = "the certificate expires soon"
+            self._log.warning(message, expires=_format(certificate), days=days)
+        return certificate
+
+
+def _load_tokens(settings: Settings) -> tuple[ApiToken, ...]:
+    if settings.api_token_file is not None:
+        return load_token_file(settings.api_token_file)
+    assert settings.api_token is not None
+    return (settings.api_token,)
+
+
+def _find_certificate_files(settings: Settings) -> CertificateFiles | None:
+    if not settings.https_enabled:
+        return None
+    assert settings.https_certificate_file is not None
+    assert settings.https_private_key_file is not None
+    return CertificateFiles(
+        certificate=settings.https_certificate_file,
+        private_key=settings.https_private_key_file,
+        passphrase=settings.https_private_key_passphrase_file,
+    )
+
+
+def _format(certificate: Certificate) -> str:
+    return certificate.expires_at.isoformat()
