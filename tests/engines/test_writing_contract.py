@@ -313,5 +313,6 @@ def test_a_checkpoint_changes_nothing_for_readers(engine: Engine) -> None:
     engine.checkpoint()
 
     assert not engine.is_checkpoint_due
+    assert engine.unsaved_event_count == 0
     assert content_of(engine) == before
     assert engine.tip.event_count == 3

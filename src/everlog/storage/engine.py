@@ -145,6 +145,10 @@ class Engine(Protocol):
     def is_checkpoint_due(self) -> bool:
         """Whether opening would take noticeably long if the process died now."""
 
+    @property
+    def unsaved_event_count(self) -> int:
+        """How many events opening would have to read again if the process died now."""
+
     def checkpoint(self) -> None:
         """Save what opening would otherwise have to rebuild; may run on another thread."""
 

@@ -164,6 +164,11 @@ class MemoryEngine:
         """Never: there is nothing to save."""
         return False
 
+    @property
+    def unsaved_event_count(self) -> int:
+        """Zero: there is nothing that opening could read."""
+        return 0
+
     def checkpoint(self) -> None:
         """Do nothing: there is nothing to save."""
 

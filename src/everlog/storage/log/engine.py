@@ -322,9 +322,13 @@ class LogEngine:
     @property
     def is_checkpoint_due(self) -> bool:
         """Whether opening would take noticeably long if the process died now."""
-        behind = self._head.event_count - self._checkpoint_head.event_count
         size = self._head.log_size - self._checkpoint_head.log_size
-        return behind >= _CHECKPOINT_EVENTS or size >= _CHECKPOINT_SIZE
+        return self.unsaved_event_count >= _CHECKPOINT_EVENTS or size >= _CHECKPOINT_SIZE
+
+    @property
+    def unsaved_event_count(self) -> int:
+        """How many events opening would have to read again if the process died now."""
+        return self._head.event_count - self._checkpoint_head.event_count
 
     def checkpoint(self) -> None:
         """Save what opening would otherwise have to rebuild."""
