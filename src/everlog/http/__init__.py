@@ -6,7 +6,7 @@ framing, limits, time, back-pressure and disconnects.
 What is left to others: what paths mean, who may ask, and what bodies say.
 """
 
-from everlog.http.answers import Response
+from everlog.http.answers import Response, StatusCounts, no_counts
 from everlog.http.exchange import Exchange
 from everlog.http.limits import Limits
 from everlog.http.messages import Application, Endpoint, Head, Request
@@ -25,5 +25,7 @@ __all__ = [
     "Response",
     "Server",
     "Statistics",
+    "StatusCounts",
     "Stream",
+    "no_counts",
 ]

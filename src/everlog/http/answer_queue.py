@@ -11,7 +11,7 @@ What is left to the connection: when to read, and how to end.
 import asyncio
 from typing import Final, Protocol, cast
 
-from everlog.http.answers import CONTINUE, PLAIN, Form, Response, has_body
+from everlog.http.answers import CONTINUE, PLAIN, Form, Response, StatusCounts, has_body
 from everlog.http.exchange import Exchange
 from everlog.http.output import DisconnectedError, Output
 from everlog.http.state import ServerState
@@ -65,9 +65,9 @@ class AnswerQueue:
         self._stream: Stream | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, form: Form) -> Exchange:
+    def add(self, form: Form, counts: StatusCounts | None = None) -> Exchange:
         """Make the exchange of the request that came last."""
-        exchange = Exchange(self, form)
+        exchange = Exchange(self, form, counts)
         self.exchanges.append(exchange)
         self._is_continue_due = False
         return exchange
@@ -182,6 +182,7 @@ class AnswerQueue:
             # The connection was lost, and the exchange with it.
             return
         if task.cancelled() or error is not None:
+            self._state.streams_cut += 1
             # Without its final chunk the client sees that the answer is not whole.
             self._owner.cut()
             return

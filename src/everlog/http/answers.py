@@ -11,6 +11,14 @@ from typing import NamedTuple
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+# How many answers there were, by the first digit of their status.
+StatusCounts = list[int]
+
+
+def no_counts() -> StatusCounts:
+    """Return a place to count answers in."""
+    return [0] * 6
+
 
 class Response(NamedTuple):
     """A complete answer; length, date, server and connection headers are added when it is sent.

@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
             return
         self._endpoint = None
         state.requests += 1
-        exchange = self._answers.add(form)
+        exchange = self._answers.add(form, endpoint.counts)
         try:
             endpoint.handle(Request(head, body), exchange)
         except Exception as error:  # noqa: BLE001 - the application's bug is a 500
@@ -317,7 +317,7 @@ class Connection(asyncio.Protocol):
     def _answer_before_body(self, response: Response) -> int:
         """Answer at once, and get past the body if that is cheap."""
         reader = self._reader
-        self._state.requests_refused += 1
+        self._state.count_early_answer(response.status)
         # A client that waits for consent may send the body or not: the next byte is ambiguous.
         is_cut = (
             reader.is_chunked
@@ -342,7 +342,7 @@ class Connection(asyncio.Protocol):
             return
         self._is_input_ignored = True
         self._is_input_cut = True
-        self._state.requests_refused += 1
+        self._state.count_early_answer(refusal.status)
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         exchange = self._answers.add(form)
         exchange.respond(self._state.render_error(refusal.status, refusal.reason))

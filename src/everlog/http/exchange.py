@@ -8,7 +8,7 @@ When the client has gone, answering is allowed and does nothing.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from everlog.http.answers import Form, Headers, Response, check_headers
+from everlog.http.answers import Form, Headers, Response, StatusCounts, check_headers
 from everlog.http.stream import Stream, StreamAnswer
 
 
@@ -23,9 +23,19 @@ class Carrier(Protocol):
 class Exchange:
     """The application's handle on the answer to one request."""
 
-    __slots__ = ("_callbacks", "_carrier", "_headers", "_is_disconnected", "answer", "form")
+    __slots__ = (
+        "_callbacks",
+        "_carrier",
+        "_counts",
+        "_headers",
+        "_is_disconnected",
+        "answer",
+        "form",
+    )
 
-    def __init__(self, carrier: Carrier, form: Form) -> None:
+    def __init__(self, carrier: Carrier, form: Form, counts: StatusCounts | None = None) -> None:
+        # Where the answer is counted, by the first digit of its status.
+        self._counts = counts
         # None once the answer is complete or the client is gone.
         self._carrier: Carrier | None = carrier
         self._callbacks: list[Callable[[], None]] | None = None
@@ -65,6 +75,8 @@ class Exchange:
             response = response._replace(headers=response.headers + self._headers)
         if response.headers:
             check_headers(response.headers)
+        if self._counts is not None:
+            self._counts[response.status // 100] += 1
         self.answer = response
         if self._carrier is not None:
             self._carrier.send_answer(self)
@@ -84,6 +96,8 @@ class Exchange:
         assert self.answer is None
         headers += self._headers
         check_headers(headers)
+        if self._counts is not None:
+            self._counts[status // 100] += 1
         self.answer = StreamAnswer(
             status=status, content_type=content_type, headers=headers, produce=produce
         )

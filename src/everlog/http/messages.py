@@ -7,7 +7,7 @@ Values and a protocol only: what a client asks (`Head`, `Request`), and who deci
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from everlog.http.answers import Response
+from everlog.http.answers import Response, StatusCounts
 from everlog.http.exchange import Exchange
 
 
@@ -34,10 +34,14 @@ class Request(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """Who answers a request, and how large a body it may have."""
+    """Who answers a request, and how large a body it may have.
+
+    `counts` is where its answers are counted, by the first digit of their status; see `no_counts`.
+    """
 
     handle: Callable[[Request, Exchange], None]
     body_size_max: int
+    counts: StatusCounts | None = None
 
 
 class Application(Protocol):

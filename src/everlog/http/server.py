@@ -6,7 +6,8 @@ and what is left when the grace is over is cut.
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Final
 
@@ -31,11 +32,15 @@ _CANCEL_SECONDS_MAX: Final = 1.0
 class Statistics:
     """Counts since the server was made; `connections` and `streams` are those open now."""
 
-    connections: int
-    connections_accepted: int
-    requests: int
-    requests_refused: int
-    streams: int
+    connections: int = 0
+    connections_accepted: int = 0
+    # Requests that an endpoint was asked to answer.
+    requests: int = 0
+    # By status: requests that were answered without an endpoint, most of them refused.
+    early_answers: Mapping[int, int] = field(default_factory=dict)
+    streams: int = 0
+    # Streams that ended in the middle, for a reason other than that the client went away.
+    streams_cut: int = 0
 
 
 class Server:
@@ -101,15 +106,14 @@ class Server:
         """Count what the server has done and holds."""
         state = self._state
         if state is None:
-            return Statistics(
-                connections=0, connections_accepted=0, requests=0, requests_refused=0, streams=0
-            )
+            return Statistics()
         return Statistics(
             connections=len(state.connections),
             connections_accepted=state.connections_accepted,
             requests=state.requests,
-            requests_refused=state.requests_refused,
+            early_answers=dict(state.early_answers),
             streams=len(state.tasks),
+            streams_cut=state.streams_cut,
         )
 
     def _prepare(self) -> ServerState:

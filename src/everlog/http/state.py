@@ -37,6 +37,7 @@ class ServerState:
         "application",
         "connections",
         "connections_accepted",
+        "early_answers",
         "headers_kept",
         "headers_noticed",
         "is_stopping",
@@ -46,7 +47,7 @@ class ServerState:
         "on_connection_lost",
         "renderer",
         "requests",
-        "requests_refused",
+        "streams_cut",
         "tasks",
         "tick_seconds",
     )
@@ -78,7 +79,13 @@ class ServerState:
         self.tasks: set[asyncio.Future[None]] = set()
         self.connections_accepted = 0
         self.requests = 0
-        self.requests_refused = 0
+        # By status: answers that no endpoint was asked for.
+        self.early_answers: dict[int, int] = {}
+        self.streams_cut = 0
+
+    def count_early_answer(self, status: int) -> None:
+        """Count an answer that no endpoint was asked for."""
+        self.early_answers[status] = self.early_answers.get(status, 0) + 1
 
     def render_error(self, status: int, reason: str) -> Response:
         """Ask the application for the words of a refusal, and do without if it fails."""

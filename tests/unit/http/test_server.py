@@ -148,7 +148,7 @@ def test_statistics_count_what_happened() -> None:
         assert statistics.connections == 2
         assert statistics.connections_accepted == 2
         assert statistics.requests == 2
-        assert statistics.requests_refused == 2
+        assert statistics.early_answers == {400: 1, 401: 1}
         assert statistics.streams == 1
 
 
