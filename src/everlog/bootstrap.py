@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -49,7 +50,7 @@ from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine
 from everlog.storage.log.disk import Disk
-from everlog.telemetry import Log
+from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 
 # The version of EventSourcingDB whose API this is. SDKs insist on the name.
 COMPATIBLE_VERSION: Final = "1.3.0"
@@ -90,6 +91,9 @@ def run_server(
 
     The clock returns nanoseconds since 1970; without a disk the real one is used.
     """
+    # Whatever is created from now on is for this user only.
+    os.umask(0o077)
+    catch_uncaught_errors(log)
     try:
         check_settings(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -97,12 +101,19 @@ def run_server(
     except (EverlogError, OSError) as error:
         log.fatal(str(error))
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+    except Exception as error:  # noqa: BLE001 - Python would print it with all that it says.
+        log.bug(error)
+        log.fatal("the server ended because of an unexpected error")
+        return EXIT_UNEXPECTED
     log.info("stopped")
     return EXIT_OK
 
 
 async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> None:
+    catch_errors_of_loop(log, asyncio.get_running_loop())
     log.info("starting", version=__version__, options=settings.redacted())
+    if os.geteuid() == 0:
+        log.warning("running as root: give the server a user of its own")
     credentials = LiveCredentials(settings, log, clock=clock)
     form = EventForm(load_signing_key(settings.signing_key_file))
     _raise_file_limit()
@@ -121,6 +132,8 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
 def _open_engine(directory: Path, log: Log, disk: Disk | None) -> LogEngine:
     started = time.monotonic()
     engine = LogEngine.open(directory, disk=disk)
+    if directory.stat().st_mode & stat.S_IWOTH:
+        log.warning("every user of this machine may write to the data directory: close it")
     report = engine.report
     if report.rebuild_reason is not None and report.event_count > 0:
         log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
@@ -134,6 +147,7 @@ def _open_engine(directory: Path, log: Log, disk: Disk | None) -> LogEngine:
         directory=str(directory),
         eventCount=report.event_count,
         replayedEventCount=report.replayed_event_count,
+        tornSize=report.torn_size,
         seconds=round(time.monotonic() - started, 3),
     )
     return engine
@@ -217,6 +231,8 @@ def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> 
             log.error(message, reason=str(error))
 
     def failed(error: StoreFailedError) -> None:
+        if isinstance(error.__cause__, Exception) and not isinstance(error.__cause__, OSError):
+            log.bug(error.__cause__)
         log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))
 
     return WriterEvents(published, disk_filled, failed, answer_failed=log.bug)
