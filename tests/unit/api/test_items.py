@@ -1,0 +1,59 @@
+"""Items: stored lines become those of either version, signed where there is a key."""
+
+import json
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from everlog.api.items import EventForm
+from everlog.domain.signature import SigningKey
+from everlog.storage.engine import Head
+from everlog.storage.line import Mark, render_line
+from tests.support.events import a_candidate, accept_at
+
+# Data that looks like what the transforms search for.
+TRICKY = (
+    '{"hash":"x","signature":null}',
+    '{"text":"\\"signature\\":null}\\n{\\"type\\":\\"event\\",\\"payload\\":"}',
+    '{"type":"event","payload":{"signature":null}}',
+)
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+EVENTS = accept_at(Head(), [a_candidate(data=data) for data in TRICKY], time=1)
+# Marks are in white space, which no transform may trip over.
+LINES = b"".join(map(render_line, [event.json for event in EVENTS], [Mark.EVENT, *Mark]))
+
+
+def parsed(lines: bytes) -> list[dict[str, object]]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_version_1_gets_stored_lines_as_they_are() -> None:
+    assert EventForm(None).v1(LINES) == LINES
+
+
+def test_version_2_gets_the_same_events_in_its_own_envelopes() -> None:
+    items = parsed(EventForm(None).v2(LINES))
+
+    assert items == [{"type": "event", "data": json.loads(event.json)} for event in EVENTS]
+
+
+def test_a_key_signs_every_event_and_changes_nothing_else() -> None:
+    form = EventForm(SigningKey.from_pem(PEM))
+
+    for name, lines in (("payload", form.v1(LINES)), ("data", form.v2(LINES))):
+        for item, event in zip(parsed(lines), EVENTS, strict=True):
+            signed = item[name]
+            assert isinstance(signed, dict)
+            prefix, _, signature = str(signed["signature"]).rpartition(":")
+            KEY.public_key().verify(bytes.fromhex(signature), event.hash.encode())
+            assert prefix == "esdb:signature:v1"
+            assert signed | {"signature": None} == json.loads(event.json)
+            # The answer to a write has the same text as what is read later.
+            assert json.loads(form.event(event.json, event.hash)) == signed
+
+
+def test_an_answer_without_a_key_is_the_stored_text() -> None:
+    assert [EventForm(None).event(e.json, e.hash) for e in EVENTS] == [e.json for e in EVENTS]

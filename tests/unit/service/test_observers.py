@@ -1,0 +1,123 @@
+"""Observers: woken by what concerns them, and only by that."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from everlog.service.observers import Interest, Observers
+from everlog.storage.engine import Batch
+from everlog.storage.memory import MemoryEngine
+from tests.support.events import a_candidate, store
+
+SHORT = 0.02
+LONG = 20.0
+
+
+def run(work: Callable[[Observers], Awaitable[None]]) -> None:
+    async def run_with_observers() -> None:
+        await work(Observers(asyncio.get_running_loop()))
+
+    asyncio.run(run_with_observers())
+
+
+def batch_of(*subjects: str) -> Batch:
+    return store(MemoryEngine(), *map(a_candidate, subjects))
+
+
+@pytest.mark.parametrize(
+    "subject, recursive, written, is_woken",
+    [
+        ("/a", False, "/a", True),
+        ("/a", False, "/a/b", False),
+        ("/a/b", False, "/a", False),
+        ("/a", True, "/a", True),
+        ("/a", True, "/a/b/c", True),
+        ("/a", True, "/ab", False),
+        ("/a/b", True, "/a", False),
+        ("/", True, "/a/b", True),
+        ("/", False, "/a", False),
+    ],
+)
+def test_an_observer_is_woken_by_what_concerns_it(
+    subject: str, written: str, *, recursive: bool, is_woken: bool
+) -> None:
+    async def work(observers: Observers) -> None:
+        interest = Interest(subject, recursive)
+        seconds = LONG if is_woken else SHORT
+        waiting = asyncio.ensure_future(observers.wait(interest, seconds=seconds))
+        await asyncio.sleep(0)
+        observers.publish(batch_of(written))
+        assert await waiting == is_woken
+
+    run(work)
+
+
+def test_closing_wakes_everybody_and_nobody_waits_any_more() -> None:
+    async def work(observers: Observers) -> None:
+        interests = [Interest("/a", recursive=False), Interest("/", recursive=True)]
+        waiting = [
+            asyncio.ensure_future(observers.wait(interest, seconds=LONG)) for interest in interests
+        ]
+        await asyncio.sleep(0)
+        observers.close()
+        assert await asyncio.gather(*waiting) == [True, True]
+        assert observers.is_closed
+        assert await observers.wait(interests[0], seconds=LONG)
+
+    run(work)
+
+
+def test_who_stops_waiting_leaves_nothing_behind() -> None:
+    async def work(observers: Observers) -> None:
+        interest = Interest("/a", recursive=True)
+        waiting = [asyncio.ensure_future(observers.wait(interest, seconds=LONG)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for future in waiting:
+            future.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert not observers._recursive
+        assert not await observers.wait(interest, seconds=SHORT)
+        assert not observers._recursive
+
+    run(work)
+
+
+def test_recent_lines_are_those_of_the_interest_between_two_positions() -> None:
+    async def work(observers: Observers) -> None:
+        engine = MemoryEngine()
+        everything: list[tuple[str, bytes]] = []
+        for subjects in (("/a", "/a/b"), ("/c",), ("/a/b", "/a", "/ab")):
+            batch = store(engine, *map(a_candidate, subjects))
+            observers.publish(batch)
+            everything += zip(subjects, batch.lines, strict=True)
+        below = {"/a": ("/a", "/a/b"), "/": ("/a", "/a/b", "/ab", "/c")}
+        for start in range(7):
+            for stop in range(start, 7):
+                part = everything[start:stop]
+                for subject, names in below.items():
+                    lines = [line for name, line in part if name in names]
+                    interest = Interest(subject, recursive=True)
+                    assert observers.recent_lines(interest, start=start, stop=stop) == lines
+                lines = [line for name, line in part if name == "/a"]
+                interest = Interest("/a", recursive=False)
+                assert observers.recent_lines(interest, start=start, stop=stop) == lines
+
+    run(work)
+
+
+def test_lines_that_are_not_kept_have_to_be_read_from_the_log() -> None:
+    async def work(observers: Observers) -> None:
+        interest = Interest("/", recursive=True)
+        assert observers.recent_lines(interest, start=0, stop=0) is None
+        engine = MemoryEngine()
+        large = f'{{"text":"{"x" * 60_000}"}}'
+        for _ in range(100):
+            observers.publish(store(engine, a_candidate(data=large)))
+        assert observers.recent_lines(interest, start=0, stop=100) is None
+        latest = observers.recent_lines(interest, start=99, stop=100)
+        assert latest is not None
+        assert len(latest) == 1
+        assert observers._recent_size <= 4 * 1024 * 1024
+
+    run(work)

@@ -1,0 +1,253 @@
+"""The writer: one place for each write, answers only when durable, and failures that fail all."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from everlog.domain.chain import HashVersion
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    RefusedError,
+    StateConflictError,
+    StoreFailedError,
+)
+from everlog.domain.precondition import IsSubjectPristine
+from everlog.domain.schema import compile_event_schema
+from everlog.service.writer import Outcome, Writer, WriterEvents
+from everlog.storage.engine import Batch
+from everlog.storage.memory import MemoryEngine
+from tests.support.events import a_candidate
+
+CLOSED_TYPE = "io.everlog.test.closed"
+CLOSED = compile_event_schema(
+    CLOSED_TYPE, b'{"type":"object","properties":{},"additionalProperties":false}'
+)
+OPEN_TYPE = "io.everlog.test.open"
+
+
+class HeldEngine(MemoryEngine):
+    """A memory engine whose commits wait until they are let go, and fail if told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_commit = threading.Event()
+        self.is_committing = threading.Event()
+        self.failure: Exception | None = None
+        self.batches: list[Batch] = []
+
+    def commit(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.is_committing.set()
+        assert self.may_commit.wait(20)
+        if self.failure is not None:
+            raise self.failure
+
+
+class Bench:
+    """A writer on a held engine, and all that it says."""
+
+    def __init__(self) -> None:
+        self.engine = HeldEngine()
+        self.now = 1_000_000_001
+        self.outcomes: dict[str, Outcome] = {}
+        self.answered = asyncio.Event()
+        self.said: list[str] = []
+        self.bugs: list[Exception] = []
+        self.writer = Writer(
+            self.engine,
+            clock=lambda: self.now,
+            hash_version=HashVersion.V2,
+            schemas=[CLOSED],
+            events=WriterEvents(
+                lambda batch: self.said.append(f"published {len(batch.events)}"),
+                lambda _: self.said.append("disk filled"),
+                lambda _: self.said.append("failed"),
+                self.bugs.append,
+            ),
+            loop=asyncio.get_running_loop(),
+        )
+
+    def write(
+        self, name: str, *subjects: str, pristine: str | None = None, type_: str = OPEN_TYPE
+    ) -> None:
+        """Write an event to each subject; the outcome is kept under the name."""
+        candidates = [a_candidate(subject, type_) for subject in subjects]
+        conditions = (
+            [] if pristine is None else [IsSubjectPristine(subject=pristine, recursive=False)]
+        )
+
+        def answer(outcome: Outcome) -> None:
+            assert name not in self.outcomes
+            self.outcomes[name] = outcome
+            self.answered.set()
+
+        self.writer.write(candidates, conditions, answer)
+
+    async def wait_until_committing(self) -> None:
+        assert await asyncio.to_thread(self.engine.is_committing.wait, 20)
+
+    def let_go(self, failure: Exception | None = None) -> None:
+        self.engine.failure = failure
+        self.engine.may_commit.set()
+
+    async def wait_for(self, *names: str) -> None:
+        async with asyncio.timeout(20):
+            while not self.outcomes.keys() >= {*names}:
+                self.answered.clear()
+                await self.answered.wait()
+
+    def code(self, name: str) -> Code:
+        outcome = self.outcomes[name]
+        assert isinstance(outcome, RefusedError)
+        return outcome.code
+
+
+def run(work: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run_with_bench() -> None:
+        bench = Bench()
+        try:
+            await work(bench)
+        finally:
+            bench.engine.may_commit.set()
+            await bench.writer.stop()
+        assert bench.bugs == []
+
+    asyncio.run(run_with_bench())
+
+
+def test_no_answer_leaves_before_what_it_is_based_on_is_durable() -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("first", "/a")
+        await bench.wait_until_committing()
+        bench.write("second", "/b")
+        # It learns of an event that is not durable yet.
+        bench.write("refused", "/c", pristine="/a")
+        await asyncio.sleep(0)
+        assert bench.outcomes == {}
+        assert bench.engine.head.event_count == 0
+
+        bench.let_go()
+        await bench.wait_for("first", "second", "refused")
+        assert bench.code("refused") is Code.PRECONDITION_VIOLATED
+        assert bench.engine.head.event_count == 2
+
+    run(work)
+
+
+def test_what_gathers_during_a_commit_shares_the_next_one() -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("0", "/a")
+        await bench.wait_until_committing()
+        for number in range(1, 6):
+            bench.write(str(number), "/a", "/b")
+        bench.let_go()
+        await bench.wait_for(*map(str, range(6)))
+        assert [len(batch.events) for batch in bench.engine.batches] == [1, 10]
+
+    run(work)
+
+
+def test_a_refused_write_takes_no_id_and_disturbs_nobody() -> None:
+    async def work(bench: Bench) -> None:
+        bench.let_go()
+        bench.write("first", "/a")
+        bench.write("conflict", "/b", pristine="/a")
+        bench.write("violation", "/b", type_=CLOSED_TYPE)
+        bench.write("second", "/b", pristine="/b")
+        await bench.wait_for("first", "conflict", "violation", "second")
+        assert bench.code("conflict") is Code.PRECONDITION_VIOLATED
+        violation = bench.outcomes["violation"]
+        assert isinstance(violation, StateConflictError)
+        assert violation.code is Code.EVENT_SCHEMA_VIOLATED
+        assert violation.details["eventIndex"] == 0
+        assert bench.engine.head.event_count == 2
+
+    run(work)
+
+
+def test_a_full_disk_fails_its_batch_and_what_is_chained_to_it_but_nothing_later() -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("first", "/a")
+        await bench.wait_until_committing()
+        bench.write("chained", "/b")
+        bench.let_go(DiskFullError("no room"))
+        await bench.wait_for("first", "chained")
+        assert all(isinstance(outcome, DiskFullError) for outcome in bench.outcomes.values())
+
+        bench.engine.failure = None
+        bench.write("later", "/a", pristine="/a")
+        await bench.wait_for("later")
+        assert bench.engine.head.event_count == 1
+        assert bench.said == ["disk filled", "published 1"]
+
+    run(work)
+
+
+@pytest.mark.parametrize("failure", [StoreFailedError("sync"), OSError("any"), ValueError("a bug")])
+def test_any_other_failure_ends_writing(failure: Exception) -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("first", "/a")
+        await bench.wait_until_committing()
+        bench.let_go(failure)
+        await bench.wait_for("first")
+        bench.write("later", "/a")
+        await bench.wait_for("later")
+        assert isinstance(bench.outcomes["first"], Exception)
+        assert bench.code("later") is Code.STORE_FAILED
+        assert bench.writer.has_failed
+        assert bench.said == ["failed"]
+        assert bench.engine.tip == bench.engine.head
+
+    run(work)
+
+
+def test_stopping_finishes_what_has_begun_and_refuses_the_rest() -> None:
+    async def work() -> None:
+        bench = Bench()
+        bench.write("begun", "/a")
+        await bench.wait_until_committing()
+        bench.write("gathered", "/b")
+        stopping = asyncio.ensure_future(bench.writer.stop())
+        await asyncio.sleep(0)
+        bench.write("late", "/c")
+        bench.let_go()
+        await stopping
+        assert bench.code("late") is Code.SERVER_SHUTTING_DOWN
+        assert bench.engine.head.event_count == 2
+
+    asyncio.run(work())
+
+
+def test_time_never_goes_back_and_is_never_a_whole_second() -> None:
+    async def work(bench: Bench) -> None:
+        bench.let_go()
+        for number, now in enumerate((5_000_000_001, 7, 6_000_000_000)):
+            bench.now = now
+            bench.write(str(number), "/a")
+        await bench.wait_for("0", "1", "2")
+        events = [event for batch in bench.engine.batches for event in batch.events]
+        assert [event.json.split('"time":"')[1].split('"')[0] for event in events] == [
+            "1970-01-01T00:00:05.000000001Z",
+            "1970-01-01T00:00:05.000000001Z",
+            "1970-01-01T00:00:06.000000001Z",
+        ]
+
+    run(work)
+
+
+def test_an_answer_that_fails_harms_no_other() -> None:
+    async def work(bench: Bench) -> None:
+        def fail(_: Outcome) -> None:
+            raise ValueError("a bug")
+
+        bench.let_go()
+        bench.writer.write([a_candidate("/a")], [], fail)
+        bench.write("second", "/b")
+        await bench.wait_for("second")
+        assert [str(error) for error in bench.bugs] == ["a bug"]
+        bench.bugs.clear()
+
+    run(work)
