@@ -11,7 +11,7 @@ import pytest
 
 from everlog.domain.errors import EverlogError
 from everlog.storage.log import LogEngine
-from tests.support.disks import FailingDisk, Fault
+from tests.support.disks import FailingDisk, Fault, Kind
 from tests.support.engines import content_of, kill, open_log, positions_of
 from tests.support.events import a_candidate, a_schema, store, store_staged
 
@@ -165,3 +165,35 @@ def test_a_directory_opens_after_any_fault_while_it_was_closed(tmp_path: Path, e
         act=act,
         check=lambda directory: check_whole(directory, event_count=24),
     )
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_directory_opens_for_reading_although_there_is_no_room_for_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    fill_and_kill(tmp_path)
+    monkeypatch.setattr("everlog.storage.log.engine._CHECKPOINT_EVENTS", 1)
+    disk = FailingDisk()
+    disk.arm(Fault(Kind.RENAME, 0, error, is_lasting=True))
+
+    engine = open_log(tmp_path, disk=disk)
+
+    assert disk.has_failed
+    assert engine.head.event_count == 25
+    assert engine.is_checkpoint_due
+    disk.arm(None)
+    engine.checkpoint()
+    assert not engine.is_checkpoint_due
+    engine.close()
+
+
+def test_a_disk_that_fails_the_checkpoint_fails_the_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_and_kill(tmp_path)
+    monkeypatch.setattr("everlog.storage.log.engine._CHECKPOINT_EVENTS", 1)
+    disk = FailingDisk()
+    disk.arm(Fault(Kind.RENAME, 0, errno.EIO))
+
+    with pytest.raises(OSError, match="Input/output"):
+        open_log(tmp_path, disk=disk)

@@ -97,6 +97,7 @@ class LogEngine:
 
         Raises:
             DataDirectoryError: It is locked, of an unknown format, or damaged; see its subclasses.
+            DiskFullError: There is no room to rebuild its index.
             OSError: The system refuses to read or write it.
         """
         disk = disk or PosixDisk()
@@ -147,7 +148,7 @@ class LogEngine:
             ),
         )
         if engine.is_checkpoint_due:
-            engine.checkpoint()
+            _checkpoint_if_there_is_room(engine)
         return engine
 
     @property
@@ -361,6 +362,15 @@ class LogEngine:
                 return DiskFullError("no space left on the device; nothing was stored")
         self._has_failed = True
         return StoreFailedError(f"writing to the data directory failed: {reason}")
+
+
+def _checkpoint_if_there_is_room(engine: LogEngine) -> None:
+    try:
+        engine.checkpoint()
+    except OSError as error:
+        # It stays due, and a full disk can still be read from.
+        if not is_full(error):
+            raise
 
 
 def _load_index(
