@@ -27,12 +27,14 @@ _FILE_SIZE_MAX: Final = 1024 * 1024
 _REASONS: Final = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the first certificate in the file",
     "KEY_TYPE_MISMATCH": "the key does not belong to the first certificate in the file",
-    "BAD_DECRYPT": "the passphrase is wrong, or the key is damaged",
-    "NO_START_LINE": "one of them is not PEM, or not what it should be",
-    "PEM_LIB": "one of them is not PEM, is damaged, or needs another passphrase",
+    # A key of another kind than the certificate's.
+    "NO_CERTIFICATE_ASSIGNED": "the key does not belong to the first certificate in the file",
     "EE_KEY_TOO_SMALL": "the key is too small: an RSA key needs 2048 bits at least",
     "CA_MD_TOO_WEAK": "the certificate is signed with a hash that is broken",
 }
+# Where it has no name that says more.
+_ENCRYPTED_REASON: Final = "the passphrase is wrong, or the key is damaged"
+_OTHER_REASON: Final = "one of them is damaged, or not PEM"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,11 @@ def _new_context() -> ssl.SSLContext:
 
 
 def _load_chain(context: ssl.SSLContext, files: CertificateFiles) -> None:
+    is_encrypted = False
+
     def passphrase() -> bytes:
+        nonlocal is_encrypted
+        is_encrypted = True
         if files.passphrase is None:
             raise SettingsError(
                 f"--https-private-key-file {files.private_key} is encrypted: "
@@ -126,11 +132,12 @@ def _load_chain(context: ssl.SSLContext, files: CertificateFiles) -> None:
         # Without a password OpenSSL would ask for one on the terminal.
         context.load_cert_chain(files.certificate, files.private_key, password=passphrase)
     except (ssl.SSLError, OSError, ValueError) as error:
-        # A ValueError is about a passphrase that no key can have, and quotes nothing.
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        # A ValueError is about a passphrase that no key can have.
+        name = getattr(error, "reason", None) or ""
+        reason = _REASONS.get(name) or (_ENCRYPTED_REASON if is_encrypted else _OTHER_REASON)
         raise SettingsError(
             f"the certificate {files.certificate} and the private key {files.private_key} "
-            f"cannot be used together: {_REASONS.get(reason, reason)}"
+            f"cannot be used together: {reason}{name and f' ({name})'}"
         ) from error
 
 
