@@ -16,7 +16,7 @@ class InterruptedColumn:
         self._interrupt: Callable[[], None] | None = interrupt
 
     @property
-    def cells(self) -> memoryview[int]:
+    def cells(self) -> "memoryview[int]":
         if self._interrupt is not None:
             interrupt, self._interrupt = self._interrupt, None
             interrupt()
