@@ -32,7 +32,18 @@ def test_imports_keep_the_contracts() -> None:
         pytest.fail(result.stdout + result.stderr, pytrace=False)
 
 
-PACKAGES = ("api", "cli", "domain", "http", "service", "storage", "storage/log", "storage/memory")
+PACKAGES = (
+    "api",
+    "cli",
+    "credentials",
+    "domain",
+    "http",
+    "monitoring",
+    "service",
+    "storage",
+    "storage/log",
+    "storage/memory",
+)
 MODULES = ("_version", "bootstrap", "settings", "telemetry")
 
 

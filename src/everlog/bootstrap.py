@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final
@@ -27,7 +28,7 @@ from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.items import EventForm
 from everlog.api.openapi import render_documents
 from everlog.api.rate_limit import RateLimit
-from everlog.api.routes import ROUTES
+from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
 from everlog.credentials import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
@@ -40,7 +41,10 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.schema import EventSchema, compile_event_schema
-from everlog.http import Server
+from everlog.http import Limits, Server
+from everlog.monitoring.diagnostics import describe_server
+from everlog.monitoring.figures import Monitor, Release
+from everlog.monitoring.tally import Tally
 from everlog.service.checkpoints import Checkpoints
 from everlog.service.observers import Observers
 from everlog.service.reader import Reader
@@ -54,6 +58,7 @@ from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 
 # The version of EventSourcingDB whose API this is. SDKs insist on the name.
 COMPATIBLE_VERSION: Final = "1.3.0"
+RELEASE: Final = Release(version=__version__, compatible_version=COMPATIBLE_VERSION)
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
 # How long exchanges in flight may take once the server is asked to stop.
@@ -121,7 +126,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     try:
         engine = _open_engine(directory, log, disk)
         try:
-            await _serve(settings, log, clock, engine, form, credentials)
+            await _serve(settings, log, clock, engine, directory, form, credentials)
         finally:
             engine.close()
     finally:
@@ -158,17 +163,14 @@ async def _serve(
     log: Log,
     clock: Callable[[], int],
     engine: Engine,
+    directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
 ) -> None:
     loop = asyncio.get_running_loop()
     reader = Reader(loop)
     observers = Observers(loop)
-    checkpoints = Checkpoints(
-        engine,
-        reader,
-        on_failure=lambda error: log.warning("a checkpoint failed", reason=error.strerror),
-    )
+    checkpoints = _checkpoints(engine, reader, log)
     writer = Writer(
         engine,
         clock=clock,
@@ -178,10 +180,32 @@ async def _serve(
         loop=loop,
     )
     tasks = Tasks(log.bug)
+    monitor = Monitor(
+        release=RELEASE,
+        clock=clock,
+        started_at=time.time(),
+        store=Store(engine, writer, reader, observers),
+        checkpoints=checkpoints,
+        tally=Tally(map(name_of, ROUTES)),
+        loop_clock=loop.time,
+        statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
+        connections_max=Limits().connections_max,
+        bug_count=lambda: log.bug_count,
+        directory=directory,
+        certificate_ends_at=lambda: _certificate_end(credentials),
+    )
     application = ApiApplication(
         ROUTES,
         render_documents(ROUTES),
-        services=Services(Store(engine, writer, reader, observers), form, clock, tasks),
+        services=Services(
+            monitor.store,
+            form,
+            clock,
+            tasks,
+            monitor.tally,
+            monitor,
+            partial(describe_server, RELEASE, settings.redacted()),
+        ),
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
         rate_limit=RateLimit(settings.rate_limit) if settings.rate_limit else None,
@@ -189,6 +213,8 @@ async def _serve(
         on_error=log.bug,
     )
     server = Server(application, server_header=SERVER_HEADER, headers_kept=HEADERS_KEPT)
+    if settings.read_only:
+        writer.become_read_only(lambda _: None)
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
 
@@ -209,6 +235,21 @@ async def _serve(
         log.info("stopping", reason=await stopping)
     finally:
         await stop()
+
+
+def _checkpoints(engine: Engine, reader: Reader, log: Log) -> Checkpoints:
+    def failed(error: OSError) -> None:
+        log.warning("a checkpoint failed", reason=error.strerror)
+
+    def saved() -> None:
+        log.debug("a checkpoint was saved", eventCount=engine.head.event_count)
+
+    return Checkpoints(engine, reader, on_success=saved, on_failure=failed)
+
+
+def _certificate_end(credentials: LiveCredentials) -> float | None:
+    switch = credentials.certificate_switch
+    return None if switch is None else switch.certificate.expires_at.timestamp()
 
 
 def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> WriterEvents:
@@ -235,7 +276,16 @@ def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> 
             log.bug(error.__cause__)
         log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))
 
-    return WriterEvents(published, disk_filled, failed, answer_failed=log.bug)
+    def became_read_only() -> None:
+        log.warning("the store is read-only: writes are refused until a restart")
+
+    return WriterEvents(
+        published,
+        disk_filled,
+        failed,
+        answer_failed=log.bug,
+        became_read_only=became_read_only,
+    )
 
 
 def _warn_of_failures(log: Log, address: str) -> None:

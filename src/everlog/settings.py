@@ -31,15 +31,19 @@ class Settings:
     rate_limit: int
     signing_key_file: Path | None
     hash_version: HashVersion
+    read_only: bool
+    # The lowest level of the log that is written.
+    log_level: str
 
     def redacted(self) -> dict[str, object]:
-        """Return the settings for a log, without secrets."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name in self.__slots__
-            if name != "api_token"
-            for value in (getattr(self, name),)
-        }
+        """Return the settings by the names of their flags, for everybody to see."""
+        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in self.__slots__}
+
+
+def _redact(value: object) -> object:
+    if isinstance(value, ApiToken):
+        return "redacted"
+    return str(value) if isinstance(value, Path) else value
 
 
 def check_settings(settings: Settings) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
-from traceback import format_exception
+from traceback import format_tb
 from typing import IO, Any, Final
 
 import msgspec
@@ -136,5 +136,6 @@ def _frames(error: BaseException) -> Iterator[str]:
     for _ in range(_CAUSES_MAX):
         if cause is None:
             return
-        yield "".join(format_exception(type(cause), None, cause.__traceback__))
+        frames = "".join(format_tb(cause.__traceback__))
+        yield f"{frames}{type(cause).__qualname__}"
         cause = cause.__cause__ or cause.__context__

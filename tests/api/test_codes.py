@@ -306,8 +306,17 @@ STATE_CODES = frozenset(
     }
 )
 
-# Those that need a disk that fails, or the server's end: see test_failing_disk, test_stopping.
-OTHERWISE_TESTED = frozenset({Code.DISK_FULL, Code.STORE_FAILED, Code.SERVER_SHUTTING_DOWN})
+# Those that need a disk that fails, the server's end, or its read-only mode: see
+# test_failing_disk, test_stopping, test_read_only_mode.
+OTHERWISE_TESTED = frozenset(
+    {
+        Code.DISK_FULL,
+        Code.STORE_FAILED,
+        Code.SERVER_SHUTTING_DOWN,
+        Code.STORE_READ_ONLY,
+        Code.READ_ONLY_MODE_ALREADY_ENABLED,
+    }
+)
 
 V1_NAMES = {
     "read-event-type": {"type": "eventType"},

@@ -226,8 +226,8 @@ def test_the_log_is_json_lines_that_keep_every_secret(tmp_path: Path) -> None:
     for line in log:
         assert list(line)[:3] == ["time", "level", "message"]
     options = log[0]["options"]
-    assert "api_token" not in options
-    assert options["signing_key_file"] == str(tmp_path / "key.pem")
+    assert options["api-token"] == "redacted"
+    assert options["signing-key-file"] == str(tmp_path / "key.pem")
     key_lines = (tmp_path / "key.pem").read_bytes().splitlines()[1:-1]
     for secret in (TOKEN.encode(), secret_data.encode(), *key_lines):
         assert secret not in output

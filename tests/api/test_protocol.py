@@ -121,7 +121,7 @@ UNKNOWN_PATHS = (
     "/api/v1/./ping",
     "/api/v1/%70ing",
     "/api/v3/ping",
-    "/api/v2/system/health",
+    "/api/v2/system/verify-store",
     "/favicon.ico",
 )
 

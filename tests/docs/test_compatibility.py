@@ -47,13 +47,10 @@ def check_refused(answer: Message, *, code: str) -> dict[str, Any]:
 ABSENT = (
     "POST /api/v1/run-eventql-query",
     "QUERY /api/v2/data/run-eventql-query",
-    "GET /api/v1/health",
-    "GET /api/v1/diagnostics",
     "POST /api/v1/verify-store",
     "POST /api/v1/audit-history",
     "POST /api/v1/backup",
     "POST /api/v1/restore",
-    "POST /api/v1/put-into-read-only-mode",
     "GET /",
 )
 

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from everlog.api.bodies import MalformedBodyError, read_leniently, read_strictly
+from everlog.api.bodies import MalformedRequestError, read_leniently, read_strictly
 from everlog.api.requests import v1, v2
 from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.errors import RefusedError
@@ -46,7 +46,7 @@ DECODERS = [(msgspec.json.Decoder(body), read, parse) for body, read, parse in P
 @example(b'{"events":[{"source":"a","subject":"/a","type":"aa.b.c","data":{}}]}')
 def test_every_body_is_read_or_refused(body: bytes) -> None:
     for decoder, read, parse in DECODERS:
-        with contextlib.suppress(MalformedBodyError, RefusedError):
+        with contextlib.suppress(MalformedRequestError, RefusedError):
             parse(read(decoder, body))
 
 
@@ -56,7 +56,7 @@ def test_what_version_2_takes_version_1_takes_in_any_case(members: dict[str, Any
     decoder = msgspec.json.Decoder(v1.ReadEvents)
     try:
         exact = read_strictly(decoder, body)
-    except MalformedBodyError:
+    except MalformedRequestError:
         return
 
     shouted = json.dumps({name.upper(): value for name, value in members.items()}).encode()

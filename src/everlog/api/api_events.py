@@ -13,6 +13,7 @@ _SOURCE: Final = "https://www.eventsourcingdb.io"
 
 PING_RECEIVED: Final = "io.eventsourcingdb.api.ping-received"
 EVENT_SCHEMA_REGISTERED: Final = "io.eventsourcingdb.api.event-schema-registered"
+READ_ONLY_MODE_ENABLED: Final = "io.eventsourcingdb.api.read-only-mode-enabled"
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -30,6 +31,7 @@ class RegisteredSchema(msgspec.Struct, frozen=True, rename="camel"):
 
 PING_MESSAGE: Final = Message("My God, it's full of stars.")
 TOKEN_MESSAGE: Final = Message("The API token is valid.")
+READ_ONLY_MESSAGE: Final = Message("The store is read-only until the server is restarted.")
 
 
 def render_api_event(*, time: str, subject: str, event_type: str, data: msgspec.Struct) -> bytes:

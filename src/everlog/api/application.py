@@ -10,11 +10,11 @@ from math import ceil
 from typing import Final
 
 from everlog.api.auth import TokenCheck
-from everlog.api.bodies import MalformedBodyError
+from everlog.api.bodies import MalformedRequestError
 from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.media import text_response
 from everlog.api.rate_limit import READ_COST, Headers, RateLimit, cost_of
-from everlog.api.routes import Route
+from everlog.api.routes import Route, name_of
 from everlog.api.services import Services
 from everlog.api.v1.failures import SHUTTING_DOWN_TEXT
 from everlog.domain.errors import DiskFullError, RefusedError, StoreFailedError
@@ -52,8 +52,10 @@ class ApiApplication:
         self._costs: Final = {(route.method, route.path): cost_of(route) for route in routes}
         self._monotonic_clock: Final = monotonic_clock
         self._documents: Final = documents
-        self._endpoints: Final = {
-            (route.method, route.path): Endpoint(_bind(route, services), route.body_size_max)
+        self._endpoints: Final[Mapping[tuple[str, str], Endpoint]] = {
+            name_of(route): Endpoint(
+                _bind(route, services), route.body_size_max, services.tally.answers[name_of(route)]
+            )
             for route in routes
         }
         self._open: Final = frozenset(
@@ -115,13 +117,13 @@ class ApiApplication:
 
 
 def _bind(route: Route, services: Services) -> Callable[[Request, Exchange], None]:
-    handle, failure_response = route.handle, route.version.failure_response
+    handle, refuse = route.handle, route.version.refuse
 
     def answer(request: Request, exchange: Exchange) -> None:
         try:
             handle(services, request, exchange)
-        except (RefusedError, MalformedBodyError, DiskFullError, StoreFailedError) as error:
-            exchange.respond(failure_response(error))
+        except (RefusedError, MalformedRequestError, DiskFullError, StoreFailedError) as error:
+            refuse(services, exchange, error)
 
     return answer
 

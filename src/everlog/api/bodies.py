@@ -23,19 +23,19 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class MalformedBodyError(Exception):
-    """The body is not JSON, or not of the shape that the endpoint takes."""
+class MalformedRequestError(Exception):
+    """The body is not JSON, or body or query are not of the shape that the endpoint takes."""
 
 
 def read_strictly(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
     """Return the body as a struct.
 
     Raises:
-        MalformedBodyError: It is none.
+        MalformedRequestError: It is none.
     """
     if not body:
         message = "malformed request body: it is empty, and a JSON object is expected"
-        raise MalformedBodyError(message)
+        raise MalformedRequestError(message)
     try:
         return decoder.decode(body)
     except _NOT_JSON as error:
@@ -46,11 +46,11 @@ def read_leniently(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body
     """Return the body as a struct, taking names in any case.
 
     Raises:
-        MalformedBodyError: It is none.
+        MalformedRequestError: It is none.
     """
     try:
         return read_strictly(decoder, body)
-    except MalformedBodyError as error:
+    except MalformedRequestError as error:
         if _UNKNOWN_FIELD not in str(error):
             raise
     try:
@@ -60,14 +60,14 @@ def read_leniently(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body
     return read_strictly(decoder, folded)
 
 
-def _malformed(error: Exception) -> MalformedBodyError:
+def _malformed(error: Exception) -> MalformedRequestError:
     if isinstance(error, RecursionError):
         reason = "it is nested too deeply"
     elif isinstance(error, UnicodeDecodeError):
         reason = "it is not valid UTF-8"
     else:
         reason = _ELLIPSIS.sub("", str(error))
-    return MalformedBodyError(f"malformed request body: {reason}")
+    return MalformedRequestError(f"malformed request body: {reason}")
 
 
 def _fold_names(body: bytes | msgspec.Raw, body_type: type[msgspec.Struct]) -> bytes:

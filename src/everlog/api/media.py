@@ -6,6 +6,7 @@ from everlog.http import Response
 
 JSON: Final = b"application/json"
 NDJSON: Final = b"application/x-ndjson"
+HEALTH: Final = b"application/health+json"
 TEXT: Final = b"text/plain; charset=utf-8"
 
 # What is told back to a client must never be taken for a page.

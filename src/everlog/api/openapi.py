@@ -14,12 +14,13 @@ import msgspec
 
 from everlog._version import __version__
 from everlog.api.application import Documents
-from everlog.api.media import JSON, NDJSON, TEXT
+from everlog.api.media import HEALTH, JSON, NDJSON, TEXT
 from everlog.api.openapi_schemas import Json, build_schemas, reference
 from everlog.api.routes import OPENAPI_PATH, Answer, Route
 from everlog.domain.errors import Code
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.http import Response
+from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
 
 OPENAPI_VERSION: Final = "3.1.0"
 
@@ -63,6 +64,9 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v1", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V1EventTypeItem",)),),
     ("v1", Answer.EVENT_TYPE): (Content(JSON, ("V1EventTypeEntry",)),),
     ("v1", Answer.REGISTRATION): (Content(JSON, ("ApiEvent",)),),
+    ("v1", Answer.READ_ONLY_MODE): (Content(JSON, ("ApiEvent",)),),
+    ("v1", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
+    ("v1", Answer.DIAGNOSTICS): (Content(JSON, ("Diagnostics",)),),
     ("v2", Answer.API_EVENT): (Content(JSON, ("V2ApiEventItem",)),),
     ("v2", Answer.EVENTS): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
     ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
@@ -78,6 +82,12 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
         Content(NDJSON, ("V2ErrorItem",)),
     ),
     ("v2", Answer.REGISTRATION): (Content(NDJSON, ("V2ApiEventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.READ_ONLY_MODE): (
+        Content(JSON, ("V2ApiEventItem",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
+    ("v2", Answer.DIAGNOSTICS): (Content(JSON, ("V2DiagnosticsItem",)),),
 }
 
 # Status by status: the name of its description in the document, and the description.
@@ -106,7 +116,12 @@ _STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
 _SUBJECT: Final = (Code.SUBJECT_MISSING, Code.SUBJECT_MALFORMED)
 _EVENT_TYPE: Final = (Code.EVENT_TYPE_MISSING, Code.EVENT_TYPE_MALFORMED)
 _EVENT_ID: Final = (Code.EVENT_ID_MISSING, Code.EVENT_ID_MALFORMED)
-_STORING: Final = (Code.DISK_FULL, Code.STORE_FAILED, Code.SERVER_SHUTTING_DOWN)
+_STORING: Final = (
+    Code.DISK_FULL,
+    Code.STORE_FAILED,
+    Code.STORE_READ_ONLY,
+    Code.SERVER_SHUTTING_DOWN,
+)
 _SELECTION: Final = (
     *_SUBJECT,
     *_EVENT_ID,
@@ -156,6 +171,9 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.EVENT_SCHEMA_VIOLATED,
         *_STORING,
     ),
+    "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
+    "health": (),
+    "diagnostics": (),
 }
 
 
@@ -197,6 +215,15 @@ def build_document(routes: tuple[Route, ...]) -> Json:
     }
 
 
+# The one document that comes with another status than 200.
+_FAILING: Final = {
+    "description": "The server fails at something, or cannot say because it is stopping.",
+    "content": {
+        HEALTH.decode(): {"schema": reference("Health")},
+        TEXT.decode(): {"schema": {"type": "string"}},
+    },
+}
+
 _TEXT_CONTENT: Final = {"schema": {"type": "string", "description": "One line of text."}}
 
 
@@ -216,6 +243,8 @@ def _operation(route: Route) -> Json:
     }
     if route.is_open:
         operation["security"] = []
+    if route.formats:
+        operation["parameters"] = [_format_parameter(route.formats)]
     if route.method != "GET":
         operation["description"] = _description(route)
         operation["requestBody"] = _request_body(route)
@@ -230,7 +259,18 @@ def _operation(route: Route) -> Json:
         **{str(status): _text_answer(TEXT_ANSWERS[status][0]) for status in _statuses(route)},
         "default": _text_answer(_OTHER_TEXT[0]),
     }
+    if route.answer is Answer.HEALTH:
+        operation["responses"]["503"] = _FAILING
     return operation
+
+
+def _format_parameter(formats: tuple[str, ...]) -> Json:
+    return {
+        "name": "format",
+        "in": "query",
+        "description": "The form of the answer.",
+        "schema": {"enum": list(formats), "default": formats[0]},
+    }
 
 
 def _summary(handle: Callable[..., None]) -> str:

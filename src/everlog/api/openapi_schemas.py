@@ -27,13 +27,16 @@ from everlog.domain.limits import (
     SUBJECT_LENGTH_MAX,
     TRACESTATE_LENGTH_MAX,
 )
+from everlog.monitoring.checks import Status
+from everlog.monitoring.diagnostics import Diagnostics
+from everlog.monitoring.health import Health
 
 Json = dict[str, Any]
 
 _REFERENCE: Final = "#/components/schemas/"
 
 _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
-    "": (Event,),
+    "": (Event, Health, Diagnostics),
     "V1": (
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
@@ -136,6 +139,9 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "EventTypeEntry.type": reference("EventTypeName"),
     "ErrorData.code": reference("ErrorCode"),
     "ErrorData.details": reference("ErrorDetails"),
+    "Health.status": {"enum": [status.name.lower() for status in Status]},
+    "Observation.status": {"enum": [status.name.lower() for status in Status]},
+    "Observation.observedValue": {"type": ["number", "string", "null"]},
     "WriteEvents.events": {"minItems": 1, "maxItems": EVENTS_PER_WRITE_MAX},
     "WriteEvents.preconditions": {"maxItems": PRECONDITIONS_PER_WRITE_MAX},
 }
@@ -221,6 +227,7 @@ VALUES: Final[Mapping[str, Json]] = {
         },
         "examples": [{"preconditionIndex": 0}],
     },
+    "Metrics": {"type": "string", "description": "Metrics in the text format of OpenMetrics."},
     "ApiEvent": {
         "type": "object",
         "description": "An answer in the shape of an event. It is not stored: its id says nothing.",
@@ -306,6 +313,7 @@ def build_schemas() -> dict[str, Json]:
         schemas[f"{version}EventItem"] = _item("event", member, reference("Event"))
         schemas[f"{version}HeartbeatItem"] = _item("heartbeat", member, {"type": "object"})
     schemas["V2ApiEventItem"] = _item("event", "data", reference("ApiEvent"))
+    schemas["V2DiagnosticsItem"] = _item("diagnostics", "data", reference("Diagnostics"))
     schemas["V2EndItem"] = _item("end", "data", {"type": "object"})
     schemas["Event"]["examples"] = [_example_event()]
     for name, example in EXAMPLES.items():

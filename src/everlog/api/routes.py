@@ -10,20 +10,22 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from everlog.api.refusals import Failure
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
+from everlog.api.system import FORMS, health
 from everlog.api.v1 import endpoints as v1
-from everlog.api.v1.failures import failure_response as v1_failure
+from everlog.api.v1.failures import refuse as v1_refuse
 from everlog.api.v2 import endpoints as v2
-from everlog.api.v2.failures import Failure
-from everlog.api.v2.failures import failure_response as v2_failure
+from everlog.api.v2.failures import refuse as v2_refuse
 from everlog.domain.limits import (
     REQUEST_BODY_SIZE_MAX,
     SCHEMA_SIZE_MAX,
     SMALL_REQUEST_BODY_SIZE_MAX,
 )
-from everlog.http import Exchange, Request, Response
+from everlog.http import Exchange, Request
+from everlog.monitoring.tally import EndpointName
 
 Handle = Callable[[Services, Request, Exchange], None]
 
@@ -43,13 +45,16 @@ class Answer(Enum):
     EVENT_TYPE_STREAM = "event types, one a line"
     EVENT_TYPE = "an event type"
     REGISTRATION = "an event of the API itself, once the schema is in force"
+    READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
+    HEALTH = "how well the server is"
+    DIAGNOSTICS = "what the server is"
 
 
 class Version(NamedTuple):
     """What all routes of a version have in common."""
 
     name: str
-    failure_response: Callable[[Failure], Response]
+    refuse: Callable[[Services, Exchange, Failure], None]
 
 
 class Route(NamedTuple):
@@ -64,10 +69,19 @@ class Route(NamedTuple):
     body_size_max: int = _SMALL
     # Whether it may be asked without the token.
     is_open: bool = False
+    # What `format` in the query may be, the default first.
+    formats: tuple[str, ...] = ()
 
 
-V1: Final = Version("v1", v1_failure)
-V2: Final = Version("v2", v2_failure)
+def name_of(route: Route) -> EndpointName:
+    """Return what tells a route from the others."""
+    return EndpointName(route.method, route.path)
+
+
+V1: Final = Version("v1", v1_refuse)
+V2: Final = Version("v2", v2_refuse)
+
+_FORMATS: Final = tuple(FORMS)
 
 _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
@@ -91,6 +105,10 @@ ROUTES: Final = (
           v1_requests.ReadEventType),
     Route(V1, "POST", f"{_V1_DATA}/register-event-schema", v1.register_event_schema,
           Answer.REGISTRATION, v1_requests.RegisterEventSchema, _SCHEMA),
+    Route(V1, "POST", f"{_V1_DATA}/put-into-read-only-mode", v1.put_into_read_only_mode,
+          Answer.READ_ONLY_MODE),
+    Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, formats=_FORMATS),
+    Route(V1, "GET", f"{_V1_DATA}/diagnostics", v1.diagnostics, Answer.DIAGNOSTICS),
 
     Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True),
     Route(V2, "POST", f"{_V2_SYSTEM}/verify-token", v2.verify_token, Answer.API_EVENT,
@@ -109,6 +127,10 @@ ROUTES: Final = (
           v2_requests.ReadEventType),
     Route(V2, "POST", f"{_V2_DATA}/register-event-schema", v2.register_event_schema,
           Answer.REGISTRATION, v2_requests.RegisterEventSchema, _SCHEMA),
+    Route(V2, "POST", f"{_V2_SYSTEM}/put-into-read-only-mode", v2.put_into_read_only_mode,
+          Answer.READ_ONLY_MODE, v2_requests.Nothing),
+    Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, formats=_FORMATS),
+    Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
 )
 # fmt: on
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from everlog.api.items import EventForm
+from everlog.api.media import text_response
 from everlog.domain.time import format_time, next_event_time
 from everlog.http import Exchange
+from everlog.monitoring.diagnostics import Diagnostics
+from everlog.monitoring.figures import Monitor
+from everlog.monitoring.tally import Tally
 from everlog.service.store import Store
+from everlog.service.writer import Answer, Outcome
 
 
 class Tasks:
@@ -19,16 +24,23 @@ class Tasks:
         self._on_error: Final = on_error
         self._running: Final[set[asyncio.Task[None]]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work to its end."""
+    def start(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work to its end, whether or not the client is still there."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._finish)
+
+        def finish(done: asyncio.Task[None]) -> None:
+            self._running.discard(done)
+            if not done.cancelled() and (error := done.exception()) is not None:
+                self._on_error(error)
+                answer_bug(exchange)
+
+        task.add_done_callback(finish)
         return task
 
     def start_for(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Run work that is of no use once the client is gone."""
-        task = self.start(work)
+        task = self.start(exchange, work)
 
         def cancel() -> None:
             task.cancel()
@@ -40,10 +52,11 @@ class Tasks:
         while self._running:
             await asyncio.wait(self._running)
 
-    def _finish(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_error(error)
+
+def answer_bug(exchange: Exchange) -> None:
+    """Answer a request that met a bug on the way, so that its client does not wait for ever."""
+    if exchange.answer is None:
+        exchange.respond(text_response(500, "the request could not be handled"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,21 @@ class Services:
     form: EventForm
     clock: Callable[[], int]
     tasks: Tasks
+    tally: Tally
+    monitor: Monitor
+    describe: Callable[[], Diagnostics]
+
+    def guard(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Return the answer with one more promise: if it meets a bug, the client is told."""
+
+        def guarded(outcome: Outcome) -> None:
+            try:
+                answer(outcome)
+            except Exception:
+                answer_bug(exchange)
+                raise
+
+        return guarded
 
     def now(self) -> str:
         """Return the time as events state it."""

@@ -19,7 +19,7 @@ from everlog.bootstrap import run_server
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.settings import Settings, check_settings
-from everlog.telemetry import Log
+from everlog.telemetry import LEVELS, Level, Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -145,6 +145,17 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     default="2",
     help="How new events are hashed; 1 is for clients that know no other.",
 )
+@_switch(
+    "--read-only",
+    default=False,
+    help="Refuse whatever would change the store; only a restart without this flag ends it.",
+)
+@_option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default=Level.INFO.name.lower(),
+    help="Leave out what matters less.",
+)
 @click.pass_context
 def run(context: click.Context, /, hash_version: str, **flags: Any) -> None:
     """Run the server; the decorators say with what."""
@@ -154,4 +165,5 @@ def run(context: click.Context, /, hash_version: str, **flags: Any) -> None:
         check_settings(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    sys.exit(run_server(settings, Log()))
+    level = Level[settings.log_level.upper()]
+    sys.exit(run_server(settings, Log(level=level)))

@@ -57,6 +57,8 @@ class Code(StrEnum):
     # The state that the server or its disk is in.
     DISK_FULL = "disk-full"
     STORE_FAILED = "store-failed"
+    STORE_READ_ONLY = "store-read-only"
+    READ_ONLY_MODE_ALREADY_ENABLED = "read-only-mode-already-enabled"
     SERVER_SHUTTING_DOWN = "server-shutting-down"
 
 

@@ -16,13 +16,23 @@ class Checkpoints:
     """Saves a checkpoint whenever one is due, one at a time."""
 
     def __init__(
-        self, engine: Engine, reader: Reader, *, on_failure: Callable[[OSError], None]
+        self,
+        engine: Engine,
+        reader: Reader,
+        *,
+        on_success: Callable[[], None],
+        on_failure: Callable[[OSError], None],
     ) -> None:
-        """Report to `on_failure` what the disk refuses."""
+        """Report what was saved, and what the disk refused."""
         self._engine: Final = engine
         self._reader: Final = reader
+        self._on_success: Final = on_success
         self._on_failure: Final = on_failure
         self._saving: asyncio.Task[None] | None = None
+        # Since the server was started, and whether the last one could not be saved.
+        self.saved_count = 0
+        self.failure_count = 0
+        self.has_failed = False
 
     def save_if_due(self) -> None:
         """Start saving if enough was written since the last checkpoint."""
@@ -38,6 +48,12 @@ class Checkpoints:
         try:
             await self._reader.call(self._engine.checkpoint)
         except OSError as error:
+            self.failure_count += 1
+            self.has_failed = True
             self._on_failure(error)
+        else:
+            self.saved_count += 1
+            self.has_failed = False
+            self._on_success()
         finally:
             self._saving = None

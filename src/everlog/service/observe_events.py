@@ -4,7 +4,7 @@ Yields blocks of lines, and an empty block for each second in which there was no
 which is when a heartbeat is due. Ends when the server goes down.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,7 @@ from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selectio
 from everlog.service.observers import Interest
 from everlog.service.reader import Transform
 from everlog.service.store import Store
-from everlog.storage.engine import Scan
+from everlog.storage.engine import Head, Scan
 from everlog.storage.line import parse_line
 
 HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
@@ -24,35 +24,39 @@ async def observe_events(
     store: Store, selection: Selection, *, transform: Transform
 ) -> AsyncGenerator[bytes, None]:
     """Yield the blocks of a selection, without end, with heartbeats between."""
-    position = selection.lower
-    if selection.from_latest_event is not None:
-        async for found in _find_start(store, selection.from_latest_event):
-            if found is None:
-                yield HEARTBEAT
-            else:
-                position = found
-    interest = Interest(selection.subject, selection.recursive)
-    while not store.observers.is_closed:
-        head = store.engine.head
-        if position >= head.event_count:
-            if not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
-                yield HEARTBEAT
-            continue
-        lines = store.observers.recent_lines(interest, start=position, stop=head.event_count)
-        if lines is None:
-            scan = Scan(
-                subject=interest.subject,
-                recursive=interest.recursive,
-                start=position,
-                stop=head.event_count,
-            )
-            async for block in store.reader.fetch_blocks(
-                map(transform, store.engine.scan(scan, head))
-            ):
-                yield block
-        elif lines:
-            yield transform(b"".join(lines))
-        position = head.event_count
+    with store.observers.presence():
+        position = selection.lower
+        if selection.from_latest_event is not None:
+            async for found in _find_start(store, selection.from_latest_event):
+                if found is None:
+                    yield HEARTBEAT
+                else:
+                    position = found
+        interest = Interest(selection.subject, selection.recursive)
+        while not store.observers.is_closed:
+            head = store.engine.head
+            if position >= head.event_count:
+                if not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
+                    yield HEARTBEAT
+                continue
+            lines = store.observers.recent_lines(interest, start=position, stop=head.event_count)
+            if lines is None:
+                blocks = map(transform, _scan(store, interest, position, head))
+                async for block in store.reader.fetch_blocks(blocks):
+                    yield block
+            elif lines:
+                yield transform(b"".join(lines))
+            position = head.event_count
+
+
+def _scan(store: Store, interest: Interest, position: int, head: Head) -> Iterator[bytes]:
+    scan = Scan(
+        subject=interest.subject,
+        recursive=interest.recursive,
+        start=position,
+        stop=head.event_count,
+    )
+    return store.engine.scan(scan, head)
 
 
 async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncGenerator[int | None, None]:

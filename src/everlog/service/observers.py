@@ -7,7 +7,8 @@ log. The latest batches are kept in memory, so that the many who are up to date 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from everlog.domain.subject import ancestors, is_within
@@ -48,6 +49,21 @@ class Observers:
         self._recent: Final[deque[_RecentBatch]] = deque()
         self._recent_size = 0
         self._is_closed = False
+        self._present_count = 0
+
+    @property
+    def present_count(self) -> int:
+        """How many observers there are, whether they wait or catch up."""
+        return self._present_count
+
+    @contextmanager
+    def presence(self) -> Iterator[None]:
+        """Count one more observer for the duration of the block."""
+        self._present_count += 1
+        try:
+            yield
+        finally:
+            self._present_count -= 1
 
     @property
     def is_closed(self) -> bool:

@@ -11,7 +11,9 @@ is told that a subject is not pristine learns of an event, which must not vanish
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Final
 
 import msgspec
@@ -28,6 +30,7 @@ from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
 from everlog.domain.precondition import Precondition, holds
 from everlog.domain.schema import EventSchema, find_violation
 from everlog.domain.time import format_time, next_event_time
+from everlog.service.figures import CommitFigures
 from everlog.storage.engine import Batch, Engine, StagedSchema
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
@@ -35,6 +38,17 @@ Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class Condition(StrEnum):
+    """Whether anything can be written now, and if not, why."""
+
+    WRITABLE = "writable"
+    # Until there is room.
+    DISK_FULL = "disk-full"
+    # The following until a restart.
+    READ_ONLY = "read-only"
+    FAILED = "failed"
 
 
 class WriterEvents(msgspec.Struct, frozen=True):
@@ -45,6 +59,7 @@ class WriterEvents(msgspec.Struct, frozen=True):
     failed: Callable[[StoreFailedError], None]
     # An answer could not be delivered: a bug, which must not harm the other answers of its batch.
     answer_failed: Callable[[Exception], None]
+    became_read_only: Callable[[], None]
 
 
 class Writer:
@@ -73,16 +88,33 @@ class Writer:
         self._is_committing = False
         self._is_scheduled = False
         self._has_failed = False
+        self._is_disk_full = False
+        self._is_read_only = False
         self._is_stopping = False
+        self.figures: Final = CommitFigures()
         self._drained: asyncio.Future[None] = loop.create_future()
         self._batches: Final[SimpleQueue[Batch | None]] = SimpleQueue()
-        self._thread: Final = threading.Thread(target=self._commit_batches, name="commit")
+        self._thread: Final = threading.Thread(
+            # Whoever is done without it calls `stop`; whoever fails must not wait for it.
+            target=self._commit_batches,
+            name="commit",
+            daemon=True,
+        )
         self._thread.start()
 
     @property
     def has_failed(self) -> bool:
         """Whether the disk broke its promise, so that nothing is accepted until a restart."""
         return self._has_failed
+
+    @property
+    def condition(self) -> Condition:
+        """Whether anything can be written now, and if not, why."""
+        if self._has_failed:
+            return Condition.FAILED
+        if self._is_read_only:
+            return Condition.READ_ONLY
+        return Condition.DISK_FULL if self._is_disk_full else Condition.WRITABLE
 
     def write(
         self,
@@ -115,6 +147,22 @@ class Writer:
             outcome = error
         self._answer_when_durable(answer, outcome)
 
+    def become_read_only(self, answer: Answer) -> None:
+        """Refuse every write and registration from now on, until the server is restarted.
+
+        The answer is called once all that had begun has its answer, whatever that is.
+
+        Raises:
+            RefusedError: It is so already.
+        """
+        if self._is_read_only:
+            raise StateConflictError(
+                Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
+            )
+        self._is_read_only = True
+        self._events.became_read_only()
+        self._answer_when_durable(answer, ())
+
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end the commit thread."""
         self._is_stopping = True
@@ -133,6 +181,11 @@ class Writer:
             )
         if self._is_stopping:
             raise RefusedError(Code.SERVER_SHUTTING_DOWN, "server is shutting down")
+        if self._is_read_only:
+            raise RefusedError(
+                Code.STORE_READ_ONLY,
+                "the store is read-only until the server is restarted without --read-only",
+            )
 
     def _check_preconditions(self, preconditions: Sequence[Precondition]) -> None:
         for index, precondition in enumerate(preconditions):
@@ -219,21 +272,25 @@ class Writer:
             return
         self._in_flight = answers
         self._is_committing = True
+        self.figures.begin(self._loop.time())
         self._batches.put(batch)
 
     def _commit_batches(self) -> None:
         while (batch := self._batches.get()) is not None:
             failure: Exception | None = None
+            started = perf_counter()
             try:
                 self._engine.commit(batch)
             except Exception as error:  # noqa: BLE001 - whatever it is, the loop must learn of it
                 failure = error
-            self._loop.call_soon_threadsafe(self._finish_commit, batch, failure)
+            seconds = perf_counter() - started
+            self._loop.call_soon_threadsafe(self._finish_commit, batch, failure, seconds)
 
-    def _finish_commit(self, batch: Batch, failure: Exception | None) -> None:
+    def _finish_commit(self, batch: Batch, failure: Exception | None, seconds: float) -> None:
         self._is_committing = False
         answers, self._in_flight = self._in_flight, []
         if failure is None:
+            self._count(batch, seconds)
             self._engine.publish(batch)
             self._deliver(answers)
             self._events.published(batch)
@@ -247,6 +304,7 @@ class Writer:
     def _fail(self, answers: list[tuple[Answer, Outcome]], failure: Exception) -> None:
         # What gathered meanwhile is chained to what failed, so it fails with it.
         self._waiting = []
+        self.figures.fail()
         self._engine.roll_back()
         entries = self._engine.event_types(self._engine.head)
         published = {entry.name for entry in entries if entry.schema is not None}
@@ -255,12 +313,23 @@ class Writer:
         outcome: DiskFullError | StoreFailedError
         if isinstance(failure, DiskFullError):
             outcome = failure
+            self._is_disk_full = True
             self._events.disk_filled(outcome)
         else:
             outcome = _as_store_failed(failure)
             self._has_failed = True
             self._events.failed(outcome)
         self._deliver([(answer, outcome) for answer, _ in answers])
+
+    def _count(self, batch: Batch, seconds: float) -> None:
+        self._is_disk_full = False
+        self.figures.end(
+            self._loop.time(),
+            seconds,
+            events=len(batch.events),
+            size=batch.head.log_size - self._engine.head.log_size,
+            schemas=len(batch.schemas),
+        )
 
     def _deliver(self, answers: list[tuple[Answer, Outcome]]) -> None:
         for answer, outcome in answers:

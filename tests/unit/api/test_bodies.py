@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from everlog.api.bodies import MalformedBodyError, read_leniently, read_strictly
+from everlog.api.bodies import MalformedRequestError, read_leniently, read_strictly
 from everlog.api.requests import v1, v2
 
 V1_WRITE = msgspec.json.Decoder(v1.WriteEvents)
@@ -56,7 +56,7 @@ def test_names_inside_of_data_stay_as_they_are() -> None:
     ],
 )
 def test_a_fault_has_its_path_also_where_names_differ(body: bytes, path: str) -> None:
-    with pytest.raises(MalformedBodyError) as raised:
+    with pytest.raises(MalformedRequestError) as raised:
         read_leniently(V1_READ, body)
 
     assert f"`{path}`" in str(raised.value)
@@ -64,12 +64,12 @@ def test_a_fault_has_its_path_also_where_names_differ(body: bytes, path: str) ->
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"X":', b'{"X":1', b"[", b"\xff", b'{"\xff":1}'])
 def test_what_is_no_json_is_malformed_whoever_reads_it(body: bytes) -> None:
-    with pytest.raises(MalformedBodyError, match="malformed request body"):
+    with pytest.raises(MalformedRequestError, match="malformed request body"):
         read_leniently(V1_WRITE, body)
-    with pytest.raises(MalformedBodyError, match="malformed request body"):
+    with pytest.raises(MalformedRequestError, match="malformed request body"):
         read_strictly(V2_WRITE, body)
 
 
 def test_version_2_takes_exact_names_only() -> None:
-    with pytest.raises(MalformedBodyError, match="Events"):
+    with pytest.raises(MalformedRequestError, match="Events"):
         read_strictly(V2_WRITE, b'{"Events":[]}')

@@ -81,7 +81,7 @@ def test_every_operation_says_what_goes_in_what_comes_out_and_who_may_ask(route:
     # What says nothing about security is closed, as the document as a whole is.
     assert found.get("security") == ([] if route.is_open else None)
     assert ("401" in found["responses"]) != route.is_open
-    if not route.is_open:
+    if not route.is_open and route.method != "GET":
         assert str(route.body_size_max) in found["description"]
 
 

@@ -66,6 +66,7 @@ class Bench:
                 lambda _: self.said.append("disk filled"),
                 lambda _: self.said.append("failed"),
                 self.bugs.append,
+                lambda: self.said.append("read-only"),
             ),
             loop=asyncio.get_running_loop(),
         )

@@ -10,6 +10,8 @@ from everlog.api.api_events import (
     EVENT_SCHEMA_REGISTERED,
     PING_MESSAGE,
     PING_RECEIVED,
+    READ_ONLY_MESSAGE,
+    READ_ONLY_MODE_ENABLED,
     TOKEN_MESSAGE,
     RegisteredSchema,
     render_api_event,
@@ -18,7 +20,7 @@ from everlog.api.bodies import read_leniently
 from everlog.api.media import JSON, NDJSON
 from everlog.api.requests import v1 as requests
 from everlog.api.services import Services
-from everlog.api.v1.failures import SHUTTING_DOWN_TEXT, failure_response
+from everlog.api.v1.failures import SHUTTING_DOWN_TEXT, refuse
 from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.errors import (
     Code,
@@ -113,14 +115,14 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
 
     def answer(outcome: Outcome) -> None:
         if isinstance(outcome, (RefusedError, DiskFullError, StoreFailedError)):
-            exchange.respond(failure_response(outcome))
+            refuse(services, exchange, outcome)
         elif isinstance(outcome, Exception):
             raise outcome
         else:
             events = ",".join([services.form.event(event.json, event.hash) for event in outcome])
             exchange.respond(Response(200, f"[{events}]".encode(), JSON))
 
-    services.store.writer.write(candidates, preconditions, answer)
+    services.store.writer.write(candidates, preconditions, services.guard(exchange, answer))
 
 
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -186,21 +188,41 @@ def register_event_schema(services: Services, request: Request, exchange: Exchan
         try:
             await register(services.store, schema)
         except (RefusedError, DiskFullError, StoreFailedError) as error:
-            exchange.respond(failure_response(error))
+            refuse(services, exchange, error)
             return
         data = RegisteredSchema(event_type, msgspec.Raw(schema.text.encode()))
         exchange.respond(
             _api_event_response(services, request, event_type=EVENT_SCHEMA_REGISTERED, data=data)
         )
 
-    services.tasks.start(work())
+    services.tasks.start(exchange, work())
+
+
+def put_into_read_only_mode(services: Services, request: Request, exchange: Exchange) -> None:
+    """Refuse whatever would change the store, until the server is restarted."""
+    _read_nothing(request)
+
+    def answer(_: Outcome) -> None:
+        exchange.respond(
+            _api_event_response(
+                services, request, event_type=READ_ONLY_MODE_ENABLED, data=READ_ONLY_MESSAGE
+            )
+        )
+
+    services.store.writer.become_read_only(services.guard(exchange, answer))
+
+
+def diagnostics(services: Services, request: Request, exchange: Exchange) -> None:
+    """Tell what the server is, what it runs on, and how it was told to run."""
+    _read_nothing(request)
+    exchange.respond(Response(200, msgspec.json.encode(services.describe()), JSON))
 
 
 async def _read_events(services: Services, selection: Selection, exchange: Exchange) -> None:
     try:
         blocks = await read(services.store, selection, transform=services.form.v1)
     except RefusedError as error:
-        exchange.respond(failure_response(error))
+        refuse(services, exchange, error)
         return
 
     async def produce(stream: Stream) -> None:

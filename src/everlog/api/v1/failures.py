@@ -6,8 +6,10 @@ Clients compare some of the texts literally (compatibility specification, sectio
 from collections.abc import Mapping
 from typing import Final
 
-from everlog.api.bodies import MalformedBodyError
+from everlog.api.bodies import MalformedRequestError
 from everlog.api.media import text_response
+from everlog.api.refusals import Failure, count_refusal
+from everlog.api.services import Services
 from everlog.domain.errors import (
     Code,
     DiskFullError,
@@ -15,9 +17,10 @@ from everlog.domain.errors import (
     StateConflictError,
     StoreFailedError,
 )
-from everlog.http import Response
+from everlog.http import Exchange, Response
 
 SHUTTING_DOWN_TEXT: Final = "server is shutting down"
+OPERATION_MODE_TEXT: Final = "the current operation mode conflicts with the given request"
 
 # Where the status does not follow from the kind of error: a fault of the request is 400, a
 # conflict with the log's state 409.
@@ -26,6 +29,8 @@ _STATUSES: Final[Mapping[Code, int]] = {
     Code.EVENT_TOO_LARGE: 413,
     Code.STORE_FAILED: 503,
     Code.SERVER_SHUTTING_DOWN: 503,
+    Code.STORE_READ_ONLY: 503,
+    Code.READ_ONLY_MODE_ALREADY_ENABLED: 503,
 }
 
 _TEXTS: Final[Mapping[Code, str]] = {
@@ -33,9 +38,15 @@ _TEXTS: Final[Mapping[Code, str]] = {
     Code.EVENT_SCHEMA_VIOLATED: "schema conflict: {message}",
     Code.EVENT_SCHEMA_ALREADY_REGISTERED: "schema conflict: {message}",
     Code.SERVER_SHUTTING_DOWN: SHUTTING_DOWN_TEXT,
+    Code.STORE_READ_ONLY: OPERATION_MODE_TEXT,
+    Code.READ_ONLY_MODE_ALREADY_ENABLED: OPERATION_MODE_TEXT,
 }
 
-Failure = RefusedError | MalformedBodyError | DiskFullError | StoreFailedError
+
+def refuse(services: Services, exchange: Exchange, error: Failure) -> None:
+    """Answer a request that failed, and count it."""
+    count_refusal(services, error)
+    exchange.respond(failure_response(error))
 
 
 def failure_response(error: Failure) -> Response:
@@ -43,7 +54,7 @@ def failure_response(error: Failure) -> Response:
     match error:
         case RefusedError():
             return text_response(_status(error), _text(error))
-        case MalformedBodyError():
+        case MalformedRequestError():
             return text_response(400, str(error))
         case DiskFullError():
             return text_response(503, str(error))

@@ -10,22 +10,26 @@ from everlog.api.api_events import (
     EVENT_SCHEMA_REGISTERED,
     PING_MESSAGE,
     PING_RECEIVED,
+    READ_ONLY_MESSAGE,
+    READ_ONLY_MODE_ENABLED,
     TOKEN_MESSAGE,
     RegisteredSchema,
     render_api_event,
 )
-from everlog.api.bodies import MalformedBodyError, read_strictly
+from everlog.api.bodies import MalformedRequestError, read_strictly
 from everlog.api.items import V2_LINE_PREFIX
 from everlog.api.media import JSON, NDJSON
+from everlog.api.refusals import count_refusal
 from everlog.api.requests import v2 as requests
 from everlog.api.services import Services
-from everlog.api.v2.failures import error_item, failure_response
+from everlog.api.v2.failures import error_item, refuse
 from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import compile_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Exchange, Request, Response, Stream
+from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
 from everlog.service.read_event_type import read_event_type as find_event_type
@@ -77,6 +81,12 @@ class EventTypeItem(msgspec.Struct, frozen=True, tag="eventType"):
     data: EventTypeEntry
 
 
+class DiagnosticsItem(msgspec.Struct, frozen=True, tag="diagnostics"):
+    """The answer of diagnostics."""
+
+    data: Diagnostics
+
+
 def ping(services: Services, request: Request, exchange: Exchange) -> None:
     """Answer that the server is alive."""
     event = _api_event_item(services, request, event_type=PING_RECEIVED, data=PING_MESSAGE)
@@ -102,7 +112,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
 
     def answer(outcome: Outcome) -> None:
         if isinstance(outcome, (RefusedError, DiskFullError, StoreFailedError)):
-            exchange.respond(failure_response(outcome))
+            refuse(services, exchange, outcome)
         elif isinstance(outcome, Exception):
             raise outcome
         else:
@@ -115,7 +125,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
             )
             exchange.respond(Response(200, events.encode() + _END_ITEM, NDJSON))
 
-    services.store.writer.write(candidates, preconditions, answer)
+    services.store.writer.write(candidates, preconditions, services.guard(exchange, answer))
 
 
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -126,6 +136,7 @@ def read_events(services: Services, request: Request, exchange: Exchange) -> Non
         try:
             blocks = await read(services.store, selection, transform=services.form.v2)
         except RefusedError as error:
+            count_refusal(services, error)
             await stream.send(error_item(error.code, error.message, error.details))
             return
         async for block in blocks:
@@ -196,13 +207,32 @@ def register_event_schema(services: Services, request: Request, exchange: Exchan
         try:
             await register(services.store, schema)
         except (RefusedError, DiskFullError, StoreFailedError) as error:
-            exchange.respond(failure_response(error))
+            refuse(services, exchange, error)
             return
         data = RegisteredSchema(event_type, msgspec.Raw(schema.text.encode()))
         item = _api_event_item(services, request, event_type=EVENT_SCHEMA_REGISTERED, data=data)
         exchange.respond(Response(200, item + _END_ITEM, NDJSON))
 
-    services.tasks.start(work())
+    services.tasks.start(exchange, work())
+
+
+def put_into_read_only_mode(services: Services, request: Request, exchange: Exchange) -> None:
+    """Refuse whatever would change the store, until the server is restarted."""
+    _read_nothing(request)
+
+    def answer(_: Outcome) -> None:
+        item = _api_event_item(
+            services, request, event_type=READ_ONLY_MODE_ENABLED, data=READ_ONLY_MESSAGE
+        )
+        exchange.respond(Response(200, item, JSON))
+
+    services.store.writer.become_read_only(services.guard(exchange, answer))
+
+
+def diagnostics(services: Services, request: Request, exchange: Exchange) -> None:
+    """Tell what the server is, what it runs on, and how it was told to run."""
+    _read_nothing(request)
+    exchange.respond(Response(200, _lines([DiagnosticsItem(services.describe())]), JSON))
 
 
 def _read_nothing(request: Request) -> None:
@@ -223,7 +253,7 @@ def _is_null(raw: msgspec.Raw) -> bool:
 
 def _refuse_null(path: str) -> NoReturn:
     message = f"malformed request body: Expected `object`, got `null` - at `{path}`"
-    raise MalformedBodyError(message)
+    raise MalformedRequestError(message)
 
 
 def _event_type_item(entry: EventType) -> EventTypeItem:

@@ -9,14 +9,14 @@ from typing import Final
 
 import msgspec
 
-from everlog.api.bodies import MalformedBodyError
+from everlog.api.bodies import MalformedRequestError
 from everlog.api.media import NDJSON, text_response
+from everlog.api.refusals import Failure, count_refusal
+from everlog.api.services import Services
 from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
-from everlog.http import Response
+from everlog.http import Exchange, Response
 
 CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
-
-Failure = RefusedError | MalformedBodyError | DiskFullError | StoreFailedError
 
 
 class ErrorData(msgspec.Struct, frozen=True):
@@ -33,12 +33,18 @@ class ErrorItem(msgspec.Struct, frozen=True, tag="error"):
     data: ErrorData
 
 
+def refuse(services: Services, exchange: Exchange, error: Failure) -> None:
+    """Answer a request that failed, and count it."""
+    count_refusal(services, error)
+    exchange.respond(failure_response(error))
+
+
 def failure_response(error: Failure) -> Response:
     """Return the answer to a request that failed."""
     match error:
         case RefusedError():
             return Response(200, error_item(error.code, error.message, error.details), NDJSON)
-        case MalformedBodyError():
+        case MalformedRequestError():
             return text_response(400, str(error))
         case DiskFullError():
             return Response(200, error_item(Code.DISK_FULL, str(error), {}), NDJSON)

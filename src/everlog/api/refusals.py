@@ -1,0 +1,27 @@
+"""What an endpoint may fail with on purpose, and the code under which that is counted."""
+
+from everlog.api.bodies import MalformedRequestError
+from everlog.api.services import Services
+from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+
+Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError
+
+# No code of the API: version 2 says only that the request is bad.
+MALFORMED = "malformed-request"
+
+
+def count_refusal(services: Services, error: Failure) -> None:
+    """Count a failure by its code."""
+    services.tally.refusals[_code(error)] += 1
+
+
+def _code(error: Failure) -> str:
+    match error:
+        case RefusedError():
+            return error.code.value
+        case MalformedRequestError():
+            return MALFORMED
+        case DiskFullError():
+            return Code.DISK_FULL.value
+        case StoreFailedError():
+            return Code.STORE_FAILED.value

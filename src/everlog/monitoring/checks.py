@@ -1,0 +1,169 @@
+"""What the figures mean: one check each, which passes, warns or fails."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from everlog.domain.time import format_time
+from everlog.monitoring import limits
+from everlog.monitoring.figures import Figures
+from everlog.service.writer import Condition
+
+
+class Status(IntEnum):
+    """How well a part of the server is, the worst last."""
+
+    PASS = 0
+    WARN = 1
+    FAIL = 2
+
+
+class Finding(NamedTuple):
+    """What a check found; the sentence says what is wrong, and is empty where nothing is."""
+
+    value: int | float | str | None
+    status: Status = Status.PASS
+    output: str = ""
+
+
+class Check(NamedTuple):
+    """One part of the server to look at."""
+
+    # A component and what is measured of it, as the format of health checks wants names to be.
+    name: str
+    component_type: str
+    unit: str
+    # None where there is nothing to look at.
+    judge: Callable[[Figures], Finding | None]
+
+
+def judge(figures: Figures) -> Iterable[tuple[Check, Finding]]:
+    """Yield what each check found."""
+    for check in CHECKS:
+        finding = check.judge(figures)
+        if finding is not None:
+            yield check, finding
+
+
+def overall(findings: Iterable[Finding]) -> Status:
+    """Return the worst of several findings."""
+    return max((finding.status for finding in findings), default=Status.PASS)
+
+
+def format_moment(seconds: float) -> str:
+    """Return the RFC 3339 text of seconds since 1970."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _writability(figures: Figures) -> Finding:
+    value = figures.condition.value
+    match figures.condition:
+        case Condition.WRITABLE:
+            return Finding(value)
+        case Condition.READ_ONLY:
+            return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
+        case Condition.DISK_FULL:
+            return Finding(value, Status.FAIL, "the last write found no room on the disk")
+        case Condition.FAILED:
+            output = "the disk broke its promise: writes are refused until a restart"
+            return Finding(value, Status.FAIL, output)
+
+
+def _disk_space(figures: Figures) -> Finding:
+    disk = figures.disk
+    if disk is None:
+        return Finding(None, Status.WARN, "the system does not say how much room there is")
+    fail = min(limits.DISK_FREE_FAIL_BYTES, limits.DISK_FREE_FAIL_SHARE * disk.size_bytes)
+    warn = min(limits.DISK_FREE_WARN_BYTES, limits.DISK_FREE_WARN_SHARE * disk.size_bytes)
+    for status, limit in ((Status.FAIL, fail), (Status.WARN, warn)):
+        if disk.free_bytes < limit:
+            output = f"less than {int(limit)} bytes are free on the disk of the data directory"
+            return Finding(disk.free_bytes, status, output)
+    return Finding(disk.free_bytes)
+
+
+def _last_event_id(figures: Figures) -> Finding | None:
+    count = figures.head.event_count
+    return Finding(str(count - 1)) if count > 0 else None
+
+
+def _last_commit_time(figures: Figures) -> Finding | None:
+    return Finding(format_time(figures.head.time)) if figures.head.event_count > 0 else None
+
+
+def _sync_latency(figures: Figures) -> Finding | None:
+    average, age = figures.commits.average_seconds, figures.seconds_since_commit
+    if average is None or age is None:
+        return None
+    value = round(average, 6)
+    if age <= limits.SYNC_RECENT_SECONDS and average > limits.SYNC_WARN_SECONDS:
+        return Finding(value, Status.WARN, "the disk is slow: every write waits for it")
+    return Finding(value)
+
+
+def _pending_commit(figures: Figures) -> Finding:
+    seconds = figures.pending_seconds
+    value, output = round(seconds, 6), "the disk does not answer: every write waits for it"
+    if seconds > limits.PENDING_FAIL_SECONDS:
+        return Finding(value, Status.FAIL, output)
+    if seconds > limits.PENDING_WARN_SECONDS:
+        return Finding(value, Status.WARN, output)
+    return Finding(value)
+
+
+def _unsaved_events(figures: Figures) -> Finding:
+    if figures.has_checkpoint_failed:
+        output = "the last checkpoint could not be saved: after a crash, opening would take longer"
+        return Finding(figures.unsaved_event_count, Status.WARN, output)
+    return Finding(figures.unsaved_event_count)
+
+
+def _certificate_end(figures: Figures) -> Finding | None:
+    end = figures.certificate_ends_at
+    if end is None:
+        return None
+    value = format_moment(end)
+    remaining = end - figures.now
+    if remaining <= 0:
+        return Finding(value, Status.FAIL, "the certificate has expired: clients refuse it")
+    if remaining < limits.CERTIFICATE_WARN_SECONDS:
+        output = f"the certificate expires in {int(remaining // 86_400)} days: renew it"
+        return Finding(value, Status.WARN, output)
+    return Finding(value)
+
+
+def _connections(figures: Figures) -> Finding:
+    count, count_max = figures.http.connections, figures.connections_max
+    return _of_those_allowed(count, count_max, f"of {count_max} connections almost all are taken")
+
+
+def _open_files(figures: Figures) -> Finding | None:
+    count, count_max = figures.process.open_file_count, figures.process.open_file_count_max
+    if count is None:
+        return None
+    return _of_those_allowed(count, count_max, f"of {count_max} files almost all are open")
+
+
+def _of_those_allowed(count: int, count_max: int, output: str) -> Finding:
+    if count > limits.SHARE_WARN * count_max:
+        return Finding(count, Status.WARN, output)
+    return Finding(count)
+
+
+# In the order in which they are shown.
+CHECKS: Final = (
+    Check("store:writability", "datastore", "", _writability),
+    Check("disk:free", "system", "bytes", _disk_space),
+    Check("log:events", "datastore", "events", lambda found: Finding(found.head.event_count)),
+    Check("log:lastEventId", "datastore", "", _last_event_id),
+    Check("log:lastCommitTime", "datastore", "", _last_commit_time),
+    Check("log:syncLatency", "datastore", "seconds", _sync_latency),
+    Check("log:pendingCommit", "datastore", "seconds", _pending_commit),
+    Check("index:unsavedEvents", "datastore", "events", _unsaved_events),
+    Check("tls:certificateEnd", "component", "", _certificate_end),
+    Check("http:connections", "component", "connections", _connections),
+    Check("http:observers", "component", "observers", lambda found: Finding(found.observer_count)),
+    Check("process:openFiles", "system", "files", _open_files),
+)

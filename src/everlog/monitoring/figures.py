@@ -1,0 +1,110 @@
+"""All figures of one moment, and where they come from.
+
+What the server knows is read on the event loop's thread in one step, so that the figures fit
+together; what the system has to be asked for comes from a thread, a moment earlier.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from everlog.http import Statistics
+from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
+from everlog.monitoring.tally import EndpointName, Tally
+from everlog.service.checkpoints import Checkpoints
+from everlog.service.figures import CommitFigures
+from everlog.service.store import Store
+from everlog.service.writer import Condition
+from everlog.storage.engine import Head
+
+_NANOSECONDS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Which server this is."""
+
+    version: str
+    # The version of EventSourcingDB whose API it speaks.
+    compatible_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Everything at one moment; times are seconds since 1970, durations seconds."""
+
+    release: Release
+    now: float
+    started_at: float
+    condition: Condition
+    head: Head
+    commits: CommitFigures
+    # How long ago the last batch became durable, and how long the present one has been on its way.
+    seconds_since_commit: float | None
+    pending_seconds: float
+    unsaved_event_count: int
+    checkpoint_count: int
+    checkpoint_failure_count: int
+    has_checkpoint_failed: bool
+    observer_count: int
+    http: Statistics
+    connections_max: int
+    answers: Mapping[EndpointName, tuple[int, ...]]
+    refusals: Mapping[str, int]
+    bug_count: int
+    disk: DiskSpace | None
+    process: ProcessFigures
+    # When the certificate ends; None without HTTPS.
+    certificate_ends_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """Where the figures come from; `clock` returns nanoseconds since 1970."""
+
+    release: Release
+    clock: Callable[[], int]
+    started_at: float
+    store: Store
+    checkpoints: Checkpoints
+    tally: Tally
+    # The event loop's time, in seconds.
+    loop_clock: Callable[[], float]
+    statistics: Callable[[], Statistics]
+    connections_max: int
+    bug_count: Callable[[], int]
+    directory: Path
+    certificate_ends_at: Callable[[], float | None]
+
+    async def read(self) -> Figures:
+        """Return the figures of this moment."""
+        disk, process = await self.store.reader.call(
+            lambda: (read_disk_space(self.directory), read_process())
+        )
+        store, checkpoints = self.store, self.checkpoints
+        commits = store.writer.figures
+        now = self.loop_clock()
+        return Figures(
+            release=self.release,
+            now=self.clock() / _NANOSECONDS,
+            started_at=self.started_at,
+            condition=store.writer.condition,
+            head=store.engine.head,
+            commits=commits,
+            seconds_since_commit=None if commits.ended_at is None else now - commits.ended_at,
+            pending_seconds=0.0 if commits.begun_at is None else now - commits.begun_at,
+            unsaved_event_count=store.engine.unsaved_event_count,
+            checkpoint_count=checkpoints.saved_count,
+            checkpoint_failure_count=checkpoints.failure_count,
+            has_checkpoint_failed=checkpoints.has_failed,
+            observer_count=store.observers.present_count,
+            http=self.statistics(),
+            connections_max=self.connections_max,
+            answers={name: tuple(counts) for name, counts in self.tally.answers.items()},
+            refusals=dict(self.tally.refusals),
+            bug_count=self.bug_count(),
+            disk=disk,
+            process=process,
+            certificate_ends_at=self.certificate_ends_at(),
+        )

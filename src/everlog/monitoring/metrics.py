@@ -1,0 +1,310 @@
+"""The figures as metrics: one table of what there is, what it is called, and what it means.
+
+No label takes its value from a client: endpoints, statuses and codes are ours, and few.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from everlog.monitoring.checks import Status, judge, overall
+from everlog.monitoring.figures import Figures
+from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
+from everlog.service.figures import Histogram
+from everlog.service.writer import Condition
+
+_NANOSECONDS: Final = 1_000_000_000
+
+Samples = Iterable[Sample]
+
+
+class Metric(NamedTuple):
+    """One family: its name without what its kind adds, its unit, and where its samples are."""
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+    read: Callable[[Figures], Samples]
+
+
+def render_metrics(figures: Figures) -> bytes:
+    """Return all metrics in the text format of OpenMetrics."""
+    families = (
+        Family(metric.name, metric.kind, metric.help, metric.unit, tuple(metric.read(figures)))
+        for metric in METRICS
+    )
+    return render(family for family in families if family.samples)
+
+
+def _gauge(
+    name: str, help_: str, read: Callable[[Figures], float | None], *, unit: str = ""
+) -> Metric:
+    """Describe a number that goes up and down; where it is None there is no sample."""
+
+    def samples(figures: Figures) -> Iterator[Sample]:
+        value = read(figures)
+        if value is not None:
+            yield Sample(value)
+
+    return Metric(name, Kind.GAUGE, unit, help_, samples)
+
+
+def _counter(name: str, help_: str, read: Callable[[Figures], float], *, unit: str = "") -> Metric:
+    """Describe a number that only grows while the server runs."""
+    return Metric(
+        name, Kind.COUNTER, unit, help_, lambda found: [Sample(read(found), suffix=_TOTAL)]
+    )
+
+
+def _histogram(
+    name: str, help_: str, read: Callable[[Figures], Histogram], *, unit: str = ""
+) -> Metric:
+    """Describe how values are distributed."""
+
+    def samples(figures: Figures) -> Iterator[Sample]:
+        histogram = read(figures)
+        cumulated = list(accumulate(histogram.counts))
+        bounds = [*map(format_number, histogram.bounds), "+Inf"]
+        for bound, count in zip(bounds, cumulated, strict=True):
+            yield Sample(count, {"le": bound}, "_bucket")
+        yield Sample(cumulated[-1], suffix="_count")
+        yield Sample(histogram.sum, suffix="_sum")
+
+    return Metric(name, Kind.HISTOGRAM, unit, help_, samples)
+
+
+def _states(name: str, help_: str, states: Iterable[str], read: Callable[[Figures], str]) -> Metric:
+    """Describe in which of several states something is."""
+
+    def samples(figures: Figures) -> Iterator[Sample]:
+        current = read(figures)
+        for state in states:
+            yield Sample(int(state == current), {name: state})
+
+    return Metric(name, Kind.STATESET, "", help_, samples)
+
+
+_TOTAL: Final = "_total"
+
+
+def _release(figures: Figures) -> Iterator[Sample]:
+    release = figures.release
+    labels = {"version": release.version, "compatible_version": release.compatible_version}
+    yield Sample(1, labels, "_info")
+
+
+def _answers(figures: Figures) -> Iterator[Sample]:
+    for endpoint, counts in figures.answers.items():
+        for digit, count in enumerate(counts):
+            if count > 0:
+                labels = {
+                    "method": endpoint.method,
+                    "path": endpoint.path,
+                    "status": f"{digit}xx",
+                }
+                yield Sample(count, labels, _TOTAL)
+
+
+def _early_answers(figures: Figures) -> Iterator[Sample]:
+    for status, count in sorted(figures.http.early_answers.items()):
+        yield Sample(count, {"status": str(status)}, _TOTAL)
+
+
+def _refusals(figures: Figures) -> Iterator[Sample]:
+    for code, count in sorted(figures.refusals.items()):
+        yield Sample(count, {"code": code}, _TOTAL)
+
+
+def _health(figures: Figures) -> str:
+    return overall(finding for _, finding in judge(figures)).name.lower()
+
+
+def _last_commit(figures: Figures) -> float | None:
+    return figures.head.time / _NANOSECONDS if figures.head.event_count > 0 else None
+
+
+def _sum_of_batches(figures: Figures) -> int:
+    return sum(figures.commits.seconds.counts)
+
+
+METRICS: Final = (
+    Metric("everlog_release", Kind.INFO, "", "Which server this is.", _release),
+    _states(
+        "everlog_health",
+        "What the health check says.",
+        [status.name.lower() for status in Status],
+        _health,
+    ),
+    _states(
+        "everlog_store_condition",
+        "Whether anything can be written, and if not, why.",
+        [condition.value for condition in Condition],
+        lambda found: found.condition.value,
+    ),
+    # The log.
+    _gauge("everlog_log_events", "Events in the log.", lambda found: found.head.event_count),
+    _gauge(
+        "everlog_log_size_bytes",
+        "Size of the log, without the index.",
+        lambda found: found.head.log_size,
+        unit="bytes",
+    ),
+    _gauge(
+        "everlog_log_subjects",
+        "Subjects that have events, or one below them has.",
+        lambda found: found.head.subject_count,
+    ),
+    _gauge(
+        "everlog_log_event_types",
+        "Event types that have events or a schema.",
+        lambda found: found.head.event_type_count,
+    ),
+    _gauge(
+        "everlog_log_last_commit_timestamp_seconds",
+        "Time of the latest event, since 1970.",
+        _last_commit,
+        unit="seconds",
+    ),
+    # Writing.
+    _counter("everlog_written_events", "Events made durable.", lambda found: found.commits.events),
+    _counter(
+        "everlog_written_bytes",
+        "Bytes of the log made durable.",
+        lambda found: found.commits.bytes,
+        unit="bytes",
+    ),
+    _counter(
+        "everlog_registered_schemas",
+        "Event schemas made durable.",
+        lambda found: found.commits.schemas,
+    ),
+    _counter("everlog_commits", "Batches made durable, each with one sync.", _sum_of_batches),
+    _counter(
+        "everlog_commit_failures",
+        "Batches that could not be made durable.",
+        lambda found: found.commits.failures,
+    ),
+    _histogram(
+        "everlog_commit_events",
+        "Events in a batch.",
+        lambda found: found.commits.batch_events,
+    ),
+    _histogram(
+        "everlog_sync_duration_seconds",
+        "How long it took to write a batch to the disk and to sync it.",
+        lambda found: found.commits.seconds,
+        unit="seconds",
+    ),
+    _gauge(
+        "everlog_commit_pending_seconds",
+        "For how long the present batch has been on its way to the disk.",
+        lambda found: found.pending_seconds,
+        unit="seconds",
+    ),
+    # The index.
+    _gauge(
+        "everlog_index_unsaved_events",
+        "Events that an opening after a crash would have to read again.",
+        lambda found: found.unsaved_event_count,
+    ),
+    _counter("everlog_checkpoints", "Checkpoints saved.", lambda found: found.checkpoint_count),
+    _counter(
+        "everlog_checkpoint_failures",
+        "Checkpoints that could not be saved.",
+        lambda found: found.checkpoint_failure_count,
+    ),
+    # Requests.
+    Metric(
+        "everlog_requests",
+        Kind.COUNTER,
+        "",
+        "Requests answered by an endpoint; version 2 refuses with status 200.",
+        _answers,
+    ),
+    Metric(
+        "everlog_early_answers",
+        Kind.COUNTER,
+        "",
+        "Requests answered without an endpoint, most of them refused; 401 is a wrong token.",
+        _early_answers,
+    ),
+    Metric(
+        "everlog_refusals",
+        Kind.COUNTER,
+        "",
+        "Requests that an endpoint refused, by error code, in both versions.",
+        _refusals,
+    ),
+    _counter(
+        "everlog_unexpected_errors",
+        "Errors that nobody expected; each is in the log.",
+        lambda found: found.bug_count,
+    ),
+    # Clients.
+    _gauge("everlog_connections", "Open connections.", lambda found: found.http.connections),
+    _gauge(
+        "everlog_connections_limit",
+        "How many connections there may be.",
+        lambda found: found.connections_max,
+    ),
+    _counter(
+        "everlog_accepted_connections",
+        "Connections accepted.",
+        lambda found: found.http.connections_accepted,
+    ),
+    _gauge("everlog_streams", "Answers being streamed.", lambda found: found.http.streams),
+    _counter(
+        "everlog_cut_streams",
+        "Streams that ended early for another reason than that the client left.",
+        lambda found: found.http.streams_cut,
+    ),
+    _gauge("everlog_observers", "Clients that observe.", lambda found: found.observer_count),
+    _gauge(
+        "everlog_certificate_end_timestamp_seconds",
+        "When the certificate expires, since 1970; absent without HTTPS.",
+        lambda found: found.certificate_ends_at,
+        unit="seconds",
+    ),
+    # The machine.
+    _gauge(
+        "everlog_disk_free_bytes",
+        "Room on the disk of the data directory.",
+        lambda found: None if found.disk is None else found.disk.free_bytes,
+        unit="bytes",
+    ),
+    _gauge(
+        "everlog_disk_size_bytes",
+        "Size of the disk of the data directory.",
+        lambda found: None if found.disk is None else found.disk.size_bytes,
+        unit="bytes",
+    ),
+    _gauge(
+        "process_resident_memory_bytes",
+        "Resident memory of the server.",
+        lambda found: found.process.resident_bytes,
+        unit="bytes",
+    ),
+    _counter(
+        "process_cpu_seconds",
+        "Processor time that the server has used.",
+        lambda found: found.process.processor_seconds,
+        unit="seconds",
+    ),
+    _gauge(
+        "process_open_fds",
+        "Open files of the server, connections included.",
+        lambda found: found.process.open_file_count,
+    ),
+    _gauge(
+        "process_max_fds",
+        "How many files the server may have open.",
+        lambda found: found.process.open_file_count_max,
+    ),
+    _gauge(
+        "process_start_time_seconds",
+        "When the server was started, since 1970.",
+        lambda found: found.started_at,
+        unit="seconds",
+    ),
+)
