@@ -267,6 +267,17 @@ def test_a_phantom_becomes_real_with_its_first_event(engine: Engine) -> None:
     )
 
 
+def test_a_phantom_stays_one_when_its_first_event_was_rolled_back(engine: Engine) -> None:
+    engine.stage_schema(a_schema(ONE))
+    store_staged(engine)
+    stage(engine, a_candidate(type_=ONE))
+    engine.roll_back()
+    store(engine, a_candidate(type_=TWO))
+
+    phantom = EventType(ONE, has_events=False, schema=a_schema(ONE).text)
+    assert engine.event_type(ONE, engine.head) == phantom
+
+
 def test_event_types_of_an_older_head_are_those_there_were(engine: Engine) -> None:
     store(engine, a_candidate(type_=ONE))
     older = engine.head

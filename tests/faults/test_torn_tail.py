@@ -196,6 +196,14 @@ def test_a_durable_batch_with_lost_bytes_is_refused(torn: Torn) -> None:
         check_refused(torn)
 
 
+def test_damage_within_a_durable_write_names_the_event_and_not_the_write(torn: Torn) -> None:
+    first, second, third = split_lines(torn.batch)
+    torn.tear(first + second.replace(b"/c", b"/d") + third, bound=1)
+
+    with pytest.raises(CorruptLogError, match=r"id 4 .*hash is not that of its content"):
+        open_whole(torn.directory)
+
+
 def test_a_durable_batch_with_lost_sectors_is_refused(torn: Torn) -> None:
     tails = list(with_lost_sectors(torn.batch, len(torn.before)))
 
