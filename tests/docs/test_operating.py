@@ -4,6 +4,7 @@ import ast
 import http.client
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from tests.support.proxy import free_port, running_nginx
 from tests.support.server import DEADLINE_SECONDS, TOKEN, running_server
 
 PAGE = "docs/operating/run.md"
+
+# Where `everlog` is.
+COMMANDS = Path(sys.executable).parent
 
 
 def rows(header: str) -> dict[str, list[str]]:
@@ -170,7 +174,7 @@ def rows_of_log() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.slow
 def test_the_keys_made_as_the_page_says_can_be_used(tmp_path: Path) -> None:
-    run_script(["bash", "-eu"], block("sh").text, directory=tmp_path)
+    run_script(["bash", "-eu"], block("sh").text, directory=tmp_path, path=COMMANDS)
 
     with running_server(signing_key_file=tmp_path / "signing-key.pem"):
         assert (tmp_path / "verification-key.pem").read_text().startswith("-----BEGIN PUBLIC KEY")
