@@ -2,7 +2,11 @@
 
 A write is judged, given its place and hashed as soon as it arrives, on the event loop's thread.
 While one batch is being synced, the next one gathers; so the number of writes that share a sync
-follows the load, and the loop never waits for the disk.
+follows the load.
+
+The loop lets the commit thread go first, for half a millisecond at most: two busy threads that
+pass the interpreter's lock to and fro lose more than the sync of a fast disk takes. A slow disk
+holds the loop up for no longer than that.
 
 An answer leaves only when everything it is based on is durable. That holds for refusals too: who
 is told that a subject is not pristine learns of an event, which must not vanish in a crash.
@@ -12,9 +16,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -36,6 +40,9 @@ from everlog.storage.engine import Batch, Engine, StagedSchema
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
+
+# A disk with a cache syncs a batch in this time; much longer, and readers would notice.
+_COMMIT_WAIT_SECONDS: Final = 0.0005
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -60,6 +67,12 @@ class WriterEvents(msgspec.Struct, frozen=True):
     # An answer could not be delivered: a bug, which must not harm the other answers of its batch.
     answer_failed: Callable[[Exception], None]
     became_read_only: Callable[[], None]
+
+
+class _Committed(NamedTuple):
+    batch: Batch
+    failure: Exception | None
+    seconds: float
 
 
 class Writer:
@@ -94,6 +107,9 @@ class Writer:
         self.figures: Final = CommitFigures()
         self._drained: asyncio.Future[None] = loop.create_future()
         self._batches: Final[SimpleQueue[Batch | None]] = SimpleQueue()
+        self._committed: Final[SimpleQueue[_Committed]] = SimpleQueue()
+        # Whether the loop's thread waits for what is committed, so that nobody has to wake it.
+        self._is_waiting_for_commit = False
         self._thread: Final = threading.Thread(
             # Whoever is done without it calls `stop`; whoever fails must not wait for it.
             target=self._commit_batches,
@@ -251,12 +267,16 @@ class Writer:
 
     def _answer_when_durable(self, answer: Answer, outcome: Outcome) -> None:
         self._waiting.append((answer, outcome))
-        if not self._is_committing and not self._is_scheduled:
+        if not self._is_committing:
+            self._schedule_commit()
+
+    # Committing.
+
+    def _schedule_commit(self) -> None:
+        if not self._is_scheduled:
             # Not at once: what else arrives in this turn of the loop joins the batch.
             self._is_scheduled = True
             self._loop.call_soon(self._start_commit)
-
-    # Committing.
 
     def _start_commit(self) -> None:
         self._is_scheduled = False
@@ -273,7 +293,21 @@ class Writer:
         self._in_flight = answers
         self._is_committing = True
         self.figures.begin(self._loop.time())
+        self._is_waiting_for_commit = True
         self._batches.put(batch)
+        try:
+            committed = self._committed.get(timeout=_COMMIT_WAIT_SECONDS)
+        except Empty:
+            self._is_waiting_for_commit = False
+            self._take_committed()
+        else:
+            self._is_waiting_for_commit = False
+            self._finish_commit(*committed)
+
+    def _take_committed(self) -> None:
+        # Empty where the loop stopped waiting just when the commit ended, and took it then.
+        if not self._committed.empty():
+            self._finish_commit(*self._committed.get())
 
     def _commit_batches(self) -> None:
         while (batch := self._batches.get()) is not None:
@@ -284,7 +318,10 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - whatever it is, the loop must learn of it
                 failure = error
             seconds = perf_counter() - started
-            self._loop.call_soon_threadsafe(self._finish_commit, batch, failure, seconds)
+            # In this order: whoever stops waiting says so first, and then looks once more.
+            self._committed.put(_Committed(batch, failure, seconds))
+            if not self._is_waiting_for_commit:
+                self._loop.call_soon_threadsafe(self._take_committed)
 
     def _finish_commit(self, batch: Batch, failure: Exception | None, seconds: float) -> None:
         self._is_committing = False
@@ -297,7 +334,7 @@ class Writer:
         else:
             self._fail([*answers, *self._waiting], failure)
         if self._waiting:
-            self._start_commit()
+            self._schedule_commit()
         else:
             self._settle()
 

@@ -1,8 +1,10 @@
 """The writer: one place for each write, answers only when durable, and failures that fail all."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import pytest
 
@@ -36,12 +38,17 @@ class HeldEngine(MemoryEngine):
         self.may_commit = threading.Event()
         self.is_committing = threading.Event()
         self.failure: Exception | None = None
+        self.commit_seconds = 0.0
         self.batches: list[Batch] = []
 
     def commit(self, batch: Batch) -> None:
         self.batches.append(batch)
         self.is_committing.set()
         assert self.may_commit.wait(20)
+        begin = perf_counter()
+        while perf_counter() - begin < self.commit_seconds:
+            # Lets the loop's thread run.
+            os.sched_yield()
         if self.failure is not None:
             raise self.failure
 
@@ -250,5 +257,35 @@ def test_an_answer_that_fails_harms_no_other() -> None:
         await bench.wait_for("second")
         assert [str(error) for error in bench.bugs] == ["a bug"]
         bench.bugs.clear()
+
+    run(work)
+
+
+@pytest.mark.parametrize("failure", [None, DiskFullError("full")])
+@pytest.mark.parametrize("commit_seconds", [0.0, 0.0004, 0.0005, 0.0006, 0.002])
+def test_a_commit_is_answered_once_however_long_it_takes(
+    commit_seconds: float, failure: Exception | None
+) -> None:
+    # Around half a millisecond the loop stops waiting for the commit at the moment when it ends.
+    async def work(bench: Bench) -> None:
+        bench.engine.commit_seconds = commit_seconds
+        bench.let_go(failure)
+        for number in range(50):
+            bench.write(f"{number}", f"/{number}")
+            await bench.wait_for(f"{number}")
+        assert [outcome is failure for outcome in bench.outcomes.values()] == 50 * [
+            failure is not None
+        ]
+
+    run(work)
+
+
+def test_a_slow_commit_does_not_hold_the_loop_up() -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("slow", "/a")
+        # The loop itself lets the commit go on, which it can do only if it does not wait for it.
+        await bench.wait_until_committing()
+        bench.let_go()
+        await bench.wait_for("slow")
 
     run(work)
