@@ -27,7 +27,8 @@ FILE_CHECKS: tuple[Check, ...] = (
     tidy.find_untitled_pages,
 )
 
-ENTRY_POINTS = ("everlog.cli",)
+# The way in, and the reference engine: a specification, which the tests hold the other to.
+ENTRY_POINTS = ("everlog.cli", "everlog.storage.memory")
 
 
 def check_nothing_found(findings: Iterator[str]) -> None:
