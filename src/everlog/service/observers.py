@@ -7,7 +7,7 @@ log. The latest batches are kept in memory, so that the many who are up to date 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -48,6 +48,9 @@ class Observers:
         self._recursive: Final[_Waiters] = {}
         self._recent: Final[deque[_RecentBatch]] = deque()
         self._recent_size = 0
+        # The latest question about recent lines (interest, start, stop), and its answer.
+        self._question: tuple[Interest, int, int] | None = None
+        self._answer: Sequence[bytes] = ()
         self._is_closed = False
         self._present_count = 0
 
@@ -80,16 +83,20 @@ class Observers:
             if self._recursive:
                 self._wake(self._recursive, (event.subject, *ancestors(event.subject)))
 
-    def recent_lines(self, interest: Interest, *, start: int, stop: int) -> list[bytes] | None:
+    def recent_lines(self, interest: Interest, *, start: int, stop: int) -> Sequence[bytes] | None:
         """Return the lines of an interest between two positions, None if they are not kept."""
-        if not self._recent or self._recent[0].first_position > start:
-            return None
-        lines: list[bytes] = []
-        for batch in reversed(self._recent):
-            if batch.end <= start:
-                break
-            lines[:0] = _lines_of_interest(batch, interest, start, stop)
-        return lines
+        # Many who are woken by the same batch ask the same, one after the other.
+        question = (interest, start, stop)
+        if question != self._question:
+            if not self._recent or self._recent[0].first_position > start:
+                return None
+            lines: list[bytes] = []
+            for batch in reversed(self._recent):
+                if batch.end <= start:
+                    break
+                lines[:0] = _lines_of_interest(batch, interest, start, stop)
+            self._question, self._answer = question, lines
+        return self._answer
 
     async def wait(self, interest: Interest, *, seconds: float) -> bool:
         """Wait for the next batch that concerns an interest; False after so many seconds.
