@@ -19,7 +19,6 @@ _READ = render_request("POST", "/api/v1/read-events", _EVERYTHING)
 _HEARTBEAT = b'"type":"heartbeat"'
 _EVENT = b'"type":"event"'
 
-_SLOW_READERS = 10
 # More than any one reader may make the server hold: blocks ahead, a write buffer, and slack.
 _SLOW_READER_SIZE_MAX = 2.0
 
@@ -106,18 +105,19 @@ def measure_idle_connections(bench: Workbench) -> Iterator[Figure]:
 
 def measure_slow_readers(bench: Workbench) -> Iterator[Figure]:
     """Count what clients cost that ask for the whole log and take nothing of it."""
-    directory = bench.filled_log(bench.scale.event_count)
+    scale = bench.scale
+    directory = bench.filled_log(scale.event_count)
     with serve_everlog(directory, bench.certificate) as everlog:
         before = resident_size(everlog.process_id)
-        with Crowd(everlog.port, size=_SLOW_READERS, request=_READ):
+        with Crowd(everlog.port, size=scale.slow_readers, request=_READ):
             largest = 0
-            deadline = time.monotonic() + _SETTLE_SECONDS
+        XX
             while time.monotonic() < deadline:
                 largest = max(largest, resident_size(everlog.process_id))
                 time.sleep(0.02)
             yield Figure(
-                name=f"{_SLOW_READERS} readers that do not read: memory of each",
-                value=(largest - before) / _SLOW_READERS / 1e6,
+                name=f"{scale.slow_readers} readers that do not read: memory of each",
+                value=(largest - before) / scale.slow_readers / 1e6,
                 unit="MB",
                 bar=at_most(_SLOW_READER_SIZE_MAX),
             )

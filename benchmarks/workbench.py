@@ -23,6 +23,7 @@ class Scale:
     connections: tuple[int, ...] = (1, 16, 64, 256)
     observers: int = 1_000
     idle_connections: int = 10_000
+    slow_readers: int = 100
     idle_seconds: float = 10.0
 
     @property
@@ -41,6 +42,7 @@ QUICK = Scale(
     connections=(64,),
     observers=20,
     idle_connections=50,
+    slow_readers=10,
     idle_seconds=0.5,
 )
 
