@@ -111,7 +111,7 @@ def measure_slow_readers(bench: Workbench) -> Iterator[Figure]:
         before = resident_size(everlog.process_id)
         with Crowd(everlog.port, size=scale.slow_readers, request=_READ):
             largest = 0
-        XX
+            deadline = time.monotonic() + min(scale.idle_seconds, 3.0)
             while time.monotonic() < deadline:
                 largest = max(largest, resident_size(everlog.process_id))
                 time.sleep(0.02)
