@@ -8,8 +8,11 @@ import shutil
 import subprocess
 import sys
 
-# The package has the name of the program, with Debian's apt and with Homebrew.
-PROGRAMS = ("curl", "nginx")
+# Which package has the program, with Debian's apt and with Homebrew.
+PACKAGES = {"curl": "curl", "nginx": "nginx"}
+if sys.platform == "linux":
+    # Only the program that judges units is used: nothing is started with it.
+    PACKAGES["systemd-analyze"] = "systemd"
 
 # Servers are installed where only root's PATH looks.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
@@ -17,11 +20,11 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/s
 
 def main() -> None:
     """Install what is missing, or exit with a message."""
-    missing = missing_programs()
+    missing = missing_packages()
     apt = shutil.which("apt-get")
     if missing and apt is not None and os.geteuid() == 0:
         install(missing, apt)
-        missing = missing_programs()
+        missing = missing_packages()
     if missing:
         names = " ".join(missing)
         sys.exit(
@@ -31,8 +34,12 @@ def main() -> None:
         )
 
 
-def missing_programs() -> list[str]:
-    return [name for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None]
+def missing_packages() -> list[str]:
+    return [
+        package
+        for program, package in PACKAGES.items()
+        if shutil.which(program, path=SEARCH_PATH) is None
+    ]
 
 
 def install(names: list[str], apt: str) -> None:
