@@ -171,22 +171,20 @@ async def _serve(
     reader = Reader(loop)
     observers = Observers(loop)
     checkpoints = _checkpoints(engine, reader, log)
+    events = _writer_events(log, observers, checkpoints)
+    hash_version, schemas = settings.hash_version, _load_schemas(engine)
     writer = Writer(
-        engine,
-        clock=clock,
-        hash_version=settings.hash_version,
-        schemas=_load_schemas(engine),
-        events=_writer_events(log, observers, checkpoints),
-        loop=loop,
+        engine, clock=clock, hash_version=hash_version, schemas=schemas, events=events, loop=loop
     )
-    tasks = Tasks(log.bug)
+    tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
+    store = Store(engine, writer, reader, observers)
     monitor = Monitor(
         release=RELEASE,
         clock=clock,
         started_at=time.time(),
-        store=Store(engine, writer, reader, observers),
+        store=store,
         checkpoints=checkpoints,
-        tally=Tally(map(name_of, ROUTES)),
+        tally=tally,
         loop_clock=loop.time,
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
         connections_max=Limits().connections_max,
@@ -194,24 +192,9 @@ async def _serve(
         directory=directory,
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
-    application = ApiApplication(
-        ROUTES,
-        render_documents(ROUTES),
-        services=Services(
-            monitor.store,
-            form,
-            clock,
-            tasks,
-            monitor.tally,
-            monitor,
-            partial(describe_server, RELEASE, settings.redacted()),
-        ),
-        token=credentials.token_check,
-        failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
-        rate_limit=RateLimit(settings.rate_limit) if settings.rate_limit else None,
-        monotonic_clock=time.monotonic,
-        on_error=log.bug,
-    )
+    describe = partial(describe_server, RELEASE, settings.redacted())
+    services = Services(store, form, clock, tasks, tally, monitor, describe)
+    application = _application(settings, log, credentials, services)
     server = Server(application, server_header=SERVER_HEADER, headers_kept=HEADERS_KEPT)
     if settings.read_only:
         writer.become_read_only(lambda _: None)
@@ -228,13 +211,27 @@ async def _serve(
         reader.close()
 
     # Before anybody can know that the server is there, and so ask it to stop.
-    stopping = _catch_signals(loop)
-    loop.add_signal_handler(signal.SIGHUP, credentials.reload)
+    stopping = _catch_signals(loop, on_hangup=credentials.reload)
     try:
         await _listen(server, settings, credentials, log)
         log.info("stopping", reason=await stopping)
     finally:
         await stop()
+
+
+def _application(
+    settings: Settings, log: Log, credentials: LiveCredentials, services: Services
+) -> ApiApplication:
+    return ApiApplication(
+        ROUTES,
+        render_documents(ROUTES),
+        services=services,
+        token=credentials.token_check,
+        failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
+        rate_limit=RateLimit(settings.rate_limit) if settings.rate_limit else None,
+        monotonic_clock=time.monotonic,
+        on_error=log.bug,
+    )
 
 
 def _checkpoints(engine: Engine, reader: Reader, log: Log) -> Checkpoints:
@@ -322,7 +319,9 @@ async def _listen(
         log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())
 
 
-def _catch_signals(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[str]":
+def _catch_signals(
+    loop: asyncio.AbstractEventLoop, *, on_hangup: Callable[[], None]
+) -> "asyncio.Future[str]":
     """Promise the name of the first signal to stop; the next one ends the process at once."""
     received: asyncio.Future[str] = loop.create_future()
 
@@ -332,6 +331,7 @@ def _catch_signals(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[str]":
             os._exit(EXIT_UNEXPECTED)
         received.set_result(name)
 
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, receive, number.name)
     return received

@@ -139,7 +139,7 @@ def test_the_table_of_messages_is_that_of_the_server() -> None:
 LOGGING = (Path(bootstrap.__file__), Path(live.__file__))
 TELEMETRY = Path(telemetry.__file__)
 
-LEVELS = {"info": "info", "warning": "warn", "error": "error", "fatal": "fatal"}
+LEVELS = {"debug": "debug", "info": "info", "warning": "warn", "error": "error", "fatal": "fatal"}
 
 
 def logged_messages() -> Iterator[tuple[str, str]]:

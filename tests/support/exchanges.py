@@ -12,6 +12,9 @@ from tests.support.server import DEADLINE_SECONDS
 
 DOCUMENTED_TOKEN: Final = "secret"
 
+# Pages show examples of what is in these.
+_OPEN_MEMBERS: Final = frozenset({"options", "packages"})
+
 
 class Message(NamedTuple):
     """A request or an answer: its first line, its headers, and its body."""
@@ -67,6 +70,33 @@ def check_answer(actual: Message, shown: Message) -> None:
     for name, text in shown.headers.items():
         assert actual.headers[name] == text, where
     assert _comparable(actual) == _comparable(shown), where
+
+
+def check_form(actual: Message, shown: Message) -> None:
+    """Fail unless an answer has the members that the page shows, whatever their values are."""
+    where = f"the answer in line {shown.line}"
+    assert actual.start == shown.start, (where, actual.body)
+    for name, text in shown.headers.items():
+        assert actual.headers[name] == text, where
+    assert _form(json.loads(actual.body)) == _form(json.loads(shown.body)), where
+
+
+def _form(value: Any, *, name: str = "") -> Any:
+    match value:
+        case dict():
+            if name in _OPEN_MEMBERS:
+                return "object"
+            # A check has an output where something is wrong with the machine of the tests.
+            members = {member: found for member, found in value.items() if member != "output"}
+            return {member: _form(found, name=member) for member, found in members.items()}
+        case list():
+            return [_form(found) for found in value]
+        case bool() | None:
+            return value
+        case int() | float():
+            return "number"
+        case _:
+            return "text"
 
 
 def _parse(text: str, line: int) -> Message:

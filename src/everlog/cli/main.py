@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from everlog.cli.diagnostics import diagnostics
 from everlog.cli.generate import generate
 from everlog.cli.run import run
 from everlog.cli.version import version
@@ -28,6 +29,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(diagnostics)
 cli.add_command(generate)
 cli.add_command(run)
 cli.add_command(version)

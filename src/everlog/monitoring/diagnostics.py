@@ -38,7 +38,7 @@ class SystemSection(msgspec.Struct, frozen=True, rename="camel"):
     operating_system: str
     release: str
     architecture: str
-    processor_count: int
+    core_count: int
     memory_bytes: int
 
 

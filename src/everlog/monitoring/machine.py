@@ -28,7 +28,7 @@ class ProcessFigures(NamedTuple):
     """What this process uses."""
 
     resident_bytes: int
-    processor_seconds: float
+    cpu_seconds: float
     open_file_count: int | None
     open_file_count_max: int
 
@@ -39,7 +39,7 @@ class Machine(NamedTuple):
     operating_system: str
     release: str
     architecture: str
-    processor_count: int
+    core_count: int
     memory_bytes: int
 
 
@@ -56,7 +56,7 @@ def read_process() -> ProcessFigures:
     """Return what this process uses now."""
     return ProcessFigures(
         resident_bytes=_read_resident_bytes(),
-        processor_seconds=time.process_time(),
+        cpu_seconds=time.process_time(),
         open_file_count=_count_open_files(),
         open_file_count_max=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
@@ -68,7 +68,7 @@ def read_machine() -> Machine:
         operating_system=platform.system(),
         release=platform.release(),
         architecture=platform.machine(),
-        processor_count=os.cpu_count() or 1,
+        core_count=os.cpu_count() or 1,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )
 

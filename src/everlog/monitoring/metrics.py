@@ -288,7 +288,7 @@ METRICS: Final = (
     _counter(
         "process_cpu_seconds",
         "Processor time that the server has used.",
-        lambda found: found.process.processor_seconds,
+        lambda found: found.process.cpu_seconds,
         unit="seconds",
     ),
     _gauge(
