@@ -1,4 +1,4 @@
-"""Certificates of every kind that a server may be given, good and bad; none of them guards anything.
+"""Certificates of every kind that a server may be given, good and bad; none guards anything.
 
 What is left to `keys`: the one certificate that most tests need.
 """
