@@ -17,7 +17,7 @@ from everlog.storage.engine import Batch
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
 _RECENT_SIZE_MAX: Final = 4 * 1024 * 1024
 
-_Waiters = dict[str, set[asyncio.Future[None]]]
+_Waiters = dict[str, set[asyncio.Future[bool]]]
 
 
 class Interest(NamedTuple):
@@ -106,16 +106,14 @@ class Observers:
         if self._is_closed:
             return True
         waiters = self._recursive if interest.recursive else self._exact
-        future = self._loop.create_future()
+        # Its result says whether there is a batch. Not an exception where the time is over: its
+        # traceback refers to this call, which refers to the future, and only a collector ends that.
+        future: asyncio.Future[bool] = self._loop.create_future()
         group = waiters.setdefault(interest.subject, set())
         group.add(future)
         timer = self._loop.call_later(seconds, _expire, future)
         try:
-            await future
-        except TimeoutError:
-            return False
-        else:
-            return True
+            return await future
         finally:
             timer.cancel()
             group.discard(future)
@@ -143,7 +141,7 @@ class Observers:
         for subject in subjects:
             for future in waiters.pop(subject, ()):
                 if not future.done():
-                    future.set_result(None)
+                    future.set_result(True)
 
 
 def _lines_of_interest(
@@ -156,6 +154,6 @@ def _lines_of_interest(
     return [line for subject, line in pairs if subject == interest.subject]
 
 
-def _expire(future: "asyncio.Future[None]") -> None:
+def _expire(future: "asyncio.Future[bool]") -> None:
     if not future.done():
-        future.set_exception(TimeoutError())
+        future.set_result(False)
