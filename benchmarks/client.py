@@ -45,8 +45,10 @@ def seconds_to_first_byte(port: int, request: bytes) -> float:
 
 def allow_connections(count: int) -> None:
     """Raise the limit of open files of this process, if need be and as far as it may be."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + 256
+    if soft >= wanted:
+        return
     if hard not in {resource.RLIM_INFINITY, -1} and hard < wanted:
         raise RuntimeError(f"{wanted} open files are needed, {hard} are allowed: see `ulimit -n`")
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
