@@ -9,14 +9,17 @@ import ssl
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from eventsourcingdb import Client, Event, ObserveEventsOptions, ReadEventsOptions
 
 from tests.support.api import Answer, Connection, an_event
 from tests.support.keys import CertificateFiles, write_certificate
-from tests.support.proxy import free_port, running_nginx
+from tests.support.proxy import running_nginx
+from tests.support.sdk import API_VERSIONS, Place, Sdk, collect, take
 from tests.support.server import TOKEN, RunningServer, running_server, wait_until
 from tests.support.sources import REPOSITORY
 
@@ -101,14 +104,26 @@ def configuration(
 def proxy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    folder = tmp_path_factory.mktemp("nginx")
-    port, certificate = free_port(), write_certificate(folder)
     is_tls = request.param == "https"
-    flags = ["--http-enabled=false", *certificate.flags] if is_tls else []
+    with running_proxy(tmp_path_factory.mktemp("nginx"), is_tls=is_tls) as proxy:
+        yield proxy
+
+
+@contextmanager
+def running_proxy(
+    folder: Path, *, is_tls: bool, server_certificate: CertificateFiles | None = None
+) -> Iterator[Proxy]:
+    """Run a server, and nginx in front, with TLS between them or without."""
+    certificate = write_certificate(folder)
+    served = server_certificate or certificate
+    flags = ["--http-enabled=false", *served.flags] if is_tls else []
     with running_server(*flags) as server:
-        upstream = f"127.0.0.1:{server.port}"
-        text = configuration(folder, port, certificate, upstream=upstream, is_tls=is_tls)
-        with running_nginx(text, port=port):
+
+        def write_configuration(port: int) -> str:
+            upstream = f"127.0.0.1:{server.port}"
+            return configuration(folder, port, certificate, upstream=upstream, is_tls=is_tls)
+
+        with running_nginx(write_configuration) as port:
             yield Proxy(port, certificate, server, folder)
 
 
@@ -123,6 +138,36 @@ def test_writes_of_any_size_and_reads_pass(proxy: Proxy) -> None:
     assert (written.status, len(written.json)) == (200, 50)
     assert len(read.events) == 50
     assert read.items[-1] == {"type": "end", "data": {}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api_version", API_VERSIONS)
+def test_the_sdk_works_through_nginx(tmp_path: Path, api_version: str) -> None:
+    place = Place()
+
+    async def work(client: Client) -> tuple[list[Event], list[Event]]:
+        await client.verify_api_token()
+        written = await client.write_events([place.event(), place.event()])
+        options = ReadEventsOptions(recursive=True)
+        assert await collect(client.read_events(place.subject, options)) == written
+        observing = client.observe_events(place.subject, ObserveEventsOptions(recursive=True))
+        observed = [await anext(observing), await anext(observing)]
+        written += await client.write_events([place.event()])
+        return written, observed + await take(observing, 1)
+
+    def without_tls(port: int) -> str:
+        # The SDK trusts the authorities of the system only, and ours is not one of them.
+        upstream = f"127.0.0.1:{server.port}"
+        certificate = write_certificate(tmp_path)
+        text = configuration(tmp_path, port, certificate, upstream=upstream, is_tls=False)
+        return with_replacements(text, {f":{port} ssl;": f":{port};"})
+
+    with running_server() as server, running_nginx(without_tls) as port:
+        written, observed = Sdk(f"http://127.0.0.1:{port}", api_version).run(work)
+
+    assert observed == written
+    for event in observed:
+        event.verify_hash()
 
 
 @pytest.mark.slow
@@ -141,8 +186,8 @@ def test_the_answers_are_those_of_everlog(proxy: Proxy) -> None:
 def check_from_everlog(answer: Answer, status: int) -> None:
     assert answer.status == status, answer.text
     # SDKs refuse to talk to anybody else.
-    assert answer.headers.get_all("Server") is not None
-    assert answer.headers["Server"].startswith("EventSourcingDB/")
+    (name,) = answer.headers.get_all("Server", [])
+    assert name.startswith("EventSourcingDB/")
     assert "nginx" not in answer.text
 
 
@@ -229,15 +274,12 @@ def test_older_versions_of_tls_are_refused(proxy: Proxy) -> None:
 @pytest.mark.slow
 def test_a_server_that_cannot_prove_who_it_is_gets_no_request(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    port, certificate = free_port(), write_certificate(tmp_path)
     impostor = write_certificate(tmp_path / "other")
-    with running_server("--http-enabled=false", *impostor.flags) as server:
-        upstream = f"127.0.0.1:{server.port}"
-        text = configuration(tmp_path, port, certificate, upstream=upstream, is_tls=True)
-        with running_nginx(text, port=port):
-            proxy = Proxy(port, certificate, server, tmp_path)
-            with proxy.connect() as connection:
-                status = connection.ask("GET", "/api/v1/ping").status
+    with (
+        running_proxy(tmp_path, is_tls=True, server_certificate=impostor) as proxy,
+        proxy.connect() as connection,
+    ):
+        status = connection.ask("GET", "/api/v1/ping").status
 
     assert status == 502
     assert b"certificate verify error" in proxy.written

@@ -3,6 +3,7 @@
 What systemd itself thinks of the unit is asked where there is one: on Linux.
 """
 
+import json
 import re
 import shlex
 import subprocess
@@ -12,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from everlog import bootstrap
+from everlog._version import __version__
 from everlog.http import Limits
 from tests.support.keys import write_certificate
+from tests.support.locks import locked_versions
+from tests.support.pages import code_blocks, read_page, run_script
 from tests.support.server import DEADLINE_SECONDS, EVERLOG, TOKEN, started_process
 from tests.support.sources import REPOSITORY
 
@@ -110,6 +114,20 @@ def test_the_command_of_the_service_starts_a_server_that_ends_when_told(tmp_path
         server.wait_for_log("listening")
         assert server.url.startswith("https://")
         assert server.stop() == bootstrap.EXIT_OK
+
+
+@pytest.mark.slow
+def test_the_program_is_installed_as_the_page_says(tmp_path: Path) -> None:
+    script, *_ = code_blocks(read_page("docs/operating/systemd.md"))
+    moved = script.text.replace("/opt/everlog", str(tmp_path / "everlog"))
+    moved = moved.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv")
+    run_script(["bash", "-eu"], moved, directory=REPOSITORY)
+
+    pip = [tmp_path / "everlog" / "bin" / "python", "-m", "pip", "list", "--format=json"]
+    listed = json.loads(subprocess.run(pip, check=True, capture_output=True).stdout)
+    installed = {item["name"].replace("_", "-"): item["version"] for item in listed}
+    assert installed.items() >= {**locked_versions("runtime"), "everlog": __version__}.items()
+    assert "hatchling" not in installed
 
 
 if sys.platform == "linux":

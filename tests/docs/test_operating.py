@@ -1,13 +1,9 @@
-"""What the page about running says of flags, limits, exit codes, logs and nginx is so."""
+"""What the page about running says of flags, limits, exit codes and logs is so."""
 
 import ast
-import http.client
-import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,10 +15,8 @@ from everlog.credentials import live
 from everlog.domain import limits
 from everlog.domain.selection import EVENT_ID_MAX
 from everlog.http import Limits
-from tests.support.keys import CertificateFiles, write_certificate
 from tests.support.pages import Block, code_blocks, read_page, run_script
-from tests.support.proxy import free_port, running_nginx
-from tests.support.server import DEADLINE_SECONDS, TOKEN, running_server
+from tests.support.server import running_server
 
 PAGE = "docs/operating/run.md"
 
@@ -178,61 +172,3 @@ def test_the_keys_made_as_the_page_says_can_be_used(tmp_path: Path) -> None:
 
     with running_server(signing_key_file=tmp_path / "signing-key.pem"):
         assert (tmp_path / "verification-key.pem").read_text().startswith("-----BEGIN PUBLIC KEY")
-
-
-@dataclass(frozen=True)
-class Proxy:
-    """Where nginx listens, configured as the page says."""
-
-    port: int
-    certificate: CertificateFiles
-
-    @contextmanager
-    def asked(self, method: str, path: str, body: object) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1",
-            self.port,
-            timeout=DEADLINE_SECONDS,
-            context=self.certificate.client_context(),
-        )
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        with closing(connection):
-            connection.request(method, path, json.dumps(body), headers)
-            with closing(connection.getresponse()) as response:
-                yield response
-
-
-@pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[Proxy]:
-    port, certificate = free_port(), write_certificate(tmp_path)
-    with running_server() as server:
-        configuration = block("nginx").text
-        for shown, actual in (
-            ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
-            ("/etc/nginx/tls.crt", str(certificate.certificate)),
-            ("/etc/nginx/tls.key", str(certificate.private_key)),
-            ("127.0.0.1:3000", f"127.0.0.1:{server.port}"),
-        ):
-            assert shown in configuration
-            configuration = configuration.replace(shown, actual)
-        with running_nginx(configuration, port=port):
-            yield Proxy(port, certificate)
-
-
-@pytest.mark.slow
-def test_behind_nginx_writes_of_any_size_reads_and_streams_work(proxy: Proxy) -> None:
-    event = {
-        "source": "https://everlog.test",
-        "subject": "/a",
-        "type": "io.everlog.test",
-        "data": {"text": "x" * 60_000},
-    }
-
-    with proxy.asked("POST", "/api/v1/write-events", {"events": [event] * 50}) as written:
-        assert (written.status, len(json.load(written))) == (200, 50)
-    with proxy.asked("QUERY", "/api/v2/data/read-events", {"subject": "/a"}) as read:
-        assert read.headers["Server"].startswith("EventSourcingDB/")
-        assert json.loads(read.read().splitlines()[-1]) == {"type": "end", "data": {}}
-    with proxy.asked("QUERY", "/api/v2/data/observe-events", {"subject": "/b"}) as observed:
-        # Little follows, so that this arrives only if nothing is held back.
-        assert json.loads(observed.readline()) == {"type": "heartbeat", "data": {}}

@@ -1,15 +1,15 @@
-"""nginx in front of a server, with a server block as an operator would write it."""
+"""nginx in front of a server, with a configuration as an operator would write it."""
 
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.server import DEADLINE_SECONDS, wait_until
+from tests.support.server import DEADLINE_SECONDS, clean_environment
 from tools.system_packages import SEARCH_PATH
 
 _CONFIGURATION = """
@@ -32,35 +32,41 @@ http {{
 
 def free_port() -> int:
     """Return a port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 @contextmanager
-def running_nginx(server_block: str, *, port: int) -> Iterator[None]:
-    """Run nginx with a server block that listens on this port, until the end of the block."""
+def running_nginx(write_configuration: Callable[[int], str]) -> Iterator[int]:
+    """Run nginx until the end of the block, and yield its port of 127.0.0.1.
+
+    What the function returns for that port stands in the `http` block.
+    """
     # As root, its worker would become somebody who may not enter the folder.
     user = "user root;" if os.geteuid() == 0 else ""
     program = shutil.which("nginx", path=SEARCH_PATH)
     assert program is not None, "run `make test`"
-    with tempfile.TemporaryDirectory(prefix="everlog-nginx-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="everlog-nginx-") as folder,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        port: int = listener.getsockname()[1]
         configuration = Path(folder, "nginx.conf")
-        configuration.write_text(_CONFIGURATION.format(user=user, server=server_block))
+        text = _CONFIGURATION.format(user=user, server=write_configuration(port))
+        configuration.write_text(text)
         process = subprocess.Popen(
             [program, "-p", folder, "-c", str(configuration), "-e", "stderr"],
             stdin=subprocess.DEVNULL,
+            # It takes over a socket as when it replaces itself: the system has chosen the port.
+            pass_fds=[listener.fileno()],
+            env={**clean_environment(), "NGINX": f"{listener.fileno()};"},
         )
+        # Clients wait in the queue of the socket until nginx is there, and are refused if it is
+        # never.
+        listener.close()
         try:
-            wait_until(lambda: _is_listening(port, process))
-            yield
+            yield port
         finally:
             process.terminate()
             process.wait(DEADLINE_SECONDS)
-
-
-def _is_listening(port: int, process: "subprocess.Popen[bytes]") -> bool:
-    assert process.poll() is None, "nginx did not start"
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
