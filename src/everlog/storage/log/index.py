@@ -91,18 +91,22 @@ class Index:
         for column in (self.offsets, self._subject_ids, self._type_ids, self._previous):
             column.reserve(position + len(events))
         subjects, event_types = self.subjects, self.event_types
+        offsets, subject_ids = self.offsets.cells, self._subject_ids.cells
+        type_ids, previous = self._type_ids.cells, self._previous.cells
+        latest, counts = subjects.latest.cells, subjects.event_counts.cells
         for event, line in zip(events, lines, strict=True):
             node = subjects.ids.get(event.subject)
             if node is None:
                 node = subjects.add(event.subject)
-            self.offsets.cells[position] = offset
-            self._subject_ids.cells[position] = node
-            self._type_ids.cells[position] = event_types.number(event.type, position=position)
-            latest = subjects.latest.cells
-            self._previous.cells[position] = latest[node]
+                # Room for one more subject may have been made elsewhere.
+                latest, counts = subjects.latest.cells, subjects.event_counts.cells
+            offsets[position] = offset
+            subject_ids[position] = node
+            type_ids[position] = event_types.number(event.type, position=position)
+            previous[position] = latest[node]
             position += 1
             latest[node] = position
-            subjects.event_counts.cells[node] += 1
+            counts[node] += 1
             self._event_count = position
             offset += len(line)
         return offset
