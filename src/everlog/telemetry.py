@@ -10,14 +10,16 @@ keep a write from being answered.
 """
 
 import asyncio
+import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import IntEnum
 from traceback import format_tb
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TextIO
 
 import msgspec
 
@@ -112,8 +114,33 @@ def catch_uncaught_errors(log: Log) -> None:
     def report_unraisable(arguments: Any) -> None:
         log.bug(arguments.exc_value or arguments.exc_type())
 
+    def report_warning(
+        message: Warning | str,  # noqa: ARG001 - what it says may quote a client.
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,  # noqa: ARG001 - the hook's.
+        line: str | None = None,  # noqa: ARG001 - the hook's.
+    ) -> None:
+        log.warning("a library warns", kind=category.__name__, file=filename, line=lineno)
+
     threading.excepthook = report_thread
     sys.unraisablehook = report_unraisable
+    warnings.showwarning = report_warning
+    # Without one of ours, the last resort of `logging` would print to standard error.
+    logging.getLogger().addHandler(_Forwarding(log))
+
+
+class _Forwarding(logging.Handler):
+    """Tells that a library has logged something, and where, but not what."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log: Final = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        where = {"file": record.pathname, "line": record.lineno}
+        self._log.warning("a library warns", kind=record.name, **where)
 
 
 def catch_errors_of_loop(log: Log, loop: asyncio.AbstractEventLoop) -> None:
