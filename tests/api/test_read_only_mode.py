@@ -1,5 +1,6 @@
 """The read-only mode: what it refuses and with which words, what goes on, and how it ends."""
 
+import select
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,14 +126,20 @@ def test_writes_that_had_begun_are_finished_before_the_answer(tmp_path: Path) ->
             set_condition(condition, Condition.HOLDING)
             writing = Background(lambda: writer.v1("write-events", {"events": [an_event()]}))
             wait_until(lambda: is_committing(server.url))
-            enabling = Background(lambda: enable_v1(connection))
+            authorization = {"Authorization": f"Bearer {server.token}"}
+            connection.http.request(
+                "POST", "/api/v1/put-into-read-only-mode", headers=authorization
+            )
             server.wait_for_log("the store is read-only")
+            # Whatever was answered before this is in the socket by now.
+            assert is_committing(server.url)
+            assert select.select([connection.http.sock], [], [], 0) == ([], [], [])
             with Connection(server.url) as other:
                 late = Background(lambda: other.v1("write-events", {"events": [an_event()]}))
                 set_condition(condition, Condition.GOOD)
 
                 assert writing.result().status == 200
-                assert enabling.result().status == 200
+                assert connection.http.getresponse().status == 200
                 assert late.result().status == 503
         with Connection(server.url) as connection:
             assert len(connection.read_all()) == 1

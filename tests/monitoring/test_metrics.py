@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from everlog.api.routes import ROUTES
 from everlog.monitoring.metrics import METRICS, Kind
-from tests.support.api import Connection, an_event
+from tests.support.api import GOOD_TYPE, Connection, an_event
 from tests.support.server import RunningServer, running_server
 
 PATHS = ("/api/v1/health?format=openmetrics", "/api/v2/system/health?format=openmetrics")
@@ -164,6 +164,11 @@ def test_answers_are_counted_by_endpoint_and_status_class(server: RunningServer)
         connection.v1("read-events", {"subject": "/"})
         connection.v1("read-events", b"{")
         connection.v2("read-events", {"subject": "x"})
+        connection.write(an_event("/late"), an_event("/late"))
+        latest = {"subject": "/late", "type": GOOD_TYPE, "ifEventIsMissing": "read-nothing"}
+        options = {"upperBound": {"id": "0", "type": "inclusive"}, "fromLatestEvent": latest}
+        for read in (connection.v1, connection.v2):
+            read("read-events", {"subject": "/late", "options": {"recursive": False, **options}})
         for path, headers in (("/api/v1/ping/x", None), ("/api/v1/health", {})):
             connection.ask("GET", path, headers=headers)
         connection.ask("GET", "/api/v1/read-events")
@@ -179,12 +184,14 @@ def test_answers_are_counted_by_endpoint_and_status_class(server: RunningServer)
     assert answers("POST", "/api/v1/read-event-type", "4xx") == 1
     assert answers("QUERY", "/api/v2/data/read-event-type", "2xx") == 1
     assert answers("POST", "/api/v1/read-events", "2xx") == 1
-    assert answers("POST", "/api/v1/read-events", "4xx") == 1
-    assert answers("QUERY", "/api/v2/data/read-events", "2xx") == 1
+    assert answers("POST", "/api/v1/read-events", "4xx") == 2
+    assert answers("QUERY", "/api/v2/data/read-events", "2xx") == 2
     for name, labels, count in (
         ("everlog_refusals_total", {"code": "event-type-unknown"}, 2),
         ("everlog_refusals_total", {"code": "malformed-request"}, 1),
         ("everlog_refusals_total", {"code": "subject-malformed"}, 1),
+        # Version 2 finds out only when the stream has begun.
+        ("everlog_refusals_total", {"code": "range-unsatisfiable"}, 2),
         ("everlog_early_answers_total", {"status": "404"}, 1),
         ("everlog_early_answers_total", {"status": "401"}, 1),
         ("everlog_early_answers_total", {"status": "405"}, 1),
