@@ -174,3 +174,32 @@ def test_what_a_link_in_a_temporary_directory_leads_to_outlives_it(tmp_path: Pat
 
     assert not directory.exists()
     assert (tmp_path / "kept").read_text() == "mine"
+
+
+# Starts the command line as if somebody else ran it.
+AS_USER = "import os, sys; os.geteuid = lambda: {user}; from everlog.cli import main; main()"
+
+
+@pytest.mark.parametrize("user, is_warned", [(0, True), (1_000, False)])
+def test_running_as_root_warns_once(user: int, *, is_warned: bool) -> None:
+    with running_server(entry_point=(sys.executable, "-c", AS_USER.format(user=user))) as server:
+        assert server.stop() == 0
+
+    warnings = [line for line in server.log if line["message"].startswith("running as root")]
+    assert [line["level"] for line in warnings] == ["warn"] * is_warned
+
+
+@pytest.mark.parametrize("mode, is_warned", [(0o700, False), (0o750, False), (0o702, True)])
+def test_a_directory_that_everybody_may_write_to_warns(
+    tmp_path: Path, mode: int, *, is_warned: bool
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(mode)
+
+    with running_server(data_directory=data) as server:
+        assert server.stop() == 0
+
+    assert is_warned == any("every user" in line["message"] for line in server.log)
+    # It was made by somebody else, and stays as it was made.
+    assert data.stat().st_mode & 0o777 == mode

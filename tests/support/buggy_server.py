@@ -1,7 +1,7 @@
 """The server with bugs in it, each met where a request asks for it, and quoting that request.
 
 Run as `python -m tests.support.buggy_server run <flags>`. A request asks with `?bug=<name>`; the
-bugs of the writer, which sees no requests, are met by events on a subject that ends like their name.
+bugs of the writer, which sees no requests, are met by events on a subject that ends as they do.
 """
 
 import asyncio

@@ -1,0 +1,160 @@
+"""The checks: what passes, warns and fails, at, below and above each limit."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from everlog.http import Statistics
+from everlog.monitoring import limits
+from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
+from everlog.monitoring.figures import Figures, Release
+from everlog.monitoring.machine import DiskSpace, ProcessFigures
+from everlog.service.figures import CommitFigures
+from everlog.service.writer import Condition
+from everlog.storage.engine import Head
+
+LARGE = 1 << 40
+SMALL = 1 << 30
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+
+
+def commits(average_seconds: float) -> CommitFigures:
+    figures = CommitFigures()
+    figures.end(0.0, average_seconds, events=1, size=1, schemas=0)
+    return figures
+
+
+WELL = Figures(
+    release=Release(version="1", compatible_version="1"),
+    now=NOW,
+    started_at=NOW,
+    condition=Condition.WRITABLE,
+    head=Head(event_count=1, time=1),
+    commits=commits(0.001),
+    seconds_since_commit=1.0,
+    pending_seconds=0.0,
+    unsaved_event_count=0,
+    checkpoint_count=0,
+    checkpoint_failure_count=0,
+    has_checkpoint_failed=False,
+    observer_count=0,
+    http=Statistics(),
+    connections_max=100,
+    answers={},
+    refusals={},
+    bug_count=0,
+    disk=DiskSpace(free_bytes=LARGE // 2, size_bytes=LARGE),
+    process=ProcessFigures(1, 1.0, 10, 100),
+    certificate_ends_at=NOW + 365 * DAY,
+)
+
+
+def disk(free_bytes: float, size_bytes: int = LARGE) -> dict[str, Any]:
+    return {"disk": DiskSpace(int(free_bytes), size_bytes)}
+
+
+def open_files(count: int | None) -> dict[str, Any]:
+    return {"process": WELL.process._replace(open_file_count=count)}
+
+
+WARN_BYTES, FAIL_BYTES = limits.DISK_FREE_WARN_BYTES, limits.DISK_FREE_FAIL_BYTES
+
+# Each row: a check, what is different from a server that is well, and what is found.
+CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
+    ("store:writability", {"condition": Condition.WRITABLE}, Status.PASS),
+    ("store:writability", {"condition": Condition.READ_ONLY}, Status.WARN),
+    ("store:writability", {"condition": Condition.DISK_FULL}, Status.FAIL),
+    ("store:writability", {"condition": Condition.FAILED}, Status.FAIL),
+    ("disk:free", disk(WARN_BYTES), Status.PASS),
+    ("disk:free", disk(WARN_BYTES - 1), Status.WARN),
+    ("disk:free", disk(FAIL_BYTES), Status.WARN),
+    ("disk:free", disk(FAIL_BYTES - 1), Status.FAIL),
+    ("disk:free", disk(0.11 * SMALL, SMALL), Status.PASS),
+    ("disk:free", disk(0.09 * SMALL, SMALL), Status.WARN),
+    ("disk:free", disk(0.021 * SMALL, SMALL), Status.WARN),
+    ("disk:free", disk(0.019 * SMALL, SMALL), Status.FAIL),
+    ("disk:free", {"disk": None}, Status.WARN),
+    ("log:events", {"head": Head()}, Status.PASS),
+    ("log:syncLatency", {"commits": commits(limits.SYNC_WARN_SECONDS)}, Status.PASS),
+    ("log:syncLatency", {"commits": commits(limits.SYNC_WARN_SECONDS + 0.01)}, Status.WARN),
+    (
+        "log:syncLatency",
+        {
+            "commits": commits(limits.SYNC_WARN_SECONDS + 0.01),
+            "seconds_since_commit": limits.SYNC_RECENT_SECONDS + 1,
+        },
+        Status.PASS,
+    ),
+    ("log:pendingCommit", {"pending_seconds": limits.PENDING_WARN_SECONDS}, Status.PASS),
+    ("log:pendingCommit", {"pending_seconds": limits.PENDING_WARN_SECONDS + 0.1}, Status.WARN),
+    ("log:pendingCommit", {"pending_seconds": limits.PENDING_FAIL_SECONDS}, Status.WARN),
+    ("log:pendingCommit", {"pending_seconds": limits.PENDING_FAIL_SECONDS + 0.1}, Status.FAIL),
+    ("index:unsavedEvents", {"unsaved_event_count": 10_000_000}, Status.PASS),
+    ("index:unsavedEvents", {"has_checkpoint_failed": True}, Status.WARN),
+    ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY}, Status.PASS),
+    ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY - 1}, Status.WARN),
+    ("tls:certificateEnd", {"certificate_ends_at": NOW + 1}, Status.WARN),
+    ("tls:certificateEnd", {"certificate_ends_at": NOW}, Status.FAIL),
+    ("http:connections", {"http": Statistics(connections=90)}, Status.PASS),
+    ("http:connections", {"http": Statistics(connections=91)}, Status.WARN),
+    ("http:observers", {"observer_count": 10_000}, Status.PASS),
+    ("process:openFiles", open_files(90), Status.PASS),
+    ("process:openFiles", open_files(91), Status.WARN),
+)
+
+
+def found(name: str, **changes: Any) -> Finding | None:
+    findings = {check.name: finding for check, finding in judge(replace(WELL, **changes))}
+    return findings.get(name)
+
+
+@pytest.mark.parametrize("name, changes, status", CASES)
+def test_a_check_finds_what_it_is_for(name: str, changes: dict[str, Any], status: Status) -> None:
+    finding = found(name, **changes)
+
+    assert finding is not None
+    assert finding.status is status
+    # What is wrong is said in words, and nothing is where nothing is wrong.
+    assert bool(finding.output) == (status is not Status.PASS)
+
+
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("log:lastEventId", {"head": Head()}),
+        ("log:lastCommitTime", {"head": Head()}),
+        ("log:syncLatency", {"commits": CommitFigures(), "seconds_since_commit": None}),
+        ("tls:certificateEnd", {"certificate_ends_at": None}),
+        ("process:openFiles", open_files(None)),
+    ],
+)
+def test_a_check_without_anything_to_look_at_is_left_out(
+    name: str, changes: dict[str, Any]
+) -> None:
+    assert found(name) is not None
+    assert found(name, **changes) is None
+
+
+def test_a_server_that_is_well_passes_every_check() -> None:
+    findings = [finding for _, finding in judge(WELL)]
+
+    assert len(findings) == len(CHECKS)
+    assert overall(findings) is Status.PASS
+
+
+def test_the_worst_finding_decides() -> None:
+    levels = {Status.PASS, Status.WARN, Status.FAIL}
+    for first in levels:
+        for second in levels:
+            assert overall([Finding(1, first), Finding(1, second)]) is max(first, second)
+    assert overall([]) is Status.PASS
+
+
+def test_the_certificates_remaining_days_are_said() -> None:
+    finding = found("tls:certificateEnd", certificate_ends_at=NOW + 3.5 * DAY)
+
+    assert finding is not None
+    assert "expires in 3 days" in finding.output
+    assert finding.value == "2027-01-18T20:00:00.000Z"
