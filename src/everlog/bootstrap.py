@@ -23,7 +23,7 @@ import msgspec
 import uvloop
 
 from everlog._version import __version__
-from everlog.api.application import HEADERS_KEPT, ApiApplication
+from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.items import EventForm
 from everlog.api.openapi import render_documents
@@ -195,7 +195,7 @@ async def _serve(
     describe = partial(describe_server, RELEASE, settings.redacted())
     services = Services(store, form, clock, tasks, tally, monitor, describe)
     application = _application(settings, log, credentials, services)
-    server = Server(application, server_header=SERVER_HEADER, headers_kept=HEADERS_KEPT)
+    server = _server(application)
     if settings.read_only:
         writer.become_read_only(lambda _: None)
     # What was made until now lives as long as the server: no need to look at it again and again.
@@ -231,6 +231,15 @@ def _application(
         rate_limit=RateLimit(settings.rate_limit) if settings.rate_limit else None,
         monotonic_clock=time.monotonic,
         on_error=log.bug,
+    )
+
+
+def _server(application: ApiApplication) -> Server:
+    return Server(
+        application,
+        server_header=SERVER_HEADER,
+        headers_kept=HEADERS_KEPT,
+        headers_always=HEADERS_ALWAYS,
     )
 
 

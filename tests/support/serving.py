@@ -207,6 +207,7 @@ def serving(
         application,
         server_header=b"Everlog/test",
         headers_kept=frozenset({b"authorization", b"content-type"}),
+        headers_always=((b"X-Always", b"yes"),),
         limits=limits or Limits(),
     )
     try:
@@ -314,6 +315,8 @@ class Client:
             elif isinstance(event, h11.Response):
                 answer.status = event.status_code
                 answer.headers = dict(event.headers)
+                # Whatever the answer is, refusals included.
+                assert answer.headers[b"x-always"] == b"yes"
             elif isinstance(event, h11.Data):
                 answer.body += event.data
             elif isinstance(event, h11.EndOfMessage):

@@ -9,9 +9,6 @@ NDJSON: Final = b"application/x-ndjson"
 HEALTH: Final = b"application/health+json"
 TEXT: Final = b"text/plain; charset=utf-8"
 
-# What is told back to a client must never be taken for a page.
-_NO_SNIFFING: Final = ((b"X-Content-Type-Options", b"nosniff"),)
-
 
 def text_response(
     status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -21,7 +18,7 @@ def text_response(
     A text may quote what a client sent: what is not printable in it is escaped.
     """
     line = text if text.isprintable() else "".join(map(_escape, text))
-    return Response(status, f"{line}\n".encode(), TEXT, _NO_SNIFFING + headers)
+    return Response(status, f"{line}\n".encode(), TEXT, headers)
 
 
 def _escape(character: str) -> str:

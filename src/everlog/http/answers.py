@@ -1,7 +1,8 @@
 """Answers as bytes: status lines, headers and the framing of bodies.
 
-Every answer carries `Date` and `Server`, and either `Content-Length` or `Transfer-Encoding:
-chunked`, or is delimited by the end of the connection (HTTP/1.0 streams, RFC 9112 section 6.3).
+Every answer carries `Date`, `Server` and what the owner wants in all of them; and either
+`Content-Length` or `Transfer-Encoding: chunked`, or it is delimited by the end of the connection
+(HTTP/1.0 streams, RFC 9112 section 6.3).
 What is the same for all answers of a second is built once in it.
 """
 
@@ -56,8 +57,10 @@ _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus
 class Renderer:
     """Builds the bytes of answers; the owner tells it the time once a second."""
 
-    def __init__(self, *, server_header: bytes, now: float) -> None:
+    def __init__(self, *, server_header: bytes, headers_always: Headers = (), now: float) -> None:
+        check_headers(headers_always)
         self._server_header = server_header
+        self._lines_always = b"".join(_lines(headers_always))
         self._starts: dict[tuple[int, bytes], bytes] = {}
         self._date = b""
         self.set_time(now)
@@ -101,11 +104,12 @@ class Renderer:
     def _start(self, status: int, content_type: bytes) -> bytes:
         start = self._starts.get((status, content_type))
         if start is None:
-            start = b"HTTP/1.1 %d %b\r\nServer: %b\r\nDate: %b\r\n" % (
+            start = b"HTTP/1.1 %d %b\r\nServer: %b\r\nDate: %b\r\n%b" % (
                 status,
                 _REASONS.get(status, b""),
                 self._server_header,
                 self._date,
+                self._lines_always,
             )
             assert b"\n" not in content_type
             if content_type:

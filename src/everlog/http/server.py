@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Final
 
-from everlog.http.answers import Renderer
+from everlog.http.answers import Headers, Renderer
 from everlog.http.connection import Connection
 from everlog.http.limits import Limits
 from everlog.http.messages import Application
@@ -52,13 +52,17 @@ class Server:
         *,
         server_header: bytes,
         headers_kept: frozenset[bytes],
+        headers_always: Headers = (),
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
     ) -> None:
+        """Let the application see `headers_kept`; every answer carries `headers_always`."""
         assert all(name == name.lower() for name in headers_kept)
         self._application = application
         self._headers_kept = headers_kept
         self._limits = limits
-        self._renderer = Renderer(server_header=server_header, now=time.time())
+        self._renderer = Renderer(
+            server_header=server_header, headers_always=headers_always, now=time.time()
+        )
         self._listeners: list[asyncio.Server] = []
         self._state: ServerState | None = None
         self._timer: asyncio.TimerHandle | None = None
