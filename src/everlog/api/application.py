@@ -17,14 +17,34 @@ from everlog.api.rate_limit import READ_COST, Headers, RateLimit, cost_of
 from everlog.api.routes import Route, name_of
 from everlog.api.services import Services
 from everlog.api.v1.failures import SHUTTING_DOWN_TEXT
-from everlog.domain.errors import DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+    TooManyObserversError,
+)
 from everlog.http import Endpoint, Exchange, Head, Request, Response
 
 HEADERS_KEPT: Final = frozenset({b"authorization"})
 
+# What was asked for with a token must not stay in a cache, and what is told back to a client must
+# never be taken for a page.
+HEADERS_ALWAYS: Final = (
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Cache-Control", b"no-store"),
+)
+
 _API_PREFIX: Final = "/api/"
 
 FAILURES_TEXT: Final = "too many requests without the right token from this address"
+
+_FAILURES: Final = (
+    RefusedError,
+    MalformedRequestError,
+    DiskFullError,
+    StoreFailedError,
+    TooManyObserversError,
+)
 
 # What is always there besides the routes: complete answers by path, for GET.
 Documents = Mapping[str, Response]
@@ -122,7 +142,7 @@ def _bind(route: Route, services: Services) -> Callable[[Request, Exchange], Non
     def answer(request: Request, exchange: Exchange) -> None:
         try:
             handle(services, request, exchange)
-        except (RefusedError, MalformedRequestError, DiskFullError, StoreFailedError) as error:
+        except _FAILURES as error:
             refuse(services, exchange, error)
 
     return answer

@@ -2,12 +2,21 @@
 
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.services import Services
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+    TooManyObserversError,
+)
 
-Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError
+Failure = (
+    RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | TooManyObserversError
+)
 
-# No code of the API: version 2 says only that the request is bad.
+# No codes of the API: version 2 has statuses and texts for these.
 MALFORMED = "malformed-request"
+TOO_MANY_OBSERVERS = "too-many-observers"
 
 
 def count_refusal(services: Services, error: Failure) -> None:
@@ -23,5 +32,7 @@ def _code(error: Failure) -> str:
             return MALFORMED
         case DiskFullError():
             return Code.DISK_FULL.value
+        case TooManyObserversError():
+            return TOO_MANY_OBSERVERS
         case StoreFailedError():
             return Code.STORE_FAILED.value

@@ -115,6 +115,13 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
+# When observing.
+
+
+class TooManyObserversError(EverlogError):
+    """There are as many observers as there may be; one more may succeed once one has left."""
+
+
 # When committing.
 
 

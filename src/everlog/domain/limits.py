@@ -1,4 +1,4 @@
-"""Upper bounds on what one event or one write may hold, each with its reason.
+"""Upper bounds on what a client may ask of the store, each with its reason.
 
 Reaching one is a refusal that names it. Bounds on connections and heads are `everlog.http`'s.
 """
@@ -40,3 +40,6 @@ JSON_NESTING_MAX: Final = 128
 
 # Preconditions are evaluated while other writers wait.
 PRECONDITIONS_PER_WRITE_MAX: Final = 1_000
+
+# Each takes a connection for as long as it likes: some have to be left for those who write.
+OBSERVERS_MAX: Final = 10_000

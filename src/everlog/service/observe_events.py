@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selection
-from everlog.service.observers import Interest
+from everlog.service.observers import Interest, Place
 from everlog.service.reader import Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Head, Scan
@@ -21,10 +21,13 @@ HEARTBEAT: Final = b""
 
 
 async def observe_events(
-    store: Store, selection: Selection, *, transform: Transform
+    store: Store, selection: Selection, *, place: Place, transform: Transform
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the blocks of a selection, without end, with heartbeats between."""
-    with store.observers.presence():
+    """Yield the blocks of a selection, without end, with heartbeats between.
+
+    The place was taken before, so that a request can still be refused; here it is left.
+    """
+    with place:
         position = selection.lower
         if selection.from_latest_event is not None:
             async for found in _find_start(store, selection.from_latest_event):

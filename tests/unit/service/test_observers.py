@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from everlog.domain.errors import TooManyObserversError
 from everlog.service.observers import Interest, Observers
 from everlog.storage.engine import Batch
 from everlog.storage.memory import MemoryEngine
@@ -119,5 +120,22 @@ def test_lines_that_are_not_kept_have_to_be_read_from_the_log() -> None:
         assert latest is not None
         assert len(latest) == 1
         assert observers._recent_size <= 4 * 1024 * 1024
+
+    run(work)
+
+
+def test_no_more_may_observe_than_there_are_places() -> None:
+    async def work(_: Observers) -> None:
+        observers = Observers(asyncio.get_running_loop(), count_max=2)
+        first, _second = observers.enter(), observers.enter()
+        with pytest.raises(TooManyObserversError, match="2 observers"):
+            observers.enter()
+        first.leave()
+        # Whoever is gone does not go again.
+        first.leave()
+        assert observers.present_count == 1
+        with observers.enter(), pytest.raises(TooManyObserversError):
+            observers.enter()
+        assert observers.present_count == 1
 
     run(work)

@@ -136,9 +136,13 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
     """Stream the events of a selection, and those to come."""
     body = read_leniently(_observe_events_body, request.body)
     selection = parse_observe(body)
+    place = services.store.observers.enter()
+    # It may leave before it is its answer's turn.
+    exchange.on_disconnect(place.leave)
 
     async def produce(stream: Stream) -> None:
-        events = observe(services.store, selection, transform=services.form.v1)
+        form = services.form.v1
+        events = observe(services.store, selection, place=place, transform=form)
         async with aclosing(events) as blocks:
             async for block in blocks:
                 if block is HEARTBEAT:

@@ -16,6 +16,7 @@ from everlog.domain.errors import (
     RefusedError,
     StateConflictError,
     StoreFailedError,
+    TooManyObserversError,
 )
 from everlog.http import Exchange, Response
 
@@ -57,6 +58,8 @@ def failure_response(error: Failure) -> Response:
         case MalformedRequestError():
             return text_response(400, str(error))
         case DiskFullError():
+            return text_response(503, str(error))
+        case TooManyObserversError():
             return text_response(503, str(error))
         case StoreFailedError():
             # Whether the events are there after a restart is not known.

@@ -149,9 +149,13 @@ def read_events(services: Services, request: Request, exchange: Exchange) -> Non
 def observe_events(services: Services, request: Request, exchange: Exchange) -> None:
     """Stream the events of a selection, and those to come."""
     selection = parse_observe(read_strictly(_observe_events_body, request.body))
+    place = services.store.observers.enter()
+    # It may leave before it is its answer's turn.
+    exchange.on_disconnect(place.leave)
 
     async def produce(stream: Stream) -> None:
-        events = observe(services.store, selection, transform=services.form.v2)
+        form = services.form.v2
+        events = observe(services.store, selection, place=place, transform=form)
         async with aclosing(events) as blocks:
             async for block in blocks:
                 if block is HEARTBEAT:

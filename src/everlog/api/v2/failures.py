@@ -13,7 +13,13 @@ from everlog.api.bodies import MalformedRequestError
 from everlog.api.media import NDJSON, text_response
 from everlog.api.refusals import Failure, count_refusal
 from everlog.api.services import Services
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+    TooManyObserversError,
+)
 from everlog.http import Exchange, Response
 
 CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
@@ -48,6 +54,8 @@ def failure_response(error: Failure) -> Response:
             return text_response(400, str(error))
         case DiskFullError():
             return Response(200, error_item(Code.DISK_FULL, str(error), {}), NDJSON)
+        case TooManyObserversError():
+            return text_response(503, str(error))
         case StoreFailedError():
             # An error item would say that nothing was stored, which nobody knows.
             return text_response(500, "storing failed: whether anything was stored is unknown")
