@@ -43,6 +43,15 @@ def running_nginx(write_configuration: Callable[[int], str]) -> Iterator[int]:
 
     What the function returns for that port stands in the `http` block.
     """
+    with nginx_process(write_configuration) as (port, _):
+        yield port
+
+
+@contextmanager
+def nginx_process(
+    write_configuration: Callable[[int], str],
+) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """Do the same for who also wants to send it signals."""
     # As root, its worker would become somebody who may not enter the folder.
     user = "user root;" if os.geteuid() == 0 else ""
     program = shutil.which("nginx", path=SEARCH_PATH)
@@ -66,7 +75,7 @@ def running_nginx(write_configuration: Callable[[int], str]) -> Iterator[int]:
         # never.
         listener.close()
         try:
-            yield port
+            yield port, process
         finally:
             process.terminate()
             process.wait(DEADLINE_SECONDS)
