@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring import limits
 from everlog.monitoring.figures import Figures
@@ -139,6 +140,11 @@ def _connections(figures: Figures) -> Finding:
     return _of_those_allowed(count, count_max, f"of {count_max} connections almost all are taken")
 
 
+def _observers(figures: Figures) -> Finding:
+    count, count_max = figures.observer_count, OBSERVERS_MAX
+    return _of_those_allowed(count, count_max, f"of {count_max} observers almost all are there")
+
+
 def _open_files(figures: Figures) -> Finding | None:
     count, count_max = figures.process.open_file_count, figures.process.open_file_count_max
     if count is None:
@@ -164,6 +170,6 @@ CHECKS: Final = (
     Check("index:unsavedEvents", "datastore", "events", _unsaved_events),
     Check("tls:certificateEnd", "component", "", _certificate_end),
     Check("http:connections", "component", "connections", _connections),
-    Check("http:observers", "component", "observers", lambda found: Finding(found.observer_count)),
+    Check("http:observers", "component", "observers", _observers),
     Check("process:openFiles", "system", "files", _open_files),
 )

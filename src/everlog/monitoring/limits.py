@@ -27,5 +27,5 @@ PENDING_FAIL_SECONDS: Final = 30.0
 # Enough to renew it without haste; the log warns from the same day on.
 CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
 
-# Of the connections and of the open files that there may be.
+# Of the connections, the observers and the open files that there may be.
 SHARE_WARN: Final = 0.9

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final, NamedTuple
 
+from everlog.domain.limits import OBSERVERS_MAX
 from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
@@ -260,6 +261,11 @@ METRICS: Final = (
         lambda found: found.http.streams_cut,
     ),
     _gauge("everlog_observers", "Clients that observe.", lambda found: found.observer_count),
+    _gauge(
+        "everlog_observers_limit",
+        "How many observers there may be.",
+        lambda _: OBSERVERS_MAX,
+    ),
     _gauge(
         "everlog_certificate_end_timestamp_seconds",
         "When the certificate expires, since 1970; absent without HTTPS.",

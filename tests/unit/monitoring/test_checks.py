@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from everlog.domain.limits import OBSERVERS_MAX
 from everlog.http import Statistics
 from everlog.monitoring import limits
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
@@ -99,7 +100,8 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("tls:certificateEnd", {"certificate_ends_at": NOW}, Status.FAIL),
     ("http:connections", {"http": Statistics(connections=90)}, Status.PASS),
     ("http:connections", {"http": Statistics(connections=91)}, Status.WARN),
-    ("http:observers", {"observer_count": 10_000}, Status.PASS),
+    ("http:observers", {"observer_count": OBSERVERS_MAX * 9 // 10}, Status.PASS),
+    ("http:observers", {"observer_count": OBSERVERS_MAX * 9 // 10 + 1}, Status.WARN),
     ("process:openFiles", open_files(90), Status.PASS),
     ("process:openFiles", open_files(91), Status.WARN),
 )
