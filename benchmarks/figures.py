@@ -71,6 +71,8 @@ def _median(figures: Sequence[Figure]) -> Figure:
         figures[0],
         value=median(figure.value for figure in figures),
         reference=median(references) if references else None,
+        # It tells of one run.
+        note=figures[0].note if len(figures) == 1 else "",
     )
 
 
