@@ -73,6 +73,8 @@ def new_certificate(hosts: Sequence[str], *, days: int, now: datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Everlog, self-signed")])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    # Whoever trusts two of these, the old one and the new one, tells them apart by it.
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -85,6 +87,7 @@ def new_certificate(hosts: Sequence[str], *, days: int, now: datetime) -> Pair:
         # It vouches for itself and for no other.
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(identifier, critical=False)
+        .add_extension(issuer, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -3,6 +3,7 @@
 import os
 import ssl
 import stat
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -85,6 +86,37 @@ def test_a_certificate_can_be_used_for_the_hosts_that_it_names(tmp_path: Path) -
     assert now - certificate.not_valid_before_utc > timedelta(minutes=50)
     # What clients are told to trust.
     assert ssl.create_default_context(cafile=str(files.certificate)).get_ca_certs() == []
+
+
+def test_who_trusts_two_certificates_accepts_either(tmp_path: Path) -> None:
+    pairs = [
+        CertificateFiles(
+            certificate=tmp_path / f"{name}.crt", private_key=tmp_path / f"{name}.key",
+            passphrase=None,
+        )
+        for name in ("old", "new")
+    ]  # fmt: skip
+    for pair in pairs:
+        files = ("--certificate-file", pair.certificate, "--private-key-file", pair.private_key)
+        generate("certificate", *files, "--host", "everlog.test")
+    trusted = "".join(pair.certificate.read_text() for pair in pairs)
+
+    for pair in pairs:
+        shake_hands(pair, trusted=trusted)
+
+
+def shake_hands(files: CertificateFiles, *, trusted: str) -> None:
+    """Connect a client with a server, both in memory; it fails where trust is missing."""
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(files.certificate, files.private_key)
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    asking = ssl.create_default_context(cadata=trusted)
+    client = asking.wrap_bio(to_client, to_server, server_hostname="everlog.test")
+    for side in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.version() == server.version() == "TLSv1.3"
 
 
 @pytest.mark.parametrize("host", ["", "a b", "caf\u00e9", "-" * 64, "a..b", "http://a"])
