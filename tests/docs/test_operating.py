@@ -1,4 +1,4 @@
-"""What the page about running says of flags, limits, exit codes and logs is so."""
+"""What the page about running says of flags, exit codes and logs is so."""
 
 import ast
 import re
@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from everlog import bootstrap, telemetry
-from everlog.api.routes import ROUTES
 from everlog.cli.run import run
 from everlog.credentials import live
-from everlog.domain import limits
-from everlog.domain.selection import EVENT_ID_MAX
-from everlog.http import Limits
 from tests.support.pages import Block, code_blocks, read_page, run_script
 from tests.support.server import running_server
 
@@ -64,56 +60,6 @@ def test_the_table_of_exit_codes_is_that_of_the_server() -> None:
     }
 
     assert {int(code) for code in rows("| exit code | meaning |")} == codes
-
-
-BODY_SIZES = {route.handle.__name__: route.body_size_max for route in ROUTES}
-
-LIMITS: dict[str, float] = {
-    "one event: the bytes of its values": limits.EVENT_SIZE_MAX,
-    "events in one write": limits.EVENTS_PER_WRITE_MAX,
-    "preconditions in one write": limits.PRECONDITIONS_PER_WRITE_MAX,
-    "body of a write, bytes": BODY_SIZES["write_events"],
-    "body of a schema registration, bytes": BODY_SIZES["register_event_schema"],
-    "body of any other request, bytes": BODY_SIZES["read_events"],
-    "event schema, bytes": limits.SCHEMA_SIZE_MAX,
-    "subject, characters": limits.SUBJECT_LENGTH_MAX,
-    "subject, segments": limits.SUBJECT_DEPTH_MAX,
-    "source, characters": limits.SOURCE_LENGTH_MAX,
-    "event type, characters": limits.EVENT_TYPE_LENGTH_MAX,
-    "tracestate, characters": limits.TRACESTATE_LENGTH_MAX,
-    "tracestate, members": limits.TRACESTATE_MEMBERS_MAX,
-    "nesting of JSON in events and schemas": limits.JSON_NESTING_MAX,
-    "head of a request, bytes": Limits().head_size_max,
-    "headers of a request": Limits().header_count_max,
-    "target of a request, bytes": Limits().target_length_max,
-    "seconds for a head to arrive": Limits().head_seconds_max,
-    "seconds for a body to arrive, and more if it arrives at the rate below on average": (
-        Limits().body_seconds_max
-    ),
-    "rate of a body, bytes a second": Limits().body_rate_min,
-    "seconds that an idle connection is kept": Limits().idle_seconds_max,
-    "requests read ahead on a connection": Limits().pipelined_max,
-    "connections": Limits().connections_max,
-    "seconds without a byte taken by a client that is being sent something": (
-        Limits().send_seconds_max
-    ),
-    "event ids": EVENT_ID_MAX,
-}
-
-
-def test_the_table_of_limits_is_that_of_the_code() -> None:
-    documented = {
-        what: int(limit.replace(",", "")) for what, (limit,) in rows("| what | limit |").items()
-    }
-
-    assert documented == LIMITS
-
-
-def test_every_limit_of_the_domain_is_in_the_table() -> None:
-    # A body of another request is the small one; the largest write is the large one.
-    values = {value for name, value in vars(limits).items() if name.endswith("_MAX")}
-
-    assert values <= set(LIMITS.values())
 
 
 def test_the_table_of_messages_is_that_of_the_server() -> None:
