@@ -1,10 +1,12 @@
 """`everlog --help` teaches, and `everlog version` says whose API it is."""
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import everlog
 from everlog.cli.main import cli
+from everlog.cli.run import run
 
 
 def check_says(*arguments: str, texts: tuple[str, ...]) -> None:
@@ -25,8 +27,12 @@ def test_help_shows_the_commands_and_how_to_start(flag: str) -> None:
 
 
 def test_the_help_of_run_explains_flags_and_exit_codes() -> None:
-    names = ("http-enabled", "https-enabled", "http-port", "https-port", "host", "hash-version")
-    names += ("data-directory", "data-directory-temporary", "signing-key-file", "api-token")
-    flags = tuple(f"--{name}" for name in names)
+    flags = tuple(option.opts[0] for option in run.params if isinstance(option, click.Option))
+    variables = tuple("EVERLOG_" + flag[2:].replace("-", "_").upper() for flag in flags)
 
-    check_says("run", "--help", texts=(*flags, "EVERLOG_API_TOKEN", "4  the log is damaged"))
+    assert len(flags) >= 17
+    check_says("run", "--help", texts=(*flags, *variables, "4  the log is damaged"))
+
+
+def test_the_help_of_run_says_who_can_see_a_token_on_the_command_line() -> None:
+    check_says("run", "--help", texts=("can be seen in process lists",))
