@@ -29,6 +29,7 @@ test: check ## Run everything that must hold.
 	.venv/bin/python tools/system_packages.py
 	.venv/bin/pytest -n logical --dist loadfile
 
+test-all: export BAD_INPUT_REQUESTS = 100000
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
 	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest -n logical --dist loadfile
