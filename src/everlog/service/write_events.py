@@ -20,6 +20,10 @@ from everlog.domain.tracing import parse_traceparent, parse_tracestate
 # An application has few sources and types, and checking one takes as long as hashing an event.
 _CACHE_SIZE: Final = 4_096
 
+# Whose data has no more characters than this is within the bound, whatever its other values are:
+# a character is four bytes at most, and each of the others is bounded by itself.
+_DATA_LENGTH_SMALL: Final = 8 * 1024
+
 _source: Callable[[str | None], str] = lru_cache(_CACHE_SIZE)(parse_source)
 _event_type: Callable[[str | None], str] = lru_cache(_CACHE_SIZE)(parse_event_type)
 
@@ -93,7 +97,7 @@ def _parse_candidate(text: CandidateText) -> EventCandidate:
         None if traceparent is None else parse_traceparent(traceparent),
         parse_tracestate(text.tracestate, traceparent=traceparent) if text.tracestate else None,
     )
-    if candidate_size(candidate) > EVENT_SIZE_MAX:
+    if len(candidate.data) > _DATA_LENGTH_SMALL and candidate_size(candidate) > EVENT_SIZE_MAX:
         raise RefusedError(
             Code.EVENT_TOO_LARGE,
             f"the event is too large: an event may hold {EVENT_SIZE_MAX} bytes, "

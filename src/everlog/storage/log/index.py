@@ -46,6 +46,8 @@ class Index:
         self.subjects = SubjectTree(Column(folder / "parent", "I", disk, resources))
         self.event_types = EventTypeTable()
         self._event_count = 0
+        # How many events all columns have room for.
+        self._room = 0
         # Counts how often staged events were forgotten, see `_walk`.
         self._truncations = 0
 
@@ -88,8 +90,8 @@ class Index:
 
     def _stage(self, events: Sequence[AcceptedEvent], lines: Sequence[bytes], tip: Head) -> int:
         position, offset = tip.event_count, tip.log_size
-        for column in (self.offsets, self._subject_ids, self._type_ids, self._previous):
-            column.reserve(position + len(events))
+        if position + len(events) > self._room:
+            self._make_room(position + len(events))
         subjects, event_types = self.subjects, self.event_types
         offsets, subject_ids = self.offsets.cells, self._subject_ids.cells
         type_ids, previous = self._type_ids.cells, self._previous.cells
@@ -110,6 +112,12 @@ class Index:
             self._event_count = position
             offset += len(line)
         return offset
+
+    def _make_room(self, event_count: int) -> None:
+        columns = (self.offsets, self._subject_ids, self._type_ids, self._previous)
+        for column in columns:
+            column.reserve(event_count)
+        self._room = min(len(column.cells) for column in columns)
 
     def truncate(self, head: Head) -> None:
         """Forget every event behind a head."""
