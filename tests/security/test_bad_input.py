@@ -33,7 +33,7 @@ FROM_BYTES = REQUEST_COUNT - FROM_DOCUMENT
 
 # Between two looks at the server.
 CONNECTIONS_PER_BATCH = 200
-CASES_PER_BATCH = max(10, FROM_DOCUMENT // 200)
+CASES_PER_BATCH = max(12, FROM_DOCUMENT // 200)
 
 
 def generated(count: int) -> settings:
