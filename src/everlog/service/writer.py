@@ -43,6 +43,8 @@ Answer = Callable[[Outcome], None]
 
 # A disk with a cache syncs a batch in this time; much longer, and readers would notice.
 _COMMIT_WAIT_SECONDS: Final = 0.0005
+# A larger batch takes the disk longer than we would wait.
+_COMMIT_WAIT_SIZE_MAX: Final = 128 * 1024
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -293,6 +295,9 @@ class Writer:
         self._in_flight = answers
         self._is_committing = True
         self.figures.begin(self._loop.time())
+        if batch.head.log_size - self._engine.head.log_size > _COMMIT_WAIT_SIZE_MAX:
+            self._batches.put(batch)
+            return
         self._is_waiting_for_commit = True
         self._batches.put(batch)
         try:
