@@ -1,0 +1,71 @@
+"""The composition root, as far as it can be looked at without a server."""
+
+import asyncio
+import errno
+import io
+import json
+
+import pytest
+
+from everlog import bootstrap
+from everlog.service.reader import Reader
+from everlog.storage.memory import MemoryEngine
+from everlog.telemetry import Level, Log
+
+
+class DueEngine(MemoryEngine):
+    """An engine that always wants a checkpoint, and may not get one."""
+
+    def __init__(self, error: OSError | None) -> None:
+        """Fail with the error, if there is one."""
+        super().__init__()
+        self._error = error
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Always."""
+        return True
+
+    def checkpoint(self) -> None:
+        """Fail, or do nothing."""
+        if self._error is not None:
+            raise self._error
+
+
+def log_of_a_checkpoint(error: OSError | None) -> dict[str, object]:
+    output = io.StringIO()
+
+    async def save() -> None:
+        reader = Reader(asyncio.get_running_loop())
+        log = Log(level=Level.DEBUG, output=output)
+        checkpoints = bootstrap._checkpoints(DueEngine(error), reader, log)
+        checkpoints.save_if_due()
+        await checkpoints.wait()
+        reader.close()
+
+    asyncio.run(save())
+    (line,) = output.getvalue().splitlines()
+    found: dict[str, object] = json.loads(line)
+    return found
+
+
+@pytest.mark.parametrize(
+    "error, level, message, field",
+    [
+        (None, "debug", "a checkpoint was saved", ("eventCount", 0)),
+        (
+            OSError(errno.EIO, "Input/output error"),
+            "warn",
+            "a checkpoint failed",
+            ("reason", "Input/output error"),
+        ),
+    ],
+    ids=["saved", "failed"],
+)
+def test_a_checkpoint_is_told_of_and_its_failure_harms_nobody(
+    error: OSError | None, level: str, message: str, field: tuple[str, object]
+) -> None:
+    line = log_of_a_checkpoint(error)
+
+    assert (line["level"], line["message"]) == (level, message)
+    assert line[field[0]] == field[1]
