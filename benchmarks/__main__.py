@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +18,7 @@ from benchmarks.writes import (
     measure_small_writes,
     measure_write_latency,
 )
-from tools.system_packages import SEARCH_PATH, install
-
-PROGRAMS = ("curl", "nginx", "wrk")
+from tools.system_packages import main as provide_programs
 
 # In this order: growth leaves its logs larger than it found them.
 BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
@@ -57,7 +53,7 @@ examples:
 def main() -> None:
     """Measure what is asked for, and print each figure as soon as it is known."""
     options = _parser().parse_args()
-    _provide_programs()
+    provide_programs()
     scale = _scale(quick=options.quick, long=options.long)
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} processors, nothing pinned, "
@@ -116,26 +112,6 @@ def _scale(*, quick: bool, long: bool) -> Scale:
     if quick:
         return QUICK
     return LONG if long else NORMAL
-
-
-def _provide_programs() -> None:
-    """Install what is missing where that needs no question, or exit with a message."""
-    missing = _missing_programs()
-    apt = shutil.which("apt-get")
-    if missing and apt is not None and os.geteuid() == 0:
-        install(missing, apt)
-        missing = _missing_programs()
-    if missing:
-        names = " ".join(missing)
-        sys.exit(
-            f"The benchmarks need programs that are not installed: {names}\n"
-            f"On Debian and Ubuntu: sudo apt-get install --no-install-recommends {names}\n"
-            f"On macOS: brew install {names}"
-        )
-
-
-def _missing_programs() -> list[str]:
-    return [name for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Provide the programs that the tests start and pip cannot install.
+"""Provide the programs that tests and benchmarks start and pip cannot install.
 
 Installs them where that needs no question (as root, with apt), and otherwise says what to install.
 """
@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 # Which package has the program, with Debian's apt and with Homebrew.
-PACKAGES = {"curl": "curl", "nginx": "nginx"}
+PACKAGES = {"curl": "curl", "nginx": "nginx", "wrk": "wrk"}
 if sys.platform == "linux":
     # Only the program that judges units is used: nothing is started with it.
     PACKAGES["systemd-analyze"] = "systemd"
@@ -28,7 +28,7 @@ def main() -> None:
     if missing:
         names = " ".join(missing)
         sys.exit(
-            f"The tests need programs that are not installed: {names}\n"
+            f"Programs are needed that are not installed: {names}\n"
             f"On Debian and Ubuntu: sudo apt-get install --no-install-recommends {names}\n"
             f"On macOS: brew install {names}"
         )
@@ -44,7 +44,7 @@ def missing_packages() -> list[str]:
 
 def install(names: list[str], apt: str) -> None:
     """Install Debian packages; what goes wrong is printed by apt, and told by what is missing."""
-    print(f"Installing what the tests need: {' '.join(names)}", flush=True)
+    print(f"Installing what is needed: {' '.join(names)}", flush=True)
     # RUNLEVEL keeps a package from starting its server: the tests start their own.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
