@@ -1,0 +1,175 @@
+"""The analyzed query: names resolved, types known, aggregates where they belong.
+
+Made by the analyzer only, so that whatever holds such a tree may rely on it: every alias and
+field exists, every call has arguments that are possible, aggregates stand in projection, HAVING
+and the order of grouped queries only, and never inside each other.
+
+A query evaluates in this order: product of the sources, WHERE, then either the row-wise rest
+(ORDER BY, projection) or, where `is_aggregated`, grouping (all rows are one group without a key,
+which exists even if there is no row), HAVING, ORDER BY, projection; then DISTINCT, SKIP, TOP.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from everlog.eventql.diagnostic import Span
+from everlog.eventql.functions import Aggregate, ScalarFunction
+from everlog.eventql.syntax import BinaryOperator, UnaryOperator
+from everlog.eventql.types import Kind, Type
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A literal."""
+
+    value: bool | int | float | str | None
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAccess:
+    """A field of the current row of a source, or with an empty path that row's value itself.
+
+    `source` is the index of the source in its query. A path through anything but records is NULL.
+    """
+
+    source: int
+    path: tuple[str, ...]
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class UnaryOperation:
+    """NOT, + or -."""
+
+    operator: UnaryOperator
+    operand: "TypedExpression"
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryOperation:
+    """An operator between two operands."""
+
+    operator: BinaryOperator
+    left: "TypedExpression"
+    right: "TypedExpression"
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TypeConversion:
+    """`operand AS target`."""
+
+    operand: "TypedExpression"
+    target: Kind
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarCall:
+    """A call of a scalar function."""
+
+    function: ScalarFunction
+    arguments: tuple["TypedExpression", ...]
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateValue:
+    """The result of one of the query's aggregates; `index` is its place in `aggregates`."""
+
+    index: int
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """An expression equal to the key of GROUP BY, where fields are not to be had any more."""
+
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayOf:
+    """`[a, b]`."""
+
+    items: tuple["TypedExpression", ...]
+    type: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOf:
+    """`{ key: value }`; the keys differ from each other."""
+
+    keys: tuple[str, ...]
+    values: tuple["TypedExpression", ...]
+    type: Type
+    span: Span
+
+
+TypedExpression = (
+    Constant
+    | FieldAccess
+    | UnaryOperation
+    | BinaryOperation
+    | TypeConversion
+    | ScalarCall
+    | AggregateValue
+    | GroupKey
+    | ArrayOf
+    | RecordOf
+)
+
+
+class LogSource(StrEnum):
+    """A source that is part of the log; the value is its name in a query."""
+
+    EVENTS = "events"
+    SUBJECTS = "subjects"
+    EVENT_TYPES = "eventtypes"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateCall:
+    """One aggregate to be computed for each group; without an argument it counts rows."""
+
+    aggregate: Aggregate
+    argument: TypedExpression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """The key to sort by."""
+
+    key: TypedExpression
+    is_descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedQuery:
+    """One query. `text` is the whole source text, which spans point into."""
+
+    text: str
+    sources: tuple["LogSource | AnalyzedQuery", ...]
+    where: TypedExpression | None
+    is_aggregated: bool
+    group_key: TypedExpression | None
+    aggregates: tuple[AggregateCall, ...]
+    having: TypedExpression | None
+    ordering: Ordering | None
+    projection: TypedExpression
+    is_distinct: bool
+    # Evaluated once, before the first row: they contain no field and no aggregate.
+    skip: TypedExpression | None
+    top: TypedExpression | None
