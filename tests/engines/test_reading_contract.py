@@ -1,10 +1,15 @@
 """What every engine promises about reading: consistent views of everything up to a head."""
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from everlog.domain.time import parse_time
 from everlog.storage.engine import Engine, EventType, Scan
+from everlog.storage.line import parse_line
+from everlog.storage.log.view import LogView
 from tests.support.engines import content_of, positions_of, read, split_lines, subjects_of
 from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
 
@@ -86,6 +91,89 @@ def test_a_scan_yields_what_is_selected(
     library: Engine, subject: str, event_type: str | None, expected: list[int], *, recursive: bool
 ) -> None:
     check_scan(library, subject, event_type, expected, recursive=recursive)
+
+
+# Each row: what selects, and the positions.
+SETS: tuple[tuple[dict[str, Any], list[int]], ...] = (
+    ({"event_types": frozenset({ONE, TWO, "io.everlog.missing"})}, list(range(10))),
+    ({"event_types": frozenset({TWO, "io.everlog.missing"})}, [1, 4, 6, 8]),
+    ({"event_types": frozenset()}, []),
+    ({"subjects": frozenset({"/", "/books", "/missing", "/books/42"})}, [0, 1, 4, 5, 7]),
+    ({"subjects": frozenset({"/books/42"}), "event_types": frozenset({ONE})}, [0, 7]),
+    ({"subjects": frozenset({"/books/42/pages"})}, []),
+    ({"subjects": frozenset()}, []),
+    ({"subject_prefix": ""}, list(range(10))),
+    ({"subject_prefix": "/"}, list(range(10))),
+    ({"subject_prefix": "/books"}, [0, 1, 2, 4, 6, 7, 9]),
+    ({"subject_prefix": "/books/"}, [0, 2, 4, 7, 9]),
+    ({"subject_prefix": "/books/4"}, [0, 2, 4, 7]),
+    ({"subject_prefix": "/books/42/"}, [2]),
+    ({"subject_prefix": "/books//"}, []),
+    ({"subject_prefix": "books"}, []),
+    ({"subject_prefix": "/b", "event_types": frozenset({TWO})}, [1, 4, 6]),
+)
+
+
+def check_all_ways(engine: Engine, selection: dict[str, Any], expected: list[int]) -> None:
+    lines = split_lines(read(engine))
+    for start, stop in BOUNDS:
+        for is_reversed in (False, True):
+            scan = Scan(start=start, stop=stop, is_reversed=is_reversed, **selection)
+            within = [position for position in expected if start <= position < stop]
+            types = Counter(LIBRARY[position][1] for position in within)
+
+            found = b"".join(engine.scan(scan, engine.head))
+            located = engine.locate(scan, engine.head)
+
+            assert positions_of(found) == (within[::-1] if is_reversed else within)
+            assert engine.count(scan, engine.head) == len(within)
+            assert located.event_count == len(within)
+            assert engine.count_by_event_type(scan, engine.head) == types
+            files = engine.files(engine.head)
+            if files is not None:
+                with LogView(files) as view:
+                    assert b"".join(view.scan(located)) == found
+    assert [lines[position] for position in expected] == split_lines(
+        b"".join(engine.scan(Scan(start=0, stop=99, **selection), engine.head))
+    )
+
+
+@pytest.mark.parametrize("selection, expected", SETS)
+def test_a_scan_can_be_of_several_subjects_and_types(
+    library: Engine, selection: dict[str, Any], expected: list[int]
+) -> None:
+    check_all_ways(library, selection, expected)
+
+
+def test_counts_by_event_type_are_in_the_order_of_first_events(library: Engine) -> None:
+    head = library.head
+    for start, expected in ((0, [ONE, TWO]), (1, [TWO, ONE]), (6, [TWO, ONE]), (9, [ONE])):
+        counts = library.count_by_event_type(Scan(start=start, stop=99), head)
+        assert list(counts) == expected
+
+
+def test_counts_of_an_older_head_leave_out_what_came_later(engine: Engine) -> None:
+    heads = [engine.head]
+    for subject, type_ in LIBRARY:
+        store(engine, a_candidate(subject, type_))
+        heads.append(engine.head)
+    stage(engine, a_candidate("/", "io.everlog.staged"))
+
+    # The latest first, so that what was counted once is there for the earlier ones.
+    for count, head in reversed(list(enumerate(heads))):
+        types = Counter(type_ for _, type_ in LIBRARY[:count])
+        assert engine.count_by_event_type(Scan(start=0, stop=99), head) == types
+        assert (
+            engine.count(Scan(start=0, stop=99, event_types=frozenset({ONE})), head) == types[ONE]
+        )
+
+
+def test_a_time_is_found_between_the_events(library: Engine) -> None:
+    head = library.head
+    times = [parse_time(parse_line(line)[0].time) for line in split_lines(read(library))]
+    for time in {0, *times, *(time + 1 for time in times), *(time - 1 for time in times)}:
+        expected = sum(found < time for found in times)
+        assert library.find_time(time, head) == expected
 
 
 def test_a_scan_of_an_older_head_ends_with_it(engine: Engine) -> None:

@@ -24,8 +24,9 @@ from hypothesis.stateful import (
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate
 from everlog.storage.engine import Batch, Engine, Head, Scan
-from everlog.storage.log import columns, index, reading, recovery
+from everlog.storage.log import columns, reading, recovery, selecting, view
 from everlog.storage.log import engine as log_engine
+from everlog.storage.log.view import LogView
 from everlog.storage.memory import MemoryEngine
 from tests.support.engines import content_of, kill, open_log, subjects_of
 from tests.support.events import TRACEPARENT, a_candidate, a_schema, accept_at, time_after
@@ -179,12 +180,51 @@ class Engines(RuleBasedStateMachine):
             start=min(bounds),
             stop=max(bounds),
             is_reversed=is_reversed,
-            event_type=event_type,
+            event_types=None if event_type is None else frozenset({event_type}),
         )
-        chosen = self.heads[head % len(self.heads)]
-        memory, log = (list(engine.scan(scan, chosen)) for engine in self.engines)
+        self.check_scan(scan, self.heads[head % len(self.heads)])
+
+    @rule(
+        subjects=st.none() | st.frozensets(st.sampled_from((*SUBJECTS, "/missing"))),
+        subject_prefix=st.none()
+        | st.sampled_from(("", "/", "/a", "/a/", "/b/a/", "/missing", "a")),
+        event_types=st.none() | st.frozensets(st.sampled_from((*TYPES, "io.everlog.phantom"))),
+        is_reversed=st.booleans(),
+        bounds=st.tuples(POSITIONS, POSITIONS),
+        head=st.integers(0, 100),
+    )
+    def select(
+        self,
+        subjects: frozenset[str] | None,
+        subject_prefix: str | None,
+        event_types: frozenset[str] | None,
+        bounds: tuple[int, int],
+        head: int,
+        *,
+        is_reversed: bool,
+    ) -> None:
+        scan = Scan(
+            subjects=subjects,
+            subject_prefix=subject_prefix,
+            event_types=event_types,
+            start=min(bounds),
+            stop=max(bounds),
+            is_reversed=is_reversed,
+        )
+        self.check_scan(scan, self.heads[head % len(self.heads)])
+
+    def check_scan(self, scan: Scan, head: Head) -> None:
+        memory, log = (list(engine.scan(scan, head)) for engine in self.engines)
         assert b"".join(memory) == b"".join(log)
         assert all(block.endswith(b"\n") for block in log)
+        counts = [engine.count(scan, head) for engine in self.engines]
+        assert counts[0] == counts[1]
+        by_type = [list(engine.count_by_event_type(scan, head).items()) for engine in self.engines]
+        assert by_type[0] == by_type[1]
+        files = self.log.files(head)
+        assert files is not None
+        with LogView(files) as view:
+            assert b"".join(view.scan(self.log.locate(scan, head))) == b"".join(log)
 
     @rule(
         subject=st.sampled_from((*SUBJECTS, "/missing")),
@@ -230,8 +270,9 @@ def test_both_engines_show_the_same_whatever_the_commands(
     chain_step_cost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(columns, "_CAPACITY_MIN", 2)
-    monkeypatch.setattr(index, "_WINDOW", 4)
-    monkeypatch.setattr(index, "_CHAIN_STEP_COST", chain_step_cost)
+    monkeypatch.setattr(selecting, "_WINDOW", 4)
+    monkeypatch.setattr(view, "_WINDOW", 8)
+    monkeypatch.setattr(selecting, "_CHAIN_STEP_COST", chain_step_cost)
     monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
     monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)
     monkeypatch.setattr(recovery, "_EVENTS_PER_STAGE", 3)

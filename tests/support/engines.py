@@ -61,7 +61,7 @@ def read(
         start=start,
         stop=head.event_count if stop is None else stop,
         is_reversed=is_reversed,
-        event_type=event_type,
+        event_types=None if event_type is None else frozenset({event_type}),
     )
     return b"".join(engine.scan(scan, head))
 

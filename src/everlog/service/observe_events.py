@@ -80,7 +80,7 @@ async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncGenerator[i
                 recursive=False,
                 start=seen,
                 stop=head.event_count,
-                event_type=latest.type,
+                event_types=frozenset({latest.type}),
             )
             found = await store.reader.call(partial(_first_position, store, scan))
             seen = head.event_count

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Final
 
 from everlog.domain.schema import EventSchema
-from everlog.domain.subject import ROOT
 from everlog.service.store import Store
 from everlog.service.writer import Outcome, check_stored_event
 from everlog.storage.engine import Head, Scan
@@ -47,11 +46,9 @@ async def register_event_schema(store: Store, schema: EventSchema) -> None:
 
 def _check_stored_events(store: Store, schema: EventSchema, start: int, head: Head) -> None:
     scan = Scan(
-        subject=ROOT,
-        recursive=True,
         start=start,
         stop=head.event_count,
-        event_type=schema.event_type,
+        event_types=frozenset({schema.event_type}),
     )
     for block in store.engine.scan(scan, head):
         for line in block.splitlines(keepends=True):

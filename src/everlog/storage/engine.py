@@ -19,6 +19,7 @@ import msgspec
 from everlog.domain.chain import GENESIS_HASH
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
+from everlog.domain.subject import ROOT
 
 
 class Head(NamedTuple):
@@ -52,14 +53,53 @@ class Batch(NamedTuple):
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events to read: those of a subject at positions from `start` up to before `stop`."""
+    """Which events to read: those at positions from `start` up to before `stop` that ...
 
-    subject: str
-    recursive: bool
+    ... have one of the event types, and one of the subjects. Subjects are told in one of three
+    ways: by their names, by how their names begin, or as a subject and perhaps all below it.
+    The first that is given counts; by default it is the third, with the whole tree.
+    """
+
     start: int
     stop: int
+    subject: str = ROOT
+    recursive: bool = True
+    subject_prefix: str | None = None
+    subjects: frozenset[str] | None = None
+    event_types: frozenset[str] | None = None
     is_reversed: bool = False
-    event_type: str | None = None
+
+    @property
+    def is_of_some_subjects(self) -> bool:
+        """Whether events are left out because of their subject."""
+        is_tree = self.subject == ROOT and self.recursive
+        return not is_tree or bool(self.subject_prefix) or self.subjects is not None
+
+
+class LogFiles(msgspec.Struct, frozen=True):
+    """What another process needs to read the log by itself, as of one head.
+
+    `segments` are paths with the offset at which each begins.
+    """
+
+    segments: list[tuple[str, int]]
+    offsets: str
+    event_count: int
+    log_size: int
+
+
+class LocatedScan(msgspec.Struct, frozen=True):
+    """A scan whose events have been found, for a process that has the files but no index.
+
+    `selected` has a bit for each position from `start` up to before `stop`, in the order of
+    `numpy.packbits`; None selects all.
+    """
+
+    start: int
+    stop: int
+    is_reversed: bool
+    selected: bytes | None
+    event_count: int
 
 
 class EventType(NamedTuple):
@@ -123,6 +163,21 @@ class Engine(Protocol):
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
         """Yield blocks of whole lines (`storage.line`), a few hundred KiB each at most."""
+
+    def count(self, scan: Scan, head: Head) -> int:
+        """Return how many events a scan means; reads none of them."""
+
+    def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
+        """Return the same by event type, in the order of each type's first event, without zeros."""
+
+    def find_time(self, time: int, head: Head) -> int:
+        """Return the position of the first event at or after a time, in nanoseconds since 1970."""
+
+    def files(self, head: Head) -> LogFiles | None:
+        """Return where another process can read the log, None if it cannot."""
+
+    def locate(self, scan: Scan, head: Head) -> LocatedScan:
+        """Find the events of a scan for a process that reads `files`."""
 
     def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
         """Return the position of the latest event of a type on exactly this subject."""

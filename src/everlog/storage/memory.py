@@ -4,14 +4,26 @@ It is written to be obviously right, not fast, and forgets everything at the end
 engine is tested against it, command by command.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
 from everlog.domain.subject import ancestors, is_within, sort_key
-from everlog.storage.engine import Batch, EventType, Head, Scan, StagedSchema
-from everlog.storage.line import Mark, render_line
+from everlog.domain.time import parse_time
+from everlog.storage.engine import (
+    Batch,
+    EventType,
+    Head,
+    LocatedScan,
+    LogFiles,
+    Scan,
+    StagedSchema,
+)
+from everlog.storage.line import Mark, parse_line, render_line
 
 _LINES_PER_BLOCK = 64
 _SUBJECTS_PER_CHUNK = 64
@@ -111,17 +123,36 @@ class MemoryEngine:
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
         """Yield blocks of whole lines."""
-        visible = self._log[scan.start : min(scan.stop, head.event_count)]
-        lines = [
-            stored.line
-            for stored in visible
-            if _is_selected(stored.event.subject, scan)
-            and scan.event_type in {None, stored.event.type}
-        ]
+        lines = [stored.line for stored in self._select(scan, head)]
         if scan.is_reversed:
             lines.reverse()
         for first in range(0, len(lines), _LINES_PER_BLOCK):
             yield b"".join(lines[first : first + _LINES_PER_BLOCK])
+
+    def count(self, scan: Scan, head: Head) -> int:
+        """Return how many events a scan means."""
+        return len(self._select(scan, head))
+
+    def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
+        """Return the same by event type, in the order of each type's first event."""
+        # A Counter keeps the order in which it first met its keys.
+        return dict(Counter(stored.event.type for stored in self._select(scan, head)))
+
+    def find_time(self, time: int, head: Head) -> int:
+        """Return the position of the first event at or after a time."""
+        events = self._log[: head.event_count]
+        return sum(parse_time(parse_line(stored.line)[0].time) < time for stored in events)
+
+    def files(self, head: Head) -> LogFiles | None:  # noqa: ARG002 - part of the port
+        """There are none."""
+        return None
+
+    def locate(self, scan: Scan, head: Head) -> LocatedScan:
+        """Find the events of a scan."""
+        selected = set(map(id, self._select(scan, head)))
+        stop = min(scan.stop, head.event_count)
+        bits = [id(stored) in selected for stored in self._log[scan.start : stop]]
+        return LocatedScan(scan.start, stop, scan.is_reversed, _pack(bits), len(selected))
 
     def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
         """Return the position of the latest event of a type on exactly this subject."""
@@ -179,6 +210,10 @@ class MemoryEngine:
         if name not in self._type_names:
             self._type_names.append(name)
 
+    def _select(self, scan: Scan, head: Head) -> list[_StoredEvent]:
+        visible = self._log[scan.start : min(scan.stop, head.event_count)]
+        return [stored for stored in visible if _is_selected(stored.event, scan)]
+
     def _existing_subjects(self, head: Head) -> set[str]:
         existing: set[str] = set()
         for stored in self._log[: head.event_count]:
@@ -209,10 +244,22 @@ class _TipState:
     def latest_position(self, subject: str, *, recursive: bool) -> int | None:
         selected = Scan(subject=subject, recursive=recursive, start=0, stop=len(self._log))
         for position in reversed(range(len(self._log))):
-            if _is_selected(self._log[position].event.subject, selected):
+            if _is_selected(self._log[position].event, selected):
                 return position
         return None
 
 
-def _is_selected(subject: str, scan: Scan) -> bool:
-    return is_within(subject, scan.subject) if scan.recursive else subject == scan.subject
+def _pack(bits: list[bool]) -> bytes:
+    return np.packbits(np.array(bits, np.bool_)).tobytes()
+
+
+def _is_selected(event: AcceptedEvent, scan: Scan) -> bool:
+    if scan.event_types is not None and event.type not in scan.event_types:
+        return False
+    if scan.subjects is not None:
+        return event.subject in scan.subjects
+    if scan.subject_prefix is not None:
+        return event.subject.startswith(scan.subject_prefix)
+    if scan.recursive:
+        return is_within(event.subject, scan.subject)
+    return event.subject == scan.subject

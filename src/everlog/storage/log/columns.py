@@ -73,7 +73,8 @@ class Column:
         self._type_code = type_code
         self._disk = disk
         self.name: Final = path.name
-        self._file = open_file(path, resources)
+        self.path: Final = path
+        self._file = open_file(disk, path, resources)
         self._capacity = os.fstat(self._file).st_size // self._type.itemsize
         if self._capacity < _CAPACITY_MIN:
             self._grow(_CAPACITY_MIN)

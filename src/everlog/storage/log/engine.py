@@ -1,5 +1,6 @@
 """The embedded engine itself: opening, the moments of a write, reading, closing."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from heapq import merge
@@ -13,8 +14,17 @@ import numpy.typing as npt
 from everlog.domain.errors import DiskFullError, StoreFailedError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
-from everlog.domain.subject import ROOT, sort_key
-from everlog.storage.engine import Batch, EventType, Head, Scan, StagedSchema
+from everlog.domain.subject import sort_key
+from everlog.domain.time import parse_time
+from everlog.storage.engine import (
+    Batch,
+    EventType,
+    Head,
+    LocatedScan,
+    LogFiles,
+    Scan,
+    StagedSchema,
+)
 from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log.checkpoint import CheckpointFiles
 from everlog.storage.log.directory import (
@@ -32,6 +42,7 @@ from everlog.storage.log.reading import read_positions, read_range
 from everlog.storage.log.recovery import replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
+from everlog.storage.log.selecting import Selector
 
 # Replaying costs about 10 microseconds an event: with these, a killed server opens within seconds.
 _CHECKPOINT_EVENTS: Final = 200_000
@@ -73,6 +84,7 @@ class LogEngine:
         self._durable = durable
         self._checkpoints = checkpoints
         self._index = index
+        self._selector: Final = Selector(index)
         self._head = head
         self._tip = head
         # Moved by `commit`, the head by `publish`.
@@ -105,7 +117,7 @@ class LogEngine:
         check_is_ours(directory)
         resources = ExitStack()
         try:
-            resources.callback(DirectoryLock(directory).release)
+            resources.callback(DirectoryLock(directory, disk).release)
             return cls._open(directory, disk, resources, segment_size_max)
         except BaseException:
             resources.close()
@@ -275,19 +287,55 @@ class LogEngine:
         stop = min(scan.stop, head.event_count)
         if scan.start >= stop:
             return
-        is_whole_log = scan.subject == ROOT and scan.recursive and scan.event_type is None
-        if is_whole_log and not scan.is_reversed:
+        is_everything = scan.event_types is None and not scan.is_of_some_subjects
+        if is_everything and not scan.is_reversed:
             offsets = self._index.offsets.cells
             end = head.log_size if stop == head.event_count else offsets[stop]
             yield from read_range(self._segments, offsets[scan.start], end)
             return
         offsets_view: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
-        for positions in self._index.select(scan, head):
+        for positions in self._selector.select(scan, head):
             yield from read_positions(self._segments, offsets_view, head.log_size, positions)
+
+    def count(self, scan: Scan, head: Head) -> int:
+        """Return how many events a scan means."""
+        return self._selector.count(scan, head)
+
+    def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
+        """Return the same by event type, in the order of each type's first event."""
+        return self._selector.count_by_event_type(scan, head)
+
+    def find_time(self, time: int, head: Head) -> int:
+        """Return the position of the first event at or after a time."""
+        # Times never go back, so that reading a few lines is enough.
+        return bisect_left(
+            range(head.event_count), time, key=lambda position: self._read_time(position, head)
+        )
+
+    def files(self, head: Head) -> LogFiles | None:
+        """Return where another process can read the log."""
+        return LogFiles(
+            segments=self._segments.paths,
+            offsets=str(self._index.offsets.path),
+            event_count=head.event_count,
+            log_size=head.log_size,
+        )
+
+    def locate(self, scan: Scan, head: Head) -> LocatedScan:
+        """Find the events of a scan for a process that reads `files`."""
+        stop = max(scan.start, min(scan.stop, head.event_count))
+        if scan.event_types is None and not scan.is_of_some_subjects:
+            return LocatedScan(scan.start, stop, scan.is_reversed, None, stop - scan.start)
+        is_selected = np.zeros(stop - scan.start, np.bool_)
+        for positions in self._selector.select(scan, head):
+            is_selected[positions - scan.start] = True
+        count = int(np.count_nonzero(is_selected))
+        selected = np.packbits(is_selected).tobytes()
+        return LocatedScan(scan.start, stop, scan.is_reversed, selected, count)
 
     def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
         """Return the position of the latest event of a type on exactly this subject."""
-        return self._index.find_latest(subject, event_type, head)
+        return self._selector.find_latest(subject, event_type, head)
 
     def subject_exists(self, subject: str, head: Head) -> bool:
         """Tell whether the subject or one below it has events."""
@@ -345,6 +393,10 @@ class LogEngine:
                 self._segments.cut(self._committed_size)
                 self._durable.sync()
                 self.checkpoint()
+
+    def _read_time(self, position: int, head: Head) -> int:
+        scan = Scan(start=position, stop=position + 1)
+        return parse_time(parse_line(b"".join(self.scan(scan, head)))[0].time)
 
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""

@@ -37,6 +37,10 @@ class EventTypeTable:
             self._first_positions[number] = position
         return number
 
+    def first_position(self, number: int) -> int:
+        """Return the position of a type's first event, -1 where it has none."""
+        return self._first_positions[number]
+
     def truncate(self, head: Head) -> None:
         """Forget what came after a head, schemas apart."""
         for name in self.names[head.event_type_count :]:

@@ -1,12 +1,18 @@
 """From positions or ranges of the log to blocks of whole lines."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from everlog.storage.log.segments import Segments
+
+class LogBytes(Protocol):
+    """The log as one endless file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return the bytes at an offset, fewer only at the end."""
+
 
 # Large enough to hide the cost of a hand-over between threads, small enough that a thousand slow
 # readers are no burden.
@@ -16,10 +22,10 @@ BLOCK_SIZE: Final = 256 * 1024
 _WASTE_MAX: Final = 4
 
 
-def read_range(segments: Segments, start: int, end: int) -> Iterator[bytes]:
+def read_range(log: LogBytes, start: int, end: int) -> Iterator[bytes]:
     """Yield the lines between two offsets that are line starts."""
     while start < end:
-        block = segments.read(start, min(BLOCK_SIZE, end - start))
+        block = log.read(start, min(BLOCK_SIZE, end - start))
         if start + len(block) < end:
             # No line is longer than a block, so there is a line feed.
             block = block[: block.rindex(b"\n") + 1]
@@ -28,7 +34,7 @@ def read_range(segments: Segments, start: int, end: int) -> Iterator[bytes]:
 
 
 def read_positions(
-    segments: Segments,
+    log: LogBytes,
     offsets: npt.NDArray[np.uint64],
     log_size: int,
     positions: npt.NDArray[np.int64],
@@ -43,18 +49,18 @@ def read_positions(
     while first < len(positions):
         before = sizes[first - 1] if first > 0 else 0
         stop = max(int(np.searchsorted(sizes, before + BLOCK_SIZE, "right")), first + 1)
-        yield _read_lines(segments, starts[first:stop], ends[first:stop])
+        yield _read_lines(log, starts[first:stop], ends[first:stop])
         first = stop
 
 
-def _read_lines(segments: Segments, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> bytes:
+def _read_lines(log: LogBytes, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> bytes:
     """Return the lines between pairs of offsets, joined in the order given."""
     lowest, highest = int(min(starts[0], starts[-1])), int(max(ends[0], ends[-1]))
     wanted = int((ends - starts).sum())
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
     if highest - lowest > wanted * _WASTE_MAX:
-        return b"".join([segments.read(start, end - start) for start, end in pairs])
-    span = segments.read(lowest, highest - lowest)
+        return b"".join([log.read(start, end - start) for start, end in pairs])
+    span = log.read(lowest, highest - lowest)
     if len(span) == wanted and starts[0] <= starts[-1]:
         return span
     view = memoryview(span)

@@ -33,6 +33,31 @@ class _Segment(NamedTuple):
     path: Path
 
 
+class SegmentFiles:
+    """Open files that together hold the log, each from an offset on."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._files: Final[list[int]] = []
+        self._offsets: Final[list[int]] = []
+
+    def add(self, file: int, offset: int) -> None:
+        """Take over an open file that continues the log at an offset."""
+        self._files.append(file)
+        self._offsets.append(offset)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return the bytes at an offset, fewer only at the end of the last file."""
+        index = bisect_right(self._offsets, offset) - 1
+        if index < 0:
+            return b""
+        data = os.pread(self._files[index], size, offset - self._offsets[index])
+        missing = size - len(data)
+        if missing == 0 or index + 1 == len(self._files):
+            return data
+        return data + self.read(offset + len(data), missing)
+
+
 class Segments:
     """All segments of one log, opened for reading, the last one for appending."""
 
@@ -49,10 +74,10 @@ class Segments:
         self._resources = resources
         self._segment_size_max = segment_size_max
         self._segments: list[_Segment] = []
-        self._offsets: list[int] = []
+        self._files = SegmentFiles()
         offset = 0
         for first_position, path in sorted(_find_segments(folder)):
-            file = open_file(path, resources)
+            file = open_file(disk, path, resources)
             self._add(_Segment(first_position, offset, file, path))
             offset += os.fstat(file).st_size
         # The process may have died between creating a segment and syncing its name.
@@ -70,17 +95,14 @@ class Segments:
         """The first position and the offset of each segment."""
         return [(segment.first_position, segment.offset) for segment in self._segments]
 
+    @property
+    def paths(self) -> list[tuple[str, int]]:
+        """The path and the offset of each segment."""
+        return [(str(segment.path), segment.offset) for segment in self._segments]
+
     def read(self, offset: int, size: int) -> bytes:
         """Return the bytes at an offset, fewer only at the end of the last file."""
-        index = bisect_right(self._offsets, offset) - 1
-        if index < 0:
-            return b""
-        segment = self._segments[index]
-        data = os.pread(segment.file, size, offset - segment.offset)
-        missing = size - len(data)
-        if missing == 0 or index + 1 == len(self._segments):
-            return data
-        return data + self.read(offset + len(data), missing)
+        return self._files.read(offset, size)
 
     def append(self, data: bytes, *, offset: int, first_position: int) -> None:
         """Write a batch at the log's end and sync it.
@@ -124,7 +146,7 @@ class Segments:
         path = self._folder / f"{first_position:020d}{_SUFFIX}"
         # A crash or a full disk between here and the first batch leaves an empty segment of the
         # same name, which is taken up again.
-        file = open_file(path, self._resources)
+        file = open_file(self._disk, path, self._resources)
         sync_names(self._disk, self._folder)
         self._add(_Segment(first_position, offset, file, path))
         self._allocated = offset
@@ -146,7 +168,7 @@ class Segments:
 
     def _add(self, segment: _Segment) -> None:
         self._segments.append(segment)
-        self._offsets.append(segment.offset)
+        self._files.add(segment.file, segment.offset)
 
 
 def _find_segments(folder: Path) -> list[tuple[int, Path]]:

@@ -28,14 +28,14 @@ def test_a_chain_that_was_rolled_back_while_it_was_walked_is_walked_again(tmp_pa
     store(engine, a_candidate("/a"), a_candidate("/b"), a_candidate("/a"))
     head = engine.head
     stage(engine, a_candidate("/a"), a_candidate("/a"))
-    column = engine._index._previous
+    column = engine._index.previous
 
     def overwrite_what_is_staged() -> None:
-        engine._index._previous = column
+        engine._index.previous = column
         engine.roll_back()
         store(engine, a_candidate("/b"), a_candidate("/b"))
 
-    engine._index._previous = InterruptedColumn(column, overwrite_what_is_staged)
+    engine._index.previous = InterruptedColumn(column, overwrite_what_is_staged)
 
     assert positions_of(read(engine, "/a", recursive=False, head=head)) == [0, 2]
     engine.close()
