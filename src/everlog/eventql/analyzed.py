@@ -4,13 +4,20 @@ Made by the analyzer only, so that whatever holds such a tree may rely on it: ev
 field exists, every call has arguments that are possible, aggregates stand in projection, HAVING
 and the order of grouped queries only, and never inside each other.
 
-A query evaluates in this order: product of the sources, WHERE, then either the row-wise rest
-(ORDER BY, projection) or, where `is_aggregated`, grouping (all rows are one group without a key,
-which exists even if there is no row), HAVING, ORDER BY, projection; then DISTINCT, SKIP, TOP.
+A query evaluates in this order: product of the sources, WHERE, then
+
+- row-wise: ORDER BY, projection;
+- with GROUP BY (`group_key`): grouping, HAVING, ORDER BY (of groups), projection;
+- aggregated without GROUP BY (`is_aggregated`, but no `group_key`): ORDER BY (of rows, which only
+  aggregates that depend on the order can tell: UNIQUE), all rows as one group, which exists even
+  if there is no row, projection;
+
+then DISTINCT, SKIP, TOP. Equality of expressions ignores places, as in the syntax tree.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.functions import Aggregate, ScalarFunction
@@ -24,7 +31,7 @@ class Constant:
 
     value: bool | int | float | str | None
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class FieldAccess:
     source: int
     path: tuple[str, ...]
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class UnaryOperation:
     operator: UnaryOperator
     operand: "TypedExpression"
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class BinaryOperation:
     left: "TypedExpression"
     right: "TypedExpression"
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class TypeConversion:
     operand: "TypedExpression"
     target: Kind
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class ScalarCall:
     function: ScalarFunction
     arguments: tuple["TypedExpression", ...]
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class AggregateValue:
 
     index: int
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class GroupKey:
     """An expression equal to the key of GROUP BY, where fields are not to be had any more."""
 
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class ArrayOf:
 
     items: tuple["TypedExpression", ...]
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class RecordOf:
     keys: tuple[str, ...]
     values: tuple["TypedExpression", ...]
     type: Type
-    span: Span
+    span: Span = field(compare=False)
 
 
 TypedExpression = (
@@ -131,6 +138,25 @@ TypedExpression = (
 )
 
 
+def operands(expression: TypedExpression) -> tuple[TypedExpression, ...]:
+    """Return the expressions that an expression is made of; the argument of an aggregate is not."""
+    match expression:
+        case Constant() | FieldAccess() | AggregateValue() | GroupKey():
+            return ()
+        case UnaryOperation(operand=operand) | TypeConversion(operand=operand):
+            return (operand,)
+        case BinaryOperation(left=left, right=right):
+            return (left, right)
+        case ScalarCall(arguments=arguments):
+            return arguments
+        case ArrayOf(items=items):
+            return items
+        case RecordOf(values=values):
+            return values
+        case _:
+            assert_never(expression)
+
+
 class LogSource(StrEnum):
     """A source that is part of the log; the value is its name in a query."""
 
@@ -141,11 +167,14 @@ class LogSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AggregateCall:
-    """One aggregate to be computed for each group; without an argument it counts rows."""
+    """One aggregate to be computed for each group; without an argument it counts rows.
+
+    Calls that give the same value share one of these, so that it is computed once.
+    """
 
     aggregate: Aggregate
     argument: TypedExpression | None
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ texts that say the same have equal trees. Parentheses leave no trace but the sha
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 
 from everlog.eventql.diagnostic import Span
 
@@ -135,6 +136,25 @@ class Record:
 
 
 Expression = Literal | Path | Unary | Binary | Conversion | Call | Array | Record
+
+
+def operands(expression: Expression) -> tuple[Expression, ...]:
+    """Return the expressions that an expression is made of, in the order written."""
+    match expression:
+        case Literal() | Path():
+            return ()
+        case Unary(operand=operand) | Conversion(operand=operand):
+            return (operand,)
+        case Binary(left=left, right=right):
+            return (left, right)
+        case Call(arguments=arguments):
+            return arguments
+        case Array(items=items):
+            return items
+        case Record(entries=entries):
+            return tuple(entry.value for entry in entries)
+        case _:
+            assert_never(expression)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,20 @@ JSON: Final = ANY - {Kind.DATE, Kind.TIME, Kind.DATETIME}
 # What can be compared with `<`, each kind with itself only (numbers with each other).
 ORDERED: Final = ANY - {Kind.NULL, Kind.ARRAY, Kind.RECORD}
 
+# What AS can make of each kind, at least of some of its values; NULL becomes NULL of every kind.
+CONVERTIBLE: Final[dict[Kind, Type]] = {
+    Kind.NULL: frozenset(CONVERSION_TARGETS),
+    Kind.BOOLEAN: STRING | BOOLEAN,
+    Kind.INT: STRING | NUMBER,
+    Kind.FLOAT64: STRING | NUMBER,
+    Kind.STRING: frozenset(CONVERSION_TARGETS),
+    Kind.DATE: STRING | DATE | DATETIME,
+    Kind.TIME: STRING | TIME,
+    Kind.DATETIME: STRING | DATE | TIME | DATETIME,
+    Kind.ARRAY: frozenset(),
+    Kind.RECORD: frozenset(),
+}
+
 # The fields of an event, in the order in which it is served; source: EventQL, event fields.
 EVENT_FIELDS: Final[dict[str, Type]] = {
     "specversion": STRING,
