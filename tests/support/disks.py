@@ -27,6 +27,8 @@ class QuickDisk(PosixDisk):
 class Kind(StrEnum):
     """The calls that a disk knows."""
 
+    OPEN = "open"
+    MAKE_DIRECTORY = "make_directory"
     WRITE = "write"
     SYNC_DATA = "sync_data"
     ALLOCATE = "allocate"
@@ -62,6 +64,14 @@ class FailingDisk:
         self._fault = fault
         self.calls.clear()
         self.has_failed = False
+
+    def open(self, path: Path, flags: int) -> int:
+        self._note(Kind.OPEN)
+        return self._disk.open(path, flags)
+
+    def make_directory(self, path: Path) -> None:
+        self._note(Kind.MAKE_DIRECTORY)
+        self._disk.make_directory(path)
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         self._note(Kind.WRITE)

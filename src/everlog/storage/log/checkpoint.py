@@ -76,8 +76,8 @@ class CheckpointFiles:
         """Open or create the name files."""
         self._folder = folder
         self._disk = disk
-        self._subjects_file = open_file(folder / _SUBJECTS_FILE, resources)
-        self._event_types_file = open_file(folder / _EVENT_TYPES_FILE, resources)
+        self._subjects_file = open_file(disk, folder / _SUBJECTS_FILE, resources)
+        self._event_types_file = open_file(disk, folder / _EVENT_TYPES_FILE, resources)
         self._saved = _NOTHING
 
     def load(self, index: Index) -> Head:
@@ -87,7 +87,7 @@ class CheckpointFiles:
             ValueError: There is no checkpoint, or not all that it speaks of.
         """
         try:
-            content = read_file(self._folder / _CHECKPOINT_FILE)
+            content = read_file(self._disk, self._folder / _CHECKPOINT_FILE)
         except FileNotFoundError as error:
             message = "there is no checkpoint"
             raise ValueError(message) from error

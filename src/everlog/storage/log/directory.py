@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -43,27 +44,37 @@ _NAMES_OF_A_NEW_DIRECTORY: Final = frozenset(
 class DirectoryLock:
     """Holds a data directory for this process; the system lets go of it when the process ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, disk: Disk) -> None:
         """Take the lock.
 
         Raises:
             DirectoryLockedError: Another process holds it.
         """
-        self._file = open_in_place(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        self._file = open_in_place(disk, directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = self._holder()
             os.close(self._file)
             if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise
             message = (
-                f"the data directory {directory} is in use by another process (process id "
-                f"{holder}): stop that one first, or choose another directory"
+                f"the data directory {directory} is in use by another process ({holder}): "
+                "stop that one first, or choose another directory"
             )
             raise DirectoryLockedError(message) from error
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def _holder(self) -> str:
+        """Say who has the lock; the number in the file is that of whoever wrote there last."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            found = os.pread(self._file, 32, 0).decode(errors="replace").strip()
+            return f"process id {found or 'unknown'}"
+        # Servers keep it from each other; an audit only keeps it from servers.
+        return "an audit"
 
     def release(self) -> None:
         """Let go of the directory."""
@@ -78,12 +89,17 @@ def prepare_directory(directory: Path, disk: Disk) -> None:
     """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in missing:
+        for path in reversed(missing):
+            # Somebody else may create it at the same time.
+            with suppress(FileExistsError):
+                disk.make_directory(path)
             disk.sync_directory(path.parent)
     except OSError as error:
         message = f"the data directory {directory} cannot be created: {error.strerror}"
         raise DataDirectoryError(message) from error
+    if not directory.is_dir():
+        message = f"the data directory {directory} cannot be created: something else is there"
+        raise DataDirectoryError(message)
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         message = f"the data directory {directory} cannot be written to: check who owns it"
         raise DataDirectoryError(message)
@@ -113,7 +129,7 @@ def prepare_format(directory: Path, disk: Disk) -> None:
     """
     path = directory / FORMAT_FILE
     try:
-        _check_format(path)
+        _check_format(path, disk)
     except FileNotFoundError:
         content = msgspec.json.encode(_Format(_FORMAT_NAME, FORMAT_VERSION))
         replace_file(disk, path, content + b"\n")
@@ -121,9 +137,9 @@ def prepare_format(directory: Path, disk: Disk) -> None:
     create_directory(disk, directory / INDEX_FOLDER)
 
 
-def _check_format(path: Path) -> None:
+def _check_format(path: Path, disk: Disk) -> None:
     try:
-        found = msgspec.json.decode(read_file(path), type=_Format)
+        found = msgspec.json.decode(read_file(disk, path), type=_Format)
     except msgspec.MsgspecError as error:
         message = f"{path} is damaged: {error}; restore it from a backup of the directory"
         raise UnknownFormatError(message) from error

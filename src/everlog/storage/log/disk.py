@@ -1,7 +1,7 @@
 """The only way in which the embedded engine changes the disk.
 
-Everything that writes, syncs, truncates or renames goes through a `Disk`, so that tests can make
-each single call fail, fall short, or be lost with the power.
+Everything that opens, creates, writes, syncs, truncates or renames goes through a `Disk`, so that
+tests can make each single call fail, fall short, or be lost with the power.
 
 Every file is opened here too: as a regular file in its place, never through a symbolic link, so
 that nobody can make the engine read or write something outside of the data directory.
@@ -29,7 +29,13 @@ _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSY
 
 
 class Disk(Protocol):
-    """The system calls that change files; each raises OSError as the system does."""
+    """The system calls that open and change files; each raises OSError as the system does."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, for its owner only where that creates it."""
+
+    def make_directory(self, path: Path) -> None:
+        """Create a directory for its owner only."""
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         """Write at an offset and return how many bytes were taken."""
@@ -52,6 +58,14 @@ class Disk(Protocol):
 
 class PosixDisk:
     """The real disk."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, for its owner only where that creates it."""
+        return os.open(path, flags, 0o600)
+
+    def make_directory(self, path: Path) -> None:
+        """Create a directory for its owner only."""
+        path.mkdir(mode=0o700)
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         """Write at an offset and return how many bytes were taken."""
@@ -86,14 +100,14 @@ class ForeignFileError(DataDirectoryError, OSError):
     """Where a file or folder of ours belongs there is something else."""
 
 
-def open_file(path: Path, resources: ExitStack) -> int:
+def open_file(disk: Disk, path: Path, resources: ExitStack) -> int:
     """Open a file for reading and writing, creating it if need be, until the resources go."""
-    file = open_in_place(path, os.O_RDWR | os.O_CREAT)
+    file = open_in_place(disk, path, os.O_RDWR | os.O_CREAT)
     resources.callback(os.close, file)
     return file
 
 
-def open_in_place(path: Path, flags: int) -> int:
+def open_in_place(disk: Disk, path: Path, flags: int) -> int:
     """Open a regular file, for its owner only where it is created.
 
     Raises:
@@ -101,7 +115,7 @@ def open_in_place(path: Path, flags: int) -> int:
         OSError: The system refuses to open it.
     """
     try:
-        file = os.open(path, flags | _GUARDS, 0o600)
+        file = disk.open(path, flags | _GUARDS)
     except IsADirectoryError as error:
         raise _foreign(path, "a directory", "a file") from error
     except OSError as error:
@@ -114,9 +128,9 @@ def open_in_place(path: Path, flags: int) -> int:
     return file
 
 
-def read_file(path: Path) -> bytes:
+def read_file(disk: Disk, path: Path) -> bytes:
     """Return a whole small file; raises FileNotFoundError, and what `open_in_place` does."""
-    with os.fdopen(open_in_place(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(open_in_place(disk, path, os.O_RDONLY), "rb") as file:
         return file.read()
 
 
@@ -178,7 +192,7 @@ def allocate(disk: Disk, file: int, offset: int, size: int) -> None:
 def replace_file(disk: Disk, path: Path, content: bytes) -> None:
     """Write a whole small file so that after a crash either the old or the new one is there."""
     draft = path.with_suffix(".new")
-    file = open_in_place(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    file = open_in_place(disk, draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         write_all(disk, file, content, 0)
         disk.sync_data(file)
@@ -193,7 +207,7 @@ def create_directory(disk: Disk, path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
-        path.mkdir(mode=0o700)
+        disk.make_directory(path)
         disk.sync_directory(path.parent)
         return
     if not stat.S_ISDIR(mode):

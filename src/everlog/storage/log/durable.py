@@ -33,7 +33,7 @@ class DurableFile:
     def __init__(self, directory: Path, disk: Disk, resources: ExitStack) -> None:
         """Open or create the file."""
         self._disk = disk
-        self._file = open_file(directory / DURABLE_FILE, resources)
+        self._file = open_file(disk, directory / DURABLE_FILE, resources)
 
     def read(self) -> DurableBound:
         """Return the bound; zero where the file is new or was torn by a power loss."""

@@ -43,7 +43,7 @@ class SchemasFile:
         """Open or create the file."""
         self._disk = disk
         self._path = directory / SCHEMAS_FILE
-        self._file = open_file(self._path, resources)
+        self._file = open_file(disk, self._path, resources)
         disk.sync_directory(directory)
         self._size = 0
 
@@ -53,7 +53,7 @@ class SchemasFile:
         Raises:
             CorruptLogError: The part that is known to be durable is damaged.
         """
-        content = read_file(self._path)
+        content = read_file(self._disk, self._path)
         schemas: list[StagedSchema] = []
         self._size = 0
         for number, line in enumerate(BytesIO(content), start=1):
