@@ -1,0 +1,42 @@
+"""Upper bounds on what a query may be and may need, each with its reason.
+
+Queries are hostile text. What a text alone exceeds is refused before any row, as malformed; what
+only the log makes too much ends the query with `QueryLimitError`.
+
+Depth is bounded so that every stage may walk trees recursively: Python gives a thread 1,000
+frames, of which a server or a test may already use 200. The parser needs at most 6 frames for
+each level of nesting; comparing or hashing a tree needs 3 for each level of the tree. A stage
+may use up to 5 for each level of a tree and 5 for each subquery around it.
+"""
+
+from typing import Final
+
+# In characters. People write hundreds of them, programs thousands; lexer and parser take about
+# a tenth of a second for this many.
+QUERY_LENGTH_MAX: Final = 64 * 1024
+
+# Parentheses, arrays, records, calls and subqueries that are open at once.
+NESTING_MAX: Final = 100
+
+# Levels of one expression's tree; each operand of `1 + 1 + ...` adds one, since `+` has to be
+# evaluated from the left. Chains of AND, OR or XOR add one whenever their length doubles: their
+# grouping has no meaning, so that the parser groups them evenly, and programs may generate
+# thousands of alternatives.
+TREE_DEPTH_MAX: Final = 128
+
+# Subqueries within subqueries. Every row passes through all of them, each some frames deep.
+QUERY_DEPTH_MAX: Final = 16
+
+# Sources of one query (FROM, not counting those of subqueries): what is evaluated is their product.
+SOURCES_MAX: Final = 16
+
+# Fields of one path. Stored data is at most 128 levels deep (`domain.limits.JSON_NESTING_MAX`).
+PATH_LENGTH_MAX: Final = 150
+
+# Characters of a string that a function returns. Stored strings and literals are at most
+# 64 KiB; REPLACE may make thousands of each character, and REPLACE of that thousands of those.
+STRING_LENGTH_MAX: Final = 1024 * 1024
+
+# Items, keys and characters of one row. A row may name the same event again and again, and a
+# subquery's row may be named likewise: without a limit a short query's row would fill the disk.
+VALUE_SIZE_MAX: Final = 16 * 1024 * 1024

@@ -1,0 +1,113 @@
+"""What people write who know other languages, and what they should write here.
+
+Data only: lexer and parser look up what they cannot accept, so that the message can have a hint.
+Words are found whatever their casing.
+"""
+
+from typing import Final
+
+_QUOTES_HINT: Final = "strings stand between straight quotes, ' or \""
+
+# What no token begins with (or is, where it looks like several), and the hint for it.
+SYMBOLS: Final[dict[str, str]] = {
+    "=": "did you mean '=='?",
+    "=>": "did you mean '>='?",
+    "=<": "did you mean '<='?",
+    "<>": "did you mean '!='?",
+    "!": "did you mean 'NOT'?",
+    "&": "did you mean 'AND'?",
+    "&&": "did you mean 'AND'?",
+    "|": "did you mean 'OR'?",
+    "||": "did you mean 'OR'?",
+    "%": "there is no operator for the remainder",
+    "^": "did you mean 'POW(x, y)'?",
+    "~": "there are no regular expressions",
+    "#": "comments are // to the end of the line, or /* ... */",
+    ";": "a text is one query, without a semicolon",
+    "\\": "a backslash has no meaning outside of strings, and none of its own within",
+    "`": 'a field name that is no identifier stands between quotes: e.data."..."',
+    "\u2018": _QUOTES_HINT,
+    "\u2019": _QUOTES_HINT,
+    "\u201a": _QUOTES_HINT,
+    "\u201c": _QUOTES_HINT,
+    "\u201d": _QUOTES_HINT,
+    "\u201e": _QUOTES_HINT,
+    "\u00ab": _QUOTES_HINT,
+    "\u00bb": _QUOTES_HINT,
+    "\u2013": "did you mean '-'?",
+    "\u2212": "did you mean '-'?",
+    "\u00d7": "did you mean '*'?",
+    "\u2260": "did you mean '!='?",
+    "\u2264": "did you mean '<='?",
+    "\u2265": "did you mean '>='?",
+    "\u00a0": "this is a no-break space: use a plain one",
+    "\ufeff": "this is a byte order mark: leave it out",
+}
+
+# Letters outside of a-z, which identifiers do not have.
+LETTER_HINT: Final = 'names with other letters stand between quotes: e.data."..."'
+
+STRING_HINT: Final = "a string ends with the quote that it began with, on the same line"
+
+# A string that is followed by what was probably meant to be a part of it.
+QUOTE_HINT: Final = "a string cannot contain its own quote: use quotes of the other kind around it"
+
+COMMENT_HINT: Final = "a block comment ends with '*/'"
+
+# A text that begins with something else than FROM.
+BEGINNING_HINT: Final = "a query begins with FROM and ends with PROJECT INTO"
+
+# Where a condition, an operator or the next clause could go on.
+AFTER_OPERAND: Final[dict[str, str]] = {
+    "LIKE": "use STARTSWITH(x, 'a'), ENDSWITH(x, 'a') or INSTR(x, 'a') > 0",
+    "ILIKE": "use STARTSWITH(LOWER(x), 'a') or INSTR(LOWER(x), 'a') > 0",
+    "MATCHES": "there are no regular expressions",
+    "REGEXP": "there are no regular expressions",
+    "IN": "use [a, b] CONTAINS x",
+    "BETWEEN": "use x >= a AND x <= b",
+    "IS": "use x == null or x != null",
+    "NOT": "NOT stands before a whole condition: NOT [a, b] CONTAINS x",
+    "MOD": "there is no operator for the remainder",
+    "DIV": "use FLOOR(a / b)",
+    "LIMIT": "TOP limits the number of rows: TOP 10",
+    "FETCH": "TOP limits the number of rows: TOP 10",
+    "OFFSET": "SKIP leaves out the first rows: SKIP 10",
+    "SELECT": "what a query returns stands at its end: PROJECT INTO x",
+    "RETURN": "what a query returns stands at its end: PROJECT INTO x",
+    "JOIN": "several FROM make a product, and WHERE chooses from it",
+    "UNION": "a query has one result: combine conditions with OR",
+    "ORDERBY": "did you mean 'ORDER BY'?",
+    "GROUPBY": "did you mean 'GROUP BY'?",
+    "INTO": "did you mean 'PROJECT INTO'?",
+    "ASCENDING": "did you mean 'ASC'?",
+    "DESCENDING": "did you mean 'DESC'?",
+    "[": "elements of arrays cannot be picked; CONTAINS tells whether there is one",
+    ".": "only an alias has fields: e.data.x",
+    "(": "only functions can be called: ABS(x)",
+}
+
+# Where an expression should begin.
+BEFORE_OPERAND: Final[dict[str, str]] = {
+    "*": "an alias alone is the whole row, and COUNT() counts rows",
+    ".": "a number has digits before its point: 0.5",
+    "DISTINCT": "DISTINCT stands directly after PROJECT INTO",
+    "FROM": "a subquery is a source: FROM x IN (FROM ...)",
+    "CONTAINS": "CONTAINS stands between an array and a value: [a, b] CONTAINS x",
+    "NOT": "put NOT and its operand between parentheses",
+    "WHERE": "an expression is missing before it",
+    "PROJECT": "an expression is missing before it",
+    "AND": "an operand is missing before it",
+    "OR": "an operand is missing before it",
+    "XOR": "an operand is missing before it",
+}
+
+# Words that look like names where an expression begins, but go on like syntax.
+FOREIGN_EXPRESSIONS: Final[dict[str, str]] = {
+    "CASE": "use IF(condition, a, b)",
+    "EXISTS": "use COUNT() > 0 as the projection of a query of its own",
+    "DATE": "use '2026-01-31' AS DATE",
+    "TIME": "use '12:00:00' AS TIME",
+    "TIMESTAMP": "use '2026-01-31T12:00:00Z' AS DATETIME",
+    "DATETIME": "use '2026-01-31T12:00:00Z' AS DATETIME",
+    "INTERVAL": "there are no durations",
+}
