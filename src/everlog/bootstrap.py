@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,6 +64,9 @@ SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version
 
 # How long exchanges in flight may take once the server is asked to stop.
 _GRACE_SECONDS: Final = 10.0
+
+# Files that no connection may take: the segments and columns of the log, and what checkpoints need.
+_FILES_RESERVED: Final = 256
 
 EXIT_OK: Final = 0
 EXIT_UNEXPECTED: Final = 1
@@ -121,12 +125,12 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         log.warning("running as root: give the server a user of its own")
     credentials = LiveCredentials(settings, log, clock=clock)
     form = EventForm(load_signing_key(settings.signing_key_file))
-    _raise_file_limit()
+    limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     try:
         engine = _open_engine(directory, log, disk)
         try:
-            await _serve(settings, log, clock, engine, directory, form, credentials)
+            await _serve(settings, log, clock, engine, directory, form, credentials, limits)
         finally:
             engine.close()
     finally:
@@ -166,6 +170,7 @@ async def _serve(
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
+    limits: Limits,
 ) -> None:
     loop = asyncio.get_running_loop()
     reader = Reader(loop)
@@ -187,7 +192,7 @@ async def _serve(
         tally=tally,
         loop_clock=loop.time,
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
-        connections_max=Limits().connections_max,
+        connections_max=limits.connections_max,
         bug_count=lambda: log.bug_count,
         directory=directory,
         certificate_ends_at=lambda: _certificate_end(credentials),
@@ -195,7 +200,7 @@ async def _serve(
     describe = partial(describe_server, RELEASE, settings.redacted())
     services = Services(store, form, clock, tasks, tally, monitor, describe)
     application = _application(settings, log, credentials, services)
-    server = _server(application)
+    server = _server(application, limits)
     if settings.read_only:
         writer.become_read_only(lambda _: None)
     # What was made until now lives as long as the server: no need to look at it again and again.
@@ -234,12 +239,13 @@ def _application(
     )
 
 
-def _server(application: ApiApplication) -> Server:
+def _server(application: ApiApplication, limits: Limits) -> Server:
     return Server(
         application,
         server_header=SERVER_HEADER,
         headers_kept=HEADERS_KEPT,
         headers_always=HEADERS_ALWAYS,
+        limits=limits,
     )
 
 
@@ -346,8 +352,25 @@ def _catch_signals(
     return received
 
 
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us: each connection is one."""
+def _raise_file_limit() -> int:
+    """Allow as many open files as the system lets us, each connection being one; return how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def _limits_within(file_limit: int, log: Log) -> Limits:
+    """Return limits that leave to the store the files it needs, however many clients there are."""
+    wanted = Limits()
+    available = file_limit - min(_FILES_RESERVED, file_limit // 2)
+    refused_max = min(wanted.connections_refused_max, available // 8)
+    connections_max = max(1, min(wanted.connections_max, available - refused_max))
+    if connections_max < wanted.connections_max:
+        log.warning(
+            "the system allows few open files, so fewer connections than usual are accepted",
+            openFilesMax=file_limit,
+            connectionsMax=connections_max,
+        )
+    return Limits(connections_max=connections_max, connections_refused_max=refused_max)

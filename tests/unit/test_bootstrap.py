@@ -8,6 +8,7 @@ import json
 import pytest
 
 from everlog import bootstrap
+from everlog.http import Limits
 from everlog.service.reader import Reader
 from everlog.storage.memory import MemoryEngine
 from everlog.telemetry import Level, Log
@@ -69,3 +70,31 @@ def test_a_checkpoint_is_told_of_and_its_failure_harms_nobody(
 
     assert (line["level"], line["message"]) == (level, message)
     assert line[field[0]] == field[1]
+
+
+@pytest.mark.parametrize(
+    "file_limit, connections_max, refused_max",
+    [
+        (1_000_000, 12_000, 256),
+        (12_512, 12_000, 256),
+        (12_511, 11_999, 256),
+        (1_024, 672, 96),
+        (256, 112, 16),
+        (3, 2, 0),
+    ],
+)
+def test_connections_leave_the_files_to_the_store_that_it_needs(
+    file_limit: int, connections_max: int, refused_max: int
+) -> None:
+    output = io.StringIO()
+
+    limits = bootstrap._limits_within(file_limit, Log(output=output))
+
+    assert (limits.connections_max, limits.connections_refused_max) == (
+        connections_max,
+        refused_max,
+    )
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    found = [(line["level"], line["openFilesMax"], line["connectionsMax"]) for line in lines]
+    is_told = connections_max < Limits().connections_max
+    assert found == ([("warn", file_limit, connections_max)] if is_told else [])

@@ -25,9 +25,6 @@ from everlog.http.state import ServerState
 # packet do not all become exchanges before we look at how many there are.
 _FEED_SIZE: Final = 16 * 1024
 
-# Beyond `connections_max` this many more get an answer that says so.
-_CONNECTIONS_REFUSED_MAX: Final = 256
-
 # After a half-close: when to look whether the client has gone, before the sweep does.
 _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
 
@@ -99,7 +96,7 @@ class Connection(asyncio.Protocol):
         state.connections_accepted += 1
         state.connections.add(self)
         excess = len(state.connections) - limits.connections_max
-        if excess > _CONNECTIONS_REFUSED_MAX:
+        if excess > limits.connections_refused_max:
             self.abort()
         elif excess > 0:
             reason = f"there are {limits.connections_max} connections already"

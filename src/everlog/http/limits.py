@@ -29,6 +29,8 @@ class Limits:
     pipelined_max: int = 64
     # 10,000 observers and room for writers; each costs a file descriptor and a few KB.
     connections_max: int = 12_000
+    # Beyond them, so many more are told so; enough for clients that stay for the answer only.
+    connections_refused_max: int = 256
     # Above high, producers wait; below low, they go on.
     write_buffer_high: int = 256 * 1024
     write_buffer_low: int = 64 * 1024
@@ -48,6 +50,7 @@ class Limits:
         assert 0 < self.write_buffer_low < self.write_buffer_high
         assert self.pipelined_max > 0
         assert self.connections_max > 0
+        assert self.connections_refused_max >= 0
         assert self.body_rate_min > 0
         assert self.shortest_seconds() > 0
 
