@@ -48,6 +48,7 @@ from everlog.monitoring.figures import Monitor, Release
 from everlog.monitoring.tally import Tally
 from everlog.service.checkpoints import Checkpoints
 from everlog.service.observers import Observers
+from everlog.service.queries import Queries
 from everlog.service.reader import Reader
 from everlog.service.store import Store
 from everlog.service.writer import Writer, WriterEvents
@@ -182,7 +183,14 @@ async def _serve(
         engine, clock=clock, hash_version=hash_version, schemas=schemas, events=events, loop=loop
     )
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
-    store = Store(engine, writer, reader, observers)
+    queries = Queries(
+        engine,
+        reader,
+        clock=clock,
+        signing_key=form.signing_key,
+        seconds_max=settings.query_time_limit,
+    )
+    store = Store(engine, writer, reader, observers, queries)
     monitor = Monitor(
         release=RELEASE,
         clock=clock,
@@ -209,6 +217,7 @@ async def _serve(
     async def stop() -> None:
         application.stop()
         observers.close()
+        await queries.close()
         await server.stop(grace_seconds=_GRACE_SECONDS)
         await tasks.wait()
         await writer.stop()

@@ -29,6 +29,8 @@ class Settings:
     https_private_key_passphrase_file: Path | None
     # In reads per second; 0 is no limit.
     rate_limit: int
+    # In seconds.
+    query_time_limit: int
     signing_key_file: Path | None
     hash_version: HashVersion
     read_only: bool

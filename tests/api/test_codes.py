@@ -137,10 +137,10 @@ PRECONDITIONS = (
         Code.PRECONDITION_UNKNOWN, {"type": "isX", "payload": {"subject": "/"}}, "'isX'", ".type"
     ),
     precondition_case(
-        Code.PRECONDITION_UNKNOWN,
-        {"type": "isEventQlQueryTrue", "payload": {"query": "FROM e IN events PROJECT INTO true"}},
-        "not supported",
-        ".type",
+        Code.QUERY_MISSING,
+        {"type": "isEventQlQueryTrue", "payload": {}},
+        "query is missing",
+        ".payload.query",
     ),
     precondition_case(
         Code.PAYLOAD_MISSING,
@@ -295,7 +295,11 @@ DISCOVERING = (
     ),
 )
 
-CASES = (*WRITING, *PRECONDITIONS, *READING, *DISCOVERING)
+CASES = (*WRITING, *PRECONDITIONS, *READING, *DISCOVERING, *QUERYING)
+
+QUERYING = (
+    Case(Code.QUERY_MISSING, "run-eventql-query", {}, "query is missing", {"field": "query"}),
+)
 
 # Those that need something to be stored have a test of their own below.
 STATE_CODES = frozenset(
@@ -307,7 +311,8 @@ STATE_CODES = frozenset(
 )
 
 # Those that need a disk that fails, the server's end, or its read-only mode: see
-# test_failing_disk, test_stopping, test_read_only_mode.
+# test_failing_disk, test_stopping, test_read_only_mode. Faults of queries have no status of their
+# own in version 1: see test_queries, test_query_preconditions.
 OTHERWISE_TESTED = frozenset(
     {
         Code.DISK_FULL,
@@ -315,6 +320,9 @@ OTHERWISE_TESTED = frozenset(
         Code.SERVER_SHUTTING_DOWN,
         Code.STORE_READ_ONLY,
         Code.READ_ONLY_MODE_ALREADY_ENABLED,
+        Code.QUERY_MALFORMED,
+        Code.QUERY_UNEVALUABLE,
+        Code.QUERY_NOT_BOOLEAN,
     }
 )
 

@@ -45,8 +45,6 @@ def check_refused(answer: Message, *, code: str) -> dict[str, Any]:
 
 
 ABSENT = (
-    "POST /api/v1/run-eventql-query",
-    "QUERY /api/v2/data/run-eventql-query",
     "POST /api/v1/verify-store",
     "POST /api/v1/audit-history",
     "POST /api/v1/backup",
@@ -58,14 +56,6 @@ ABSENT = (
 @pytest.mark.parametrize("start", ABSENT)
 def test_what_is_not_there_is_not_found(server: RunningServer, start: str) -> None:
     assert asked(server, start).start == "HTTP/1.1 404 Not Found"
-
-
-def test_an_eventql_precondition_is_refused_in_both_versions(server: RunningServer) -> None:
-    precondition = {"type": "isEventQlQueryTrue", "payload": {"query": "FROM e IN events"}}
-    body = {"events": [EVENT], "preconditions": [precondition]}
-
-    assert asked(server, WRITE_V1, body).start == "HTTP/1.1 400 Bad Request"
-    check_refused(asked(server, WRITE_V2, body), code="precondition-unknown")
 
 
 def test_nothing_is_limited_by_rate_and_other_origins_are_kept_out(server: RunningServer) -> None:

@@ -18,10 +18,10 @@ from everlog.api.routes import Route, name_of
 from everlog.api.services import Services
 from everlog.api.v1.failures import SHUTTING_DOWN_TEXT
 from everlog.domain.errors import (
+    BusyError,
     DiskFullError,
     RefusedError,
     StoreFailedError,
-    TooManyObserversError,
 )
 from everlog.http import Endpoint, Exchange, Head, Request, Response
 
@@ -43,7 +43,7 @@ _FAILURES: Final = (
     MalformedRequestError,
     DiskFullError,
     StoreFailedError,
-    TooManyObserversError,
+    BusyError,
 )
 
 # What is always there besides the routes: complete answers by path, for GET.

@@ -27,6 +27,7 @@ class EventForm:
 
     def __init__(self, signing_key: SigningKey | None) -> None:
         """Leave signatures `null` without a key."""
+        self.signing_key: Final = signing_key
         self._signature: Callable[[str], str] | None = None
         if signing_key is not None:
             key = signing_key

@@ -60,6 +60,9 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v1", Answer.OBSERVATION): (
         Content(NDJSON, ("V1EventItem", "V1HeartbeatItem", "V1StreamErrorItem")),
     ),
+    ("v1", Answer.ROW_STREAM): (
+        Content(NDJSON, ("V1RowItem", "V1HeartbeatItem", "V1StreamErrorItem")),
+    ),
     ("v1", Answer.SUBJECT_STREAM): (Content(NDJSON, ("V1SubjectItem",)),),
     ("v1", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V1EventTypeItem",)),),
     ("v1", Answer.EVENT_TYPE): (Content(JSON, ("V1EventTypeEntry",)),),
@@ -72,6 +75,9 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
     ("v2", Answer.OBSERVATION): (
         Content(NDJSON, ("V2EventItem", "V2HeartbeatItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.ROW_STREAM): (
+        Content(NDJSON, ("V2RowItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
     ),
     ("v2", Answer.SUBJECT_STREAM): (
         Content(NDJSON, ("V2SubjectItem", "V2EndItem", "V2ErrorItem")),
@@ -154,11 +160,21 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.PAYLOAD_MISSING,
         *_EVENT_ID,
         Code.PRECONDITION_VIOLATED,
+        Code.QUERY_MISSING,
+        Code.QUERY_MALFORMED,
+        Code.QUERY_UNEVALUABLE,
+        Code.QUERY_NOT_BOOLEAN,
         Code.EVENT_SCHEMA_VIOLATED,
         *_STORING,
     ),
     "read_events": (*_SELECTION, Code.ORDER_UNKNOWN, Code.RANGE_UNSATISFIABLE),
     "observe_events": (*_SELECTION, Code.SERVER_SHUTTING_DOWN),
+    "run_eventql_query": (
+        Code.QUERY_MISSING,
+        Code.QUERY_MALFORMED,
+        Code.QUERY_UNEVALUABLE,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
     "read_subjects": _SUBJECT,
     "read_event_types": (),
     "read_event_type": (*_EVENT_TYPE, Code.EVENT_TYPE_UNKNOWN),

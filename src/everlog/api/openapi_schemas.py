@@ -300,6 +300,14 @@ EXAMPLES: Final[Mapping[str, Json]] = {
 }
 
 
+_ANY_VALUE: Final[Json] = {"description": "The value of a projection, which may be null."}
+
+_ROW: Final[Mapping[str, Json]] = {
+    "V1": _ANY_VALUE,
+    "V2": {"type": "object", "properties": {"value": _ANY_VALUE}, "required": ["value"]},
+}
+
+
 def build_schemas() -> dict[str, Json]:
     """Return every schema of the document, by name."""
     schemas: dict[str, Json] = dict(VALUES)
@@ -311,6 +319,7 @@ def build_schemas() -> dict[str, Json]:
             schemas[version + name] = _complete(version, name, schema)
     for version, member in (("V1", "payload"), ("V2", "data")):
         schemas[f"{version}EventItem"] = _item("event", member, reference("Event"))
+        schemas[f"{version}RowItem"] = _item("row", member, _ROW[version])
         schemas[f"{version}HeartbeatItem"] = _item("heartbeat", member, {"type": "object"})
     schemas["V2ApiEventItem"] = _item("event", "data", reference("ApiEvent"))
     schemas["V2DiagnosticsItem"] = _item("diagnostics", "data", reference("Diagnostics"))

@@ -3,6 +3,7 @@
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.services import Services
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskFullError,
     RefusedError,
@@ -10,13 +11,12 @@ from everlog.domain.errors import (
     TooManyObserversError,
 )
 
-Failure = (
-    RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | TooManyObserversError
-)
+Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
 
 # No codes of the API: version 2 has statuses and texts for these.
 MALFORMED = "malformed-request"
 TOO_MANY_OBSERVERS = "too-many-observers"
+TOO_MANY_QUERIES = "too-many-queries"
 
 
 def count_refusal(services: Services, error: Failure) -> None:
@@ -34,5 +34,7 @@ def _code(error: Failure) -> str:
             return Code.DISK_FULL.value
         case TooManyObserversError():
             return TOO_MANY_OBSERVERS
+        case BusyError():
+            return TOO_MANY_QUERIES
         case StoreFailedError():
             return Code.STORE_FAILED.value

@@ -24,6 +24,7 @@ from everlog.domain.limits import (
     SCHEMA_SIZE_MAX,
     SMALL_REQUEST_BODY_SIZE_MAX,
 )
+from everlog.eventql.limits import QUERY_LENGTH_MAX
 from everlog.http import Exchange, Request
 from everlog.monitoring.tally import EndpointName
 
@@ -32,6 +33,8 @@ Handle = Callable[[Services, Request, Exchange], None]
 _SMALL: Final = SMALL_REQUEST_BODY_SIZE_MAX
 # Around the schema itself there is little: the event type, and space between tokens.
 _SCHEMA: Final = 2 * SCHEMA_SIZE_MAX
+# A character of a query takes six bytes at most, as an escape of JSON.
+_QUERY: Final = 8 * QUERY_LENGTH_MAX
 
 
 class Answer(Enum):
@@ -41,6 +44,7 @@ class Answer(Enum):
     EVENTS = "the events as stored"
     EVENT_STREAM = "events, one a line"
     OBSERVATION = "events, one a line, without end"
+    ROW_STREAM = "the rows of a query, one a line"
     SUBJECT_STREAM = "subjects, one a line"
     EVENT_TYPE_STREAM = "event types, one a line"
     EVENT_TYPE = "an event type"
@@ -97,6 +101,8 @@ ROUTES: Final = (
           v1_requests.ReadEvents),
     Route(V1, "POST", f"{_V1_DATA}/observe-events", v1.observe_events, Answer.OBSERVATION,
           v1_requests.ObserveEvents),
+    Route(V1, "POST", f"{_V1_DATA}/run-eventql-query", v1.run_eventql_query, Answer.ROW_STREAM,
+          v1_requests.RunEventQlQuery, _QUERY),
     Route(V1, "POST", f"{_V1_DATA}/read-subjects", v1.read_subjects, Answer.SUBJECT_STREAM,
           v1_requests.ReadSubjects),
     Route(V1, "POST", f"{_V1_DATA}/read-event-types", v1.read_event_types,
@@ -119,6 +125,8 @@ ROUTES: Final = (
           v2_requests.ReadEvents),
     Route(V2, "QUERY", f"{_V2_DATA}/observe-events", v2.observe_events, Answer.OBSERVATION,
           v2_requests.ObserveEvents),
+    Route(V2, "QUERY", f"{_V2_DATA}/run-eventql-query", v2.run_eventql_query, Answer.ROW_STREAM,
+          v2_requests.RunEventQlQuery, _QUERY),
     Route(V2, "QUERY", f"{_V2_DATA}/read-subjects", v2.read_subjects, Answer.SUBJECT_STREAM,
           v2_requests.ReadSubjects),
     Route(V2, "QUERY", f"{_V2_DATA}/read-event-types", v2.read_event_types,

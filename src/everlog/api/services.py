@@ -1,17 +1,21 @@
 """What every endpoint works with."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from everlog.api.items import EventForm
 from everlog.api.media import text_response
+from everlog.domain.errors import BusyError, RefusedError
+from everlog.domain.event import EventCandidate
+from everlog.domain.precondition import Precondition
 from everlog.domain.time import format_time, next_event_time
 from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
+from everlog.service.query_preconditions import without_queries, write_after_queries
 from everlog.service.store import Store
 from everlog.service.writer import Answer, Outcome
 
@@ -70,6 +74,30 @@ class Services:
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
+
+    def write(
+        self,
+        exchange: Exchange,
+        candidates: Sequence[EventCandidate],
+        preconditions: Sequence[Precondition],
+        answer: Answer,
+        *,
+        refuse: "Callable[[Services, Exchange, RefusedError | BusyError], None]",
+    ) -> None:
+        """Write, and answer; `refuse` answers where a query among the preconditions is refused."""
+        guarded = self.guard(exchange, answer)
+        subjects_only = without_queries(preconditions)
+        if subjects_only is not None:
+            self.store.writer.write(candidates, subjects_only, guarded)
+            return
+
+        async def work() -> None:
+            try:
+                await write_after_queries(self.store, candidates, preconditions, guarded)
+            except (RefusedError, BusyError) as error:
+                refuse(self, exchange, error)
+
+        self.tasks.start_for(exchange, work())
 
     def guard(self, exchange: Exchange, answer: Answer) -> Answer:
         """Return the answer with one more promise: if it meets a bug, the client is told."""

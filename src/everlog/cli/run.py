@@ -135,6 +135,14 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     f"{WRITE_COST}; 0 for no limit.",
 )
 @_option(
+    "--query-time-limit",
+    type=click.IntRange(1),
+    default=300,
+    metavar="SECONDS",
+    help="How long an EventQL query may compute; the time that its client takes to read its rows "
+    "does not count.",
+)
+@_option(
     "--signing-key-file",
     type=_FILE,
     help="An Ed25519 key, PKCS#8 PEM: events are signed when they leave the server.",

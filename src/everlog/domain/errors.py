@@ -54,6 +54,12 @@ class Code(StrEnum):
     EVENT_SCHEMA_ALREADY_REGISTERED = "event-schema-already-registered"
     EVENT_SCHEMA_VIOLATED = "event-schema-violated"
 
+    # Queries.
+    QUERY_MISSING = "query-missing"
+    QUERY_MALFORMED = "query-malformed"
+    QUERY_UNEVALUABLE = "query-unevaluable"
+    QUERY_NOT_BOOLEAN = "query-not-boolean"
+
     # The state that the server or its disk is in.
     DISK_FULL = "disk-full"
     STORE_FAILED = "store-failed"
@@ -115,11 +121,19 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
-# When observing.
+# When observing or querying.
 
 
-class TooManyObserversError(EverlogError):
-    """There are as many observers as there may be; one more may succeed once one has left."""
+class BusyError(EverlogError):
+    """There is as much of something as there may be; asking again later may succeed."""
+
+
+class TooManyObserversError(BusyError):
+    """There are as many observers as there may be."""
+
+
+class TooManyQueriesError(BusyError):
+    """As many queries are running as may run at a time."""
 
 
 # When committing.

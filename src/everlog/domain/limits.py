@@ -43,3 +43,6 @@ PRECONDITIONS_PER_WRITE_MAX: Final = 1_000
 
 # Each takes a connection for as long as it likes: some have to be left for those who write.
 OBSERVERS_MAX: Final = 10_000
+
+# Each has a client that waits, and a process that computes or a turn to wait for.
+QUERIES_MAX: Final = 64

@@ -2,7 +2,7 @@
 
 A precondition is judged against the events before the write, never against those of the write.
 What is left to others: judging it in the same step as the write, so that nothing can come
-between (service), and finding out about subjects (storage, as `SubjectState`).
+between (service), finding out about subjects (storage, as `SubjectState`), and queries (eventql).
 """
 
 from typing import Final, NamedTuple, Protocol, assert_never
@@ -36,10 +36,24 @@ class IsSubjectOnEventId(msgspec.Struct, frozen=True, kw_only=True):
     recursive: bool
 
 
-_TYPES: Final = ("isSubjectPristine", "isSubjectPopulated", "isSubjectOnEventId")
+class IsEventQlQueryTrue(msgspec.Struct, frozen=True, kw_only=True):
+    """The query has one row, and that is TRUE; whether it is a query at all is not known here."""
+
+    query: str
+
+
+_TYPES: Final = (
+    "isSubjectPristine",
+    "isSubjectPopulated",
+    "isSubjectOnEventId",
+    "isEventQlQueryTrue",
+)
 _QUOTED_LENGTH_MAX: Final = 100
 
-Precondition = IsSubjectPristine | IsSubjectPopulated | IsSubjectOnEventId
+# What can be judged by looking at subjects.
+SubjectPrecondition = IsSubjectPristine | IsSubjectPopulated | IsSubjectOnEventId
+
+Precondition = SubjectPrecondition | IsEventQlQueryTrue
 
 
 class PreconditionPayloadText(NamedTuple):
@@ -80,8 +94,8 @@ def parse_precondition(text: PreconditionText, *, index: int) -> Precondition:
         ) from None
 
 
-def holds(precondition: Precondition, state: SubjectState) -> bool:
-    """Tell whether a precondition is met."""
+def holds(precondition: SubjectPrecondition, state: SubjectState) -> bool:
+    """Tell whether a precondition about a subject is met."""
     match precondition:
         case IsSubjectPristine(subject=subject, recursive=recursive):
             return not state.has_events(subject, recursive=recursive)
@@ -102,6 +116,8 @@ def _parse(text: PreconditionText, *, path: str) -> Precondition:
             "the payload of the precondition is missing",
             field=f"{path}.payload",
         )
+    if type_ == "isEventQlQueryTrue":
+        return _parse_query(payload, path=path)
     subject = parse_subject(payload.subject, field=f"{path}.payload.subject")
     if type_ == "isSubjectOnEventId":
         event_id = parse_event_id(payload.event_id, field=f"{path}.payload.eventId")
@@ -114,18 +130,22 @@ def _parse(text: PreconditionText, *, path: str) -> Precondition:
     return IsSubjectPopulated(subject=subject, recursive=payload.recursive)
 
 
+def _parse_query(payload: PreconditionPayloadText, *, path: str) -> IsEventQlQueryTrue:
+    type_ = "isEventQlQueryTrue"
+    _check_absent("subject", payload.subject, type_, path=path)
+    _check_absent("eventId", payload.event_id, type_, path=path)
+    if not payload.query:
+        raise RefusedError(
+            Code.QUERY_MISSING, "the query is missing", field=f"{path}.payload.query"
+        )
+    return IsEventQlQueryTrue(query=payload.query)
+
+
 def _check_type(text: str | None, *, field: str) -> str:
     if not text:
         raise RefusedError(
             Code.PRECONDITION_TYPE_MISSING,
             "the type of the precondition is missing",
-            field=field,
-        )
-    if text == "isEventQlQueryTrue":
-        raise RefusedError(
-            Code.PRECONDITION_UNKNOWN,
-            "preconditions of type 'isEventQlQueryTrue' are not supported: "
-            "this version does not evaluate EventQL preconditions",
             field=field,
         )
     if text not in _TYPES:

@@ -12,7 +12,13 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from everlog.domain.errors import SettingsError
 
@@ -48,6 +54,10 @@ class SigningKey:
                 "'openssl genpkey -algorithm ed25519' makes one"
             )
         return cls(key)
+
+    def to_pem(self) -> bytes:
+        """Return the key as a PKCS#8 PEM text, which is a secret."""
+        return self.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def to_verification_key(self) -> "VerificationKey":
         """Return the public half."""

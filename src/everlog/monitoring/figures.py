@@ -98,7 +98,7 @@ class Monitor:
             checkpoint_count=checkpoints.saved_count,
             checkpoint_failure_count=checkpoints.failure_count,
             has_checkpoint_failed=checkpoints.has_failed,
-            observer_count=store.observers.present_count,
+            observer_count=store.observers.places.present_count,
             http=self.statistics(),
             connections_max=self.connections_max,
             answers={name: tuple(counts) for name, counts in self.tally.answers.items()},

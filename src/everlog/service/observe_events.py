@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final
 
 from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selection
-from everlog.service.observers import Interest, Place
+from everlog.service.observers import Interest
+from everlog.service.places import Place
 from everlog.service.reader import Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Head, Scan

@@ -8,11 +8,12 @@ log. The latest batches are kept in memory, so that the many who are up to date 
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from everlog.domain.errors import TooManyObserversError
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.subject import ancestors, is_within
+from everlog.service.places import Places
 from everlog.storage.engine import Batch
 
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
@@ -39,39 +40,16 @@ class _RecentBatch(NamedTuple):
         return self.first_position + len(self.lines)
 
 
-class Place:
-    """What an observer has from when it asks until it has left, however it does so."""
-
-    __slots__ = ("_observers",)
-
-    def __init__(self, observers: "Observers") -> None:
-        """Take a place; `Observers.enter` knows whether there is one."""
-        self._observers: Observers | None = observers
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        """Make room for another one; more than once is the same as once."""
-        observers, self._observers = self._observers, None
-        if observers is not None:
-            observers.present_count -= 1
-
-
 class Observers:
     """All who wait, by what they wait for, and the latest batches.
 
-    `present_count` says how many observers there are, whether they wait, catch up, or are behind
-    another answer on their connection.
+    `places` knows how many observers there are, whether they wait, catch up, or are behind another
+    answer on their connection.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, count_max: int = OBSERVERS_MAX) -> None:
         """Start with nobody waiting."""
-        self.present_count = 0
-        self._count_max: Final = count_max
+        self.places: Final = Places(count_max, _too_many)
         self._loop: Final = loop
         self._exact: Final[_Waiters] = {}
         self._recursive: Final[_Waiters] = {}
@@ -81,17 +59,6 @@ class Observers:
         self._question: tuple[Interest, int, int] | None = None
         self._answer: Sequence[bytes] = ()
         self._is_closed = False
-
-    def enter(self) -> Place:
-        """Return the place of one more observer.
-
-        Raises:
-            TooManyObserversError: There is none left.
-        """
-        if self.present_count >= self._count_max:
-            raise TooManyObserversError(f"there are {self._count_max} observers already")
-        self.present_count += 1
-        return Place(self)
 
     @property
     def is_closed(self) -> bool:
@@ -182,3 +149,7 @@ def _lines_of_interest(
 def _expire(future: "asyncio.Future[bool]") -> None:
     if not future.done():
         future.set_result(False)
+
+
+def _too_many(count_max: int) -> TooManyObserversError:
+    return TooManyObserversError(f"there are {count_max} observers already")

@@ -16,6 +16,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from itertools import islice
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Final, NamedTuple
@@ -31,11 +32,13 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
-from everlog.domain.precondition import Precondition, holds
+from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, find_violation
 from everlog.domain.time import format_time, next_event_time
 from everlog.service.figures import CommitFigures
-from everlog.storage.engine import Batch, Engine, StagedSchema
+from everlog.service.standing_query import StaleQueryError, StandingQuery
+from everlog.storage.engine import Batch, Engine, Scan, StagedSchema
+from everlog.storage.line import Mark, render_line
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
@@ -137,17 +140,20 @@ class Writer:
     def write(
         self,
         candidates: Sequence[EventCandidate],
-        preconditions: Sequence[Precondition],
+        preconditions: Sequence[SubjectPrecondition | StandingQuery],
         answer: Answer,
     ) -> None:
-        """Judge and stage one write; the answer is called once its outcome is durable."""
+        """Judge and stage one write; the answer is called once its outcome is durable.
+
+        The outcome is a `StaleQueryError` where the answer to a query is not known any more.
+        """
         outcome: Outcome
         try:
             self._check_is_open()
             self._check_preconditions(preconditions)
             self._check_schemas(candidates)
             outcome = self._stage(candidates)
-        except (RefusedError, DiskFullError) as error:
+        except (RefusedError, StaleQueryError, DiskFullError) as error:
             outcome = error
         self._answer_when_durable(answer, outcome)
 
@@ -205,14 +211,29 @@ class Writer:
                 "the store is read-only until the server is restarted without --read-only",
             )
 
-    def _check_preconditions(self, preconditions: Sequence[Precondition]) -> None:
+    def _check_preconditions(
+        self, preconditions: Sequence[SubjectPrecondition | StandingQuery]
+    ) -> None:
         for index, precondition in enumerate(preconditions):
-            if not holds(precondition, self._engine.state):
+            if isinstance(precondition, StandingQuery):
+                precondition.advance(self._lines_since(precondition.position), self._engine.tip)
+                is_met = precondition.is_true()
+            else:
+                is_met = holds(precondition, self._engine.state)
+            if not is_met:
                 raise StateConflictError(
                     Code.PRECONDITION_VIOLATED,
                     f"precondition failed: {describe(precondition)}",
                     preconditionIndex=index,
                 )
+
+    def _lines_since(self, position: int) -> bytes:
+        """Return the lines from a position up to the tip, those that are only staged included."""
+        head = self._engine.head
+        published = self._engine.scan(Scan(start=position, stop=head.event_count), head)
+        seen = max(position - head.event_count, 0)
+        staged = islice(self._engine.unpublished_events(), seen, None)
+        return b"".join([*published, *(render_line(event.json, Mark.EVENT) for event in staged)])
 
     def _check_schemas(self, candidates: Sequence[EventCandidate]) -> None:
         if not self._schemas:
@@ -404,8 +425,10 @@ class _Data(msgspec.Struct, frozen=True):
 _decode_stored = msgspec.json.Decoder(_Data).decode
 
 
-def describe(precondition: Precondition) -> str:
+def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
     """Return a precondition in a few words, for the one whose write it refused."""
+    if isinstance(precondition, StandingQuery):
+        return "the query's answer is FALSE"
     name = type(precondition).__name__
     scope = " recursively" if precondition.recursive else ""
     return f"{name[0].lower()}{name[1:]} on '{precondition.subject}'{scope}"

@@ -2,6 +2,7 @@ import pytest
 
 from everlog.domain.errors import Code
 from everlog.domain.precondition import (
+    IsEventQlQueryTrue,
     IsSubjectOnEventId,
     IsSubjectPopulated,
     IsSubjectPristine,
@@ -61,6 +62,12 @@ def test_parses_each_type(*, recursive: bool) -> None:
     ) == IsSubjectOnEventId(subject="/books", event_id=7, recursive=recursive)
 
 
+def test_parses_a_query_without_looking_into_it() -> None:
+    text = text_of("isEventQlQueryTrue", subject=None, query="no query at all")
+
+    assert parse_precondition(text, index=0) == IsEventQlQueryTrue(query="no query at all")
+
+
 @pytest.mark.parametrize(
     "text, code, field, message",
     [
@@ -69,10 +76,22 @@ def test_parses_each_type(*, recursive: bool) -> None:
         (PreconditionText("isFine", None), Code.PRECONDITION_UNKNOWN, "type", "'isFine'"),
         (text_of("issubjectpristine"), Code.PRECONDITION_UNKNOWN, "type", "isSubjectPristine"),
         (
-            text_of("isEventQlQueryTrue", subject=None, query="FROM e IN events PROJECT INTO e"),
+            text_of("isEventQlQueryTrue", subject=None),
+            Code.QUERY_MISSING,
+            "payload.query",
+            "the query is missing",
+        ),
+        (
+            text_of("isEventQlQueryTrue", query="FROM e IN events PROJECT INTO true"),
             Code.PRECONDITION_UNKNOWN,
-            "type",
-            "this version does not evaluate EventQL preconditions",
+            "payload.subject",
+            "'isEventQlQueryTrue' have no 'subject'",
+        ),
+        (
+            text_of("isEventQlQueryTrue", subject=None, event_id="1", query="x"),
+            Code.PRECONDITION_UNKNOWN,
+            "payload.eventId",
+            "'isEventQlQueryTrue' have no 'eventId'",
         ),
         (PreconditionText("isSubjectPristine", None), Code.PAYLOAD_MISSING, "payload", "missing"),
         (

@@ -127,15 +127,15 @@ def test_lines_that_are_not_kept_have_to_be_read_from_the_log() -> None:
 def test_no_more_may_observe_than_there_are_places() -> None:
     async def work(_: Observers) -> None:
         observers = Observers(asyncio.get_running_loop(), count_max=2)
-        first, _second = observers.enter(), observers.enter()
+        first, _second = observers.places.enter(), observers.places.enter()
         with pytest.raises(TooManyObserversError, match="2 observers"):
-            observers.enter()
+            observers.places.enter()
         first.leave()
         # Whoever is gone does not go again.
         first.leave()
-        assert observers.present_count == 1
-        with observers.enter(), pytest.raises(TooManyObserversError):
-            observers.enter()
-        assert observers.present_count == 1
+        assert observers.places.present_count == 1
+        with observers.places.enter(), pytest.raises(TooManyObserversError):
+            observers.places.enter()
+        assert observers.places.present_count == 1
 
     run(work)

@@ -112,5 +112,11 @@ class RegisterEventSchema(_Body, frozen=True):
     schema: msgspec.Raw | UnsetType = UNSET
 
 
+class RunEventQlQuery(_Body, frozen=True):
+    """A query."""
+
+    query: str | None = None
+
+
 class Nothing(_Body, frozen=True):
     """A body without members, for endpoints that take none."""

@@ -119,5 +119,11 @@ class RegisterEventSchema(_Body, frozen=True):
     schema: msgspec.Raw | UnsetType = UNSET
 
 
+class RunEventQlQuery(_Body, frozen=True):
+    """A query."""
+
+    query: str | UnsetType = UNSET
+
+
 class Nothing(_Body, frozen=True):
     """A body without members, for endpoints that take none."""

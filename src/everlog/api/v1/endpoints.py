@@ -19,8 +19,9 @@ from everlog.api.api_events import (
 from everlog.api.bodies import read_leniently
 from everlog.api.media import JSON, NDJSON
 from everlog.api.requests import v1 as requests
+from everlog.api.row_streams import RowLook, stream_rows
 from everlog.api.services import Services
-from everlog.api.v1.failures import SHUTTING_DOWN_TEXT, refuse
+from everlog.api.v1.failures import SHUTTING_DOWN_TEXT, failure_text, refuse
 from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.errors import (
     Code,
@@ -35,6 +36,7 @@ from everlog.domain.subject import parse_subject
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
+from everlog.service.query_messages import RowForm
 from everlog.service.read_event_type import read_event_type as find_event_type
 from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
@@ -50,6 +52,7 @@ _HEARTBEAT_ITEM: Final = b'{"type":"heartbeat","payload":{}}\n'
 _write_events_body = msgspec.json.Decoder(requests.WriteEvents)
 _read_events_body = msgspec.json.Decoder(requests.ReadEvents)
 _observe_events_body = msgspec.json.Decoder(requests.ObserveEvents)
+_run_eventql_query_body = msgspec.json.Decoder(requests.RunEventQlQuery)
 _read_subjects_body = msgspec.json.Decoder(requests.ReadSubjects)
 _read_event_type_body = msgspec.json.Decoder(requests.ReadEventType)
 _register_event_schema_body = msgspec.json.Decoder(requests.RegisterEventSchema)
@@ -81,10 +84,21 @@ class EventTypeItem(msgspec.Struct, frozen=True, tag="eventType"):
     payload: EventTypeEntry
 
 
-class StreamError(msgspec.Struct, frozen=True):
-    """Why a stream ended early."""
+class Token(msgspec.Struct, frozen=True):
+    """A token of a query; line and column begin at 1."""
+
+    line: int
+    column: int
+    text: str
+    type: str
+
+
+class StreamError(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Why a stream ended early; for a fault of a query, between which tokens it lies."""
 
     error: str
+    start_token: Token | None = None
+    end_token: Token | None = None
 
 
 class StreamErrorItem(msgspec.Struct, frozen=True, tag="error"):
@@ -122,7 +136,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
             events = ",".join([services.form.event(event.json, event.hash) for event in outcome])
             exchange.respond(Response(200, f"[{events}]".encode(), JSON))
 
-    services.store.writer.write(candidates, preconditions, services.guard(exchange, answer))
+    services.write(exchange, candidates, preconditions, answer, refuse=refuse)
 
 
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -136,7 +150,7 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
     """Stream the events of a selection, and those to come."""
     body = read_leniently(_observe_events_body, request.body)
     selection = parse_observe(body)
-    place = services.store.observers.enter()
+    place = services.store.observers.places.enter()
     # It may leave before it is its answer's turn.
     exchange.on_disconnect(place.leave)
 
@@ -152,6 +166,12 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
         await stream.send(_line(StreamErrorItem(StreamError(SHUTTING_DOWN_TEXT))))
 
     exchange.stream(200, NDJSON, produce)
+
+
+def run_eventql_query(services: Services, request: Request, exchange: Exchange) -> None:
+    """Stream the rows of a query."""
+    body = read_leniently(_run_eventql_query_body, request.body)
+    stream_rows(services, exchange, body.query, _ROW_LOOK)
 
 
 def read_subjects(services: Services, request: Request, exchange: Exchange) -> None:
@@ -264,6 +284,16 @@ def _api_event_response(
         time=services.now(), subject=request.head.path, event_type=event_type, data=data
     )
     return Response(200, event, JSON)
+
+
+def _query_error_item(error: RefusedError) -> bytes:
+    details = {**error.details, "error": failure_text(error)}
+    return _line(StreamErrorItem(msgspec.convert(details, StreamError)))
+
+
+_ROW_LOOK: Final = RowLook(
+    RowForm(b'{"type":"row","payload":', b"}\n"), _HEARTBEAT_ITEM, _query_error_item, b""
+)
 
 
 def _line(item: msgspec.Struct) -> bytes:

@@ -11,12 +11,12 @@ from everlog.api.media import text_response
 from everlog.api.refusals import Failure, count_refusal
 from everlog.api.services import Services
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskFullError,
     RefusedError,
     StateConflictError,
     StoreFailedError,
-    TooManyObserversError,
 )
 from everlog.http import Exchange, Response
 
@@ -54,12 +54,12 @@ def failure_response(error: Failure) -> Response:
     """Return the answer to a request that failed."""
     match error:
         case RefusedError():
-            return text_response(_status(error), _text(error))
+            return text_response(_status(error), failure_text(error))
         case MalformedRequestError():
             return text_response(400, str(error))
         case DiskFullError():
             return text_response(503, str(error))
-        case TooManyObserversError():
+        case BusyError():
             return text_response(503, str(error))
         case StoreFailedError():
             # Whether the events are there after a restart is not known.
@@ -71,7 +71,8 @@ def _status(error: RefusedError) -> int:
     return _STATUSES.get(error.code, default)
 
 
-def _text(error: RefusedError) -> str:
+def failure_text(error: RefusedError) -> str:
+    """Return what clients of version 1 are told."""
     if error.code is Code.RANGE_UNSATISFIABLE and isinstance(error, StateConflictError):
         return f"state conflict: {error.message}"
     return _TEXTS.get(error.code, "{message}").replace("{message}", error.message)

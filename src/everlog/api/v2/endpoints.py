@@ -21,6 +21,7 @@ from everlog.api.items import V2_LINE_PREFIX
 from everlog.api.media import JSON, NDJSON
 from everlog.api.refusals import count_refusal
 from everlog.api.requests import v2 as requests
+from everlog.api.row_streams import RowLook, stream_rows
 from everlog.api.services import Services
 from everlog.api.v2.failures import error_item, refuse
 from everlog.api.values import parse_observe, parse_read, parse_write
@@ -32,6 +33,7 @@ from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
+from everlog.service.query_messages import RowForm
 from everlog.service.read_event_type import read_event_type as find_event_type
 from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
@@ -49,6 +51,7 @@ _END_ITEM: Final = b'{"type":"end","data":{}}\n'
 _write_events_body = msgspec.json.Decoder(requests.WriteEvents)
 _read_events_body = msgspec.json.Decoder(requests.ReadEvents)
 _observe_events_body = msgspec.json.Decoder(requests.ObserveEvents)
+_run_eventql_query_body = msgspec.json.Decoder(requests.RunEventQlQuery)
 _read_subjects_body = msgspec.json.Decoder(requests.ReadSubjects)
 _read_event_type_body = msgspec.json.Decoder(requests.ReadEventType)
 _register_event_schema_body = msgspec.json.Decoder(requests.RegisterEventSchema)
@@ -125,7 +128,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
             )
             exchange.respond(Response(200, events.encode() + _END_ITEM, NDJSON))
 
-    services.store.writer.write(candidates, preconditions, services.guard(exchange, answer))
+    services.write(exchange, candidates, preconditions, answer, refuse=refuse)
 
 
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -149,7 +152,7 @@ def read_events(services: Services, request: Request, exchange: Exchange) -> Non
 def observe_events(services: Services, request: Request, exchange: Exchange) -> None:
     """Stream the events of a selection, and those to come."""
     selection = parse_observe(read_strictly(_observe_events_body, request.body))
-    place = services.store.observers.enter()
+    place = services.store.observers.places.enter()
     # It may leave before it is its answer's turn.
     exchange.on_disconnect(place.leave)
 
@@ -165,6 +168,12 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
         await stream.send(error_item(Code.SERVER_SHUTTING_DOWN, "the server is shutting down", {}))
 
     exchange.stream(200, NDJSON, produce)
+
+
+def run_eventql_query(services: Services, request: Request, exchange: Exchange) -> None:
+    """Stream the rows of a query."""
+    body = read_strictly(_run_eventql_query_body, request.body)
+    stream_rows(services, exchange, body.query or None, _ROW_LOOK)
 
 
 def read_subjects(services: Services, request: Request, exchange: Exchange) -> None:
@@ -272,6 +281,18 @@ def _api_event_item(
         time=services.now(), subject=request.head.path, event_type=event_type, data=data
     )
     return V2_LINE_PREFIX + event + b"}\n"
+
+
+def _query_error_item(error: RefusedError) -> bytes:
+    return error_item(error.code, error.message, error.details)
+
+
+_ROW_LOOK: Final = RowLook(
+    RowForm(b'{"type":"row","data":{"value":', b"}}\n"),
+    _HEARTBEAT_ITEM,
+    _query_error_item,
+    _END_ITEM,
+)
 
 
 def _subject_lines(subjects: Sequence[str]) -> bytes:

@@ -14,11 +14,11 @@ from everlog.api.media import NDJSON, text_response
 from everlog.api.refusals import Failure, count_refusal
 from everlog.api.services import Services
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskFullError,
     RefusedError,
     StoreFailedError,
-    TooManyObserversError,
 )
 from everlog.http import Exchange, Response
 
@@ -54,7 +54,7 @@ def failure_response(error: Failure) -> Response:
             return text_response(400, str(error))
         case DiskFullError():
             return Response(200, error_item(Code.DISK_FULL, str(error), {}), NDJSON)
-        case TooManyObserversError():
+        case BusyError():
             return text_response(503, str(error))
         case StoreFailedError():
             # An error item would say that nothing was stored, which nobody knows.

@@ -1,0 +1,147 @@
+"""The process of a query: reads the log's files, runs one job after the other, writes rows.
+
+Started by the server with pipes (`service.query_processes`), and gone with it: when the server's
+end of the pipe closes, for whatever reason, the process ends at once.
+"""
+
+import os
+import pickle
+import random
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import BinaryIO, Final
+
+import msgspec
+
+from everlog.domain.signature import SigningKey, sign
+from everlog.eventql.diagnostic import QueryLimitError, QueryUnevaluableError
+from everlog.eventql.limits import QueryLimits
+from everlog.eventql.plan import EventScan
+from everlog.eventql.query import Surroundings, execute, prepare, scans_of
+from everlog.service.queries import tally_of
+from everlog.service.query_messages import (
+    FRAME_HEADER,
+    Fault,
+    FoundScan,
+    FrameKind,
+    Job,
+    encode_frame,
+)
+from everlog.storage.log.view import LogView
+
+# Whoever writes or observes goes first.
+_NICENESS: Final = 10
+
+# Far above what the limits of a query allow; a last resort, so that one query cannot take a
+# machine's memory.
+_MEMORY_SIZE_MAX: Final = 4 * 1024 * 1024 * 1024
+
+_decode_job = msgspec.msgpack.Decoder(Job).decode
+
+
+class LocatedLog:
+    """The log as a query sees it, where the server has found what the query's scans select."""
+
+    def __init__(self, view: LogView, job: Job, scans: tuple[EventScan, ...]) -> None:
+        """Answer these scans and no others."""
+        self._view = view
+        self._job = job
+        self._found: Final[dict[EventScan, FoundScan]] = dict(zip(scans, job.scans, strict=True))
+
+    def scan(self, scan: EventScan) -> Iterator[bytes]:
+        """Yield blocks of whole stored lines."""
+        return self._view.scan(self._found[scan].located)
+
+    def count(self, scan: EventScan) -> int:
+        """Return how many events a scan selects."""
+        return self._found[scan].located.event_count
+
+    def count_by_event_type(self, scan: EventScan) -> dict[str, int]:
+        """Return the same by type."""
+        return self._found[scan].count_by_event_type
+
+    def subjects(self) -> Iterator[Sequence[str]]:
+        """Yield all subjects, in one chunk."""
+        assert self._job.subjects is not None
+        yield self._job.subjects
+
+    def event_types(self) -> Sequence[str]:
+        """Return all event types."""
+        assert self._job.event_types is not None
+        return self._job.event_types
+
+
+def main() -> None:
+    """Run jobs until the server is gone."""
+    # A person's Ctrl+C is meant for the server, which then ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_SIZE_MAX, _MEMORY_SIZE_MAX))
+    jobs: SimpleQueue[bytes] = SimpleQueue()
+    source = sys.stdin.buffer
+    threading.Thread(target=_receive, args=(source, jobs.put), daemon=True).start()
+    with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as target:
+
+        def send(kind: FrameKind, content: bytes) -> None:
+            frame = memoryview(encode_frame(kind, content))
+            while frame:
+                frame = frame[target.write(frame) :]
+
+        while True:
+            run_job(_decode_job(jobs.get()), send)
+
+
+def run_job(job: Job, send: Callable[[FrameKind, bytes], None]) -> None:
+    """Run a job and say how it ended."""
+    try:
+        _run(job, send)
+    except QueryUnevaluableError as error:
+        found = error.diagnostic
+        fault = Fault(found.message, tuple(found.span), found.hint, error.event_id)
+        send(FrameKind.FAULT, msgspec.msgpack.encode(fault))
+    except (QueryLimitError, MemoryError) as error:
+        message = str(error) or "the query needs more memory than it may have"
+        send(FrameKind.FAULT, msgspec.msgpack.encode(Fault(message, None, None, None)))
+    except Exception as error:  # noqa: BLE001 - the server says it in its log
+        send(FrameKind.BUG, type(error).__name__.encode())
+
+
+def _run(job: Job, send: Callable[[FrameKind, bytes], None]) -> None:
+    plan = prepare(job.text)
+    surroundings = _surroundings(job)
+    scans = scans_of(plan)
+    with LogView(job.files) as view:
+        log = LocatedLog(view, job, scans)
+        if job.is_tally:
+            send(FrameKind.TALLY, pickle.dumps(tally_of(plan, log, surroundings)))
+            return
+        for rows in execute(plan, log, surroundings):
+            if rows:
+                send(FrameKind.ROWS, job.form.render(rows))
+    send(FrameKind.END, b"")
+
+
+def _surroundings(job: Job) -> Surroundings:
+    key = None if job.signing_key is None else SigningKey.from_pem(job.signing_key)
+    return Surroundings(
+        now=job.now,
+        random=random.random,
+        sign=None if key is None else lambda hash_: sign(key, hash_),
+        limits=QueryLimits(),
+    )
+
+
+def _receive(source: BinaryIO, put: Callable[[bytes], None]) -> None:
+    """Take jobs from the server; its end of the pipe closes when it ends, however it does so."""
+    while len(header := source.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
+        size, _ = FRAME_HEADER.unpack(header)
+        put(source.read(size))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The processes in which long queries run.
+
+A long scan in this process would hold the interpreter's lock, and writers and observers would
+wait. So it runs in a process of its own, which reads the same files, has a lower priority, and is
+killed when its client goes away. One that has finished is kept for the next query.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Self
+
+import msgspec
+
+from everlog.service.query_messages import FRAME_HEADER, FrameKind, Job, encode_frame
+
+# Enough for a frame, so that one is sent while the other is being computed.
+_BUFFER_SIZE: Final = 512 * 1024
+
+# Starting one takes a tenth of a second, keeping one some 40 MB.
+_IDLE_MAX: Final = 2
+
+# Tokens and the like are not for them.
+_SECRET_PREFIX: Final = "EVERLOG_"  # noqa: S105 - a beginning of names
+
+_encode_job = msgspec.msgpack.Encoder().encode
+
+
+class QueryProcessDiedError(Exception):
+    """A process ended without having been asked to; the system may have taken its memory."""
+
+
+class QueryProcess:
+    """One process, which runs one job after the other."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Take over a process that was started with pipes."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process: Final = process
+        self._input: Final = process.stdin
+        self._output: Final = process.stdout
+        # Whether it waits for a job.
+        self.is_free = True
+
+    @classmethod
+    async def start(cls, command: tuple[str, ...]) -> Self:
+        """Start a process."""
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIX)
+        }
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment,
+            limit=_BUFFER_SIZE,
+        )
+        return cls(process)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is still there."""
+        return self._process.returncode is None
+
+    async def run(self, job: Job) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
+        """Yield what a job's process says, up to the frame that ends the job.
+
+        Raises:
+            QueryProcessDiedError: The process ended on its own.
+        """
+        self.is_free = False
+        try:
+            self._input.write(encode_frame(FrameKind.JOB, _encode_job(job)))
+            await self._input.drain()
+            kind = FrameKind.ROWS
+            while kind is FrameKind.ROWS:
+                size, code = FRAME_HEADER.unpack(await self._output.readexactly(FRAME_HEADER.size))
+                kind = FrameKind(code)
+                content = await self._output.readexactly(size)
+                if kind is not FrameKind.ROWS:
+                    self.is_free = True
+                yield kind, content
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise QueryProcessDiedError from error
+
+    async def end(self) -> None:
+        """Kill the process, whatever it does, and return when it is gone."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        self._input.close()
+        await self._process.wait()
+
+
+class QueryProcesses:
+    """A number of processes, lent out one query at a time."""
+
+    def __init__(
+        self,
+        *,
+        count_max: int,
+        command: tuple[str, ...] = (sys.executable, "-m", "everlog.query_worker"),
+    ) -> None:
+        """Start none yet."""
+        self._command: Final = command
+        self._turns: Final = asyncio.Semaphore(count_max)
+        self._idle: Final[list[QueryProcess]] = []
+        self._ending: Final[set[asyncio.Task[None]]] = set()
+        self._is_closed = False
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncGenerator[QueryProcess, None]:
+        """Lend a process, waiting for one where all are busy."""
+        async with self._turns:
+            process = await self._take()
+            try:
+                yield process
+            finally:
+                self._take_back(process)
+
+    async def close(self) -> None:
+        """End all processes, the busy ones too, once they are given back."""
+        self._is_closed = True
+        while self._idle:
+            self._end(self._idle.pop())
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _take(self) -> QueryProcess:
+        while self._idle:
+            process = self._idle.pop()
+            if process.is_alive:
+                return process
+            self._end(process)
+        return await QueryProcess.start(self._command)
+
+    def _take_back(self, process: QueryProcess) -> None:
+        is_usable = process.is_free and process.is_alive and not self._is_closed
+        if is_usable and len(self._idle) < _IDLE_MAX:
+            self._idle.append(process)
+        else:
+            self._end(process)
+
+    def _end(self, process: QueryProcess) -> None:
+        # Somebody else's time: whoever gives a process back may have been cancelled.
+        task = asyncio.get_running_loop().create_task(process.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)

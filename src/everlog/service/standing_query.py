@@ -1,0 +1,63 @@
+"""Standing queries: a precondition's answer, kept up to date while events come.
+
+A query may take seconds, and the writer must not wait for it. So it is evaluated on a head, off
+the writer's thread; what came since is taken in step by step, and the last few events at the
+write's own place in the log, by the writer. An aggregated query counts them in. Any other is told
+by its plan whether they matter; where they do, it is stale and has to be evaluated anew.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from everlog.domain.errors import EverlogError
+from everlog.storage.engine import Head
+
+
+class StaleQueryError(EverlogError):
+    """Events came that may change the answer of a query: it has to be evaluated anew."""
+
+
+class StandingQuery:
+    """The answer to a query as of a position in the log."""
+
+    def __init__(
+        self,
+        *,
+        head: Head,
+        take: Callable[[bytes], None],
+        answer: Callable[[], bool],
+        sees_event_types: bool,
+    ) -> None:
+        """Begin at a head.
+
+        `take` takes in stored lines or raises `StaleQueryError`; `answer` tells whether the answer
+        is TRUE. Both may raise a `RefusedError`, whose details locate the precondition.
+        """
+        self._take: Final = take
+        self._answer: Final = answer
+        self._sees_event_types: Final = sees_event_types
+        self._event_type_count: Final = head.event_type_count
+        # Up to before which position events have been taken in.
+        self.position = head.event_count
+
+    def advance(self, lines: bytes, tip: Head) -> None:
+        """Take in the stored lines from `position` up to the end of a head.
+
+        Raises:
+            StaleQueryError: They may change the answer, nobody knows how.
+            RefusedError: The query cannot be evaluated with them.
+        """
+        # A schema makes an event type known without an event.
+        if self._sees_event_types and tip.event_type_count != self._event_type_count:
+            raise StaleQueryError("an event type has come into being")
+        if lines:
+            self._take(lines)
+        self.position = tip.event_count
+
+    def is_true(self) -> bool:
+        """Tell whether the answer is TRUE.
+
+        Raises:
+            RefusedError: It is neither TRUE nor FALSE.
+        """
+        return self._answer()
