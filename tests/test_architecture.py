@@ -39,6 +39,7 @@ PACKAGES = (
     "domain",
     "eventql",
     "http",
+    "maintenance",
     "monitoring",
     "service",
     "storage",
@@ -83,6 +84,8 @@ def test_an_empty_tree_keeps_the_contracts(tmp_path: Path) -> None:
         ("storage/memory/read.py", "import everlog.storage.log", "Engines know nothing"),
         ("service/writer.py", "import everlog.storage.log", "Only the composition root"),
         ("api/a.py", "import everlog.api.b", "Siblings do not import"),
+        ("maintenance/a.py", "import everlog.storage.log", "Verification shares no code"),
+        ("maintenance/a.py", "import everlog.domain.event", "Verification shares no code"),
     ],
 )
 def test_a_contract_is_broken_by_what_it_forbids(
@@ -90,6 +93,7 @@ def test_a_contract_is_broken_by_what_it_forbids(
 ) -> None:
     root = skeleton(tmp_path)
     (root / "api" / "b.py").write_text("import everlog.api.a")
+    (root / "domain" / "event.py").touch()
     (root / path).write_text(text)
 
     result = lint_imports(tmp_path)
