@@ -35,9 +35,7 @@ def audit_schemas(content: bytes, *, durable_size: int) -> SchemasAudit:
     offset = 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         try:
-            name = _read_line(line)
-            if name in names:
-                raise ValueError(f"{name!r} has a schema already")  # noqa: TRY301 - of the same line.
+            name = _read_line(line, names)
         except ValueError as error:
             if offset >= durable_size:
                 findings.append(_tear(offset, len(content) - offset, str(error)))
@@ -53,8 +51,12 @@ def audit_schemas(content: bytes, *, durable_size: int) -> SchemasAudit:
     return SchemasAudit(len(names), findings)
 
 
-def _read_line(line: bytes) -> str:
-    """Return the event type of a line; raises ValueError where it is not as it was written."""
+def _read_line(line: bytes, names: Set[str]) -> str:
+    """Return the event type of a line, which none of the lines before it may have.
+
+    Raises:
+        ValueError: It is not as it was written.
+    """
     try:
         found = msgspec.json.decode(line, type=_Line)
         payload = msgspec.json.decode(found.payload, type=_Payload)
@@ -69,6 +71,9 @@ def _read_line(line: bytes) -> str:
         found.hash.encode(),
     ):
         message = "it says something besides its schema, or says it in another form"
+        raise ValueError(message)
+    if payload.event_type in names:
+        message = f"{payload.event_type!r} has a schema already"
         raise ValueError(message)
     return payload.event_type
 
