@@ -1,5 +1,6 @@
 """The audit of the event schemas: one line for each, with a hash of its own."""
 
+from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -51,7 +52,7 @@ def audit_schemas(content: bytes, *, durable_size: int) -> SchemasAudit:
     return SchemasAudit(len(names), findings)
 
 
-def _read_line(line: bytes, names: Set[str]) -> str:
+def _read_line(line: bytes, names: AbstractSet[str]) -> str:
     """Return the event type of a line, which none of the lines before it may have.
 
     Raises:
