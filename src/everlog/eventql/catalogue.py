@@ -32,9 +32,14 @@ Example = tuple[str, str]
 ResultType = Callable[[tuple[Type, ...]], Type]
 
 
+# Named functions and `partial`, since entries of the catalogue go to other processes with a plan.
+def _constant(type_: Type, _arguments: tuple[Type, ...] | Type) -> Type:
+    return type_
+
+
 def _always(type_: Type) -> ResultType:
     """Return a result that does not depend on the arguments."""
-    return lambda _arguments: type_
+    return partial(_constant, type_)
 
 
 def _same_number(arguments: tuple[Type, ...]) -> Type:
@@ -334,12 +339,15 @@ def _sum_type(argument: Type) -> Type:
     return INT if argument <= INT else NUMBER
 
 
+_FLOAT_OR_NULL: Final = partial(_constant, FLOAT64 | NULL)
+
+
 def _statistic(
     name: str,
     start: Callable[[], Accumulator],
     summary: str,
     *examples: Example,
-    result: Callable[[Type], Type] = lambda _argument: FLOAT64 | NULL,
+    result: Callable[[Type], Type] = _FLOAT_OR_NULL,
     holds_values: bool = False,
 ) -> Aggregate:
     return Aggregate(name, _X, result, start, holds_values, summary, examples)
@@ -358,7 +366,7 @@ _AGGREGATES: Final = (
     Aggregate(
         "COUNT",
         Parameter("condition", BOOLEAN, is_optional=True),
-        lambda _argument: INT,
+        partial(_constant, INT),
         Count,
         holds_values=False,
         summary="How many rows there are, or for how many of them `condition` is TRUE.",
@@ -367,9 +375,9 @@ _AGGREGATES: Final = (
     _statistic(
         "SUM",
         partial(Total, "SUM", sum_of),
-        "The exact sum, rounded once; 0 if there is nothing.",
+        "The sum, an INT if all values are; 0 without values.",
         ("[1, 2, 3.5]", "6.5"),
-        ("[0.1, 0.2, -0.3]", "2.7755575615628914e-17"),
+        ("[1e16, 1.5, -1e16]", "1.5"),
         ("[]", "0"),
         result=_sum_type,
     ),
@@ -378,7 +386,7 @@ _AGGREGATES: Final = (
         "MIN",
         ORDERED,
         minimum,
-        "The least value; all have to be of one kind.",
+        "The least value; all have to be numbers, or of one kind.",
         ("[3, 1, 2]", "1"),
         ('["b", "a"]', '"a"'),
         ("[]", "null"),
@@ -387,7 +395,7 @@ _AGGREGATES: Final = (
         "MAX",
         ORDERED,
         maximum,
-        "The greatest value; all have to be of one kind.",
+        "The greatest value; all have to be numbers, or of one kind.",
         ("[3, 1, null]", "3"),
     ),
     _statistic(
@@ -401,13 +409,13 @@ _AGGREGATES: Final = (
     _statistic(
         "STDDEV",
         partial(Moments, "STDDEV", deviation_of),
-        "The standard deviation of the population.",
+        "The standard deviation of the values as a whole population.",
         ("[2, 4, 4, 4, 5, 5, 7, 9]", "2"),
     ),
     _statistic(
         "VARIANCE",
         partial(Moments, "VARIANCE", variance_of),
-        "The variance of the population.",
+        "The variance of the values as a whole population.",
         ("[2, 4, 4, 4, 5, 5, 7, 9]", "4"),
     ),
     _choice(
