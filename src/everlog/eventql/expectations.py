@@ -10,7 +10,7 @@ from typing import Final
 
 from everlog.eventql.analyzed import BinaryOperation, Constant, TypedExpression, UnaryOperation
 from everlog.eventql.reporting import Reporter, enumerate_kinds
-from everlog.eventql.types import BOOLEAN, CONVERTIBLE, NULL, Kind, Type
+from everlog.eventql.types import BOOLEAN, CONVERTIBLE, JSON, NULL, Kind, Type
 
 # What to convert to, the most likely first, where several kinds would be accepted.
 _TARGETS: Final = (Kind.INT, Kind.FLOAT64, Kind.DATETIME, Kind.DATE, Kind.TIME, Kind.STRING)
@@ -23,10 +23,19 @@ _FORMS: Final = (
 )
 
 
+def is_dynamic(type_: Type) -> bool:
+    """Tell whether an expression is judged value by value only, like all that is from `data`.
+
+    It may be missing in each event that a query meets, so that even what JSON does not have, such
+    as a DATE, is no reason to refuse the query.
+    """
+    return type_ >= JSON
+
+
 def is_possible(type_: Type, accepted: Type) -> bool:
     """Tell whether an expression of a type can be what is accepted."""
     values = type_ - NULL
-    return not accepted.isdisjoint(values or NULL)
+    return is_dynamic(type_) or not accepted.isdisjoint(values or NULL)
 
 
 def expect(
@@ -56,26 +65,27 @@ def expect(
 
 def suggest(accepted: Type, expression: TypedExpression, reporter: Reporter) -> str | None:
     """Return how to make of an expression what is accepted, if that is likely to be meant."""
-    excerpt = reporter.excerpt(expression.span)
+    code = reporter.code(expression.span)
     if accepted == BOOLEAN:
         if isinstance(expression, Constant):
             return None
-        return f"a condition compares: {excerpt} == ..."
+        return f"compare it with something: {code} == x"
     target = _likely_target(accepted, expression)
     if target is None:
         return None
     if _is_bare_operation(expression, reporter.text):
-        return f"use ({excerpt}) AS {target}"
+        return f"use ({code}) AS {target}"
     if target is Kind.DATETIME and _form(expression) is Kind.DATE:
-        return f"use {excerpt[:-1]}T00:00:00Z{excerpt[-1]} AS DATETIME"
-    return f"use {excerpt} AS {target}"
+        # A date alone is no RFC 3339.
+        return f"use {code[:-1]}T00:00:00Z{code[-1:]} AS DATETIME"
+    return f"use {code} AS {target}"
 
 
 def _is_bare_operation(expression: TypedExpression, text: str) -> bool:
     """Tell whether an expression needs parentheses before AS; its place includes those it has."""
     match expression:
         case UnaryOperation():
-            return text[expression.span.start] != "("
+            return not text.startswith("(", expression.span.start)
         case BinaryOperation(left=left):
             return expression.span.start == left.span.start
         case _:
@@ -83,14 +93,16 @@ def _is_bare_operation(expression: TypedExpression, text: str) -> bool:
 
 
 def _likely_target(accepted: Type, expression: TypedExpression) -> Kind | None:
-    possible = {kind for each in expression.type - NULL for kind in CONVERTIBLE[each]}
     if isinstance(expression, Constant):
+        # Of a literal it can be seen what it is meant to be.
         form = _form(expression)
-        possible = {form} if form is not None else set()
+        possible = [] if form is None else [form]
         if form is Kind.DATE:
-            possible.add(Kind.DATETIME)
-    fitting = [kind for kind in _TARGETS if kind in accepted and kind in possible]
-    return fitting[0] if fitting else None
+            possible.append(Kind.DATETIME)
+    else:
+        convertible = {kind for each in expression.type - NULL for kind in CONVERTIBLE[each]}
+        possible = [kind for kind in _TARGETS if kind in convertible]
+    return next((kind for kind in possible if kind in accepted), None)
 
 
 def _form(expression: TypedExpression) -> Kind | None:

@@ -83,20 +83,20 @@ class Groups:
         return self._places[identity]
 
     def _report_field(self, field: FieldAccess, clause: TypedClause) -> None:
-        excerpt = self._reporter.excerpt(field.span)
+        excerpt, code = self._reporter.excerpt(field.span), self._reporter.code(field.span)
         if self._key is None:
             aggregate = self._reporter.excerpt(clause.aggregates[0].span)
             self._reporter.report(
                 f"'{excerpt}' has a value for each row, "
                 f"but '{aggregate}' makes one row of all of them",
                 field.span,
-                hint=f"use GROUP BY {excerpt}, or an aggregate such as UNIQUE({excerpt})",
+                hint=f"use GROUP BY {code}, or an aggregate such as UNIQUE({code})",
             )
         else:
             self._reporter.report(
                 f"'{excerpt}' has a value for each row, but not for each group",
                 field.span,
-                hint=f"use the key of GROUP BY, or an aggregate such as UNIQUE({excerpt})",
+                hint=f"use the key of GROUP BY, or an aggregate such as UNIQUE({code})",
             )
 
 

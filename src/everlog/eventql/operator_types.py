@@ -4,7 +4,7 @@ from typing import Final
 
 from everlog.eventql.analyzed import BinaryOperation, Constant, TypedExpression
 from everlog.eventql.diagnostic import Span
-from everlog.eventql.expectations import expect, is_possible, suggest
+from everlog.eventql.expectations import expect, is_dynamic, is_possible, suggest
 from everlog.eventql.reporting import Reporter, enumerate_kinds
 from everlog.eventql.syntax import BinaryOperator, UnaryOperator
 from everlog.eventql.types import (
@@ -118,14 +118,16 @@ def _check_order(
 
 
 def _are_comparable(left: Type, right: Type) -> bool:
-    """Tell whether some values of the types can be compared, or at least one type is but NULL."""
-    left, right = (type_ - NULL for type_ in (left, right))
-    if not left or not right:
+    """Tell whether some values of the types can be compared, or one of them is always NULL."""
+    if is_dynamic(left) or is_dynamic(right) or NULL in (left, right):
         return True
-    left, right = (
-        type_ | NUMBER if not type_.isdisjoint(NUMBER) else type_ for type_ in (left, right)
-    )
-    return not left.isdisjoint(right & ORDERED)
+    return not left.isdisjoint(_comparable_kinds(right))
+
+
+def _comparable_kinds(type_: Type) -> Type:
+    """Return the kinds that values of a type can be compared with."""
+    same = type_ & ORDERED
+    return same if same.isdisjoint(NUMBER) else same | NUMBER
 
 
 def _describe(operand: TypedExpression, reporter: Reporter) -> str:
@@ -136,21 +138,21 @@ def _hint_for_order(
     operator: BinaryOperator, left: TypedExpression, right: TypedExpression, reporter: Reporter
 ) -> str | None:
     if isinstance(left, BinaryOperation) and left.operator in _ORDERS:
-        middle = reporter.excerpt(left.right.span)
-        last = reporter.excerpt(right.span)
-        return f"use {reporter.excerpt(left.span)} AND {middle} {operator.value} {last}"
+        middle = reporter.code(left.right.span)
+        last = reporter.code(right.span)
+        return f"use {reporter.code(left.span)} AND {middle} {operator.value} {last}"
     # A string is the one to be converted, and nothing else is into a string.
+    for_left = _comparable_kinds(right.type) - STRING
+    for_right = _comparable_kinds(left.type) - STRING
     if Kind.STRING in left.type:
-        return suggest(right.type - STRING, left, reporter)
-    return suggest(left.type - STRING, right, reporter) or suggest(
-        right.type - STRING, left, reporter
-    )
+        return suggest(for_left, left, reporter)
+    return suggest(for_right, right, reporter) or suggest(for_left, left, reporter)
 
 
 def _hint_for_contains(
     left: TypedExpression, right: TypedExpression, reporter: Reporter
 ) -> str | None:
-    text, part = reporter.excerpt(left.span), reporter.excerpt(right.span)
+    text, part = reporter.code(left.span), reporter.code(right.span)
     if right.type == ARRAY:
         return f"the array stands on the left: {part} CONTAINS {text}"
     if Kind.STRING in left.type:

@@ -13,6 +13,7 @@ from everlog.eventql.types import Kind, Type
 DIAGNOSTICS_MAX: Final = 10
 EXCERPT_LENGTH_MAX: Final = 60
 _ELLIPSIS: Final = "..."
+_UNPRINTABLE: Final = "\ufffd"
 
 
 # A hint, or how to find one: hostile texts have thousands of faults, of which few are told.
@@ -57,9 +58,16 @@ class Reporter:
         # The piece may be almost the whole text, and so may that of each of many faults.
         stop = min(span.end, span.start + 4 * EXCERPT_LENGTH_MAX)
         piece = " ".join(self.text[span.start : stop].split())
+        # What a terminal would take for more than text does not come back in a message.
+        piece = "".join(each if each.isprintable() else _UNPRINTABLE for each in piece)
         if stop == span.end and len(piece) <= EXCERPT_LENGTH_MAX:
             return piece
         return piece[: EXCERPT_LENGTH_MAX - len(_ELLIPSIS)] + _ELLIPSIS
+
+    def code(self, span: Span) -> str:
+        """Return a piece of the text for use in a hint, `...` for one that would be shortened."""
+        excerpt = self.excerpt(span)
+        return _ELLIPSIS if excerpt.endswith(_ELLIPSIS) else excerpt
 
 
 # Kinds that have no name in the language.
