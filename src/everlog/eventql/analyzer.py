@@ -92,7 +92,7 @@ def _analyze_sources(
         alias = each.alias
         if alias.text in in_scope:
             reporter.report(
-                f"the name '{reporter.excerpt(alias.span)}' is already taken by another source",
+                f"the name {reporter.quote(alias.span)} is already taken by another source",
                 alias.span,
                 hint="give each source a name of its own",
             )
@@ -110,7 +110,7 @@ def _analyze_source(
     name = source.text
     if name.lower() not in _LOG_SOURCES:
         reporter.report(
-            f"unknown source '{reporter.excerpt(source.span)}'",
+            f"unknown source {reporter.quote(source.span)}",
             source.span,
             hint=lambda: _hint_for_source(name),
         )
@@ -184,8 +184,7 @@ def _analyze_count(
         if isinstance(node, FieldAccess | AggregateValue):
             is_constant = False
             reporter.report(
-                f"{what} is the same for all rows, "
-                f"but '{reporter.excerpt(node.span)}' depends on them",
+                f"{what} is the same for all rows, but {reporter.quote(node.span)} depends on them",
                 node.span,
             )
     if is_constant and expect(INT, expression, what=what, reporter=reporter):
@@ -204,6 +203,6 @@ def _check_not_negative(expression: TypedExpression, what: str, reporter: Report
             is_negative = False
     if is_negative:
         reporter.report(
-            f"{what} expects 0 or more, but found '{reporter.excerpt(expression.span)}'",
+            f"{what} expects 0 or more, but found {reporter.quote(expression.span)}",
             expression.span,
         )

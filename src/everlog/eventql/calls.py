@@ -41,7 +41,7 @@ def function_of(name: Name, reporter: Reporter) -> ScalarFunction | None:
     function = FUNCTIONS.get(name.text.upper())
     if function is None:
         reporter.report(
-            f"unknown function '{reporter.excerpt(name.span)}'",
+            f"unknown function {reporter.quote(name.span)}",
             name.span,
             hint=lambda: _hint_for_function(name.text),
         )

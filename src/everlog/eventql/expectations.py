@@ -56,7 +56,7 @@ def expect(
         return True
     reporter.report(
         f"{what} expects {enumerate_kinds(accepted - NULL)}{role}, "
-        f"but '{reporter.excerpt(expression.span)}' is {enumerate_kinds(expression.type)}",
+        f"but {reporter.quote(expression.span)} is {enumerate_kinds(expression.type)}",
         expression.span,
         hint=hint or suggest(accepted, expression, reporter),
     )

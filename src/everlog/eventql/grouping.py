@@ -35,7 +35,7 @@ def has_aggregates(clause: TypedClause, *, where: str, hint: str, reporter: Repo
     for node in walk(clause.expression, operands):
         if isinstance(node, AggregateValue):
             reporter.report(
-                f"an aggregate cannot stand in {where}, but found '{reporter.excerpt(node.span)}'",
+                f"an aggregate cannot stand in {where}, but found {reporter.quote(node.span)}",
                 node.span,
                 hint=hint,
             )
@@ -83,18 +83,17 @@ class Groups:
         return self._places[identity]
 
     def _report_field(self, field: FieldAccess, clause: TypedClause) -> None:
-        excerpt, code = self._reporter.excerpt(field.span), self._reporter.code(field.span)
+        quoted, code = self._reporter.quote(field.span), self._reporter.code(field.span)
         if self._key is None:
-            aggregate = self._reporter.excerpt(clause.aggregates[0].span)
+            aggregate = self._reporter.quote(clause.aggregates[0].span)
             self._reporter.report(
-                f"'{excerpt}' has a value for each row, "
-                f"but '{aggregate}' makes one row of all of them",
+                f"{quoted} has a value for each row, but {aggregate} makes one row of all of them",
                 field.span,
                 hint=f"use GROUP BY {code}, or an aggregate such as UNIQUE({code})",
             )
         else:
             self._reporter.report(
-                f"'{excerpt}' has a value for each row, but not for each group",
+                f"{quoted} has a value for each row, but not for each group",
                 field.span,
                 hint=f"use the key of GROUP BY, or an aggregate such as UNIQUE({code})",
             )

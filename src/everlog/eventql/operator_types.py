@@ -104,7 +104,7 @@ def _check_order(
         if not is_possible(operand.type, ORDERED | NULL):
             reporter.report(
                 f"'{operator.value}' expects values that have an order, "
-                f"but '{reporter.excerpt(operand.span)}' is {enumerate_kinds(operand.type)}",
+                f"but {reporter.quote(operand.span)} is {enumerate_kinds(operand.type)}",
                 operand.span,
             )
             return
@@ -131,7 +131,7 @@ def _comparable_kinds(type_: Type) -> Type:
 
 
 def _describe(operand: TypedExpression, reporter: Reporter) -> str:
-    return f"'{reporter.excerpt(operand.span)}' ({enumerate_kinds(operand.type)})"
+    return f"{reporter.quote(operand.span)} ({enumerate_kinds(operand.type)})"
 
 
 def _hint_for_order(

@@ -24,7 +24,7 @@ def type_path(path: Path, scope: Scope, reporter: Reporter) -> TypedExpression:
     found = scope.sources.get(path.alias.text)
     if found is None:
         reporter.report(
-            f"unknown name '{reporter.excerpt(path.alias.span)}'",
+            f"unknown name {reporter.quote(path.alias.span)}",
             path.alias.span,
             hint=lambda: _hint_for_alias(path, scope, reporter),
         )
@@ -46,13 +46,13 @@ def _report_unknown_field(
     field, alias = path.fields[0], path.alias.text
     if source is LogSource.EVENTS:
         reporter.report(
-            f"events have no field '{reporter.excerpt(field.span)}'",
+            f"events have no field {reporter.quote(field.span)}",
             field.span,
             hint=lambda: f"did you mean '{_probable_field(path, reporter)}'?",
         )
     else:
         reporter.report(
-            f"'{reporter.excerpt(path.alias.span)}' is {enumerate_kinds(STRING)}, "
+            f"{reporter.quote(path.alias.span)} is {enumerate_kinds(STRING)}, "
             f"and only records have fields",
             field.span,
             hint=f"use {alias} alone",

@@ -64,6 +64,11 @@ class Reporter:
             return piece
         return piece[: EXCERPT_LENGTH_MAX - len(_ELLIPSIS)] + _ELLIPSIS
 
+    def quote(self, span: Span) -> str:
+        """Return a piece of the text between quotes that it does not contain, if possible."""
+        excerpt = self.excerpt(span)
+        return f'"{excerpt}"' if "'" in excerpt else f"'{excerpt}'"
+
     def code(self, span: Span) -> str:
         """Return a piece of the text for use in a hint, `...` for one that would be shortened."""
         excerpt = self.excerpt(span)

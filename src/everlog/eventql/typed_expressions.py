@@ -125,7 +125,7 @@ def _type_conversion(
     values = operand.type - NULL
     if values and not any(target in CONVERTIBLE[kind] for kind in values):
         reporter.report(
-            f"'{reporter.excerpt(operand.span)}' is {enumerate_kinds(operand.type)}, "
+            f"{reporter.quote(operand.span)} is {enumerate_kinds(operand.type)}, "
             f"which cannot be converted to {target}",
             node.span,
         )
@@ -139,7 +139,7 @@ _TARGETS: Final = {kind.value: kind for kind in CONVERSION_TARGETS}
 
 def _report_unknown_type(name: syntax.Name, reporter: Reporter) -> None:
     reporter.report(
-        f"unknown type '{reporter.excerpt(name.span)}'",
+        f"unknown type {reporter.quote(name.span)}",
         name.span,
         hint=lambda: _hint_for_type(name.text),
     )
@@ -182,7 +182,7 @@ def _has_nested(arguments: Sequence[TypedExpression], outer_name: str, reporter:
     for inner in nested:
         reporter.report(
             f"an aggregate cannot stand inside of another one, "
-            f"but '{reporter.excerpt(inner.span)}' is inside of {outer_name}",
+            f"but {reporter.quote(inner.span)} is inside of {outer_name}",
             inner.span,
             hint="aggregate the rows of a subquery: FROM x IN (FROM ...)",
         )
@@ -198,7 +198,7 @@ def _type_record(
         if key.text in first:
             line, column = locate(reporter.text, first[key.text].start)
             reporter.report(
-                f"the key '{reporter.excerpt(key.span)}' is already used in this record",
+                f"the key {reporter.quote(key.span)} is already used in this record",
                 key.span,
                 hint=f"its first use is at {line}:{column}",
             )

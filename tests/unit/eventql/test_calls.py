@@ -111,7 +111,7 @@ COUNT_HINT = "COUNT() counts rows, COUNT(condition) those where it is TRUE"
 @pytest.mark.parametrize(
     "expression, blamed, message, hint",
     [
-        ("ABS('a')", "'a'", "ABS expects INT or FLOAT64 as 'x', but ''a'' is STRING", None),
+        ("ABS('a')", "'a'", "ABS expects INT or FLOAT64 as 'x', but \"'a'\" is STRING", None),
         ("ABS(s)", "s", "ABS expects INT or FLOAT64 as 'x', but 's' is STRING", "use s AS INT"),
         ("LEN([1])", "[1]", "LEN expects STRING as 'text', but '[1]' is an array", None),
         (
@@ -141,13 +141,13 @@ COUNT_HINT = "COUNT() counts rows, COUNT(condition) those where it is TRUE"
         (
             "YEAR('2026-01-31')",
             "'2026-01-31'",
-            "YEAR expects DATE or DATETIME as 'day', but ''2026-01-31'' is STRING",
+            "YEAR expects DATE or DATETIME as 'day', but \"'2026-01-31'\" is STRING",
             "use '2026-01-31' AS DATE",
         ),
         (
             "HOUR('12:30:00')",
             "'12:30:00'",
-            "HOUR expects TIME or DATETIME as 'time', but ''12:30:00'' is STRING",
+            "HOUR expects TIME or DATETIME as 'time', but \"'12:30:00'\" is STRING",
             "use '12:30:00' AS TIME",
         ),
         (

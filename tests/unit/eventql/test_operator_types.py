@@ -97,13 +97,14 @@ NO_DATES = "there is no arithmetic with dates and times"
 def test_arithmetic_is_for_numbers(
     expression: str, blamed: str, found: str, hint: str | None
 ) -> None:
-    message = f"'+' expects INT or FLOAT64, but '{blamed}' is {found}"
+    quoted = f'"{blamed}"' if "'" in blamed else f"'{blamed}'"
+    message = f"'+' expects INT or FLOAT64, but {quoted} is {found}"
     check_expression_error(expression, blamed, message, hint)
 
 
 def test_signs_are_for_numbers() -> None:
     check_expression_error(
-        "-(s == 'a')", "(s == 'a')", "'-' expects INT or FLOAT64, but '(s == 'a')' is BOOLEAN"
+        "-(s == 1)", "(s == 1)", "'-' expects INT or FLOAT64, but '(s == 1)' is BOOLEAN"
     )
 
 
@@ -112,18 +113,18 @@ def test_signs_are_for_numbers() -> None:
     [
         ("s > 5", "'s' (STRING)", "'5' (INT)", "use s AS INT"),
         ("5 > s", "'5' (INT)", "'s' (STRING)", "use s AS INT"),
-        ("1 < 'a'", "'1' (INT)", "''a'' (STRING)", None),
-        ("1 < '2.5'", "'1' (INT)", "''2.5'' (STRING)", "use '2.5' AS FLOAT64"),
+        ("1 < 'a'", "'1' (INT)", "\"'a'\" (STRING)", None),
+        ("1 < '2.5'", "'1' (INT)", "\"'2.5'\" (STRING)", "use '2.5' AS FLOAT64"),
         ("TRUE < 1", "'TRUE' (BOOLEAN)", "'1' (INT)", None),
         (
             "e.time < '2026-01-31T12:00:00Z'",
             "'e.time' (DATETIME)",
-            "''2026-01-31T12:00:00Z'' (STRING)",
+            "\"'2026-01-31T12:00:00Z'\" (STRING)",
             "use '2026-01-31T12:00:00Z' AS DATETIME",
         ),
         (
             "'2026-01-31' < e.time",
-            "''2026-01-31'' (STRING)",
+            "\"'2026-01-31'\" (STRING)",
             "'e.time' (DATETIME)",
             "use '2026-01-31T00:00:00Z' AS DATETIME",
         ),

@@ -13,7 +13,7 @@ from tests.support.eventql.analyzing import (
     [
         ("e.price", "price", "did you mean 'e.data.price'?"),
         ("e.price.net", "price", "did you mean 'e.data.price.net'?"),
-        ("e.'first-name'.x", "'first-name'", "did you mean 'e.data.'first-name'.x'?"),
+        ('e."first-name".x', '"first-name"', "did you mean 'e.data.\"first-name\".x'?"),
         ("e.tpye", "tpye", "did you mean 'e.type'?"),
         ("e.Type", "Type", "did you mean 'e.type'?"),
         ("e.timestamp", "timestamp", "did you mean 'e.time'?"),

@@ -50,6 +50,13 @@ def test_an_excerpt_is_nothing_but_text() -> None:
     assert Reporter(text).excerpt(Span(0, len(text))) == "'\ufffd[31m\ufffd\ufffd'"
 
 
+@pytest.mark.parametrize(
+    "text, quoted", [("e.id", "'e.id'"), ('"a"', "'\"a\"'"), ("'a'", "\"'a'\"")]
+)
+def test_a_quoted_piece_stands_between_quotes_of_the_other_kind(text: str, quoted: str) -> None:
+    assert Reporter(text).quote(Span(0, len(text))) == quoted
+
+
 def test_code_is_whole_or_not_there() -> None:
     reporter = Reporter("e.id" + "x" * EXCERPT_LENGTH_MAX)
 

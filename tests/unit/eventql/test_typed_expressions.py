@@ -108,7 +108,7 @@ def test_a_key_stands_once_in_a_record() -> None:
         "FROM e IN events\nPROJECT INTO { a: 1, b: 2,\n  'a': 3 }",
         "3:3",
         "'a'",
-        "the key ''a'' is already used in this record",
+        "the key \"'a'\" is already used in this record",
         "its first use is at 2:16",
     )
     check_valid("FROM e IN events PROJECT INTO { a: { a: 1 }, A: 2 }")
