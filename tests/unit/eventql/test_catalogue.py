@@ -143,7 +143,7 @@ def test_types_of_results_follow_from_those_of_arguments() -> None:
     assert FUNCTIONS["ABS"].result((INT,)) == INT
     assert FUNCTIONS["ROUND"].result((ANY,)) == NUMBER
     assert FUNCTIONS["SQRT"].result((INT,)) == FLOAT64
-    assert FUNCTIONS"IF".result((BOOLEAN, INT, STRING | NULL)) == INT | STRING | NULL
+    assert FUNCTIONS["IF"].result((BOOLEAN, INT, STRING | NULL)) == INT | STRING | NULL
     assert AGGREGATES["COUNT"].result(frozenset()) == INT
     assert AGGREGATES["SUM"].result(INT) == INT
     # The sum of no FLOAT64 at all is the INT 0.
