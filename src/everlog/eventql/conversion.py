@@ -34,6 +34,8 @@ _NUMBER_LENGTH_MAX: Final = 1_000
 
 # As many as the largest INT has.
 _INT_DIGITS_MAX: Final = 19
+_NO_INT: Final = "it is beyond the range of INT"
+
 _BOOLEANS: Final = {"true": True, "false": False}
 _BOOLEAN_LENGTH_MAX: Final = 5
 
@@ -61,8 +63,9 @@ def _parse_int(text: str) -> int:
         raise ValueError("an INT looks like 42 or -42")
     digits = text.lstrip("+-").lstrip("0") or "0"
     # Reading thousands of digits takes long, just to find that they are too many.
-    number = int(digits) if len(digits) <= _INT_DIGITS_MAX else INT_MAX + 1
-    return _fitting_int(-number if text[0] == "-" else number)
+    if len(digits) > _INT_DIGITS_MAX:
+        raise ValueError(_NO_INT)
+    return _fitting_int(-int(digits) if text[0] == "-" else int(digits))
 
 
 def _parse_float(text: str) -> float:
@@ -90,7 +93,7 @@ def _truncate(number: float) -> int:
 def _fitting_int(number: int) -> int:
     if INT_MIN <= number <= INT_MAX:
         return number
-    raise ValueError("it is beyond the range of INT")
+    raise ValueError(_NO_INT)
 
 
 def _format_boolean(value: bool) -> str:  # noqa: FBT001 - the value to convert.
