@@ -1,10 +1,11 @@
 import pytest
 
 from everlog.eventql.analyzed import AnalyzedQuery, FieldAccess, LogSource
-from everlog.eventql.diagnostic import QueryMalformedError, locate
+from everlog.eventql.diagnostic import Diagnostic, QueryMalformedError, locate
 from everlog.eventql.parser import parse
 from everlog.eventql.reporting import DIAGNOSTICS_MAX
 from tests.support.eventql.analyzing import analyzed, check_error, check_valid, diagnose
+from tests.support.eventql.cases import file_cases, fixture_cases
 
 
 def places_and_messages(text: str) -> list[str]:
@@ -174,6 +175,27 @@ def test_no_more_is_told_than_somebody_reads() -> None:
 
     assert len(diagnostics) == DIAGNOSTICS_MAX
     assert [each.message for each in diagnostics[:2]] == ["unknown name 'x0'", "unknown name 'x1'"]
+
+
+@pytest.mark.slow
+def test_the_shared_cases_are_refused_where_they_say_so() -> None:
+    for case in (*file_cases(), *fixture_cases()):
+        found = first_fault(case.query)
+        expected = case.failure if case.failure is not None and case.failure.is_static else None
+        assert (found is None) == (expected is None), (case, found)
+        if found is not None and expected is not None:
+            line, column = locate(case.query, found.span.start)
+            assert expected.line_and_column in {None, f"{line}:{column}"}, (case, found)
+            assert expected.blamed in {None, case.query[slice(*found.span)]}, (case, found)
+
+
+def first_fault(text: str) -> Diagnostic | None:
+    """Return the first thing that is wrong with a query, be it for the parser."""
+    try:
+        analyzed(text)
+    except QueryMalformedError as error:
+        return error.diagnostics[0]
+    return None
 
 
 def test_the_error_tells_the_first_fault_with_its_place() -> None:
