@@ -54,6 +54,11 @@ class StoredFile:
             self._sizes.append(len(content))
         self.content = content
 
+    def touch(self, offset: int, size: int) -> None:
+        """Let the next sync bring these bytes to the disk, although they may look the same."""
+        units = range(offset // self.unit_size, -(-(offset + size) // self.unit_size))
+        self._dirty.update(self._versions.keys() & set(units))
+
     def sync(self) -> None:
         for unit in self._dirty:
             del self._versions[unit]
@@ -188,6 +193,7 @@ class PowerDisk(PosixDisk):
         content = bytearray(stored.content.ljust(offset + count, b"\0"))
         content[offset : offset + count] = data[:count]
         stored.become(bytes(content))
+        stored.touch(offset, count)
         return count
 
     def allocate(self, file: int, offset: int, size: int) -> None:

@@ -188,6 +188,7 @@ class Life:
         self._judge = Judge(folder / "states")
         self._state_count = state_count
         self._power_losses = 0
+        self._batches = 0
         self._machine = Machine(folder / "machine-0", self._show)
 
     def live(self) -> None:
@@ -223,7 +224,8 @@ class Life:
         if what < 0.15:
             machine.checkpoint()
             return True
-        name = f"io.everlog.t{len(machine.log)}" if what < 0.3 else None
+        self._batches += 1
+        name = f"io.everlog.t{self._batches}" if what < 0.3 else None
         return machine.write(*(self._candidates() for _ in range(rng.randrange(1, 4))), schema=name)
 
     def _candidates(self) -> list[EventCandidate]:
