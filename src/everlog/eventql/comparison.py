@@ -15,7 +15,7 @@ from everlog.eventql.syntax import BinaryOperator
 from everlog.eventql.types import Kind
 from everlog.eventql.values import Date, DateTime, EvaluationError, Time, Value
 
-_KINDS: Final[dict[type, Kind]] = {
+KINDS: Final[Mapping[type, Kind]] = {
     type(None): Kind.NULL,
     bool: Kind.BOOLEAN,
     int: Kind.INT,
@@ -27,6 +27,7 @@ _KINDS: Final[dict[type, Kind]] = {
     list: Kind.ARRAY,
     dict: Kind.RECORD,
 }
+"""The kind of each Python type that a value can have."""
 
 _NUMBERS: Final = frozenset({int, float})
 _ORDERED: Final = frozenset({bool, int, float, str, Date, Time, DateTime})
@@ -48,7 +49,7 @@ _RANKS: Final[dict[type, int]] = {
 
 def kind_of(value: Value) -> Kind:
     """Return what kind of value it is."""
-    return _KINDS[type(value)]
+    return KINDS[type(value)]
 
 
 def equals(left: Any, right: Any) -> bool:

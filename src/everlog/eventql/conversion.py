@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from everlog.eventql.comparison import kind_of
+from everlog.eventql.comparison import KINDS, kind_of
 from everlog.eventql.datetimes import (
     date_of,
     format_date,
@@ -46,12 +46,11 @@ def convert(value: Any, target: Kind) -> Value:
     Raises:
         EvaluationError: The value has no counterpart of that kind.
     """
-    if value is None:
-        return None
-    source = kind_of(value)
-    conversion = CONVERSIONS[target].get(source)
+    conversion = _CONVERSIONS_BY_TYPE[target].get(type(value))
     if conversion is None:
-        raise EvaluationError(f"cannot convert {source} to {target}")
+        if value is None:
+            return None
+        raise EvaluationError(f"cannot convert {kind_of(value)} to {target}")
     try:
         return conversion(value)
     except ValueError as error:
@@ -59,6 +58,9 @@ def convert(value: Any, target: Kind) -> Value:
 
 
 def _parse_int(text: str) -> int:
+    # Most are short and without a sign, as the ids of events are.
+    if len(text) < _INT_DIGITS_MAX and text.isdecimal() and text.isascii():
+        return int(text)
     if _INTEGER.fullmatch(text) is None:
         raise ValueError("an INT looks like 42 or -42")
     digits = text.lstrip("+-").lstrip("0") or "0"
@@ -145,6 +147,12 @@ CONVERSIONS: Final[Mapping[Kind, Mapping[Kind, Callable[[Any], Value]]]] = {
         Kind.DATE: midnight_of,
         Kind.DATETIME: _keep,
     },
+}
+
+# The same by Python's types, which `convert` is called with for each row.
+_CONVERSIONS_BY_TYPE: Final = {
+    target: {type_: sources[kind] for type_, kind in KINDS.items() if kind in sources}
+    for target, sources in CONVERSIONS.items()
 }
 
 

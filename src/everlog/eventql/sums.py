@@ -21,12 +21,13 @@ _PENDING_MAX: Final = 32
 class Total:
     """A count and a sum, and what to make of them: `sum_of` or `mean_of`."""
 
-    __slots__ = ("_finish", "_has_floats", "_name", "_numerator", "_pending", "_scale", "count")
+    __slots__ = ("_count", "_finish", "_has_floats", "_name", "_numerator", "_pending", "_scale")
 
     def __init__(self, name: str, finish: "Callable[[Total], Value]") -> None:
         self._name = name
         self._finish = finish
-        self.count = 0
+        # Those that wait to be added are not counted yet.
+        self._count = 0
         # The sum is numerator / 2 ** scale, and the floats that wait to be added to it.
         self._numerator = 0
         self._scale = 0
@@ -37,18 +38,24 @@ class Total:
         """Add a number."""
         kind = type(value)
         if kind is float:
-            self._pending.append(value)
-            if len(self._pending) == _PENDING_MAX:
+            pending = self._pending
+            pending.append(value)
+            if len(pending) == _PENDING_MAX:
                 self._add_pending()
         elif kind is int:
             self._numerator += value << self._scale
+            self._count += 1
         else:
             raise wrong_kind(self._name, value)
-        self.count += 1
 
     def result(self) -> Value:
         """Return what the total was made for."""
         return self._finish(self)
+
+    @property
+    def count(self) -> int:
+        """Tell how many numbers were added."""
+        return self._count + len(self._pending)
 
     @property
     def is_whole(self) -> bool:
@@ -65,6 +72,7 @@ class Total:
         if not pending:
             return
         self._has_floats = True
+        self._count += len(pending)
         try:
             # Each turn finds the next 53 bits of the sum; there are rarely more than two.
             while (leading := math.fsum(pending)) != 0:
