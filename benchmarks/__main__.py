@@ -2,26 +2,41 @@
 
 import argparse
 import json
-import os
-import platform
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.crowds import measure_idle_connections, measure_observers, measure_slow_readers
+from benchmarks.fan_out import measure_peer_observers
 from benchmarks.figures import Figure, render, take_medians
+from benchmarks.growth import measure_growth
+from benchmarks.machine import describe_machine
 from benchmarks.opening import measure_opening
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.table import OWN, PEERS
 from benchmarks.reads import measure_first_byte, measure_small_reads, measure_whole_log
-from benchmarks.workbench import LONG, NORMAL, QUICK, Scale, Workbench, prepare
-from benchmarks.writes import (
-    measure_batch_writes,
-    measure_growth,
-    measure_small_writes,
-    measure_write_latency,
+from benchmarks.report.pages import write_report
+from benchmarks.side_by_side import (
+    measure_peer_arrivals,
+    measure_peer_batches,
+    measure_peer_conditions,
+    measure_peer_reads,
+    measure_peer_writes,
 )
+from benchmarks.workbench import LONG, NORMAL, QUICK, Scale, Workbench, prepare
+from benchmarks.writes import measure_batch_writes, measure_small_writes, measure_write_latency
+from tools.bench_environment import prepare as provide_environment
 from tools.system_packages import main as provide_programs
 
-# In this order: growth leaves its logs larger than it found them.
+# In this order: growth removes the logs that others filled.
 BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
+    "peer-writes": measure_peer_writes,
+    "peer-batches": measure_peer_batches,
+    "peer-conditions": measure_peer_conditions,
+    "peer-arrivals": measure_peer_arrivals,
+    "peer-observers": measure_peer_observers,
+    "peer-reads": measure_peer_reads,
     "small-writes": measure_small_writes,
     "write-latency": measure_write_latency,
     "batch-writes": measure_batch_writes,
@@ -38,14 +53,18 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
 _EPILOGUE = """benchmarks:
 {list}
 
-Each figure stands beside a reference that is measured in the same run on the same machine, and the
-ratio of both beside the bar that Everlog is to reach. A missed bar is shown and fails nothing:
-who knows what else the machine does. Neither servers nor clients are pinned to cores.
+peers: {peers}
+
+The first ones let Everlog and its peers do the same work; the others put Everlog beside what
+nobody can be faster than, measured in the same run on the same machine, and the ratio of both
+beside the bar that Everlog is to reach. A missed bar is shown and fails nothing: who knows what
+else the machine does. Neither servers nor clients are pinned to cores.
 
 examples:
-  python -m benchmarks                                  all of them, about five minutes
+  python -m benchmarks --report docs/benchmarks         all of them, about 25 minutes on two cores
   python -m benchmarks --only small-writes --repeat 3   one of them, medians of three runs
-  python -m benchmarks --long --only opening            with a log of 10 million events, 6 GB
+  python -m benchmarks --only peer-writes --peer nats   one of them, with one peer
+  python -m benchmarks --long --only growth             with a log of 50 million events, 32 GB
   python -m benchmarks --quick                          only to see whether they work
 """
 
@@ -53,42 +72,78 @@ examples:
 def main() -> None:
     """Measure what is asked for, and print each figure as soon as it is known."""
     options = _parser().parse_args()
+    if options.from_json is not None:
+        write_report(options.report, json.loads(options.from_json.read_text(encoding="utf-8")))
+        return
     provide_programs()
+    peers = _peers(options.peer, is_quick=options.quick)
+    if peers != (OWN,) or options.report is not None:
+        provide_environment()
     scale = _scale(quick=options.quick, long=options.long)
-    print(
-        f"Python {platform.python_version()}, {os.cpu_count()} processors, nothing pinned, "
-        f"load {os.getloadavg()[0]:.1f}",
-        flush=True,
-    )
-    figures: dict[str, list[Figure]] = {}
-    with prepare(scale) as bench:
+    begin = time.monotonic()
+    figures: dict[str, Sequence[Figure]] = {}
+    with prepare(scale, peers) as bench:
+        machine = describe_machine(bench.folder)
+        print(", ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
         for name in options.only or BENCHMARKS:
-            runs = [_run(name, bench) for _ in range(options.repeat)]
-            medians = take_medians(runs)
-            if options.repeat > 1:
-                print(f"medians of {options.repeat}:")
-                for figure in medians:
-                    print(f"  {render(figure)}", flush=True)
-            figures[name] = medians
+            figures[name] = _run_repeatedly(name, bench, often=options.repeat)
+    machine["duration"] = f"{(time.monotonic() - begin) / 60:.0f} minutes"
+    record = _record(machine, bench, figures)
     if options.json is not None:
-        content = {name: [figure.as_json() for figure in of] for name, of in figures.items()}
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if options.report is not None:
+        write_report(options.report, record)
+
+
+def _run_repeatedly(name: str, bench: Workbench, *, often: int) -> list[Figure]:
+    print(f"{name}:", flush=True)
+    medians = take_medians([_run(name, bench) for _ in range(often)])
+    if often > 1:
+        print(f"medians of {often}:")
+        for figure in medians:
+            print(f"  {render(figure)}", flush=True)
+    return medians
 
 
 def _run(name: str, bench: Workbench) -> list[Figure]:
     figures = []
     for figure in BENCHMARKS[name](bench):
-        print(render(figure), flush=True)
+        print(f"  {render(figure)}", flush=True)
         figures.append(figure)
     return figures
+
+
+def _record(
+    machine: Mapping[str, str],
+    bench: Workbench,
+    figures: Mapping[str, Sequence[Figure]],
+) -> dict[str, object]:
+    """Return everything that a report is made from, as JSON."""
+    return {
+        "machine": dict(machine),
+        "scale": asdict(bench.scale),
+        "stores": {
+            peer.key: {
+                "name": peer.name,
+                "version": peer.version(),
+                "durability": peer.durability,
+                "client": peer.client,
+                "remarks": dict(peer.remarks),
+                "cannot": dict(peer.cannot),
+            }
+            for peer in bench.peers
+        },
+        "failures": list(bench.failures),
+        "figures": {name: [figure.as_json() for figure in of] for name, of in figures.items()},
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {name:<18}{kind.__doc__}" for name, kind in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure Everlog against references of the same machine.",
-        epilog=_EPILOGUE.format(list=listed),
+        description="Measure Everlog beside its peers, and beside what the machine allows.",
+        epilog=_EPILOGUE.format(list=listed, peers=", ".join(PEERS)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -98,14 +153,33 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="only this benchmark; may be repeated",
     )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        choices=tuple(PEERS),
+        metavar="NAME",
+        help="beside Everlog only this peer; may be repeated; by default all, with --quick none",
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="tiny sizes; the figures mean nothing")
-    size.add_argument("--long", action="store_true", help="logs of 10 million events too")
+    size.add_argument("--long", action="store_true", help="logs of up to 50 million events too")
     parser.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="run each N times, print the medians"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="write a page with plots to a folder too"
+    )
+    parser.add_argument(
+        "--from-json", type=Path, metavar="FILE", help="measure nothing: report what a file says"
+    )
     return parser
+
+
+def _peers(names: Sequence[str] | None, *, is_quick: bool) -> tuple[Peer, ...]:
+    if names is None:
+        return (OWN,) if is_quick else tuple(PEERS.values())
+    return tuple(peer for peer in PEERS.values() if peer is OWN or peer.key in names)
 
 
 def _scale(*, quick: bool, long: bool) -> Scale:

@@ -3,11 +3,8 @@
 A filled log holds ten events for each subject, spread over the whole log, which is the worst case
 for reading one; its last twentieth is a tree of its own, `/archive`, which is the worst case for
 the first event of a recursive read.
+Needs nothing but Python, so that clients in another environment use the very same ones.
 """
-
-from collections.abc import Iterator
-
-from everlog.domain.event import EventCandidate
 
 SOURCE = "https://library.example.com"
 TYPE = "com.example.library.book-acquired"
@@ -35,13 +32,6 @@ def subject_of(position: int, *, event_count: int) -> str:
         return f"/libraries/{number % LIBRARIES}/books/{number}"
     archive_count = event_count - main_count
     return f"/archive/{position % max(archive_count // EVENTS_PER_SUBJECT, 1)}"
-
-
-def candidates_of_log(event_count: int) -> Iterator[EventCandidate]:
-    """Yield the candidates that fill a log."""
-    for position in range(event_count):
-        subject = subject_of(position, event_count=event_count)
-        yield EventCandidate(SOURCE, subject, TYPE, data_of(position))
 
 
 def write_bodies(count: int, *, events_per_write: int, event_count: int) -> list[bytes]:

@@ -1,7 +1,7 @@
 """Figures: what a benchmark says, with its reference and its bar, and how that is printed."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Literal
 
@@ -29,6 +29,12 @@ class Figure:
     bar: Bar | None = None
     # What a reader must know to judge the figure.
     note: str = ""
+    # Where several stores do the same: which work, whose, over how many connections, and what
+    # else was measured meanwhile.
+    work: str = ""
+    store: str = ""
+    connections: int = 0
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -66,11 +72,13 @@ def take_medians(runs: Sequence[Iterable[Figure]]) -> list[Figure]:
 
 
 def _median(figures: Sequence[Figure]) -> Figure:
+    names = [name for name in figures[0].details if all(name in each.details for each in figures)]
     references = [figure.reference for figure in figures if figure.reference is not None]
     return replace(
         figures[0],
         value=median(figure.value for figure in figures),
         reference=median(references) if references else None,
+        details={name: median(each.details[name] for each in figures) for name in names},
         # It tells of one run.
         note=figures[0].note if len(figures) == 1 else "",
     )

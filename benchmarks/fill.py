@@ -1,12 +1,13 @@
 """Filling a log without a server: the engine alone, a batch of many writes at a time."""
 
 import time
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.events import candidates_of_log
+from benchmarks.events import SOURCE, TYPE, data_of, subject_of
 from everlog.domain.chain import HashVersion
-from everlog.domain.event import accept_event
+from everlog.domain.event import EventCandidate, accept_event
 from everlog.domain.time import format_time, next_event_time
 from everlog.storage.log import LogEngine
 
@@ -18,7 +19,7 @@ def fill_log(directory: Path, event_count: int) -> None:
     """Write so many events into a new data directory, and close it cleanly."""
     engine = LogEngine.open(directory)
     try:
-        candidates = candidates_of_log(event_count)
+        candidates = _candidates(event_count)
         write_count = 0
         while chunk := list(islice(candidates, _EVENTS_PER_WRITE)):
             tip = engine.tip
@@ -42,6 +43,12 @@ def fill_log(directory: Path, event_count: int) -> None:
         _commit(engine)
     finally:
         engine.close()
+
+
+def _candidates(event_count: int) -> Iterator[EventCandidate]:
+    for position in range(event_count):
+        subject = subject_of(position, event_count=event_count)
+        yield EventCandidate(SOURCE, subject, TYPE, data_of(position))
 
 
 def _commit(engine: LogEngine) -> None:

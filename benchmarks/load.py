@@ -1,6 +1,7 @@
 """Clients from elsewhere that make the load: wrk for many small requests, curl for one large."""
 
 import json
+import resource
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ class Load:
     requests_per_second: float
     median_seconds: float
     p99_seconds: float
+    seconds: float
+    # The processor time of wrk itself.
+    client_cpu_seconds: float
 
 
 def save_bodies(path: Path, bodies: list[bytes]) -> Path:
@@ -38,6 +42,7 @@ def run_wrk(url: str, bodies: Path, *, connections: int, seconds: float) -> Load
         *("--duration", f"{ceil(seconds) + _WRK_SECONDS_MORE}s", "--script", str(_SCRIPT), url),
         *("--", str(bodies), TOKEN),
     ]
+    cpu_before = children_cpu_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         output, _ = process.communicate(timeout=seconds)
@@ -51,7 +56,15 @@ def run_wrk(url: str, bodies: Path, *, connections: int, seconds: float) -> Load
         report["requests"] / report["microseconds"] * 1e6,
         report["median_microseconds"] / 1e6,
         report["p99_microseconds"] / 1e6,
+        report["microseconds"] / 1e6,
+        children_cpu_seconds() - cpu_before,
     )
+
+
+def children_cpu_seconds() -> float:
+    """Return the processor time of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def download_rate(url: str, *, method: str, body: bytes, target: Path | None = None) -> float:

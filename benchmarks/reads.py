@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -69,19 +70,13 @@ def measure_small_reads(bench: Workbench) -> Iterator[Figure]:
     """Compare reading a subject of ten events with nginx answering as many bytes at once."""
     scale = bench.scale
     event_count = scale.event_count
-    # Subjects of different places in the tree, so that no cache holds them all.
-    subjects = [
-        subject_of(position, event_count=event_count)
-        for position in range(0, event_count // 20, max(event_count // 20_000, 1))
-    ]
-    bodies = [_body(subject, recursive=False) for subject in subjects]
     directory = bench.filled_log(event_count)
     with (
         serve_everlog(directory, bench.certificate) as everlog,
         serve_nginx(bench.folder, bench.certificate, answer_size=650 * EVENTS_PER_SUBJECT) as nginx,
     ):
         # Version 1 only: wrk refuses to send the method QUERY.
-        saved = save_bodies(bench.new_directory("bodies") / "bodies", bodies)
+        saved = saved_subjects(bench, event_count)
         path = _VERSIONS[0].path
         name = f"subject of {EVENTS_PER_SUBJECT} among {event_count:,} events"
         for connections in (1, 64):
@@ -104,6 +99,17 @@ def measure_small_reads(bench: Workbench) -> Iterator[Figure]:
                 reference_name="nginx return 200",
                 reference=reference.requests_per_second,
             )
+
+
+def saved_subjects(bench: Workbench, event_count: int) -> Path:
+    """Write bodies for wrk into a file, each to read a subject of a filled log.
+
+    Subjects of different places in the tree, so that no cache holds them all.
+    """
+    positions = range(0, event_count // 20, max(event_count // 20_000, 1))
+    subjects = (subject_of(position, event_count=event_count) for position in positions)
+    bodies = [_body(subject, recursive=False) for subject in subjects]
+    return save_bodies(bench.new_directory("bodies") / "bodies", bodies)
 
 
 def measure_first_byte(bench: Workbench) -> Iterator[Figure]:

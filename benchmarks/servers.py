@@ -136,7 +136,7 @@ def serve_everlog(directory: Path, certificate: Certificate) -> Iterator[Address
 @contextmanager
 def serve_nginx(files: Path, certificate: Certificate, *, answer_size: int) -> Iterator[Addresses]:
     """Run nginx: any path answers so many bytes at once, `/files/` serves a folder."""
-    port, tls_port = _free_port(), _free_port()
+    port, tls_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="everlog-nginx-") as name:
         folder = Path(name)
         # Its worker runs as another user, who must find the way.
@@ -161,7 +161,7 @@ def serve_nginx(files: Path, certificate: Certificate, *, answer_size: int) -> I
             [program, "-c", configuration, "-p", folder, "-e", "stderr", "-g", "daemon off;"]
         )
         try:
-            _wait_listening(port, process)
+            wait_listening(port, process)
             yield Addresses(
                 f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", process.pid
             )
@@ -175,14 +175,14 @@ def _user_line() -> str:
     return "user root;\n" if os.geteuid() == 0 else ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
 
 
-def _wait_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_listening(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS_MAX
     while True:
         try:

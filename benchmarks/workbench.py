@@ -1,12 +1,15 @@
-"""What benchmarks work with: how much to do, where, and logs that are filled once for all."""
+"""What benchmarks work with: how much to do, where, and stores that are filled once for all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 
-from benchmarks.fill import fill_log
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.table import OWN
 from benchmarks.servers import Certificate, make_certificate
 
 _FOLDER = Path(__file__).resolve().parents[1] / ".benchmarks"
@@ -14,13 +17,17 @@ _FOLDER = Path(__file__).resolve().parents[1] / ".benchmarks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much is done; what only `--long` does is a count more in `log_event_counts`."""
+    """How much is done; what only `--long` does is a count more of events."""
 
-    seconds: float = 5.0
+    seconds: float = 3.0
     samples: int = 1_000
     repetitions: int = 20
     log_event_counts: tuple[int, ...] = (1_000_000,)
+    growth_event_counts: tuple[int, ...] = (1_000_000, 5_000_000, 10_000_000)
     connections: tuple[int, ...] = (1, 16, 64, 256)
+    # Of writes that arrive whether or not the store keeps up, in a second.
+    arrival_rates: tuple[int, ...] = (500, 2_000)
+    arrival_seconds: float = 8.0
     observers: int = 1_000
     idle_connections: int = 10_000
     slow_readers: int = 100
@@ -33,13 +40,19 @@ class Scale:
 
 
 NORMAL = Scale()
-LONG = Scale(log_event_counts=(1_000_000, 10_000_000))
+LONG = Scale(
+    log_event_counts=(1_000_000, 10_000_000),
+    growth_event_counts=(1_000_000, 5_000_000, 10_000_000, 50_000_000),
+)
 QUICK = Scale(
     seconds=0.1,
     samples=20,
     repetitions=2,
     log_event_counts=(2_000,),
-    connections=(64,),
+    growth_event_counts=(2_000, 4_000),
+    connections=(1, 8),
+    arrival_rates=(50,),
+    arrival_seconds=0.5,
     observers=20,
     idle_connections=50,
     slow_readers=10,
@@ -54,32 +67,48 @@ class Workbench:
     scale: Scale
     folder: Path
     certificate: Certificate
-    _logs: dict[int, Path] = field(default_factory=dict)
+    # Those that are measured side by side; Everlog is the first.
+    peers: tuple[Peer, ...] = (OWN,)
+    # What went wrong with peers.
+    failures: list[str] = field(default_factory=list)
+    _stores: dict[tuple[str, int], Path] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
 
     def filled_log(self, event_count: int) -> Path:
         """Return a data directory with so many events, filled when it is first asked for.
 
         Whoever writes to it leaves it larger for the others.
         """
-        directory = self._logs.get(event_count)
-        if directory is None:
-            directory = self.new_directory(f"log-{event_count}")
-            fill_log(directory, event_count)
-            self._logs[event_count] = directory
-        return directory
+        return self.filled_store(OWN, event_count) / "data"
+
+    def filled_store(self, peer: Peer, event_count: int) -> Path:
+        """Return the folder of a store with so many events, filled when it is first asked for."""
+        key = (peer.key, event_count)
+        if key not in self._stores:
+            directory = self.new_directory(f"{peer.key}-{event_count}")
+            peer.fill(directory, event_count)
+            self._stores[key] = directory
+        return self._stores[key]
+
+    def remove_store(self, peer: Peer, event_count: int) -> None:
+        """Make room: whoever asks for the store again gets a new one."""
+        directory = self._stores.pop((peer.key, event_count), None)
+        if directory is not None:
+            rmtree(directory)
 
     def new_directory(self, name: str) -> Path:
         """Return a folder that did not exist before."""
-        number = sum(1 for _ in self.folder.iterdir())
-        directory = self.folder / f"{number}-{name}"
+        directory = self.folder / f"{next(self._numbers)}-{name}"
         directory.mkdir()
         return directory
 
 
 @contextmanager
-def prepare(scale: Scale) -> Iterator[Workbench]:
+def prepare(scale: Scale, peers: tuple[Peer, ...] = (OWN,)) -> Iterator[Workbench]:
     """Make a workbench in a folder that git ignores, on the disk of the repository."""
     _FOLDER.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix="run-", dir=_FOLDER) as name:
         folder = Path(name)
-        yield Workbench(scale, folder, make_certificate(folder))
+        # Servers may be another user than who starts them.
+        folder.chmod(0o755)
+        yield Workbench(scale, folder, make_certificate(folder), peers)

@@ -1,14 +1,12 @@
-"""Durable writes: many small ones, large ones, and what both cost in a log that has grown."""
+"""Durable writes: many small ones, and large ones."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.events import write_bodies
 from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.floors import build_rate, sync_seconds
 from benchmarks.load import run_wrk, save_bodies
-from benchmarks.processes import cpu_seconds
 from benchmarks.servers import serve_everlog, serve_nginx
 from benchmarks.workbench import Workbench
 
@@ -18,7 +16,6 @@ PATH = "/api/v1/write-events"
 _ANSWER_SIZE = 640
 
 _BATCH = 100
-_LARGE_BATCH = 1_000
 # Enough different ones that caches of the processor do not hold all they touch.
 _SMALL_BODIES = 10_000
 
@@ -29,7 +26,7 @@ _EVENTS_PER_SECOND_GOAL = 90_000
 def measure_small_writes(bench: Workbench) -> Iterator[Figure]:
     """Compare writes of one event each with nginx answering the same requests at once."""
     scale = bench.scale
-    bodies = _bodies(bench, _SMALL_BODIES, events_per_write=1)
+    bodies = saved_bodies(bench, _SMALL_BODIES, events_per_write=1)
     directory = bench.new_directory("small-writes")
     with (
         serve_nginx(bench.folder, bench.certificate, answer_size=_ANSWER_SIZE) as nginx,
@@ -60,7 +57,7 @@ def measure_small_writes(bench: Workbench) -> Iterator[Figure]:
 def measure_write_latency(bench: Workbench) -> Iterator[Figure]:
     """Compare one connection's write of one event with writing and syncing 512 bytes."""
     scale = bench.scale
-    bodies = _bodies(bench, _SMALL_BODIES, events_per_write=1)
+    bodies = saved_bodies(bench, _SMALL_BODIES, events_per_write=1)
     directory = bench.new_directory("write-latency")
     with serve_everlog(directory, bench.certificate) as everlog:
         before = sync_seconds(directory, samples=scale.samples)
@@ -79,7 +76,7 @@ def measure_write_latency(bench: Workbench) -> Iterator[Figure]:
 def measure_batch_writes(bench: Workbench) -> Iterator[Figure]:
     """Compare writes of 100 events with one core that does nothing but build their lines."""
     scale = bench.scale
-    bodies = _bodies(bench, 100, events_per_write=_BATCH)
+    bodies = saved_bodies(bench, 100, events_per_write=_BATCH)
     lines = bodies.read_bytes().splitlines()
     directory = bench.new_directory("batch-writes")
     with serve_everlog(directory, bench.certificate) as everlog:
@@ -100,47 +97,10 @@ def measure_batch_writes(bench: Workbench) -> Iterator[Figure]:
             )
 
 
-def measure_growth(bench: Workbench) -> Iterator[Figure]:
-    """Compare what an event costs in a log with what it costs in one a tenth as large."""
-    counts = bench.scale.log_event_counts
-    counts = (counts[0] // 10, *counts)
-    costs = {count: _costs(bench, count) for count in counts}
-    for smaller, larger in pairwise(counts):
-        for name, cost in costs[larger].items():
-            yield Figure(
-                name=f"{name} at {larger:,} events",
-                value=cost,
-                unit="us/event",
-                reference_name=f"at {smaller:,}",
-                reference=costs[smaller][name],
-                bar=at_most(1.5),
-            )
-
-
-def _costs(bench: Workbench, event_count: int) -> dict[str, float]:
-    seconds = bench.scale.seconds
-    costs: dict[str, float] = {}
-    with serve_everlog(bench.filled_log(event_count), bench.certificate) as everlog:
-        for name, events_per_write, connections in (
-            (f"writes of {_LARGE_BATCH} events", _LARGE_BATCH, 1),
-            ("writes of one event", 1, 64),
-        ):
-            bodies = _bodies(
-                bench,
-                _SMALL_BODIES // events_per_write,
-                events_per_write=events_per_write,
-                event_count=event_count,
-            )
-            begin = cpu_seconds(everlog.process_id)
-            load = run_wrk(everlog.plain + PATH, bodies, connections=connections, seconds=seconds)
-            cpu = (cpu_seconds(everlog.process_id) - begin) / seconds
-            rate = load.requests_per_second * events_per_write
-            costs[name] = 1e6 / rate
-            costs[f"{name}: processor"] = cpu * 1e6 / rate
-    return costs
-
-
-def _bodies(bench: Workbench, count: int, *, events_per_write: int, event_count: int = 0) -> Path:
+def saved_bodies(
+    bench: Workbench, count: int, *, events_per_write: int, event_count: int = 0
+) -> Path:
+    """Write bodies for wrk into a file."""
     bodies = write_bodies(
         count,
         events_per_write=events_per_write,

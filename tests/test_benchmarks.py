@@ -1,17 +1,30 @@
 """The benchmarks work: each runs to its end and says something. What they say is not judged."""
 
 import json
+import re
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.drive import shares
 from benchmarks.figures import Bar, Figure, at_least, at_most, render, take_medians
+from benchmarks.peers.table import PEERS
+from benchmarks.report.pages import render_page
+from benchmarks.sessions.arrivals import Arrivals, arrive
+from benchmarks.sessions.histogram import Histogram
+from benchmarks.sessions.opening import CLIENTS
+from benchmarks.sessions.works import WORKS, Context
+from benchmarks.syncs import parse_count
 from tests.support.sources import REPOSITORY
 
-SECONDS_MAX = 120
+# Half a minute where nothing else runs.
+SECONDS_MAX = 300
 
 
 @pytest.mark.slow
@@ -21,7 +34,7 @@ def test_every_benchmark_measures_something(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", str(report)]
     subprocess.run(command, cwd=REPOSITORY, check=True, timeout=SECONDS_MAX)
 
-    figures = json.loads(report.read_text())
+    figures = json.loads(report.read_text())["figures"]
     assert list(figures) == list(BENCHMARKS)
     for measured in figures.values():
         assert measured
@@ -70,3 +83,217 @@ def test_medians_are_taken_of_values_and_references() -> None:
     (figure,) = take_medians(runs)
 
     assert (figure.value, figure.reference) == (2.0, 20.0)
+
+
+def test_percentiles_are_ranks_within_a_hundredth() -> None:
+    times = Histogram()
+    for milliseconds in range(1, 1001):
+        times.add(milliseconds / 1e3)
+
+    found = times.percentiles([0.5, 0.95, 0.999, 1.0])
+
+    expected = [0.500, 0.950, 0.999, 1.000]
+    assert all(want <= got <= want * 1.0101 for got, want in zip(found, expected, strict=True))
+
+
+def test_histograms_add_up() -> None:
+    first, second = Histogram(), Histogram()
+    first.add(0.001)
+    second.add(0.001)
+    second.add(0.002)
+
+    first.update(Histogram(second.counts()))
+
+    assert sum(count for _, count in first.counts()) == 3
+
+
+def test_no_operation_has_no_percentile() -> None:
+    with pytest.raises(ValueError, match="no operation"):
+        Histogram().percentiles([0.5])
+
+
+def test_arrivals_keep_their_rate_whatever_the_store_does() -> None:
+    arrivals = Arrivals(1_000, seconds=2.0, seed=1)
+
+    times = list(iter(arrivals.take, None))
+
+    # Chance has a standard deviation of about 45 here.
+    assert 1_700 < len(times) < 2_300
+    assert times == sorted(times)
+    assert times[-1] <= 2.0
+
+
+def test_waiting_in_line_counts_as_latency() -> None:
+    arrivals = Arrivals(50, seconds=0.2, seed=1)
+    numbers = count()
+
+    def stall_once(number: int) -> int:
+        # The first operation holds up all others, and only it is slow by itself.
+        deadline = time.perf_counter() + (0.25 if number == 0 else 0)
+        while time.perf_counter() < deadline:
+            pass
+        return 1
+
+    measured = arrive(arrivals, stall_once, numbers, begin=time.perf_counter())
+    times = [seconds for seconds, _ in measured]
+
+    assert len(times) > 1
+    # The last one arrives before the end of 0.2 s and is begun after 0.25 s.
+    assert all(seconds > 0.05 for seconds in times)
+
+
+def test_what_is_not_begun_in_time_is_counted_as_late() -> None:
+    arrivals = Arrivals(100, seconds=0.1, seed=1)
+    begun = []
+
+    # It began so long ago that the overtime is over, too.
+    measured = list(arrive(arrivals, begun.append, count(), begin=time.perf_counter() - 10))
+
+    assert begun == []
+    assert all(seconds > 9 and events == 0 for seconds, events in measured)
+
+
+def test_numbers_of_operations_are_divided_evenly() -> None:
+    assert shares(10, 4) == [3, 3, 2, 2]
+    assert shares(1, 1) == [1]
+
+
+STRACE_SUMMARY = """% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 64.25    0.082643          37      2176           fdatasync
+ 22.08    0.028403           3        38         2 fsync
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.128628           9      2214         2 total
+"""
+
+
+def test_syncs_are_counted_without_their_sum() -> None:
+    assert parse_count(STRACE_SUMMARY) == 2214
+    assert parse_count("") == 0
+
+
+def test_a_wrong_answer_ends_a_measurement() -> None:
+    context = Context(event_count=1_000, run="1", session=0)
+    read = WORKS["read_subject"](EmptySession(), context)
+
+    with pytest.raises(RuntimeError, match="read 0 events, 10 were written"):
+        read(0)
+
+
+class EmptySession:
+    """A store that has lost everything, which is the fastest way to read."""
+
+    def read_subject(self, _: str) -> int:
+        return 0
+
+
+# Parts of it that matter: a peer that is faster in one thing, and cannot do another.
+RECORD: dict[str, Any] = {
+    "machine": {"processor": "2 x Test", "commit": "0123456789ab"},
+    "stores": {
+        key: {
+            "name": name,
+            "version": "1",
+            "durability": "yes",
+            "client": "sockets",
+            "remarks": {},
+            "cannot": {"read_recursive": "no tree"} if key == "peer" else {},
+        }
+        for key, name in (("everlog", "Everlog"), ("peer", "A peer"))
+    },
+    "failures": ["A peer: it fell over"],
+    "figures": {
+        "measured": [
+            Figure(
+                name="x",
+                value=value,
+                unit="events/s",
+                work=work,
+                store=store,
+                connections=64,
+                details={
+                    "p50_ms": 1.0,
+                    "p99_ms": 2.0,
+                    "client_cores": clients,
+                    "server_cores": 0.5,
+                    "server_us_per_event": 50.0,
+                },
+            ).as_json()
+            for work, store, value, clients in (
+                ("write", "everlog", 30_000.0, 0.4),
+                ("write", "everlog-wrk", 60_000.0, 0.1),
+                ("write", "peer", 10_000.0, 1.4),
+                ("mixed", "everlog", 10_000.0, 0.4),
+                ("mixed", "peer", 20_000.0, 0.4),
+            )
+        ]
+        + [
+            Figure(name="x", value=value, unit="B", work="stored", store=store).as_json()
+            for store, value in (("everlog", 700.0), ("peer", 1_400.0))
+        ]
+        + [
+            Figure(
+                name=f"opening at {events:,} events",
+                value=seconds,
+                unit="s",
+                work="growth",
+                details={"event_count": events},
+            ).as_json()
+            for events, seconds in ((1_000, 0.5), (2_000, 0.75))
+        ]
+        + [
+            Figure(
+                name="small",
+                value=3.0,
+                unit="us",
+                reference_name="disk",
+                reference=2.0,
+                bar=at_most(1.0),
+            ).as_json()
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| Write one event, 64 connections | 3.00 |",
+        "| Read a subject or write, each as often, 64 connections | **0.50** |",
+        "| Stored bytes of an event | 2.00 |",
+        "| Everlog (wrk) | 60,000 | 1.00 | 2.00 | 0.10 | 0.50 | 50.0 |",
+        "| A peer (c) | 10,000 | 1.00 | 2.00 | 1.40 | 0.50 | 50.0 |",
+        "| A peer | 20,000 | 1.00 | 2.00 | 0.40 | 0.50 | 50.0 |",
+        "| opening (s) | 0.50 | 0.75 |",
+        "| small | 3.00 us | disk: 2.00 | 1.50 | at most 1.00 | **missed** |",
+        "| A peer | `read_recursive` | not measured: no tree |",
+        "| commit | 0123456789ab |",
+        "- A peer: it fell over",
+    ],
+)
+def test_the_page_says_what_the_record_says(line: str) -> None:
+    assert line in render_page(json.loads(json.dumps(RECORD))).splitlines()
+
+
+def test_the_page_of_everlog_alone_compares_nothing() -> None:
+    alone = {**RECORD, "stores": {"everlog": RECORD["stores"]["everlog"]}, "figures": {}}
+
+    page = render_page(alone)
+
+    assert "## Ratios" not in page
+    assert "## Throughput" not in page
+
+
+def test_every_peer_has_a_client_and_says_how_it_is_durable() -> None:
+    for peer in PEERS.values():
+        assert peer.key in CLIENTS
+        assert peer.durability
+        assert set(peer.remarks) | set(peer.cannot) <= {*WORKS, "observe"}
+
+
+def test_the_lock_of_the_peers_pins_hashes_and_names_no_registry() -> None:
+    text = (REPOSITORY / "benchmarks" / "peers.lock").read_text(encoding="ascii")
+    pins = re.findall(r"^\S+==[^\n]+\\\n    --hash=sha256:", text, re.MULTILINE)
+
+    assert len(pins) == len(re.findall(r"^\S+==", text, re.MULTILINE)) > 0
+    assert "://" not in text

@@ -149,7 +149,9 @@ class LosingDisk(PosixDisk):
 
     def sync_directory(self, directory: Path) -> None:
         self._fail_or_go_on(Kind.SYNC_DIRECTORY)
-        self._names[directory] = {path.name: path.stat().st_ino for path in directory.iterdir()}
+        # Above the directory of a test, others create and remove files meanwhile.
+        with os.scandir(directory) as entries:
+            self._names[directory] = {entry.name: entry.inode() for entry in entries}
 
     def restore(self, source: Path, target: Path) -> None:
         """Make a directory as the power failure left another one."""

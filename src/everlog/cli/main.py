@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from everlog.cli.audit import audit
 from everlog.cli.diagnostics import diagnostics
 from everlog.cli.generate import generate
 from everlog.cli.run import run
@@ -29,6 +30,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(audit)
 cli.add_command(diagnostics)
 cli.add_command(generate)
 cli.add_command(run)

@@ -7,9 +7,19 @@ What is left to others: the grammar.
 from typing import Final, NoReturn
 
 from everlog.eventql import mistakes
-from everlog.eventql.diagnostic import Diagnostic, QueryMalformedError, Span
-from everlog.eventql.lexer import Token, TokenKind, read_tokens, shorten
+from everlog.eventql.diagnostic import Diagnostic, QueryMalformedError, Span, locate
+from everlog.eventql.lexer import RESERVED_WORDS, Token, TokenKind, read_tokens, shorten
 from everlog.eventql.limits import NESTING_MAX
+
+# What cannot stand within something that is open, unless it closes it.
+_ENDS: Final = frozenset(
+    {
+        TokenKind.RIGHT_PARENTHESIS,
+        TokenKind.RIGHT_BRACKET,
+        TokenKind.RIGHT_BRACE,
+        TokenKind.END,
+    }
+)
 
 
 class Cursor:
@@ -22,7 +32,8 @@ class Cursor:
         self.token: Token = next(self._tokens)
         # The token taken last; at the beginning there is none.
         self.previous: Token | None = None
-        self._nesting = 0
+        # What is open, and has to be closed again: the innermost last.
+        self._opened: list[Token] = []
 
     def is_at(self, kind: TokenKind) -> bool:
         """Tell whether the next token is of this kind."""
@@ -47,16 +58,16 @@ class Cursor:
 
     def open(self) -> Token:
         """Take the token that opens parentheses, brackets or braces, and go one level down."""
-        if self._nesting == NESTING_MAX:
+        if len(self._opened) == NESTING_MAX:
             self.fail(f"more than {NESTING_MAX} levels of nesting", self.token.span)
-        self._nesting += 1
+        self._opened.append(self.token)
         return self.take()
 
-    def close(self, kind: TokenKind, expected: str) -> Token:
+    def close(self, kind: TokenKind, expected: str, hint: str | None = None) -> Token:
         """Take the token that closes what was opened last."""
         if not self.is_at(kind):
-            self.fail_after_operand(expected)
-        self._nesting -= 1
+            self.fail_after_operand(expected, hint)
+        self._opened.pop()
         return self.take()
 
     def fail(self, message: str, span: Span, hint: str | None = None) -> NoReturn:
@@ -74,22 +85,48 @@ class Cursor:
             self.fail_unexpected("an expression after ','", hint)
         self.fail_unexpected("an expression", hint)
 
-    def fail_after_operand(self, expected: str) -> NoReturn:
+    def fail_after_operand(self, expected: str, hint: str | None = None) -> NoReturn:
         """Refuse the next token, with which an expression cannot go on."""
+        word = self.token.text.upper()
+        self.fail_unexpected(
+            expected,
+            self._hint_from_before()
+            or mistakes.AFTER_OPERAND.get(word)
+            or hint
+            or self._hint_from_opened(),
+        )
+
+    def _hint_from_before(self) -> str | None:
+        """Return a hint for what only the token taken last explains."""
         before = self.previous
         assert before is not None
-        hint = mistakes.AFTER_OPERAND.get(self.token.text.upper())
+        if before.kind in RESERVED_WORDS and self._follows_dot(before):
+            return f"'{before.text}' is the name of a field here, since it follows '.'"
         if before.kind is TokenKind.STRING and before.span.end == self.token.span.start:
-            hint = hint or mistakes.QUOTE_HINT
-        if before.kind is TokenKind.IDENTIFIER:
-            hint = hint or mistakes.FOREIGN_EXPRESSIONS.get(before.text.upper())
-        self.fail_unexpected(expected, hint)
+            return mistakes.QUOTE_HINT if self.token.is_word or self.is_at(before.kind) else None
+        if before.kind is not TokenKind.IDENTIFIER:
+            return None
+        known = mistakes.LITERALS if self.is_at(TokenKind.STRING) else mistakes.EXPRESSIONS
+        return known.get(before.text.upper())
+
+    def _follows_dot(self, token: Token) -> bool:
+        return self.text[: token.span.start].rstrip().endswith(".")
+
+    def _hint_from_opened(self) -> str | None:
+        """Return a hint for what ends although something is open."""
+        if not self._opened or not (self.token.kind in _ENDS or self.token.kind in RESERVED_WORDS):
+            return None
+        opened = self._opened[-1]
+        line, column = locate(self.text, opened.span.start)
+        return f"the '{opened.text}' at {line}:{column} is not closed"
 
     def _found(self) -> str:
-        match self.token.kind:
-            case TokenKind.END:
-                return "the end of the query"
-            case TokenKind.STRING:
-                return f"the string {shorten(self.token.text)}"
-            case _:
-                return f"'{shorten(self.token.text)}'"
+        if self.is_at(TokenKind.END):
+            return "the end of the query"
+        return name_of(self.token)
+
+
+def name_of(token: Token) -> str:
+    """Return a token as a message names it."""
+    text = shorten(token.text)
+    return f"the string {text}" if token.kind is TokenKind.STRING else f"'{text}'"

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from everlog.eventql.cursor import Cursor
+from everlog.eventql import mistakes
+from everlog.eventql.cursor import Cursor, name_of
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.lexer import Token, TokenKind, shorten
 from everlog.eventql.limits import PATH_LENGTH_MAX, TREE_DEPTH_MAX
@@ -150,8 +151,12 @@ def _operand(cursor: Cursor) -> Expression:
     signs: list[Token] = []
     while cursor.token.kind in _SIGNS:
         signs.append(cursor.take())
-    is_integer = cursor.is_at(TokenKind.INTEGER)
-    value = _integer(cursor, signs) if is_integer else _primary(cursor)
+    if cursor.is_at(TokenKind.INTEGER):
+        value = _integer(cursor, signs)
+    elif parse := _PRIMARIES.get(cursor.token.kind):
+        value = parse(cursor)
+    else:
+        cursor.fail_before_operand()
     while cursor.accept(TokenKind.AS):
         target = _type_name(cursor)
         value = Conversion(value, target, Span(value.span.start, target.span.end))
@@ -180,20 +185,16 @@ def _integer(cursor: Cursor, signs: list[Token]) -> Expression:
 def _type_name(cursor: Cursor) -> Name:
     token = cursor.expect(TokenKind.IDENTIFIER, "the name of a type after AS")
     if cursor.is_at(TokenKind.DOT):
-        cursor.fail_unexpected(
-            f"nothing more of the type '{shorten(token.text)}'", "a type is a single name"
+        cursor.fail(
+            f"expected a single name as the type, but found '.' after {name_of(token)}",
+            cursor.token.span,
         )
     return _name(token)
 
 
-def _primary(cursor: Cursor) -> Expression:
-    token = cursor.token
-    if token.kind in _CONSTANTS:
-        return Literal(_CONSTANTS[token.kind], cursor.take().span)
-    parse = _PRIMARIES.get(token.kind)
-    if parse is None:
-        cursor.fail_before_operand()
-    return parse(cursor)
+def _constant(cursor: Cursor) -> Expression:
+    token = cursor.take()
+    return Literal(_CONSTANTS[token.kind], token.span)
 
 
 def _string(cursor: Cursor) -> Expression:
@@ -218,13 +219,16 @@ def _path_or_call(cursor: Cursor) -> Expression:
         if len(fields) == PATH_LENGTH_MAX:
             cursor.fail(f"more than {PATH_LENGTH_MAX} fields in one path", cursor.token.span)
         if not is_field_name(cursor.token):
-            cursor.fail_unexpected(
-                "the name of a field after '.'",
-                'a field name that is no identifier stands between quotes: e.data."..."',
-            )
+            cursor.fail_unexpected("the name of a field after '.'", _field_hint(cursor))
         fields.append(field_name(cursor.take()))
     end = fields[-1].span.end if fields else alias.span.end
     return Path(alias, tuple(fields), Span(alias.span.start, end))
+
+
+def _field_hint(cursor: Cursor) -> str:
+    if cursor.is_at(TokenKind.STAR):
+        return mistakes.BEFORE_OPERAND["*"]
+    return 'a field name that is no identifier stands between quotes: e.data."..."'
 
 
 def _call(cursor: Cursor, function: Name) -> Expression:
@@ -273,7 +277,7 @@ def _entry(cursor: Cursor) -> Entry:
     key = cursor.take()
     cursor.expect(
         TokenKind.COLON,
-        f"':' after the key {shorten(key.text)}",
+        f"':' after the key {name_of(key)}",
         "each value of a record has a key: { id: e.id }",
     )
     return Entry(field_name(key), _expression(cursor))
@@ -283,7 +287,9 @@ def _parenthesized(cursor: Cursor) -> Expression:
     """Take an expression between parentheses, whose place then includes them."""
     opening = cursor.open()
     expression = _expression(cursor)
-    closing = cursor.close(TokenKind.RIGHT_PARENTHESIS, "')'")
+    is_list = cursor.is_at(TokenKind.COMMA)
+    hint = "an array stands between brackets: [a, b]" if is_list else None
+    closing = cursor.close(TokenKind.RIGHT_PARENTHESIS, "')'", hint)
     return replace(expression, span=Span(opening.span.start, closing.span.end))
 
 
@@ -303,6 +309,7 @@ def _name(token: Token) -> Name:
 
 
 _PRIMARIES: Final[dict[TokenKind, Callable[[Cursor], Expression]]] = {
+    **dict.fromkeys(_CONSTANTS, _constant),
     TokenKind.STRING: _string,
     TokenKind.FLOAT: _float,
     TokenKind.IDENTIFIER: _path_or_call,

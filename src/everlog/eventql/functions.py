@@ -1,16 +1,17 @@
-"""The catalogue of functions and aggregates: what there is, as data.
+"""Functions and aggregates: what an entry of the catalogue says about one.
 
 The analyzer checks calls against it, the compiler calls what it names, the documentation is
-generated from it. How a function computes stands in `scalars`, an aggregate in `aggregates`.
+generated from it. Which ones there are stands in `catalogue`.
 
 NULL in, NULL out: a scalar function is not called where an argument is NULL; its value is NULL
-then, or FALSE for a function whose result is BOOLEAN.
+then, or FALSE for a function whose result is BOOLEAN. IF is the exception, see `Purity.LAZY`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from everlog.eventql.aggregates import Accumulator
 from everlog.eventql.types import Type
 from everlog.eventql.values import Value
 
@@ -34,7 +35,8 @@ class Purity(StrEnum):
     FIXED_PER_QUERY = "fixed per query"
     # On nothing: each evaluation gives another value: RAND.
     RANDOM = "random"
-    # Evaluated by the executor itself, since not all arguments may be evaluated: IF.
+    # Evaluated by the executor itself, since not all arguments may be evaluated: IF. Its branches
+    # may be NULL, so that the types of its parameters and of its arguments are with NULL.
     LAZY = "lazy"
 
 
@@ -56,7 +58,8 @@ class ScalarFunction:
 
     `call` is None for those that the executor evaluates itself (NOW, RAND, IF); it gets values of
     the parameters' kinds, none of them NULL, and raises `values.EvaluationError`.
-    `result` tells the type of the result from the types of the arguments (without NULL).
+    `result` tells the type of the result from the types of the arguments; neither has NULL in it.
+    Kinds that a parameter does not take are no matter.
     """
 
     name: str
@@ -72,10 +75,18 @@ class ScalarFunction:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """A function of the values of many rows; `start` makes an empty accumulator."""
+    """A function of the values of many rows; `start` makes an empty accumulator.
+
+    `result` tells the type of the result from that of the argument, with NULL where there may be
+    no value at all. The argument of COUNT may be left out.
+    """
 
     name: str
-    parameter: Parameter | None
+    parameter: Parameter
     result: Callable[[Type], Type]
-    start: "Callable[[], Accumulator]"
+    start: Callable[[], Accumulator]
+    # Whether each value stays in memory as long as the accumulator.
+    holds_values: bool
     summary: str
+    # JSON arrays of values, and the JSON value that comes of them.
+    examples: tuple[tuple[str, str], ...]

@@ -94,17 +94,16 @@ BEFORE_OPERAND: Final[dict[str, str]] = {
     "FROM": "a subquery is a source: FROM x IN (FROM ...)",
     "CONTAINS": "CONTAINS stands between an array and a value: [a, b] CONTAINS x",
     "NOT": "put NOT and its operand between parentheses",
-    "WHERE": "an expression is missing before it",
-    "PROJECT": "an expression is missing before it",
-    "AND": "an operand is missing before it",
-    "OR": "an operand is missing before it",
-    "XOR": "an operand is missing before it",
 }
 
-# Words that look like names where an expression begins, but go on like syntax.
-FOREIGN_EXPRESSIONS: Final[dict[str, str]] = {
+# Words that are names here, and begin expressions elsewhere.
+EXPRESSIONS: Final[dict[str, str]] = {
     "CASE": "use IF(condition, a, b)",
-    "EXISTS": "use COUNT() > 0 as the projection of a query of its own",
+    "EXISTS": "project COUNT() > 0 in a query of its own",
+}
+
+# Likewise, with a string behind them.
+LITERALS: Final[dict[str, str]] = {
     "DATE": "use '2026-01-31' AS DATE",
     "TIME": "use '12:00:00' AS TIME",
     "TIMESTAMP": "use '2026-01-31T12:00:00Z' AS DATETIME",

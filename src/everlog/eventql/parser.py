@@ -100,7 +100,7 @@ def _sources(cursor: Cursor, *, depth: int) -> tuple[From, ...]:
         cursor.expect(
             TokenKind.IN,
             f"IN after the alias '{alias.text}'",
-            "a source has an alias: FROM e IN events",
+            "the alias comes before the source: FROM e IN events",
         )
         sources.append(From(alias, _source(cursor, depth=depth)))
     return tuple(sources)
@@ -217,9 +217,10 @@ def _project_into(cursor: Cursor, clauses: _Clauses) -> None:
             cursor.fail("GROUP BY takes one key", token.span, hint)
         case TokenKind.COMMA if clauses.last is None:
             hint = "each source has a FROM of its own: FROM a IN events FROM b IN subjects"
-            cursor.fail_unexpected("PROJECT INTO", hint)
+            cursor.fail_unexpected("a clause or PROJECT INTO", hint)
         case _:
-            cursor.fail_after_operand("PROJECT INTO")
+            is_end = token.kind is TokenKind.END
+            cursor.fail_after_operand("PROJECT INTO" if is_end else "a clause or PROJECT INTO")
 
 
 def _fail_after_projection(cursor: Cursor, expected: str) -> None:

@@ -5,9 +5,12 @@ list, record a dict; dates and times are the classes below. A JSON number is an 
 written without fraction and exponent and fits into 64 bits, and a FLOAT64 otherwise.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
 
 
 class Date(msgspec.Struct, frozen=True, order=True):
@@ -37,3 +40,36 @@ class EvaluationError(Exception):
 
     Whoever evaluates adds the expression's place and the event.
     """
+
+
+def from_json(decoded: Any) -> Any:
+    """Return decoded JSON as a value; integers beyond 64 bits become FLOAT64.
+
+    Arrays and records are changed in place: they belong to whoever decoded them.
+
+    Raises:
+        EvaluationError: An integer is beyond the range of FLOAT64 too.
+    """
+    kind = type(decoded)
+    if kind is int:
+        return decoded if INT_MIN <= decoded <= INT_MAX else _nearest_float(decoded)
+    if kind is dict:
+        for key, item in decoded.items():
+            if type(item) in _CHANGEABLE:
+                decoded[key] = from_json(item)
+    elif kind is list:
+        for index, item in enumerate(decoded):
+            if type(item) in _CHANGEABLE:
+                decoded[index] = from_json(item)
+    return decoded
+
+
+_CHANGEABLE: Final = frozenset({int, dict, list})
+
+
+def _nearest_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError as error:
+        # The number itself is not quoted: it has more than 300 digits.
+        raise EvaluationError("a number is beyond the range of FLOAT64") from error

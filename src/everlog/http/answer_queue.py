@@ -90,9 +90,16 @@ class AnswerQueue:
 
     def send_answer(self, exchange: Exchange) -> None:
         """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
+        if self.exchanges[0] is exchange:
+            try:
+                self._send_answers()
+            except Exception:
+                # Not even for want of memory may a client wait for an answer that never comes.
+                self._owner.cut()
+                raise
+
+    def _send_answers(self) -> None:
         exchanges = self.exchanges
-        if exchanges[0] is not exchange:
-            return
         while exchanges:
             exchange = exchanges[0]
             answer = exchange.answer

@@ -193,7 +193,8 @@ class Writer:
         if self._is_committing or self._waiting:
             await self._drained
         self._batches.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
+        # It has nothing to do, so that this takes no time; a thread that waits would take memory.
+        self._thread.join()
 
     # Judging.
 
@@ -306,7 +307,13 @@ class Writer:
         if self._is_committing:
             # Scheduled by an answer that brought the next write, and overtaken.
             return
-        batch = self._engine.seal()
+        try:
+            batch = self._engine.seal()
+        except MemoryError as error:
+            # Nobody may wait for an answer that never comes.
+            self._fail(self._waiting, error)
+            self._settle()
+            return
         answers, self._waiting = self._waiting, []
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.

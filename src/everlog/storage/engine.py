@@ -132,6 +132,7 @@ class Engine(Protocol):
 
         Raises:
             DiskFullError: There is no room to index them; nothing was staged.
+            MemoryError: There is no memory for them; nothing was staged.
             StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
                 reads and `close` now.
         """

@@ -44,6 +44,20 @@ def test_every_answer_says_who_and_when_and_how_long(client: Client) -> None:
     assert b"connection" not in answer.headers
 
 
+def test_who_cannot_be_answered_for_want_of_memory_does_not_wait(
+    client: Client, running: Serving, application: RecordingApplication
+) -> None:
+    def render(_: Response) -> bytes:
+        raise MemoryError
+
+    running.server._renderer.render = render
+    client.send(GET % b"x")
+
+    assert client.is_closed_by_server()
+    assert [type(error) for error in application.errors] == [MemoryError]
+    running.wait_until(lambda: running.server.statistics().connections == 0)
+
+
 def test_the_application_sees_the_request_as_it_was_sent(
     client: Client, application: RecordingApplication
 ) -> None:

@@ -212,6 +212,22 @@ def test_any_other_failure_ends_writing(failure: Exception) -> None:
     run(work)
 
 
+def test_a_batch_for_which_there_is_no_memory_is_answered_too() -> None:
+    async def work(bench: Bench) -> None:
+        def seal() -> Batch | None:
+            raise MemoryError
+
+        bench.engine.seal = seal  # type: ignore[method-assign]  # As it is for want of memory.
+        bench.write("first", "/a")
+        bench.write("second", "/b")
+        await bench.wait_for("first", "second")
+        assert all(isinstance(outcome, StoreFailedError) for outcome in bench.outcomes.values())
+        assert bench.said == ["failed"]
+        assert bench.engine.tip == bench.engine.head
+
+    run(work)
+
+
 def test_stopping_finishes_what_has_begun_and_refuses_the_rest() -> None:
     async def work() -> None:
         bench = Bench()

@@ -27,6 +27,8 @@ INDEX_FOLDER: Final = "index"
 SCHEMAS_FILE: Final = "schemas.ndjson"
 DURABLE_FILE: Final = "durable"
 
+_NOT_OURS_TO_SYNC: Final = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
+
 
 class _Format(msgspec.Struct, frozen=True):
     format: str
@@ -93,7 +95,8 @@ def prepare_directory(directory: Path, disk: Disk) -> None:
             # Somebody else may create it at the same time.
             with suppress(FileExistsError):
                 disk.make_directory(path)
-            disk.sync_directory(path.parent)
+        if not (directory / FORMAT_FILE).exists():
+            _sync_names_above(directory, disk)
     except OSError as error:
         message = f"the data directory {directory} cannot be created: {error.strerror}"
         raise DataDirectoryError(message) from error
@@ -103,6 +106,21 @@ def prepare_directory(directory: Path, disk: Disk) -> None:
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         message = f"the data directory {directory} cannot be written to: check who owns it"
         raise DataDirectoryError(message)
+
+
+def _sync_names_above(directory: Path, disk: Disk) -> None:
+    """Let the way to a new directory survive a crash, whoever created it.
+
+    A process may have died between creating a directory and syncing its name, so that a directory
+    that exists proves nothing until there is something in it that was written later.
+    """
+    for above in directory.resolve().parents:
+        try:
+            disk.sync_directory(above)
+        except OSError as error:
+            # Where we may not look, or where nothing is ever synced, we have created nothing.
+            if error.errno not in _NOT_OURS_TO_SYNC:
+                raise
 
 
 def check_is_ours(directory: Path) -> None:
@@ -133,6 +151,10 @@ def prepare_format(directory: Path, disk: Disk) -> None:
     except FileNotFoundError:
         content = msgspec.json.encode(_Format(_FORMAT_NAME, FORMAT_VERSION))
         replace_file(disk, path, content + b"\n")
+    else:
+        # Whoever wrote it may have died before its name was synced, and without it nobody knows
+        # what the folders that follow are.
+        disk.sync_directory(directory)
     create_directory(disk, directory / LOG_FOLDER)
     create_directory(disk, directory / INDEX_FOLDER)
 

@@ -185,19 +185,25 @@ class LogEngine:
 
         Raises:
             DiskFullError: There is no room to index them; nothing was staged.
+            MemoryError: There is no memory for them; nothing was staged.
             StoreFailedError: The disk broke its promise; nothing was staged.
         """
         assert len(events) > 0
         lines = [render_line(event.json, Mark.EVENT) for event in events[:-1]]
         lines.append(render_line(events[-1].json, Mark.WRITE))
+        count = len(self._staged_lines)
         try:
             log_size = self._index.stage(events, lines, self._tip)
+            self._staged_events.extend(events)
+            self._staged_lines.extend(lines)
         except OSError as error:
             self._has_failed = True
             message = f"growing the index failed: {error}"
             raise StoreFailedError(message) from error
-        self._staged_events.extend(events)
-        self._staged_lines.extend(lines)
+        except MemoryError:
+            self._index.truncate(self._tip)
+            del self._staged_events[count:], self._staged_lines[count:]
+            raise
         self._tip = Head(
             event_count=self._tip.event_count + len(events),
             log_size=log_size,

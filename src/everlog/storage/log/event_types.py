@@ -44,7 +44,8 @@ class EventTypeTable:
     def truncate(self, head: Head) -> None:
         """Forget what came after a head, schemas apart."""
         for name in self.names[head.event_type_count :]:
-            del self.ids[name]
+            # Without a number where there was no memory for it.
+            self.ids.pop(name, None)
         del self.names[head.event_type_count :]
         self._first_positions = [
             first if first < head.event_count else _NEVER

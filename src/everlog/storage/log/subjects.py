@@ -68,7 +68,8 @@ class SubjectTree:
     def truncate(self, count: int) -> None:
         """Forget all but the first so many nodes."""
         for name in self.names[count:]:
-            del self.ids[name]
+            # Without a number where there was no memory for it.
+            self.ids.pop(name, None)
         del self.names[count:]
 
     def find(self, subject: str, *, count: int) -> int | None:

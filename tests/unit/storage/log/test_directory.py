@@ -1,5 +1,6 @@
 """Data directories: what is refused, with which words, and what is left alone."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from everlog.domain.errors import (
     DirectoryLockedError,
     UnknownFormatError,
 )
+from tests.support.disks import FailingDisk, Fault, Kind, QuickDisk
 from tests.support.engines import kill, open_log
 
 
@@ -144,3 +146,22 @@ def test_a_file_system_without_locks_says_so(
 
     with pytest.raises(OSError, match="not supported"):
         open_log(tmp_path)
+
+
+def test_a_folder_above_that_nobody_may_sync_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    class ForeignFolders(QuickDisk):
+        def sync_directory(self, directory: Path) -> None:
+            if directory in tmp_path.parents:
+                raise OSError(errno.EACCES, "Permission denied")
+            super().sync_directory(directory)
+
+    open_log(tmp_path / "new" / "data", disk=ForeignFolders()).close()
+    open_log(tmp_path / "data", disk=ForeignFolders()).close()
+
+
+def test_a_folder_above_that_cannot_be_synced_is_one(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    disk.arm(Fault(Kind.SYNC_DIRECTORY, 1))
+
+    with pytest.raises(DataDirectoryError, match="cannot be created: Input/output error"):
+        open_log(tmp_path / "data", disk=disk)

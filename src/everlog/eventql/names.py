@@ -1,0 +1,83 @@
+"""Names: which of the known ones somebody probably meant.
+
+Used for hints only: whether a name exists is not decided here.
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Final
+
+# The comparison takes time that grows with the product of the lengths, and names come from
+# hostile texts. No name of ours is half as long.
+_LENGTH_MAX: Final = 40
+# The least likeness, from 0 to 1; `length` has 0.67 with `len`, `timestamp` 0.62 with `time`.
+_LIKENESS_MIN: Final = 0.6
+
+# What other languages call the things that EventQL has; lower case.
+FOREIGN_FUNCTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "average": "AVG",
+        "char_length": "LEN",
+        "current_timestamp": "NOW",
+        "first": "UNIQUE",
+        "first_value": "UNIQUE",
+        "any_value": "UNIQUE",
+        "if_else": "IF",
+        "iff": "IF",
+        "iif": "IF",
+        "length": "LEN",
+        "locate": "INSTR",
+        "position": "INSTR",
+        "random": "RAND",
+        "starts_with": "STARTSWITH",
+        "ends_with": "ENDSWITH",
+        "strpos": "INSTR",
+        "strlen": "LEN",
+        "std": "STDDEV",
+        "substr": "SUBSTRING",
+        "to_lower": "LOWER",
+        "to_upper": "UPPER",
+    }
+)
+FOREIGN_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "eventtype": "type",
+        "event_type": "type",
+        "payload": "data",
+        "position": "id",
+        "timestamp": "time",
+    }
+)
+FOREIGN_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bigint": "INT",
+        "bool": "BOOLEAN",
+        "decimal": "FLOAT64",
+        "double": "FLOAT64",
+        "float": "FLOAT64",
+        "int64": "INT",
+        "integer": "INT",
+        "number": "FLOAT64",
+        "numeric": "FLOAT64",
+        "real": "FLOAT64",
+        "text": "STRING",
+        "timestamp": "DATETIME",
+        "varchar": "STRING",
+    }
+)
+NO_FOREIGN_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def nearest(
+    name: str, known: Iterable[str], *, foreign: Mapping[str, str] = NO_FOREIGN_NAMES
+) -> str | None:
+    """Return the known name that looks most like a name, if there is one; casing is no matter."""
+    folded = name.lower()
+    if folded in foreign:
+        return foreign[folded]
+    if len(name) > _LENGTH_MAX:
+        return None
+    by_folded = {each.lower(): each for each in known if len(each) <= _LENGTH_MAX}
+    found = get_close_matches(folded, by_folded, n=1, cutoff=_LIKENESS_MIN)
+    return by_folded[found[0]] if found else None

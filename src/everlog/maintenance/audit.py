@@ -1,0 +1,148 @@
+"""The audit: everything in a data directory is read and compared, and nothing is changed.
+
+It yields every finding, not only the first, and at last what it has read. The directory must not
+be open in a server, and no server can open it meanwhile.
+What is left to others: printing findings, and what to do about them.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from everlog.domain.errors import DataDirectoryError, UnknownFormatError
+from everlog.maintenance.audit_index import IndexAudit
+from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit
+from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
+from everlog.maintenance.files import read_whole, servers_locked_out
+from everlog.maintenance.findings import Finding, Kind, Summary, Weight
+from everlog.maintenance.segments import find_segments
+
+_FORMAT_FILE: Final = "everlog.json"
+_FORMAT: Final = b'{"format":"everlog-data","version":1}\n'
+_VERSION: Final = 1
+
+_BOUND: Final = struct.Struct("<QQQ")
+_CHECKSUM: Final = struct.Struct("<I")
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+
+
+class Progress(msgspec.Struct):
+    """How far an audit has come, in bytes of the log; kept up to date while it runs."""
+
+    done: int = 0
+    total: int = 0
+
+
+def audit(
+    directory: Path, *, on_progress: Callable[[Progress], None]
+) -> Iterator[Finding | Summary]:
+    """Yield everything that is not as it was written, and at last a summary.
+
+    Raises:
+        DirectoryLockedError: A server has the directory open.
+        UnknownFormatError: It is no data directory, or of another version.
+        DataDirectoryError: It cannot be read.
+    """
+    if not directory.is_dir():
+        raise DataDirectoryError(f"{directory} is not a directory")
+    with servers_locked_out(directory):
+        counts = dict.fromkeys(Weight, 0)
+        for found in _audit(directory, on_progress):
+            if isinstance(found, Finding):
+                counts[found.weight] += 1
+                yield found
+                continue
+            notice_count = counts.pop(Weight.NOTICE)
+            yield msgspec.structs.replace(
+                found, finding_count=sum(counts.values()), notice_count=notice_count
+            )
+
+
+def _audit(directory: Path, on_progress: Callable[[Progress], None]) -> Iterator[Finding | Summary]:
+    yield from _check_format(directory)
+    bound, bound_findings = _read_bound(directory)
+    yield from bound_findings
+    schemas = audit_schemas(_read(directory / SCHEMAS_FILE), durable_size=bound.schemas_size)
+    yield from schemas.findings
+    index = IndexAudit(directory)
+    yield from index.load()
+    segments, strangers = find_segments(directory)
+    yield from strangers
+    progress = Progress(total=sum(segment.used_size for segment in segments))
+
+    def count(size: int) -> None:
+        progress.done += size
+        on_progress(progress)
+
+    log = LogAudit(segments, bound, count)
+    for found in log.walk():
+        if isinstance(found, Finding):
+            yield found
+        else:
+            yield from index.compare(found)
+    if log.is_intact:
+        yield from index.finish(log.event_count)
+    yield Summary(
+        event_count=log.event_count,
+        head_hash=log.head_hash,
+        log_size=log.log_size,
+        segment_count=len(segments),
+        schema_count=schemas.schema_count,
+        finding_count=0,
+        notice_count=0,
+    )
+
+
+def _check_format(directory: Path) -> Iterator[Finding]:
+    path = directory / _FORMAT_FILE
+    try:
+        content = read_whole(path)
+    except FileNotFoundError as error:
+        message = f"{directory} is not a data directory of Everlog: it has no {_FORMAT_FILE}"
+        raise UnknownFormatError(message) from error
+    if content == _FORMAT:
+        return
+    meaning = "the file is damaged: the server does not start with it"
+    try:
+        found = msgspec.json.decode(content, type=_Format)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        meaning = f"{meaning} ({error})"
+    else:
+        if found.version != _VERSION:
+            message = (
+                f"{directory} has the data format {found.version}: use the version that wrote it"
+            )
+            raise UnknownFormatError(message)
+    yield Finding(kind=Kind.FORMAT, event_id=None, file=_FORMAT_FILE, offset=None, meaning=meaning)
+
+
+def _read_bound(directory: Path) -> tuple[DurableBound, list[Finding]]:
+    content = _read(directory / DURABLE_FILE)
+    body, checksum = content[: _BOUND.size], content[_BOUND.size :]
+    if checksum == _CHECKSUM.pack(zlib.crc32(body)) and len(body) == _BOUND.size:
+        return DurableBound(*_BOUND.unpack(body)), []
+    if any(content):
+        meaning = "its checksum is wrong, so that a loss of the log's end would not be noticed"
+        kind = Kind.DURABLE_BOUND
+    else:
+        # What it is between the first opening and the first write, too.
+        meaning = "there is none, so that a loss of the log's end would not be noticed"
+        kind = Kind.UNCONFIRMED
+    finding = Finding(kind=kind, event_id=None, file=DURABLE_FILE, offset=0, meaning=meaning)
+    return DurableBound(), [finding]
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file that may be missing, as an empty one."""
+    try:
+        return read_whole(path)
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,31 @@
+"""The page about EventQL's functions is the one that the catalogue makes."""
+
+from pathlib import Path
+
+import pytest
+
+from everlog.eventql.catalogue import AGGREGATES, FUNCTIONS
+from tests.support.pages import read_page
+from tools import eventql_functions
+
+
+def test_the_page_is_current() -> None:
+    page = read_page("docs/eventql/functions.md")
+
+    assert page == eventql_functions.functions_page(), "run tools/eventql_functions.py"
+
+
+def test_each_function_and_each_aggregate_has_a_heading() -> None:
+    lines = eventql_functions.functions_page().splitlines()
+
+    for name in (*FUNCTIONS, *AGGREGATES):
+        assert lines.count(f"### {name}") == 1
+
+
+def test_the_tool_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "eventql" / "functions.md"
+    monkeypatch.setattr(eventql_functions, "PAGE", page)
+
+    eventql_functions.main()
+
+    assert page.read_text(encoding="utf-8") == eventql_functions.functions_page()

@@ -1,0 +1,121 @@
+"""Write the page about EventQL's functions, `docs/eventql/functions.md`, from the catalogue.
+
+Guarantees: every function and aggregate is on the page, with the kinds that it takes and returns;
+the same catalogue gives the same bytes. Tests see that the page is current, and that each example
+evaluates to what it says.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from everlog.eventql.catalogue import AGGREGATES, FUNCTIONS
+from everlog.eventql.functions import Aggregate, Parameter, ScalarFunction, Section
+from everlog.eventql.limits import STRING_LENGTH_MAX
+from everlog.eventql.types import ANY, NULL, NUMBER, Kind, Type
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "eventql" / "functions.md"
+
+INTRODUCTION = f"""\
+# Functions and aggregates
+
+All functions and aggregates of EventQL.
+Their names may be written in any casing.
+
+A function is `NULL` where one of its arguments is, or `FALSE` if its results are BOOLEANs; `IF` is the only exception.
+Nothing is converted unasked: an argument of another kind is an error, and `AS` converts it.
+So is a result that a 64-bit INT or a finite FLOAT64 cannot hold, or a STRING of more than {STRING_LENGTH_MAX:,} characters.
+A character is a Unicode code point.
+
+Below, a `number` is an INT or a FLOAT64, `any` is any kind, and `same` is the kind of the argument.
+
+This page is made from the source by `tools/eventql_functions.py`; its examples are tests.
+"""
+
+AGGREGATES_INTRODUCTION = """\
+An aggregate makes one value of the values of many rows: of all rows, or with `GROUP BY` of those of each group.
+It may stand in `PROJECT INTO`, `HAVING`, and the `ORDER BY` of a query with `GROUP BY`.
+Rows where its argument is `NULL` are left out, and a value of another kind is an error.
+
+Sums are exact, and rounded once at the end: the order of rows makes no difference.
+"""
+
+
+def functions_page() -> str:
+    """Return the page."""
+    return "\n".join(_paragraphs()).rstrip("\n") + "\n"
+
+
+def _paragraphs() -> Iterator[str]:
+    yield INTRODUCTION
+    for section in Section:
+        yield f"## {_title(section)}\n"
+        if section is Section.AGGREGATE:
+            yield AGGREGATES_INTRODUCTION
+            for aggregate in AGGREGATES.values():
+                yield from _aggregate(aggregate)
+        for function in FUNCTIONS.values():
+            if function.section is section:
+                yield from _function(function)
+
+
+def _title(section: Section) -> str:
+    return "Aggregates" if section is Section.AGGREGATE else f"{section} functions"
+
+
+def _function(function: ScalarFunction) -> Iterator[str]:
+    yield f"### {function.name}\n"
+    types = tuple(parameter.types for parameter in function.parameters)
+    yield _signature(function.name, function.parameters, function.result(types))
+    yield f"{function.summary}\n"
+    if function.examples:
+        yield _table(("expression", "value"), function.examples)
+
+
+def _aggregate(aggregate: Aggregate) -> Iterator[str]:
+    yield f"### {aggregate.name}\n"
+    parameter = aggregate.parameter
+    assert parameter is not None
+    yield _signature(aggregate.name, (parameter,), aggregate.result(parameter.types))
+    yield f"{aggregate.summary}\n"
+    yield _table(("values", "result"), aggregate.examples)
+
+
+def _signature(name: str, parameters: tuple[Parameter, ...], result: Type) -> str:
+    declared = ""
+    for index, parameter in enumerate(parameters):
+        separator = ", " if index else ""
+        text = f"{separator}{parameter.name}: {_kinds(parameter.types)}"
+        declared += f"[{text}]" if parameter.is_optional else text
+    return f"```text\n{name}({declared}) -> {_result(parameters, result)}\n```\n"
+
+
+def _result(parameters: tuple[Parameter, ...], result: Type) -> str:
+    is_same = len(parameters) == 1 and result - NULL == parameters[0].types and len(result) > 1
+    kinds = "same" if is_same else _kinds(result - NULL)
+    return f"{kinds} | NULL" if result >= NULL and kinds != "any" else kinds
+
+
+def _kinds(types: Type) -> str:
+    if types | NULL == ANY:
+        return "any"
+    if types >= NUMBER:
+        # Numbers stand where the first of them would.
+        names = [kind.value for kind in Kind if kind in types and kind is not Kind.FLOAT64]
+        return " | ".join("number" if name == Kind.INT else name for name in names)
+    return " | ".join(kind.value for kind in Kind if kind in types)
+
+
+def _table(heads: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
+    lines = [f"| {heads[0]} | {heads[1]} |", "|---|---|"]
+    lines += [f"| `{left}` | `{right}` |" for left, right in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(functions_page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
