@@ -16,12 +16,12 @@ from tests.support.server import DEADLINE_SECONDS, RunningServer, running_server
 # More than a thread of the server reads by itself; their pairs are just fewer than a query may judge.
 MANY = 9_900
 
-COUNT_BY_NUMBER = "FROM e IN events GROUP BY e.data.number PROJECT INTO {n: e.data.number, c: COUNT()}"
+COUNT_BY_NUMBER = (
+    "FROM e IN events GROUP BY e.data.number PROJECT INTO {n: e.data.number, c: COUNT()}"
+)
 
 # Reads as many combinations as there are pairs of events, which takes minutes.
-ENDLESS = (
-    "FROM a IN events FROM b IN events WHERE a.data.number + b.data.number < 0 PROJECT INTO 1"
-)
+ENDLESS = "FROM a IN events FROM b IN events WHERE a.data.number + b.data.number < 0 PROJECT INTO 1"
 
 
 def query(connection: Connection, text: str, version: str = "v1") -> Answer:
@@ -206,7 +206,10 @@ def test_a_server_that_stops_ends_its_queries() -> None:
         server.ask_to_stop()
         *_, last = response.read().splitlines()
 
-        assert json.loads(last) == {"type": "error", "payload": {"error": "server is shutting down"}}
+        assert json.loads(last) == {
+            "type": "error",
+            "payload": {"error": "server is shutting down"},
+        }
         assert server.wait() == 0
 
 
@@ -279,7 +282,9 @@ def test_no_more_queries_run_at_once_than_may(server: RunningServer) -> None:
                 {"Authorization": f"Bearer {connection.token}"},
             )
         with Connection(server.url) as one_more:
-            wait_until(lambda: query(one_more, "FROM e IN events TOP 1 PROJECT INTO 1").status == 503)
+            wait_until(
+                lambda: query(one_more, "FROM e IN events TOP 1 PROJECT INTO 1").status == 503
+            )
             for version in ("v1", "v2"):
                 answer = query(one_more, "FROM e IN events TOP 1 PROJECT INTO 1", version)
                 assert answer.status == 503

@@ -32,7 +32,9 @@ def write(connection: Connection, query: str, *events: dict[str, Any]) -> Answer
 def server() -> Iterator[RunningServer]:
     with running_server() as server:
         with Connection(server.url) as connection:
-            filling = (an_event("/filling", "io.everlog.test.filling", data={"n": n}) for n in range(3000))
+            filling = (
+                an_event("/filling", "io.everlog.test.filling", data={"n": n}) for n in range(3000)
+            )
             connection.write(*filling)
         yield server
 
@@ -50,15 +52,21 @@ CONTRADICTIONS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CONTRADICTIONS)))
-def test_of_two_that_contradict_each_other_one_is_written(server: RunningServer, number: int) -> None:
+def test_of_two_that_contradict_each_other_one_is_written(
+    server: RunningServer, number: int
+) -> None:
     place = f"contradiction-{number}"
 
     def compete(writer: int) -> list[bool]:
         with Connection(server.url) as connection:
             outcomes = []
             for turn in range(ROUNDS):
-                query = CONTRADICTIONS[number].replace("{place}", place).replace("{turn}", str(turn))
-                event = an_event(f"/{place}/{turn}", data={"turn": turn, "place": place, "by": writer})
+                query = (
+                    CONTRADICTIONS[number].replace("{place}", place).replace("{turn}", str(turn))
+                )
+                event = an_event(
+                    f"/{place}/{turn}", data={"turn": turn, "place": place, "by": writer}
+                )
                 answer = write(connection, query, event)
                 is_written = answer.items[0]["type"] == "event"
                 assert is_written or answer.code == "precondition-violated", answer.text

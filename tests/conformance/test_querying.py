@@ -73,9 +73,7 @@ def test_a_value_that_cannot_be_converted_fails_with_its_event(api: Sdk, library
 
 
 def test_a_write_depends_on_a_query(api: Sdk, place: Place) -> None:
-    query = (
-        f"FROM e IN events WHERE e.subject == '{place.below('seat')}' PROJECT INTO COUNT() < 2"
-    )
+    query = f"FROM e IN events WHERE e.subject == '{place.below('seat')}' PROJECT INTO COUNT() < 2"
 
     async def book(client: Client) -> list[Any]:
         return await client.write_events([place.event("seat")], [IsEventQlQueryTrue(query)])

@@ -31,7 +31,7 @@ from everlog.eventql.diagnostic import (
     Span,
 )
 from everlog.eventql.limits import QueryLimits
-from everlog.eventql.plan import EventScan, Log, Plan
+from everlog.eventql.plan import EventScan, Plan
 from everlog.eventql.query import (
     Surroundings,
     Tally,
@@ -41,7 +41,7 @@ from everlog.eventql.query import (
     scans_of,
 )
 from everlog.service.places import Places
-from everlog.service.query_log import HeadLog, to_storage_scan
+from everlog.service.query_log import HeadLog, tally_of, to_storage_scan
 from everlog.service.query_messages import Fault, FoundScan, FrameKind, Job, RowForm
 from everlog.service.query_processes import QueryProcessDiedError, QueryProcesses
 from everlog.service.reader import Reader
@@ -274,17 +274,6 @@ class Queries:
             return task.result()
         finally:
             await _cancel(task)
-
-
-def tally_of(plan: Plan, log: Log, surroundings: Surroundings) -> Tally:
-    """Return the tally of all events that a plan's scan selects, or of enough of them."""
-    tally = Tally.start(plan, surroundings)
-    for scan in scans_of(plan):
-        for block in log.scan(scan):
-            tally.add(block)
-            if tally.is_certain:
-                return tally
-    return tally
 
 
 async def _next(blocks: AsyncIterator[bytes]) -> bytes | None:

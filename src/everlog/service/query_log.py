@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from everlog.domain.subject import ROOT
-from everlog.eventql.plan import EventScan
+from everlog.eventql.plan import EventScan, Log, Plan
+from everlog.eventql.query import Surroundings, Tally, scans_of
 from everlog.storage.engine import Engine, Head, Scan
 
 
@@ -57,3 +58,14 @@ def to_storage_scan(scan: EventScan, engine: Engine, head: Head) -> Scan:
         event_types=scan.event_types,
         is_reversed=scan.is_reversed,
     )
+
+
+def tally_of(plan: Plan, log: Log, surroundings: Surroundings) -> Tally:
+    """Return the tally of all events that a plan's scan selects, or of enough of them."""
+    tally = Tally.start(plan, surroundings)
+    for scan in scans_of(plan):
+        for block in log.scan(scan):
+            tally.add(block)
+            if tally.is_certain:
+                return tally
+    return tally

@@ -96,8 +96,7 @@ async def _attempt(
 async def _catch_up(store: Store, standing: StandingQuery) -> None:
     """Take in all but the last few events, so that the writer need not."""
     while store.engine.head.event_count - standing.position > _DELTA_EVENTS_MAX:
-        head = store.engine.head
-        await store.reader.call(lambda: _advance(store, standing, head))
+        await store.reader.call(partial(_advance, store, standing, store.engine.head))
 
 
 def _advance(store: Store, standing: StandingQuery, head: Head) -> None:
