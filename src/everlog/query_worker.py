@@ -101,7 +101,7 @@ def run_job(job: Job, send: Callable[[FrameKind, bytes], None]) -> None:
         _run(job, send)
     except QueryUnevaluableError as error:
         found = error.diagnostic
-        fault = Fault(found.message, tuple(found.span), found.hint, error.event_id)
+        fault = Fault(found.message, (found.span.start, found.span.end), found.hint, error.event_id)
         send(FrameKind.FAULT, msgspec.msgpack.encode(fault))
     except (QueryLimitError, MemoryError) as error:
         message = str(error) or "the query needs more memory than it may have"
