@@ -9,6 +9,7 @@ each level of nesting; comparing or hashing a tree needs 3 for each level of the
 may use up to 5 for each level of a tree and 5 for each subquery around it.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 # In characters. People write hundreds of them, programs thousands; lexer and parser take about
@@ -40,3 +41,17 @@ STRING_LENGTH_MAX: Final = 1024 * 1024
 # Items, keys and characters of one row. A row may name the same event again and again, and a
 # subquery's row may be named likewise: without a limit a short query's row would fill the disk.
 VALUE_SIZE_MAX: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryLimits:
+    """What one query may take while it runs; the defaults are meant for a server."""
+
+    # Combinations of rows of several sources. A core judges some millions in a second.
+    product_rows_max: int = 100_000_000
+
+    # Rows that are kept to be sorted, grouped, told apart or combined with others.
+    held_rows_max: int = 5_000_000
+
+    # Bytes, roughly, that those rows and their keys take in memory.
+    held_size_max: int = 512 * 1024 * 1024

@@ -2,14 +2,15 @@
 
 What a plan leaves out of reading (`EventScan`) never changes the answer, only the work: the whole
 condition of WHERE is still judged for each event that is read, unless the scan alone says the
-same (`Plan.where` is None then).
+same of a condition.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
-from everlog.eventql.analyzed import AnalyzedQuery, LogSource, TypedExpression
+from everlog.eventql.analyzed import AnalyzedQuery, LogSource, Ordering, TypedExpression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,18 @@ class SourcePlan:
 
     source: "EventScan | LogSource | Plan"
 
+    @property
+    def is_events(self) -> bool:
+        """Whether the rows are events."""
+        return isinstance(self.source, EventScan)
+
+
+class IndexAnswer(StrEnum):
+    """What the index knows without any event being read."""
+
+    COUNT = "count"
+    COUNT_BY_EVENT_TYPE = "count by event type"
+
 
 class Log(Protocol):
     """The log as a query sees it: one state, which does not change while the query runs."""
@@ -56,10 +69,18 @@ class Log(Protocol):
         """Return all event types, those that have but a schema included."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A query with all decisions taken. Filled in by the planner."""
+    """A query with all decisions taken; `query` may say the same with fewer subqueries."""
 
     query: AnalyzedQuery
     sources: tuple[SourcePlan, ...]
-    where: TypedExpression | None
+    # What is left of WHERE, as operands of AND, in the order written.
+    conditions: tuple[TypedExpression, ...]
+    # What is left to be sorted: None too where the scan or the result has that order anyway.
+    ordering: Ordering | None
+    index_answer: IndexAnswer | None
+    # The number of rows from which on the result of a query that counts is certain.
+    count_enough: int | None
+    # Whether the text asks for the plan and not for rows.
+    is_explain: bool = False
