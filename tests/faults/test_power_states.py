@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.events import a_candidate
 from tests.support.power import ProcessDiedError
-from tests.support.power_runs import STATES, Judge, Life, Machine
+from tests.support.power_runs import STATES, STATES_PER_LIFE, Judge, Life, Machine
 
 SEED = os.environ.get("EVERLOG_POWER_SEED", "1")
 
@@ -25,7 +25,7 @@ LOG_STATES_MIN = 700
 INDEX_STATES_MIN = 100
 
 # Each of the long runs begins with an empty directory.
-LIVES = 3
+LIVES = max(1, STATES // STATES_PER_LIFE)
 
 
 class ShowEverything:
@@ -144,7 +144,7 @@ def test_a_process_that_dies_before_the_power_goes_changes_nothing(tmp_path: Pat
 def test_nothing_is_lost_in_a_long_life(tmp_path: Path, life: int) -> None:
     seed = f"{SEED}-{life}"
     try:
-        Life(tmp_path, seed, state_count=STATES // LIVES).live()
+        Life(tmp_path, seed, state_count=STATES_PER_LIFE).live()
     except BaseException as error:
         error.add_note(f"seed {seed}: EVERLOG_POWER_SEED={SEED} EVERLOG_POWER_STATES={STATES}")
         raise

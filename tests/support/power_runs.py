@@ -21,8 +21,9 @@ from tests.support.engines import Content, content_of, kill, open_log
 from tests.support.events import a_candidate, a_schema, seal, stage, store
 from tests.support.power import PowerDisk, ProcessDiedError, Tree, write_tree
 
-# How many states the long runs judge.
-STATES = int(os.environ.get("EVERLOG_POWER_STATES", "600"))
+# How many states the long runs judge, and how many each of them: longer ones only cost more.
+STATES = int(os.environ.get("EVERLOG_POWER_STATES", "500"))
+STATES_PER_LIFE = 100
 
 DATA = "/new/data"
 

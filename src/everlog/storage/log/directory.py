@@ -162,7 +162,7 @@ def prepare_format(directory: Path, disk: Disk) -> None:
 def _check_format(path: Path, disk: Disk) -> None:
     try:
         found = msgspec.json.decode(read_file(disk, path), type=_Format)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         message = f"{path} is damaged: {error}; restore it from a backup of the directory"
         raise UnknownFormatError(message) from error
     if found.format != _FORMAT_NAME or found.version != FORMAT_VERSION:

@@ -75,6 +75,7 @@ def test_what_a_crash_while_creating_left_is_taken(tmp_path: Path) -> None:
         (b'{"format":"something","version":1}', "use the version that wrote it"),
         (b'{"format":"everlog-data"}', "damaged.*backup"),
         (b"\xff\xfe", "damaged.*backup"),
+        (b'{"format":"\xe5verlog-data","version":1}', "damaged.*backup"),
         (b"", "damaged.*backup"),
     ],
 )
