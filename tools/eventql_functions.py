@@ -21,9 +21,11 @@ INTRODUCTION = f"""\
 All functions and aggregates of EventQL.
 Their names may be written in any casing.
 
-A function is `NULL` where one of its arguments is, or `FALSE` if its results are BOOLEANs; `IF` is the only exception.
+A function is `NULL` where one of its arguments is, or `FALSE` if its results are BOOLEANs; \
+`IF` is the only exception.
 Nothing is converted unasked: an argument of another kind is an error, and `AS` converts it.
-So is a result that a 64-bit INT or a finite FLOAT64 cannot hold, or a STRING of more than {STRING_LENGTH_MAX:,} characters.
+So is a result that a 64-bit INT or a finite FLOAT64 cannot hold, \
+or a STRING of more than {STRING_LENGTH_MAX:,} characters.
 A character is a Unicode code point.
 
 Below, a `number` is an INT or a FLOAT64, `any` is any kind, and `same` is the kind of the argument.
@@ -32,7 +34,8 @@ This page is made from the source by `tools/eventql_functions.py`; its examples 
 """
 
 AGGREGATES_INTRODUCTION = """\
-An aggregate makes one value of the values of many rows: of all rows, or with `GROUP BY` of those of each group.
+An aggregate makes one value of the values of many rows: of all rows, \
+or with `GROUP BY` of those of each group.
 It may stand in `PROJECT INTO`, `HAVING`, and the `ORDER BY` of a query with `GROUP BY`.
 Rows where its argument is `NULL` are left out, and a value of another kind is an error.
 

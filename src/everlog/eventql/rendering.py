@@ -103,4 +103,6 @@ def check_size(value: Any, *, size_max: int) -> None:
             pending.extend(item)
             pending.extend(item.values())
         if size > size_max:
-            raise EvaluationError(f"the value is too large: it has more than {size_max} items and characters")
+            raise EvaluationError(
+                f"the value is too large: it has more than {size_max} items and characters"
+            )
