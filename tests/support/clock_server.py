@@ -4,14 +4,19 @@ Run as `python -m tests.support.clock_server <file> run <flags>`.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.altered_server import run_altered
 
 
+def clock_of(file: Path) -> Callable[[], int]:
+    """Return the clock that shows what stands in a file."""
+    return lambda: int(file.read_text())
+
+
 def main() -> None:
-    clock_file = Path(sys.argv.pop(1))
-    run_altered(clock=lambda: int(clock_file.read_text()))
+    run_altered(clock=clock_of(Path(sys.argv.pop(1))))
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def running_server(
+def starting_server(
     *flags: str,
     data_directory: Path | None = None,
     is_temporary: bool = False,
@@ -152,7 +152,7 @@ def running_server(
     entry_point: Sequence[str] = EVERLOG,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
-    """Run a server, by default with plain HTTP and an empty log, until the end of the block."""
+    """Start a server without waiting for it, and end it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="everlog-test-") as temporary:
         directory = Path(temporary, "data") if data_directory is None else data_directory
         command = [
@@ -171,8 +171,18 @@ def running_server(
         ]
         variables = {"EVERLOG_API_TOKEN": TOKEN, **(environment or {})}
         with started_process(command, directory, variables) as server:
-            server.wait_for_log("listening")
             yield server
+
+
+@contextmanager
+def running_server(*flags: str, **options: Any) -> Iterator[RunningServer]:
+    """Run a server, by default with plain HTTP and an empty log, until the end of the block.
+
+    The options are those of `starting_server`.
+    """
+    with starting_server(*flags, **options) as server:
+        server.wait_for_log("listening")
+        yield server
 
 
 def run_to_end(*arguments: str, environment: Mapping[str, str] | None = None) -> "Ended":

@@ -18,6 +18,11 @@ class Background(Generic[_Result]):
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the call has ended."""
+        return not self._thread.is_alive()
+
     def result(self) -> _Result:
         """Return what the call returned, or raise what it raised, once it has ended."""
         self._thread.join(DEADLINE_SECONDS)

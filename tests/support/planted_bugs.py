@@ -1,0 +1,240 @@
+"""Bugs made for the purpose: each is something that the rack must notice.
+
+They alter the server of the process that plants them, for good; `rack_server` does so.
+"""
+
+import fcntl
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from functools import wraps
+from types import MappingProxyType
+from typing import Any, Final
+
+from everlog import bootstrap
+from everlog.api.application import ApiApplication
+from everlog.domain.event import AcceptedEvent
+from everlog.domain.selection import Selection
+from everlog.http import Endpoint, Head, Response
+from everlog.service import observe_events, read_events, writer
+from everlog.service.observers import Interest
+from everlog.service.store import Store
+from everlog.service.writer import Answer, Outcome, Writer
+from everlog.storage.engine import Head as LogHead
+from everlog.storage.engine import Scan
+from everlog.storage.line import Mark, parse_line
+from everlog.storage.log import LogEngine, engine
+
+
+class Bug(StrEnum):
+    """What is wrong with the server."""
+
+    ANSWERS_EARLY = "answers-early"
+    TEARS_WRITES = "tears-writes"
+    STORES_HALF = "stores-half"
+    REUSES_IDS = "reuses-ids"
+    JUDGES_TOO_EARLY = "judges-too-early"
+    READS_THE_PAST = "reads-the-past"
+    SKIPS_AT_HAND_OVER = "skips-at-hand-over"
+    TRUSTS_THE_CLOCK = "trusts-the-clock"
+    SHARES_THE_DIRECTORY = "shares-the-directory"
+    KEEPS_THE_FILE_LIMIT = "keeps-the-file-limit"
+    HIDES_A_SHORTAGE = "hides-a-shortage"
+    LEAKS_DESCRIPTORS = "leaks-descriptors"
+    LEAKS_MEMORY = "leaks-memory"
+
+
+# Between an answer and the commit that it should have waited for.
+_EARLY_SECONDS: Final = 0.02
+
+# What each request leaves behind.
+_LEAK_SIZE: Final = 16 * 1024
+
+# Every so many reads, one gets the state of so many reads ago.
+_READS_AGO: Final = 5
+
+
+def _answer_early() -> None:
+    """Answer as soon as a write is staged; the commit comes a little later."""
+
+    def answer_at_once(self: Writer, answer: Answer, outcome: Outcome) -> None:
+        answer(outcome)
+        self._waiting.append((lambda _: None, outcome))
+        if not self._is_committing:
+            self._schedule_commit()
+
+    def schedule_late(self: Writer) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_later(_EARLY_SECONDS, self._start_commit)
+
+    _replace(Writer, "_answer_when_durable", answer_at_once)
+    _replace(Writer, "_schedule_commit", schedule_late)
+
+
+def _tear_writes() -> None:
+    """Mark every event as the end of a batch, so that recovery keeps a part of a write."""
+    render_line = vars(engine)["render_line"]
+
+    def render(event_json: str, mark: Mark) -> bytes:
+        line: bytes = render_line(event_json, Mark.BATCH if mark is Mark.EVENT else mark)
+        return line
+
+    _replace(engine, "render_line", render)
+
+
+def _store_half() -> None:
+    """Store the first half of a write, and acknowledge all of it."""
+    stage = LogEngine.stage
+
+    def stage_half(self: LogEngine, events: Sequence[AcceptedEvent], *, time: int) -> None:
+        stage(self, events[: (len(events) + 1) // 2], time=time)
+
+    _replace(LogEngine, "stage", stage_half)
+
+
+def _reuse_ids() -> None:
+    """Begin with the last id again after a restart."""
+    accept_event = vars(writer)["accept_event"]
+    initialize = Writer.__init__
+    reused = 0
+
+    def remember(self: Writer, *arguments: Any, **options: Any) -> None:
+        nonlocal reused
+        initialize(self, *arguments, **options)
+        reused = min(1, self._engine.head.event_count)
+
+    def accept(candidate: Any, *, position: int, **options: Any) -> AcceptedEvent:
+        event: AcceptedEvent = accept_event(candidate, position=position - reused, **options)
+        return event
+
+    _replace(Writer, "__init__", remember)
+    _replace(writer, "accept_event", accept)
+
+
+class _PublishedState:
+    """The subjects as readers know them, which is not how a write that comes behind others does."""
+
+    def __init__(self, owner: LogEngine) -> None:
+        self._engine: Final = owner
+
+    def has_events(self, subject: str, *, recursive: bool) -> bool:
+        return self.latest_position(subject, recursive=recursive) is not None
+
+    def latest_position(self, subject: str, *, recursive: bool) -> int | None:
+        head = self._engine.head
+        stop = head.event_count
+        scan = Scan(subject=subject, recursive=recursive, start=0, stop=stop, is_reversed=True)
+        for block in self._engine.scan(scan, head):
+            event, _ = parse_line(block[: block.index(b"\n") + 1])
+            return int(event.id)
+        return None
+
+
+def _judge_too_early() -> None:
+    """Judge preconditions by what is published, not by what is before the write."""
+    _replace(LogEngine, "state", property(_PublishedState))
+
+
+def _read_the_past() -> None:
+    """Answer some reads from a state that has passed."""
+    scan_of = vars(read_events)["_scan"]
+    heads: deque[LogHead] = deque(maxlen=_READS_AGO)
+
+    def scan(selection: Selection, start: int, head: LogHead) -> Scan:
+        heads.append(head)
+        if len(heads) == _READS_AGO:
+            head = heads[0]
+            heads.clear()
+        found: Scan = scan_of(selection, start, head)
+        return found
+
+    _replace(read_events, "_scan", scan)
+
+
+def _skip_at_hand_over() -> None:
+    """Leave out the last event between what an observer replays and what comes live."""
+
+    def scan(store: Store, interest: Interest, position: int, head: LogHead) -> Iterator[bytes]:
+        subject, recursive = interest
+        stop = head.event_count - 1
+        shorter = Scan(subject=subject, recursive=recursive, start=position, stop=stop)
+        return store.engine.scan(shorter, head)
+
+    _replace(observe_events, "_scan", scan)
+
+
+def _trust_the_clock() -> None:
+    """Give events the time that the clock says, whatever the time before was."""
+    _replace(writer, "next_event_time", lambda now, *, previous: (now | 1) + 0 * previous)
+
+
+def _share_the_directory() -> None:
+    """Take the lock without asking whether another process has it."""
+    _replace(fcntl, "flock", lambda *_: None)
+
+
+def _keep_the_file_limit() -> None:
+    """Be content with the open files that the system allows at first, and think there are many."""
+    _replace(bootstrap, "_raise_file_limit", lambda: sys.maxsize)
+
+
+def _hide_a_shortage() -> None:
+    """Go on as if a write had been staged that there was no memory for."""
+    stage = LogEngine.stage
+
+    def stage_or_not(self: LogEngine, events: Sequence[AcceptedEvent], *, time: int) -> None:
+        try:
+            stage(self, events, time=time)
+        except MemoryError:
+            sys.stdout.write('{"message":"a MemoryError is hidden"}\n')
+
+    _replace(LogEngine, "stage", stage_or_not)
+
+
+def _leak_descriptors() -> None:
+    """Forget to close a file for each request."""
+    _with_each_request(lambda: os.dup(0))
+
+
+def _leak_memory() -> None:
+    """Keep something of each request for ever."""
+    kept: list[bytes] = []
+    _with_each_request(lambda: kept.append(b"x" * _LEAK_SIZE))
+
+
+def _with_each_request(act: Callable[[], object]) -> None:
+    route = ApiApplication.route
+
+    @wraps(route)
+    def route_and_act(self: ApiApplication, head: Head) -> Endpoint | Response:
+        act()
+        return route(self, head)
+
+    _replace(ApiApplication, "route", route_and_act)
+
+
+def _replace(owner: Any, name: str, replacement: object) -> None:
+    assert hasattr(owner, name)
+    setattr(owner, name, replacement)
+
+
+PLANTED: Final[Mapping[Bug, Callable[[], None]]] = MappingProxyType(
+    {
+        Bug.ANSWERS_EARLY: _answer_early,
+        Bug.TEARS_WRITES: _tear_writes,
+        Bug.STORES_HALF: _store_half,
+        Bug.REUSES_IDS: _reuse_ids,
+        Bug.JUDGES_TOO_EARLY: _judge_too_early,
+        Bug.READS_THE_PAST: _read_the_past,
+        Bug.SKIPS_AT_HAND_OVER: _skip_at_hand_over,
+        Bug.TRUSTS_THE_CLOCK: _trust_the_clock,
+        Bug.SHARES_THE_DIRECTORY: _share_the_directory,
+        Bug.KEEPS_THE_FILE_LIMIT: _keep_the_file_limit,
+        Bug.HIDES_A_SHORTAGE: _hide_a_shortage,
+        Bug.LEAKS_DESCRIPTORS: _leak_descriptors,
+        Bug.LEAKS_MEMORY: _leak_memory,
+    }
+)

@@ -1,0 +1,228 @@
+"""The server on the rack: small files, a slow disk, an end or a shortage at a named moment, a bug.
+
+Run as `python -m tests.support.rack_server <plan> run <flags>`, the plan being JSON.
+Nothing in the product knows of it: functions are wrapped from outside.
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from itertools import count
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from everlog.service.writer import Writer
+from everlog.storage.log import LogEngine, checkpoint, engine, schemas, segments
+from everlog.storage.log.checkpoint import CheckpointFiles
+from everlog.storage.log.columns import Column
+from everlog.storage.log.disk import PosixDisk
+from everlog.storage.log.durable import DurableFile
+from everlog.storage.log.event_types import EventTypeTable
+from everlog.storage.log.segments import Segments
+from everlog.storage.log.subjects import SubjectTree
+from tests.support.altered_server import run_altered
+from tests.support.clock_server import clock_of
+from tests.support.planted_bugs import PLANTED, Bug
+
+
+class Side(StrEnum):
+    """Where in a moment the process ends."""
+
+    BEFORE = "before"
+    # Of a write to the disk: when half of it is done.
+    HALFWAY = "halfway"
+    AFTER = "after"
+
+
+class Moment(StrEnum):
+    """What the process is doing when it is struck."""
+
+    # A request on its way through the writer.
+    ARRIVE = "arrive"
+    STAGE = "stage"
+    SUBJECT = "subject"
+    TYPE = "type"
+    SEAL = "seal"
+    WRITE = "write"
+    SYNC = "sync"
+    BOUND = "bound"
+    PUBLISH = "publish"
+    ANSWER = "answer"
+    SCHEMA = "schema"
+    # A segment.
+    ROLL = "roll"
+    CUT = "cut"
+    NAME = "name"
+    ALLOCATE = "allocate"
+    # A checkpoint.
+    CHECKPOINT = "checkpoint"
+    COLUMN = "column"
+    NAMES = "names"
+    REPLACE = "replace"
+    # Opening.
+    REPLAY = "replay"
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """The function that a moment is, and how often it is called within a second or two."""
+
+    owner: Any
+    name: str
+    hits_max: int
+    # Whether it takes what `write_all` does, so that half of it can be done.
+    is_write: bool = False
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Return where in the moment the process may end."""
+        return tuple(Side) if self.is_write else (Side.BEFORE, Side.AFTER)
+
+
+SPOTS: Final = MappingProxyType(
+    {
+        Moment.ARRIVE: Spot(Writer, "write", 200),
+        Moment.STAGE: Spot(LogEngine, "stage", 100),
+        Moment.SUBJECT: Spot(SubjectTree, "add", 40),
+        Moment.TYPE: Spot(EventTypeTable, "number", 200),
+        Moment.SEAL: Spot(LogEngine, "seal", 60),
+        Moment.WRITE: Spot(segments, "write_all", 60, is_write=True),
+        Moment.SYNC: Spot(segments, "sync", 60),
+        Moment.BOUND: Spot(DurableFile, "write", 60),
+        Moment.PUBLISH: Spot(LogEngine, "publish", 60),
+        Moment.ANSWER: Spot(Writer, "_deliver", 60),
+        Moment.SCHEMA: Spot(schemas, "write_all", 2, is_write=True),
+        Moment.ROLL: Spot(Segments, "_roll", 3),
+        Moment.CUT: Spot(Segments, "cut", 4),
+        Moment.NAME: Spot(segments, "sync_names", 4),
+        Moment.ALLOCATE: Spot(segments, "allocate", 4),
+        Moment.CHECKPOINT: Spot(CheckpointFiles, "save", 3),
+        Moment.COLUMN: Spot(Column, "sync", 12),
+        Moment.NAMES: Spot(checkpoint, "write_all", 6, is_write=True),
+        Moment.REPLACE: Spot(checkpoint, "replace_file", 3),
+        Moment.REPLAY: Spot(engine, "replay", 1),
+    }
+)
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """End the process the n-th time that it comes to a moment, counted from one."""
+
+    moment: Moment
+    side: Side
+    hit: int
+
+
+class Shortage(msgspec.Struct, frozen=True):
+    """Have no memory the n-th time that the process comes to a moment, counted from one."""
+
+    moment: Moment
+    hit: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is different from an ordinary server."""
+
+    segment_size_max: int = 64 * 1024
+    checkpoint_events: int = 300
+    # How long each sync takes longer, so that requests gather meanwhile.
+    sync_seconds: float = 0.0
+    kill: Kill | None = None
+    shortage: Shortage | None = None
+    # Holds the nanoseconds since 1970 that the clock shows, if it is not the system's.
+    clock_file: str | None = None
+    # How many files the process may have open: what it begins with, and what it may ask for.
+    file_limits: tuple[int, int] | None = None
+    bug: Bug | None = None
+
+
+class SlowDisk(PosixDisk):
+    """The real disk, but slower."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds: Final = seconds
+
+    def sync_data(self, file: int) -> None:
+        time.sleep(self._seconds)
+        super().sync_data(file)
+
+
+def entry_point(plan: Plan) -> tuple[str, ...]:
+    """Return the beginning of the command that starts the server."""
+    text = msgspec.json.encode(plan).decode()
+    return (sys.executable, "-m", "tests.support.rack_server", text)
+
+
+def die() -> NoReturn:
+    """End this process at once, as `kill -9` does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    # The signal is on its way; no line of this process may run any more.
+    signal.pause()
+    raise AssertionError
+
+
+def _with_end(function: Callable[..., Any], kill: Kill) -> Callable[..., Any]:
+    hits = count(1)
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        is_due = next(hits) == kill.hit
+        if is_due and kill.side is Side.BEFORE:
+            die()
+        if is_due and kill.side is Side.HALFWAY:
+            disk, file, data, offset = arguments
+            function(disk, file, data[: len(data) // 2], offset)
+            die()
+        result = function(*arguments, **options)
+        if is_due:
+            die()
+        return result
+
+    return call
+
+
+def _with_shortage(function: Callable[..., Any], shortage: Shortage) -> Callable[..., Any]:
+    hits = count(1)
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        if next(hits) == shortage.hit:
+            raise MemoryError
+        return function(*arguments, **options)
+
+    return call
+
+
+def prepare(plan: Plan) -> None:
+    """Alter the server of this process for good."""
+    vars(LogEngine)["open"].__func__.__kwdefaults__["segment_size_max"] = plan.segment_size_max
+    vars(engine)["_CHECKPOINT_EVENTS"] = plan.checkpoint_events
+    if plan.bug is not None:
+        PLANTED[plan.bug]()
+    if plan.kill is not None:
+        spot = SPOTS[plan.kill.moment]
+        setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+    if plan.shortage is not None:
+        spot = SPOTS[plan.shortage.moment]
+        function = getattr(spot.owner, spot.name)
+        setattr(spot.owner, spot.name, _with_shortage(function, plan.shortage))
+    if plan.file_limits is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, plan.file_limits)
+
+
+def main() -> None:
+    plan = msgspec.json.decode(sys.argv.pop(1), type=Plan)
+    prepare(plan)
+    clock = time.time_ns if plan.clock_file is None else clock_of(Path(plan.clock_file))
+    run_altered(disk=SlowDisk(plan.sync_seconds), clock=clock)
+
+
+if __name__ == "__main__":
+    main()
