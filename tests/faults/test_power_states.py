@@ -4,21 +4,25 @@ Short runs are judged in every state; long ones, with everything that may happen
 states drawn at random. EVERLOG_POWER_STATES sets how many, EVERLOG_POWER_SEED which.
 """
 
-import os
-import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.events import a_candidate
 from tests.support.power import ProcessDiedError
-from tests.support.power_runs import STATES, STATES_PER_LIFE, Judge, Life, Machine
-
-SEED = os.environ.get("EVERLOG_POWER_SEED", "1")
-
-# More than any moment of a short run has.
-EVERYTHING = 5_000
+from tests.support.power_runs import (
+    SEED,
+    STATES,
+    STATES_PER_LIFE,
+    Judge,
+    Life,
+    Machine,
+    ShowEverything,
+    is_not_of_the_index,
+    is_of_the_index,
+    run_everything,
+    run_with_a_failing_sync,
+)
 
 # The short runs have a few more; fewer would mean that nobody looks any more.
 LOG_STATES_MIN = 700
@@ -26,60 +30,6 @@ INDEX_STATES_MIN = 100
 
 # Each of the long runs begins with an empty directory.
 LIVES = max(1, STATES // STATES_PER_LIFE)
-
-
-class ShowEverything:
-    """Judges every state of what is varied, at every moment."""
-
-    def __init__(self, judge: Judge, is_varied: Callable[[str], bool]) -> None:
-        self._judge = judge
-        self._is_varied = is_varied
-        self._seen: set[int] = set()
-        self.is_on = True
-        self.moment_count = 0
-
-    def __call__(self, machine: Machine) -> None:
-        if not self.is_on:
-            return
-        self.moment_count += 1
-        count = machine.disk.count_states(is_varied=self._is_varied)
-        assert count <= EVERYTHING, "the run is not short"
-        rng = random.Random(SEED)
-        for tree in machine.disk.states(rng, limit=EVERYTHING, is_varied=self._is_varied):
-            key = hash((machine.log, *machine.attempts, *machine.types, frozenset(tree.items())))
-            if key not in self._seen:
-                self._seen.add(key)
-                self._judge.judge(
-                    tree, log=machine.log, attempts=machine.attempts, types=machine.types
-                )
-
-
-def is_of_the_index(path: str) -> bool:
-    return path.startswith("/new/data/index")
-
-
-def is_not_of_the_index(path: str) -> bool:
-    return not is_of_the_index(path)
-
-
-def run_everything(machine: Machine) -> None:
-    """Do all that an engine does, over several segments, and start twice more."""
-    machine.start()
-    machine.write([a_candidate("/a")])
-    machine.write([a_candidate("/a"), a_candidate("/b")], [a_candidate("/c")])
-    machine.write([a_candidate("/a")], schema="io.everlog.one")
-    machine.checkpoint()
-    machine.write([a_candidate("/d")], schema="io.everlog.two")
-    machine.write([a_candidate("/a/b/c"), a_candidate("/a")])
-    machine.write([a_candidate("/a", data='{"text":"%s"}' % ("x" * 1_200))])
-    machine.stop()
-    machine.start()
-    machine.write([a_candidate("/e")])
-    machine.die()
-    machine.start()
-    machine.write([a_candidate("/f")])
-    machine.show()
-    machine.stop()
 
 
 @pytest.mark.slow
@@ -113,6 +63,17 @@ def test_nothing_is_lost_in_any_state_of_the_index(tmp_path: Path) -> None:
 
     assert show.moment_count >= 20
     assert judge.state_count >= INDEX_STATES_MIN
+
+
+@pytest.mark.slow
+def test_what_a_start_shows_after_a_failed_sync_is_not_lost(tmp_path: Path) -> None:
+    judge = Judge(tmp_path / "states")
+
+    run_with_a_failing_sync(
+        Machine(tmp_path / "machine", ShowEverything(judge, is_not_of_the_index))
+    )
+
+    assert judge.state_count >= 50
 
 
 @pytest.mark.slow

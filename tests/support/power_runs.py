@@ -25,6 +25,12 @@ from tests.support.power import PowerDisk, ProcessDiedError, Tree, write_tree
 STATES = int(os.environ.get("EVERLOG_POWER_STATES", "500"))
 STATES_PER_LIFE = 100
 
+# Which states are drawn.
+SEED = os.environ.get("EVERLOG_POWER_SEED", "1")
+
+# More than any moment of a short run has.
+EVERYTHING = 5_000
+
 DATA = "/new/data"
 
 Open = Callable[..., LogEngine]
@@ -177,6 +183,73 @@ class Machine:
     def _running(self) -> LogEngine:
         assert self._engine is not None
         return self._engine
+
+
+class ShowEverything:
+    """Judges every state of what is varied, at every moment."""
+
+    def __init__(self, judge: Judge, is_varied: Callable[[str], bool]) -> None:
+        self._judge = judge
+        self._is_varied = is_varied
+        self._seen: set[int] = set()
+        self.is_on = True
+        self.moment_count = 0
+
+    def __call__(self, machine: Machine) -> None:
+        if not self.is_on:
+            return
+        self.moment_count += 1
+        count = machine.disk.count_states(is_varied=self._is_varied)
+        assert count <= EVERYTHING, "the run is not short"
+        rng = random.Random(SEED)
+        for tree in machine.disk.states(rng, limit=EVERYTHING, is_varied=self._is_varied):
+            key = hash((machine.log, *machine.attempts, *machine.types, frozenset(tree.items())))
+            if key not in self._seen:
+                self._seen.add(key)
+                self._judge.judge(
+                    tree, log=machine.log, attempts=machine.attempts, types=machine.types
+                )
+
+
+def is_of_the_index(path: str) -> bool:
+    return path.startswith("/new/data/index")
+
+
+def is_not_of_the_index(path: str) -> bool:
+    return not is_of_the_index(path)
+
+
+def run_everything(machine: Machine) -> None:
+    """Do all that an engine does, over several segments, and start twice more."""
+    machine.start()
+    machine.write([a_candidate("/a")])
+    machine.write([a_candidate("/a"), a_candidate("/b")], [a_candidate("/c")])
+    machine.write([a_candidate("/a")], schema="io.everlog.one")
+    machine.checkpoint()
+    machine.write([a_candidate("/d")], schema="io.everlog.two")
+    machine.write([a_candidate("/a/b/c"), a_candidate("/a")])
+    machine.write([a_candidate("/a", data='{"text":"%s"}' % ("x" * 1_200))])
+    machine.stop()
+    machine.start()
+    machine.write([a_candidate("/e")])
+    machine.die()
+    machine.start()
+    machine.write([a_candidate("/f")])
+    machine.show()
+    machine.stop()
+
+
+def run_with_a_failing_sync(machine: Machine) -> None:
+    """Start again after a sync that failed: what is seen then is promised from then on."""
+    machine.start()
+    machine.write([a_candidate("/a")])
+    machine.disk.is_next_sync_failing = True
+    assert not machine.write([a_candidate("/b"), a_candidate("/b")])
+    machine.die()
+    machine.start()
+    assert machine.log.count(b"\n") == 3
+    machine.show()
+    machine.stop()
 
 
 class Life:
