@@ -63,6 +63,7 @@ EVENTQL_MODULES = (
 MODULES = (
     "_version",
     "bootstrap",
+    "query_worker",
     "settings",
     "telemetry",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),

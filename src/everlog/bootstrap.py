@@ -183,13 +183,8 @@ async def _serve(
         engine, clock=clock, hash_version=hash_version, schemas=schemas, events=events, loop=loop
     )
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
-    queries = Queries(
-        engine,
-        reader,
-        clock=clock,
-        signing_key=form.signing_key,
-        seconds_max=settings.query_time_limit,
-    )
+    seconds_max, key = settings.query_time_limit, form.signing_key
+    queries = Queries(engine, reader, clock=clock, signing_key=key, seconds_max=seconds_max)
     store = Store(engine, writer, reader, observers, queries)
     monitor = Monitor(
         release=RELEASE,
@@ -214,23 +209,32 @@ async def _serve(
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
 
-    async def stop() -> None:
-        application.stop()
-        observers.close()
-        await queries.close()
-        await server.stop(grace_seconds=_GRACE_SECONDS)
-        await tasks.wait()
-        await writer.stop()
-        await checkpoints.wait()
-        reader.close()
-
     # Before anybody can know that the server is there, and so ask it to stop.
     stopping = _catch_signals(loop, on_hangup=credentials.reload)
     try:
         await _listen(server, settings, credentials, log)
         log.info("stopping", reason=await stopping)
     finally:
-        await stop()
+        await _stop(application, server, store, tasks, checkpoints)
+
+
+async def _stop(
+    application: ApiApplication,
+    server: Server,
+    store: Store,
+    tasks: Tasks,
+    checkpoints: Checkpoints,
+) -> None:
+    """Refuse what comes, end what has no end, and let the rest come to its end."""
+    application.stop()
+    store.observers.close()
+    store.queries.end()
+    await server.stop(grace_seconds=_GRACE_SECONDS)
+    await tasks.wait()
+    await store.queries.close()
+    await store.writer.stop()
+    await checkpoints.wait()
+    store.reader.close()
 
 
 def _application(
@@ -362,7 +366,7 @@ def _catch_signals(
 
 
 def _raise_file_limit() -> int:
-    """Allow as many open files as the system lets us, each connection being one; return how many."""
+    """Allow as many open files as the system lets us, one for each connection; return how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

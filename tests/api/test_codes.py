@@ -295,11 +295,11 @@ DISCOVERING = (
     ),
 )
 
-CASES = (*WRITING, *PRECONDITIONS, *READING, *DISCOVERING, *QUERYING)
-
 QUERYING = (
     Case(Code.QUERY_MISSING, "run-eventql-query", {}, "query is missing", {"field": "query"}),
 )
+
+CASES = (*WRITING, *PRECONDITIONS, *READING, *DISCOVERING, *QUERYING)
 
 # Those that need something to be stored have a test of their own below.
 STATE_CODES = frozenset(

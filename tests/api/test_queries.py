@@ -13,12 +13,8 @@ import pytest
 from tests.support.api import Answer, Connection, an_event
 from tests.support.server import DEADLINE_SECONDS, RunningServer, running_server
 
-# More than a thread of the server reads by itself; their pairs are just fewer than a query may judge.
+# More than a thread of the server reads by itself; few enough that a query may judge all pairs.
 MANY = 9_900
-
-COUNT_BY_NUMBER = (
-    "FROM e IN events GROUP BY e.data.number PROJECT INTO {n: e.data.number, c: COUNT()}"
-)
 
 # Reads as many combinations as there are pairs of events, which takes minutes.
 ENDLESS = "FROM a IN events FROM b IN events WHERE a.data.number + b.data.number < 0 PROJECT INTO 1"
@@ -171,14 +167,18 @@ def test_heartbeats_come_while_a_query_computes(server: RunningServer, version: 
 @pytest.mark.slow
 def test_a_client_that_goes_away_ends_its_query(server: RunningServer) -> None:
     with Connection(server.url) as connection:
-        before = processes_of(server)
-        response = connection.send("POST", "/api/v1/run-eventql-query", {"query": ENDLESS})
-        response.readline()
-        busy = [pid for pid in processes_of(server) if cpu_seconds(pid) > 0.3]
-        assert len(busy) >= 1
+        before = {pid: cpu_seconds(pid) for pid in processes_of(server)}
+        connection.send("POST", "/api/v1/run-eventql-query", {"query": ENDLESS})
+        busy: list[int] = []
+
+        def is_busy() -> bool:
+            found = processes_of(server)
+            busy[:] = [pid for pid in found if cpu_seconds(pid) > before.get(pid, 0.0) + 0.2]
+            return len(busy) == 1
+
+        wait_until(is_busy)
 
     wait_until(lambda: not set(processes_of(server)) & set(busy))
-    assert len(processes_of(server)) <= max(len(before), 2)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -288,7 +288,7 @@ def test_no_more_queries_run_at_once_than_may(server: RunningServer) -> None:
             for version in ("v1", "v2"):
                 answer = query(one_more, "FROM e IN events TOP 1 PROJECT INTO 1", version)
                 assert answer.status == 503
-                assert answer.text == "there are 64 queries running already"
+                assert answer.text.strip() == "there are 64 queries running already"
     finally:
         for connection in connections:
             connection.http.close()

@@ -42,10 +42,15 @@ def server() -> Iterator[RunningServer]:
 # Each allows one writer of a round only, whichever comes first.
 CONTRADICTIONS = (
     "FROM e IN events WHERE e.subject == '/{place}/{turn}' PROJECT INTO COUNT() == 0",
-    "FROM e IN events WHERE e.data.turn == {turn} AND e.data.place == '{place}' PROJECT INTO COUNT() < 1",
-    "FROM e IN events WHERE e.data.place == '{place}' PROJECT INTO IF(MAX(e.data.turn) == null, true, MAX(e.data.turn) < {turn})",
-    "FROM x IN (FROM e IN events WHERE e.data.place == '{place}' PROJECT INTO e.data) "
-    "WHERE x.turn == {turn} PROJECT INTO COUNT() == 0",
+    """FROM e IN events
+       WHERE e.data.turn == {turn} AND e.data.place == '{place}'
+       PROJECT INTO COUNT() < 1""",
+    """FROM e IN events
+       WHERE e.data.place == '{place}'
+       PROJECT INTO IF(COUNT() == 0, true, MAX(e.data.turn) < {turn})""",
+    """FROM x IN (FROM e IN events WHERE e.data.place == '{place}' PROJECT INTO e.data)
+       WHERE x.turn == {turn}
+       PROJECT INTO COUNT() == 0""",
     "FROM s IN subjects WHERE s == '/{place}/{turn}' PROJECT INTO COUNT() == 0",
 )
 

@@ -52,11 +52,11 @@ def test_a_whole_event_is_as_it_is_read(api: Sdk, library: Place) -> None:
     assert found[1]["predecessorhash"] == found[2]["hash"]
 
 
-def test_a_malformed_query_fails_with_its_place(api: Sdk, place: Place) -> None:
+def test_a_malformed_query_fails_with_its_place(api: Sdk) -> None:
     api.check_fails(
         lambda client: collect(client.run_eventql_query("FROM e IN events PROJECT e")),
         status=200,
-        text="1:27: ",
+        text="1:26: ",
         code="query-malformed",
     )
 

@@ -9,9 +9,10 @@ import asyncio
 import os
 import pickle
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import aclosing, suppress
-from typing import Any, Final, TypeVar
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
+from typing import Any, Final
 
 import msgspec
 
@@ -44,17 +45,16 @@ from everlog.service.places import Places
 from everlog.service.query_log import HeadLog, tally_of, to_storage_scan
 from everlog.service.query_messages import Fault, FoundScan, FrameKind, Job, RowForm
 from everlog.service.query_processes import QueryProcessDiedError, QueryProcesses
+from everlog.service.query_work import count_rows, log_sources
 from everlog.service.reader import Reader
 from everlog.storage.engine import Engine, Head
 
-# As many events as a thread goes through in a few milliseconds.
-_THREAD_EVENTS_MAX: Final = 1_000
-# A longer text may hide more work per event than that.
+# As many as a thread goes through in a few milliseconds.
+_THREAD_ROWS_MAX: Final = 1_000
+# A longer text may hide more work per row than that.
 _THREAD_TEXT_LENGTH_MAX: Final = 4 * 1024
 
 HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
-
-_Result = TypeVar("_Result")
 
 
 class Queries:
@@ -102,11 +102,13 @@ class Queries:
             text = await self._reader.call(lambda: self._explain(plan, head))
             yield form.render([text])
             return
-        is_small = await self._reader.call(lambda: self._is_small(plan, head))
-        blocks = (
-            self._rows_here(plan, head, form) if is_small else self._rows_there(plan, head, form)
-        )
-        async for block in self._with_heartbeats(blocks):
+        watch = _Stopwatch(self._seconds_max)
+        if await self._reader.call(lambda: self._is_small(plan, head)):
+            watch.start()
+            blocks = self._rows_here(plan, head, form)
+        else:
+            blocks = self._rows_there(plan, head, form, watch)
+        async for block in self._with_heartbeats(blocks, watch):
             yield block
 
     async def tally(self, plan: Plan, head: Head) -> Tally:
@@ -114,10 +116,17 @@ class Queries:
 
         Raises: as `rows`.
         """
-        is_small = await self._reader.call(lambda: self._is_small(plan, head))
-        if is_small:
-            return await self._within_time(self._reader.call(lambda: self._tally_here(plan, head)))
-        return await self._within_time(self._tally_there(plan, head))
+        watch = _Stopwatch(self._seconds_max)
+        if await self._reader.call(lambda: self._is_small(plan, head)):
+            watch.start()
+            work = self._reader.call(lambda: self._tally_here(plan, head))
+        else:
+            work = self._tally_there(plan, head, watch)
+        step = asyncio.ensure_future(work)
+        async with aclosing(self._heartbeats(step, watch)) as heartbeats:
+            async for _ in heartbeats:
+                pass
+        return step.result()
 
     def surroundings(self) -> Surroundings:
         """Return what a query that begins now sees besides the log."""
@@ -129,9 +138,12 @@ class Queries:
             limits=QueryLimits(),
         )
 
-    async def close(self) -> None:
-        """End all queries."""
+    def end(self) -> None:
+        """Refuse and end all queries."""
         self._closing.set()
+
+    async def close(self) -> None:
+        """Return when no process of theirs is left, all of them having ended."""
         await self._processes.close()
 
     # On a thread.
@@ -144,7 +156,7 @@ class Queries:
             return True
         if len(plan.query.text) > _THREAD_TEXT_LENGTH_MAX:
             return False
-        return _work(plan, HeadLog(self._engine, head)) <= _THREAD_EVENTS_MAX
+        return count_rows(plan, HeadLog(self._engine, head)) <= _THREAD_ROWS_MAX
 
     async def _rows_here(
         self, plan: Plan, head: Head, form: RowForm
@@ -161,28 +173,30 @@ class Queries:
     # In a process.
 
     async def _rows_there(
-        self, plan: Plan, head: Head, form: RowForm
+        self, plan: Plan, head: Head, form: RowForm, watch: "_Stopwatch"
     ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._run(plan, head, form, is_tally=False)) as frames:
+        async with aclosing(self._run(plan, head, form, watch, is_tally=False)) as frames:
             async for kind, content in frames:
                 if kind is FrameKind.ROWS:
                     yield content
 
-    async def _tally_there(self, plan: Plan, head: Head) -> Tally:
+    async def _tally_there(self, plan: Plan, head: Head, watch: "_Stopwatch") -> Tally:
         form = RowForm(b"", b"")
-        async with aclosing(self._run(plan, head, form, is_tally=True)) as frames:
+        async with aclosing(self._run(plan, head, form, watch, is_tally=True)) as frames:
             async for kind, content in frames:
                 if kind is FrameKind.TALLY:
                     # From a process that we started, and that runs our code.
-                    tally: Tally = pickle.loads(content)  # noqa: S301
+                    tally: Tally = pickle.loads(content)  # noqa: S301 - see above
                     return tally.resume(self.surroundings())
         raise QueryProcessDiedError
 
     async def _run(
-        self, plan: Plan, head: Head, form: RowForm, *, is_tally: bool
+        self, plan: Plan, head: Head, form: RowForm, watch: "_Stopwatch", *, is_tally: bool
     ) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
         job = await self._reader.call(lambda: self._job(plan, head, form, is_tally=is_tally))
         async with self._processes.borrow() as process, aclosing(process.run(job)) as frames:
+            # Waiting for others does not count.
+            watch.start()
             try:
                 async for kind, content in frames:
                     if kind is FrameKind.FAULT:
@@ -224,32 +238,41 @@ class Queries:
     # Time.
 
     async def _with_heartbeats(
-        self, blocks: AsyncGenerator[bytes, None]
+        self, blocks: AsyncGenerator[bytes, None], watch: "_Stopwatch"
     ) -> AsyncGenerator[bytes | None, None]:
-        seconds_left = self._seconds_max
-        loop = asyncio.get_running_loop()
         async with aclosing(blocks):
             while True:
-                # Only while the query works: a client may take its time.
-                started = loop.time()
-                step = loop.create_task(_next(blocks))
-                try:
-                    while not step.done():
-                        await self._wait(step)
-                        if not step.done():
-                            yield None
-                        if loop.time() - started > seconds_left:
-                            raise _out_of_time(self._seconds_max)
-                    block = step.result()
-                finally:
-                    await _cancel(step)
-                seconds_left -= loop.time() - started
+                step = asyncio.ensure_future(_next(blocks))
+                async with aclosing(self._heartbeats(step, watch)) as heartbeats:
+                    async for heartbeat in heartbeats:
+                        yield heartbeat
+                block = step.result()
                 if block is None:
                     return
                 if block:
-                    yield block
+                    # A client may take its time.
+                    with watch.stopped():
+                        yield block
 
-    async def _wait(self, step: asyncio.Task[Any]) -> None:
+    async def _heartbeats(
+        self, step: asyncio.Future[Any], watch: "_Stopwatch"
+    ) -> AsyncGenerator[None, None]:
+        """Yield once for each second until a step is done, and end it where nobody waits for it.
+
+        Raises:
+            QueryLimitError: The time is over.
+            RefusedError: The server is going down.
+        """
+        try:
+            while not step.done():
+                await self._wait(step)
+                if not step.done():
+                    watch.check()
+                    yield
+        finally:
+            await _cancel(step)
+
+    async def _wait(self, step: asyncio.Future[Any]) -> None:
         """Wait for a step, for a second at most, or until the server goes down."""
         closing = asyncio.ensure_future(self._closing.wait())
         try:
@@ -263,24 +286,45 @@ class Queries:
         if self._closing.is_set():
             raise RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
 
-    async def _within_time(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        task = asyncio.ensure_future(work)
-        try:
-            deadline = asyncio.get_running_loop().time() + self._seconds_max
-            while not task.done():
-                await self._wait(task)
-                if not task.done() and asyncio.get_running_loop().time() > deadline:
-                    raise _out_of_time(self._seconds_max)
-            return task.result()
-        finally:
-            await _cancel(task)
+
+class _Stopwatch:
+    """The time that a query has computed."""
+
+    def __init__(self, seconds_max: float) -> None:
+        self._seconds_max = seconds_max
+        self._seconds = 0.0
+        self._started_at: float | None = None
+
+    def start(self) -> None:
+        """Go on counting."""
+        self._started_at = time.monotonic()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Do not count what happens meanwhile."""
+        self._seconds = self._elapsed()
+        self._started_at = None
+        yield
+        self.start()
+
+    def check(self) -> None:
+        """Raise an error if the time is over."""
+        if self._elapsed() > self._seconds_max:
+            raise QueryLimitError(
+                f"the query took longer than {self._seconds_max:g} seconds: restrict what it reads "
+                "by type, subject, id or time"
+            )
+
+    def _elapsed(self) -> float:
+        running = 0.0 if self._started_at is None else time.monotonic() - self._started_at
+        return self._seconds + running
 
 
 async def _next(blocks: AsyncIterator[bytes]) -> bytes | None:
     return await anext(blocks, None)
 
 
-async def _cancel(task: asyncio.Task[Any]) -> None:
+async def _cancel(task: asyncio.Future[Any]) -> None:
     """End a task and wait for it, since what it works with is about to be closed."""
     if not task.done():
         task.cancel()
@@ -297,34 +341,6 @@ def _with_error(chunks: Iterator[list[bytes]]) -> Iterator[tuple[list[bytes] | E
         yield (error,)
 
 
-def _work(plan: Plan, log: HeadLog) -> int:
-    """Return how many rows have to be looked at, at most."""
-    own, inner = 1, 0
-    for entry in plan.sources:
-        match entry.source:
-            case EventScan() as scan:
-                own *= log.count(scan)
-            case Plan() as subquery:
-                rows = _work(subquery, log)
-                own *= rows
-                inner += rows
-            case LogSource():
-                # Rarely asked for, and not worth counting.
-                own *= sum(map(len, log.subjects())) + len(log.event_types())
-    return own + inner
-
-
-def log_sources(plan: Plan) -> set[LogSource]:
-    """Return what a plan reads besides events, its subqueries included."""
-    found: set[LogSource] = set()
-    for entry in plan.sources:
-        if isinstance(entry.source, Plan):
-            found |= log_sources(entry.source)
-        elif isinstance(entry.source, LogSource):
-            found.add(entry.source)
-    return found
-
-
 def _fault_error(plan: Plan, content: bytes) -> EverlogError:
     fault = msgspec.msgpack.decode(content, type=Fault)
     if fault.span is None:
@@ -335,10 +351,3 @@ def _fault_error(plan: Plan, content: bytes) -> EverlogError:
 
 def _too_many(count_max: int) -> TooManyQueriesError:
     return TooManyQueriesError(f"there are {count_max} queries running already")
-
-
-def _out_of_time(seconds_max: float) -> QueryLimitError:
-    return QueryLimitError(
-        f"the query took longer than {seconds_max:g} seconds: restrict what it reads by type, "
-        "subject, id or time"
-    )

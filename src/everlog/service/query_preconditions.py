@@ -20,9 +20,10 @@ from everlog.eventql.diagnostic import (
 )
 from everlog.eventql.plan import Plan
 from everlog.eventql.query import is_incremental, may_affect, reads_events
-from everlog.service.queries import Queries, log_sources
+from everlog.service.queries import Queries
 from everlog.service.query_faults import refusal_of
 from everlog.service.query_messages import RowForm
+from everlog.service.query_work import log_sources
 from everlog.service.standing_query import StaleQueryError, StandingQuery
 from everlog.service.store import Store
 from everlog.service.writer import Answer, Outcome
@@ -51,7 +52,7 @@ async def write_after_queries(
     preconditions: Sequence[Precondition],
     answer: Answer,
 ) -> None:
-    """Evaluate the queries among the preconditions and write; the answer is called as by the writer.
+    """Evaluate the queries among the preconditions, and write; the writer calls the answer.
 
     Raises:
         RefusedError: A query is malformed or cannot be evaluated.
