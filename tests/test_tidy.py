@@ -28,7 +28,7 @@ FILE_CHECKS: tuple[Check, ...] = (
 )
 
 # The way in, and the reference engine: a specification, which the tests hold the other to.
-ENTRY_POINTS = ("everlog.cli", "everlog.storage.memory")
+ENTRY_POINTS = ("everlog.cli", "everlog.query_worker", "everlog.storage.memory")
 
 
 def check_nothing_found(findings: Iterator[str]) -> None:
