@@ -187,6 +187,23 @@ def test_a_directory_opens_for_reading_although_there_is_no_room_for_a_checkpoin
     engine.close()
 
 
+@pytest.mark.parametrize("kind", [Kind.OPEN, Kind.WRITE, Kind.RENAME])
+def test_a_directory_is_closed_although_there_is_no_room_for_a_checkpoint(
+    tmp_path: Path, kind: Kind
+) -> None:
+    disk = FailingDisk()
+    engine = open_log(tmp_path, disk=disk)
+    store(engine, a_candidate("/a"))
+    disk.arm(Fault(kind, 0, errno.ENOSPC, is_lasting=True))
+
+    engine.close()
+
+    assert disk.has_failed
+    engine = open_log(tmp_path)
+    assert engine.report.replayed_event_count == 1
+    engine.close()
+
+
 def test_a_disk_that_fails_the_checkpoint_fails_the_opening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

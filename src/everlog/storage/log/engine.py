@@ -398,7 +398,7 @@ class LogEngine:
                 # In this order: on a full disk, the checkpoint may need the room given back.
                 self._segments.cut(self._committed_size)
                 self._durable.sync()
-                self.checkpoint()
+                _checkpoint_if_there_is_room(self)
 
     def _read_time(self, position: int, head: Head) -> int:
         scan = Scan(start=position, stop=position + 1)
