@@ -5,13 +5,20 @@ the time. Clients that are there are answered, those that are too many are told 
 and when they have left, others are served again.
 """
 
+import errno
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
+import psutil
 import pytest
 
+from everlog.domain.errors import DiskFullError
 from tests.support.api import Connection, an_event
+from tests.support.disks import FailingDisk, Fault, Kind
+from tests.support.engines import open_log, positions_of, read
+from tests.support.events import a_candidate, seal, stage, store
 from tests.support.planted_bugs import Bug
 from tests.support.rack_server import Plan, entry_point
 from tests.support.server import RunningServer, running_server, wait_until
@@ -90,4 +97,32 @@ def test_a_server_that_lets_clients_take_all_files_is_noticed() -> None:
     with running_server(entry_point=entry_point(plan)) as server:
         findings = findings_of(server)
 
-    assert any("the store has failed" in finding for finding in findings), findings
+    assert any("too many files are open" in finding for finding in findings), findings
+
+
+@pytest.mark.parametrize("kind", [Kind.OPEN, Kind.SYNC_DIRECTORY])
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE])
+def test_a_write_for_which_there_is_no_file_is_refused_and_nothing_worse(
+    tmp_path: Path, kind: Kind, error: int
+) -> None:
+    disk = FailingDisk()
+    # Every write but the first one needs a new segment.
+    engine = open_log(tmp_path, disk=disk, segment_size_max=1)
+    store(engine, a_candidate())
+    files = psutil.Process().num_fds()
+    for _ in range(5):
+        disk.arm(Fault(kind, 0, error))
+        stage(engine, a_candidate())
+        with pytest.raises(DiskFullError, match="too many files are open; nothing was stored"):
+            engine.commit(seal(engine))
+        engine.roll_back()
+    assert disk.has_failed
+    assert psutil.Process().num_fds() == files
+
+    disk.arm(None)
+    store(engine, a_candidate())
+    assert positions_of(read(engine)) == [0, 1]
+    engine.close()
+    engine = open_log(tmp_path)
+    assert positions_of(read(engine)) == [0, 1]
+    engine.close()

@@ -1,4 +1,4 @@
-"""One directory has one server, even while that is being killed; the next one may follow at once."""
+"""One directory has one server, even while that is being killed; the next may follow at once."""
 
 import random
 from collections.abc import Sequence

@@ -16,8 +16,11 @@ from typing import Final, Protocol
 
 from everlog.domain.errors import DataDirectoryError, DiskFullError
 
+# The process, or the system, has as many open files as it may have.
+_NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
 # No room, quota reached, file size limit reached: all of them pass once somebody makes room.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG}) | _NO_FILES
 
 # Linux and macOS say the first of a symbolic link that must not be followed, BSD the second.
 _NOT_FOLLOWED: Final = frozenset({errno.ELOOP, errno.EMLINK})
@@ -150,16 +153,29 @@ def sync(disk: Disk, file: int) -> None:
 
 
 def sync_names(disk: Disk, directory: Path) -> None:
-    """Return when the directory's names are durable; else raise a SyncError."""
+    """Return when the directory's names are durable; else raise a SyncError.
+
+    Raises:
+        OSError: The directory could not even be opened, so that nothing was lost.
+    """
     try:
         disk.sync_directory(directory)
     except OSError as error:
+        if error.errno in _NO_FILES:
+            raise
         raise SyncError(*error.args) from error
 
 
 def is_full(error: OSError) -> bool:
     """Tell whether an error means that there is no room, and nothing worse."""
     return error.errno in _FULL and not isinstance(error, SyncError)
+
+
+def describe_shortage(error: Exception) -> str:
+    """Say what there is no room for."""
+    if isinstance(error, OSError) and error.errno in _NO_FILES:
+        return "too many files are open"
+    return "no space left on the device"
 
 
 def write_all(disk: Disk, file: int, data: bytes, offset: int) -> None:

@@ -35,7 +35,7 @@ from everlog.storage.log.directory import (
     prepare_directory,
     prepare_format,
 )
-from everlog.storage.log.disk import Disk, PosixDisk, is_full
+from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
 from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import read_positions, read_range
@@ -417,7 +417,7 @@ class LogEngine:
             except OSError as undo_error:
                 reason = f"{reason}, and undoing the write failed: {undo_error}"
             else:
-                return DiskFullError("no space left on the device; nothing was stored")
+                return DiskFullError(f"{describe_shortage(error)}; nothing was stored")
         self._has_failed = True
         return StoreFailedError(f"writing to the data directory failed: {reason}")
 

@@ -146,8 +146,11 @@ class Segments:
         path = self._folder / f"{first_position:020d}{_SUFFIX}"
         # A crash or a full disk between here and the first batch leaves an empty segment of the
         # same name, which is taken up again.
-        file = open_file(self._disk, path, self._resources)
-        sync_names(self._disk, self._folder)
+        with ExitStack() as opening:
+            file = open_file(self._disk, path, opening)
+            sync_names(self._disk, self._folder)
+            # Only now: who tries again opens it again.
+            self._resources.push(opening.pop_all())
         self._add(_Segment(first_position, offset, file, path))
         self._allocated = offset
 
