@@ -48,6 +48,7 @@ class Figures:
     checkpoint_failure_count: int
     has_checkpoint_failed: bool
     observer_count: int
+    query_count: int
     http: Statistics
     connections_max: int
     answers: Mapping[EndpointName, tuple[int, ...]]
@@ -99,6 +100,7 @@ class Monitor:
             checkpoint_failure_count=checkpoints.failure_count,
             has_checkpoint_failed=checkpoints.has_failed,
             observer_count=store.observers.places.present_count,
+            query_count=store.queries.places.present_count,
             http=self.statistics(),
             connections_max=self.connections_max,
             answers={name: tuple(counts) for name, counts in self.tally.answers.items()},

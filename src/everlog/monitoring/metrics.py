@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from everlog.domain.limits import OBSERVERS_MAX
+from everlog.domain.limits import OBSERVERS_MAX, QUERIES_MAX
 from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
@@ -266,6 +266,12 @@ METRICS: Final = (
         "How many observers there may be.",
         lambda _: OBSERVERS_MAX,
     ),
+    _gauge(
+        "everlog_queries",
+        "EventQL queries that run or wait for their turn, those of preconditions included.",
+        lambda found: found.query_count,
+    ),
+    _gauge("everlog_queries_limit", "How many queries there may be.", lambda _: QUERIES_MAX),
     _gauge(
         "everlog_certificate_end_timestamp_seconds",
         "When the certificate expires, since 1970; absent without HTTPS.",

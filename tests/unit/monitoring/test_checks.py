@@ -41,6 +41,7 @@ WELL = Figures(
     checkpoint_failure_count=0,
     has_checkpoint_failed=False,
     observer_count=0,
+    query_count=0,
     http=Statistics(),
     connections_max=100,
     answers={},
