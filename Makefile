@@ -13,8 +13,12 @@ LOCK_SHIPPED = $(LOCK) --constraints requirements/development.lock
 # Strict: a package that the service cannot be asked about is a failure, not a package without one.
 AUDIT_OPTIONS = --strict --progress-spinner off --disable-pip --require-hashes
 
+# Further options for `make bench`, for example --long, or --peer nats.
+BENCH_OPTIONS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check format bench lock lock-development audit sbom clean
+.PHONY: bench profile
+.PHONY: help setup run test test-all check format lock lock-development audit sbom clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -44,8 +48,11 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
-bench: setup ## Measure, each figure as a ratio to a reference of the same run.
-	.venv/bin/python -m benchmarks
+bench: setup ## Measure Everlog beside its peers and beside the machine, into docs/benchmarks.
+	.venv/bin/python -m benchmarks --report docs/benchmarks $(BENCH_OPTIONS)
+
+profile: setup ## Say where the time of the hot paths goes, into docs/benchmarks.
+	.venv/bin/python -m benchmarks.profile --report docs/benchmarks
 
 lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
 	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock

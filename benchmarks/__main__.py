@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -24,7 +25,7 @@ from benchmarks.side_by_side import (
     measure_peer_reads,
     measure_peer_writes,
 )
-from benchmarks.workbench import LONG, NORMAL, QUICK, Scale, Workbench, prepare
+from benchmarks.workbench import FAILURES, LONG, NORMAL, QUICK, Scale, Workbench, prepare
 from benchmarks.writes import measure_batch_writes, measure_small_writes, measure_write_latency
 from tools.bench_environment import prepare as provide_environment
 from tools.system_packages import main as provide_programs
@@ -93,6 +94,8 @@ def main() -> None:
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if options.report is not None:
         write_report(options.report, record)
+    if bench.failures:
+        sys.exit("failed: " + "; ".join(bench.failures))
 
 
 def _run_repeatedly(name: str, bench: Workbench, *, often: int) -> list[Figure]:
@@ -107,9 +110,12 @@ def _run_repeatedly(name: str, bench: Workbench, *, often: int) -> list[Figure]:
 
 def _run(name: str, bench: Workbench) -> list[Figure]:
     figures = []
-    for figure in BENCHMARKS[name](bench):
-        print(f"  {render(figure)}", flush=True)
-        figures.append(figure)
+    try:
+        for figure in BENCHMARKS[name](bench):
+            print(f"  {render(figure)}", flush=True)
+            figures.append(figure)
+    except FAILURES as error:
+        bench.note_failure(name, error)
     return figures
 
 

@@ -5,7 +5,6 @@ does hits them alike, and only one server runs at a time. Where a compiled clien
 Everlog and pgbench for PostgreSQL, its figures stand beside.
 """
 
-import subprocess
 from collections.abc import Callable, Iterator
 
 from benchmarks.compiled import COMPILED
@@ -15,7 +14,7 @@ from benchmarks.peers.peer import Peer
 from benchmarks.peers.table import OWN
 from benchmarks.processes import stored_size, tree_resident_size
 from benchmarks.syncs import count_syncs
-from benchmarks.workbench import Workbench
+from benchmarks.workbench import FAILURES, Workbench
 
 TITLES = {
     "write": "write one event",
@@ -115,15 +114,12 @@ def measure_peer_reads(bench: Workbench) -> Iterator[Figure]:
 
 
 def each_peer(bench: Workbench, measure: Callable[[Peer], Iterator[Figure]]) -> Iterator[Figure]:
-    """Measure one after the other; a peer that fails is noted, and does not end the run."""
+    """Measure one after the other; who fails is noted, and does not end the run."""
     for peer in bench.peers:
         try:
             yield from measure(peer)
-        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            if peer is OWN:
-                raise
-            bench.failures.append(f"{peer.name}: {error}")
-            print(f"  FAILED {peer.name}: {error}", flush=True)
+        except FAILURES as error:
+            bench.note_failure(peer.name, error)
 
 
 def _read(bench: Workbench, peer: Peer, target: Target) -> Iterator[Figure]:

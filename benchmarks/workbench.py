@@ -1,5 +1,6 @@
 """What benchmarks work with: how much to do, where, and stores that are filled once for all."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from benchmarks.peers.table import OWN
 from benchmarks.servers import Certificate, make_certificate
 
 _FOLDER = Path(__file__).resolve().parents[1] / ".benchmarks"
+
+
+# What may go wrong with a server or a client, and says nothing about the next one.
+FAILURES = (RuntimeError, OSError, subprocess.SubprocessError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +74,15 @@ class Workbench:
     certificate: Certificate
     # Those that are measured side by side; Everlog is the first.
     peers: tuple[Peer, ...] = (OWN,)
-    # What went wrong with peers.
+    # What went wrong: a run of half an hour goes on without it.
     failures: list[str] = field(default_factory=list)
     _stores: dict[tuple[str, int], Path] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
+
+    def note_failure(self, name: str, error: Exception) -> None:
+        """Keep what went wrong for the report, and tell it now."""
+        self.failures.append(f"{name}: {error}")
+        print(f"  FAILED {self.failures[-1]}", flush=True)
 
     def filled_log(self, event_count: int) -> Path:
         """Return a data directory with so many events, filled when it is first asked for.

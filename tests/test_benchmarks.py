@@ -15,6 +15,9 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.drive import shares
 from benchmarks.figures import Bar, Figure, at_least, at_most, render, take_medians
 from benchmarks.peers.table import PEERS
+from benchmarks.profile.layers import Place, Stacks, by_library, parse_perf
+from benchmarks.profile.page import HotPath
+from benchmarks.profile.page import render_page as render_profile
 from benchmarks.report.pages import render_page
 from benchmarks.sessions.arrivals import Arrivals, arrive
 from benchmarks.sessions.histogram import Histogram
@@ -297,3 +300,59 @@ def test_the_lock_of_the_peers_pins_hashes_and_names_no_registry() -> None:
 
     assert len(pins) == len(re.findall(r"^\S+==", text, re.MULTILINE)) > 0
     assert "://" not in text
+
+
+# Outermost first, as py-spy writes them.
+STACKS = (
+    "run (everlog/bootstrap.py:90);receive (everlog/http/a.py:1);write (everlog/http/b.py:2) 6",
+    "run (everlog/bootstrap.py:90);feed (everlog/http/reader.py:1);loads (json/decoder.py:3) 2",
+    "run (everlog/bootstrap.py:90);run_forever (asyncio/base_events.py:600) 1",
+    "run (threading.py:900);sync (everlog/storage/log/disk.py:7) 1",
+)
+
+
+def test_a_sample_is_blamed_on_the_innermost_function_of_everlog() -> None:
+    stacks = Stacks(STACKS)
+
+    assert stacks.layers == {"http": 8, "event loop": 1, "storage": 1}
+    assert stacks.places.most_common(1) == [(Place("http/b", "write"), 6)]
+    assert stacks.total == 10
+
+
+PERF_REPORT = """# To display the perf.data header info, please use --header/--header-only options.
+# Overhead  Shared Object         Symbol
+# ........  ....................  ................................
+    20.50%  libpython3.11.so.1.0  [.] _PyEval_EvalFrameDefault      -      -
+    10.25%  libpython3.11.so.1.0  [.] PyDict_GetItem
+     1.00%  [kernel.kallsyms]     [k] tcp_sendmsg_locked
+     0.25%  other.so              [.] f(int, char*)
+"""
+
+
+def test_the_report_of_perf_is_read_by_library() -> None:
+    hits = list(parse_perf(PERF_REPORT))
+
+    shares = by_library(hits)
+    assert list(shares) == ["Python's interpreter", "Linux", "other.so"]
+    assert shares["Python's interpreter"] == pytest.approx(0.3075)
+    assert [hit.symbol for hit in hits][::3] == ["_PyEval_EvalFrameDefault", "f(int, char*)"]
+
+
+def test_the_page_of_a_profile_has_a_share_for_each_layer() -> None:
+    path = HotPath(
+        name="A path",
+        unit="write",
+        rate=1_000.0,
+        rate_while_sampled=900.0,
+        cpu_microseconds=50.0,
+        busy=0.75,
+        stacks=Stacks(STACKS),
+        hits=tuple(parse_perf(PERF_REPORT)),
+    )
+
+    lines = render_profile({"commit": "0123456789ab"}, [path]).splitlines()
+
+    assert "| http | 80.0 % |" in lines
+    assert "| `http/b.py` write | 60.0 % |" in lines
+    assert "| Linux | 1.0 % |" in lines
+    assert "| *processor time* | 50.0 us for each write |" in lines

@@ -111,8 +111,29 @@ def _ratios(record: Record) -> str:
         "How many times as fast as each peer Everlog is, by the same kind of client: "
         "throughputs divided, or times and sizes the other way round, so that more than 1 is "
         "better for Everlog everywhere, and bold where it is behind.\n"
-        "Where a peer cannot do it, there is a dash.\n\n" + table(head, rows)
+        "Where a peer cannot do it, there is a dash.\n\n" + table(head, rows) + _compiled(record)
     )
+
+
+def _compiled(record: Record) -> str:
+    """Compare the two stores that a compiled client can ask."""
+    rows = []
+    for work, title, _ in _RATES:
+        for connections in connections_of(record, work):
+            own = find(record, work, f"{OWN}-wrk", connections=connections)
+            other = find(record, work, "postgres-pgbench", connections=connections)
+            if own is not None and other is not None:
+                quotient = ratio(own["value"] / other["value"])
+                rows.append((f"{title}, {_connections(connections)}", quotient))
+    if not rows:
+        return ""
+    return "\nAsked by clients that are compiled, wrk and pgbench:\n\n" + table(
+        ("Everlog / peer", "PostgreSQL, plain table"), rows
+    )
+
+
+def _connections(count: int) -> str:
+    return "1 connection" if count == 1 else f"{count} connections"
 
 
 # Returns what a store reached, and whether more is better.
@@ -123,8 +144,10 @@ def _rows(record: Record) -> Iterator[tuple[str, _Reached]]:
     for work, title, wanted in _RATES:
         for connections in connections_of(record, work):
             if connections in wanted or len(wanted) == 1:
-                plural = "connection" if connections == 1 else "connections"
-                yield f"{title}, {connections} {plural}", _by_value(work, connections, is_rate=True)
+                yield (
+                    f"{title}, {_connections(connections)}",
+                    _by_value(work, connections, is_rate=True),
+                )
     for rate in _arrival_rates(record):
         for share in ("p50", "p99", "p99.9"):
             yield f"Latency at {rate:,.0f} writes a second, {share}", _by_arrivals(rate, share)
@@ -163,8 +186,7 @@ def _throughput(record: Record) -> str:
     parts = ["## Throughput\n\n![Throughput over connections](throughput.png)\n"]
     for work, title, _ in _RATES:
         for connections in connections_of(record, work):
-            plural = "connection" if connections == 1 else "connections"
-            parts.append(f"### {title}, {connections} {plural}\n")
+            parts.append(f"### {title}, {_connections(connections)}\n")
             parts.append(_work_table(record, work, connections))
     if len(parts) == 1:
         return ""

@@ -46,12 +46,16 @@ _THROUGHPUTS = (
     ("read_subject", "Reads of a subject of 10 events"),
 )
 _SHARES = ("p50", "p90", "p95", "p99", "p99.9")
+# Each panel: its title, the unit of its axis, and how the names of its costs end.
 _GROWTH_PLOTS = (
-    ("Time of an operation, us", "(us)"),
-    ("Processor time of the server, us", "processor (us)"),
-    ("Opening, s", "(s)"),
-    ("Memory, MB", "(MB)"),
+    ("Time for each, 64 connections", "us", "(us)"),
+    ("Processor time of the server for each", "us", "processor (us)"),
+    ("Opening after a clean stop", "s", "(s)"),
+    ("Memory of the server", "MB", "(MB)"),
 )
+# Above the highest point, so that the legend covers nothing.
+_HEADROOM = 1.45
+
 _DOTS_PER_INCH = 110
 
 
@@ -120,7 +124,8 @@ def draw_growth(record: Record, path: Path) -> None:
     if not costs:
         return
     figure, axes = _pyplot.subplots(2, 2, figsize=(11, 8))
-    for axis, (title, ending) in zip(axes.flat, _GROWTH_PLOTS, strict=True):
+    for axis, (title, unit, ending) in zip(axes.flat, _GROWTH_PLOTS, strict=True):
+        highest = 0.0
         for name, values in costs.items():
             is_of_cpu = name.endswith("processor (us)")
             if not name.endswith(ending) or (ending == "(us)" and is_of_cpu):
@@ -129,12 +134,13 @@ def draw_growth(record: Record, path: Path) -> None:
             counts = sorted(values)
             axis.plot(counts, [values[count] for count in counts], marker="o", label=label)
             axis.set_xticks(counts, [_short(count) for count in counts])
+            highest = max(highest, *values.values())
         axis.set_title(title)
         axis.set_xlabel("events in the log")
-        axis.set_ylim(bottom=0)
+        axis.set_ylabel(unit)
+        axis.set_ylim(0, highest * _HEADROOM)
         axis.grid(visible=True, alpha=0.25)
-        axis.margins(y=0.25)
-        axis.legend(loc="best", fontsize="small")
+        axis.legend(loc="upper left", fontsize="small", frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=_DOTS_PER_INCH)
 
@@ -164,7 +170,7 @@ def _finish(figure: Any, axes: Sequence[Any], path: Path) -> None:
             entries.setdefault(label, handle)
     columns = min(len(entries), 4)
     rows = -(-len(entries) // columns)
-    room = 0.06 * rows + 0.02
+    room = 0.045 * rows + 0.02
     figure.tight_layout(rect=(0, room, 1, 1))
     figure.legend(
         entries.values(), entries.keys(), loc="lower center", ncols=columns, frameon=False
@@ -173,7 +179,9 @@ def _finish(figure: Any, axes: Sequence[Any], path: Path) -> None:
 
 
 def _label_thousands(axis: Any) -> None:
+    """Label 1, 2 and 5 of each power of ten: one power alone may have a single label."""
     ticker: Any = import_module("matplotlib.ticker")
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.yaxis.set_minor_formatter(ticker.NullFormatter())
 
