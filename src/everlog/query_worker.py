@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import BinaryIO, Final
 
@@ -79,7 +80,9 @@ def main() -> None:
     """Run jobs until the server is gone."""
     # A person's Ctrl+C is meant for the server, which then ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    with suppress(PermissionError):
+        # A sandbox may forbid even this; the query then competes with the server.
+        os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_SIZE_MAX, _MEMORY_SIZE_MAX))
     jobs: SimpleQueue[bytes] = SimpleQueue()
     source = sys.stdin.buffer
