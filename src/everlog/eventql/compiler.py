@@ -6,6 +6,8 @@ What is left to others: where rows come from, and what is done with those that w
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import assert_never
 
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.eventql.aggregate_code import (
@@ -21,13 +23,23 @@ from everlog.eventql.expression_code import CodeContext, code_of, value_code_of
 from everlog.eventql.generated import GeneratedModule
 from everlog.eventql.loop_code import group_loop, row_loop
 from everlog.eventql.plan import Plan
-from everlog.eventql.projection_code import TextCode, row_code_of, texts_in, values_in
+from everlog.eventql.projection_code import row_code_of, texts_in, values_in
 from everlog.eventql.row_code import EventRows, RowEnvironment, ValueRows, uses_of
 from everlog.eventql.surroundings import Surroundings
 from everlog.eventql.types import NUMBER, ORDERED, STRING
 from everlog.eventql.values import EvaluationError, Value
 
 Loop = Callable[..., Iterator[None]]
+
+
+class RowForm(Enum):
+    """What the rows are that a loop chooses."""
+
+    VALUE = auto()
+    # Something that the JSON encoder writes.
+    WRITTEN = auto()
+    # JSON, as bytes.
+    JSON = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +58,7 @@ class CompiledQuery:
     # Evaluated before the first row.
     skip: Callable[[], Value] | None
     top: Callable[[], Value] | None
-    # Whether rows are made for the JSON encoder; they are values otherwise.
-    is_written: bool
+    form: RowForm
     # Of a row that is a value, in items, keys and characters.
     row_size_max: int
 
@@ -82,9 +93,8 @@ def compile_plan(plan: Plan, surroundings: Surroundings, *, as_json: bool) -> Co
     }
     module = GeneratedModule()
     query = plan.query
-    # Rows that are told apart are compared, and so have to be values.
-    is_written = as_json and not query.is_distinct
-    has_texts = is_written and not query.is_aggregated
+    form = _form_of(plan) if as_json else RowForm.VALUE
+    has_texts = form is not RowForm.VALUE and not query.is_aggregated
     texts = texts_in(query.projection, plan.sources) if has_texts else []
     rows = _rows_of(module, plan, texts, subqueries, surroundings)
     environment = RowEnvironment(query.sources, rows)
@@ -95,15 +105,15 @@ def compile_plan(plan: Plan, surroundings: Surroundings, *, as_json: bool) -> Co
             is_key_event_time=_is_key_event_time(context, plan)
         )
         final = CodeContext(module, environment_of_groups, surroundings)
-        body = _chosen_lines(final, plan, None, is_written=is_written)
-        last_loop = group_loop(final, query.having, body)
+        row = _row_code(final, query.projection, form, None)
+        last_loop = group_loop(final, query.having, _chosen_lines(final, plan, row))
     else:
-        text_of = environment.text if texts else None
         final = context
-        body = _chosen_lines(context, plan, text_of, is_written=is_written)
+        row = _row_code(context, query.projection, form, environment if texts else None)
+        body = _chosen_lines(context, plan, row)
         loop = row_loop(context, rows, plan.conditions, query.sources, body, ("z0",))
         last_loop = loop
-    row_size_max = code_of(final, query.projection).size_max if not texts else 0
+    row_size_max = 0 if as_json else code_of(final, query.projection).size_max
     skip = _count_function(module, query.skip, surroundings)
     top = _count_function(module, query.top, surroundings)
     module.finish()
@@ -116,7 +126,7 @@ def compile_plan(plan: Plan, surroundings: Surroundings, *, as_json: bool) -> Co
         group_loop=module[last_loop] if query.is_aggregated else None,
         skip=None if skip is None else module[skip],
         top=None if top is None else module[top],
-        is_written=is_written,
+        form=form,
         row_size_max=row_size_max,
     )
 
@@ -178,15 +188,40 @@ def _is_key_event_time(context: CodeContext, plan: Plan) -> bool:
     return key is not None and code_of(context, key).is_event_time
 
 
-def _chosen_lines(
-    context: CodeContext, plan: Plan, text_of: TextCode | None, *, is_written: bool
-) -> list[str]:
+def _form_of(plan: Plan) -> RowForm:
+    """Return the form in which rows are chosen that leave the server."""
+    query = plan.query
+    if query.is_distinct:
+        # What is told apart is compared, and so has to be a value.
+        return RowForm.VALUE
+    projection = query.projection
+    is_event = isinstance(projection, FieldAccess) and plan.sources[projection.source].is_events
+    is_whole = is_event and isinstance(projection, FieldAccess) and not projection.path
+    return RowForm.JSON if is_whole and not query.is_aggregated else RowForm.WRITTEN
+
+
+def _row_code(
+    context: CodeContext,
+    projection: TypedExpression,
+    form: RowForm,
+    texts: RowEnvironment | None,
+) -> str:
+    """Return the code of a chosen row; `texts` knows how fields are written, if they are."""
+    match form:
+        case RowForm.VALUE:
+            return value_code_of(context, projection).text
+        case RowForm.WRITTEN:
+            return row_code_of(context, projection, None if texts is None else texts.text)
+        case RowForm.JSON:
+            assert isinstance(projection, FieldAccess)
+            assert texts is not None
+            return texts.event_code(projection)
+        case _:
+            assert_never(form)
+
+
+def _chosen_lines(context: CodeContext, plan: Plan, row: str) -> list[str]:
     """Return the lines that append a chosen row, or group, with its key if it is to be sorted."""
-    projection = plan.query.projection
-    if is_written:
-        row = row_code_of(context, projection, text_of)
-    else:
-        row = value_code_of(context, projection).text
     is_one_group = plan.query.is_aggregated and plan.query.group_key is None
     if plan.ordering is None or is_one_group:
         return [f"a0({row})"]

@@ -13,7 +13,11 @@ from everlog.eventql.datetimes import parse_event_time
 from everlog.eventql.rendering import to_json
 from everlog.eventql.values import from_json
 
-_PREFIX_LENGTH: Final = len(b'{"type":"event","payload":')
+# What may follow, and where the event stands in its line without it.
+MARK: Final = b" "
+EVENT_START: Final = len(b'{"type":"event","payload":')
+EVENT_STOP: Final = -1
+
 _NO_SIGNATURE: Final = b',"signature":null}'
 _NUMBER_STARTS: Final = frozenset(b"-0123456789")
 
@@ -50,7 +54,7 @@ def event_id_of(line: bytes) -> str:
 
 def event_text_of(line: bytes, sign: Sign | None) -> bytes:
     """Return the JSON of a line's event, signed if there is a key."""
-    text = line.rstrip(b" ")[_PREFIX_LENGTH:-1]
+    text = line.rstrip(MARK)[EVENT_START:EVENT_STOP]
     if sign is None or not text.endswith(_NO_SIGNATURE):
         return text
     end = len(text) - len(_NO_SIGNATURE) - 1

@@ -12,7 +12,7 @@ import msgspec
 
 from everlog.eventql.aggregate_code import is_result_kept
 from everlog.eventql.comparison import kind_of
-from everlog.eventql.compiler import CompiledQuery
+from everlog.eventql.compiler import CompiledQuery, RowForm
 from everlog.eventql.diagnostic import Diagnostic, QueryUnevaluableError, Span
 from everlog.eventql.groups import Groups, State, new_state, results_of
 from everlog.eventql.holdings import Holdings, size_of
@@ -37,18 +37,19 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 def written_rows(compiled: CompiledQuery, log: Log, surroundings: Surroundings) -> Chunks:
     """Yield the rows of a query as JSON texts."""
-    is_encoded = compiled.is_written and compiled.sorts_rows
+    is_sorted = compiled.sorts_rows
     for chunk in rows_of(compiled, log, surroundings):
-        if is_encoded or not chunk:
+        if compiled.form is RowForm.JSON or not chunk:
             yield chunk
-        elif compiled.is_written:
-            yield _encode(chunk)
-        else:
+        elif compiled.form is RowForm.VALUE:
             yield _encode([*map(to_json, chunk)])
+        else:
+            # What was sorted was encoded before, so that its size was known.
+            yield chunk if is_sorted else _encode(chunk)
 
 
 def rows_of(compiled: CompiledQuery, log: Log, surroundings: Surroundings) -> Chunks:
-    """Yield the rows of a query: for the JSON encoder, as JSON texts if sorted, or as values."""
+    """Yield the rows of a query in the form of the compiled query; if sorted, as JSON or values."""
     return _Run(compiled, log, surroundings, Holdings(surroundings.limits)).rows()
 
 
@@ -121,8 +122,8 @@ class _Run:
         sorter = Sorter(
             self._holdings, is_descending=ordering.is_descending, row_count_max=row_count_max
         )
-        is_encoded = self._compiled.is_written and self._compiled.sorts_rows
-        return sort_rows(pairs, sorter, keep=_encode_kept if is_encoded else list)
+        is_written = self._compiled.form is RowForm.WRITTEN and self._compiled.sorts_rows
+        return sort_rows(pairs, sorter, keep=_encode_kept if is_written else list)
 
     def _chosen(self) -> Chunks:
         """Yield what the last loop chooses: of rows, or of groups."""

@@ -7,9 +7,10 @@ known of events helps here too, and no field is decoded that nobody uses.
 Only what cannot fail is inlined: an error in a field that the outer query leaves out is an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import assert_never
+from itertools import islice
+from typing import Final, assert_never
 
 from everlog.eventql.analyzed import (
     AggregateCall,
@@ -29,8 +30,11 @@ from everlog.eventql.analyzed import (
     operands,
 )
 from everlog.eventql.syntax import BinaryOperator
-from everlog.eventql.trees import fold
+from everlog.eventql.trees import fold, walk
 from everlog.eventql.types import BOOLEAN, EVENT_FIELDS, NULL
+
+# Far more than people write, and little enough to be generated at once.
+_SIZE_MAX: Final = 10_000
 
 
 def inline_subquery(query: AnalyzedQuery) -> AnalyzedQuery:
@@ -39,8 +43,44 @@ def inline_subquery(query: AnalyzedQuery) -> AnalyzedQuery:
         inner = query.sources[0]
         if not isinstance(inner, AnalyzedQuery) or not _is_simple(inner):
             break
+        if _grown_size(query, inner) > _SIZE_MAX:
+            break
         query = _inline(query, inner)
     return query
+
+
+def _grown_size(outer: AnalyzedQuery, inner: AnalyzedQuery) -> int:
+    """Return how many nodes the expressions of an inlined query would have, up to the limit.
+
+    A row that is named twice in each of many subqueries would be written out thousands of times.
+    """
+    size = 0
+    sizes: dict[tuple[str, ...], int] = {}
+    for expression in _expressions_of(outer):
+        for node in walk(expression, operands):
+            size += 1
+            if isinstance(node, FieldAccess):
+                if node.path not in sizes:
+                    resolved = walk(_resolve(node, inner), operands)
+                    sizes[node.path] = sum(1 for _ in islice(resolved, _SIZE_MAX))
+                size += sizes[node.path]
+            if size > _SIZE_MAX:
+                return size
+    return size
+
+
+def _expressions_of(query: AnalyzedQuery) -> Iterator[TypedExpression]:
+    ordering = None if query.ordering is None else query.ordering.key
+    for expression in (
+        query.where,
+        query.group_key,
+        *(call.argument for call in query.aggregates),
+        query.having,
+        ordering,
+        query.projection,
+    ):
+        if expression is not None:
+            yield expression
 
 
 def _is_simple(query: AnalyzedQuery) -> bool:

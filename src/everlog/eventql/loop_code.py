@@ -44,6 +44,9 @@ def row_loop(
     """
     placed = _places_of(conditions, sources)
     lines = [" a0 = o0.append"]
+    if _takes_line_late(rows[0]):
+        # Parts of conditions may be functions, which are given all there is of a row.
+        lines.append(" w0 = None")
     for index, source in enumerate(rows):
         indent = " " * (index + 1)
         if index and index == len(rows) - 1:
@@ -54,9 +57,9 @@ def row_loop(
             code = condition_code_of(context, condition, "WHERE")
             lines.append(f"{indent} if not ({code}): continue")
     indent = " " * (len(rows) + 1)
-    for index, source in enumerate(rows):
-        if index == 0 and source.needs_line and source.has_fields and not source.needs_line_early:
-            lines.append(f"{indent}w0 = n0(i0)")
+    if _takes_line_late(rows[0]):
+        lines.append(f"{indent}w0 = n0(i0)")
+    for source in rows:
         lines += [indent + line for line in source.late_line]
     lines += [indent + line for line in body]
     if len(rows) > 1:
@@ -92,6 +95,11 @@ def _head(source: EventRows | ValueRows, index: int) -> list[str]:
         return ["for l0 in p0:", " r0 = l0.f0"]
     head = ["for i0, l0 in enumerate(p0):", " r0 = l0.f0"]
     return [*head, " w0 = n0(i0)"] if source.needs_line_early else head
+
+
+def _takes_line_late(first: EventRows | ValueRows) -> bool:
+    """Tell whether the line of an event is looked for only when its row is chosen."""
+    return first.needs_line and first.has_fields and not first.needs_line_early
 
 
 def _places_of(

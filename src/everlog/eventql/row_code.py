@@ -18,7 +18,15 @@ from everlog.eventql.analyzed import (
     TypedExpression,
     operands,
 )
-from everlog.eventql.events import Sign, event_value_of, text_of_line
+from everlog.eventql.events import (
+    EVENT_START,
+    EVENT_STOP,
+    MARK,
+    Sign,
+    event_text_of,
+    event_value_of,
+    text_of_line,
+)
 from everlog.eventql.generated import Code, GeneratedModule
 from everlog.eventql.structs import EventStructs, Path, value_below
 from everlog.eventql.trees import walk
@@ -128,6 +136,15 @@ class EventRows:
             return self.late_structs.text_code(module, f"d{self._index}", path)
         return self.structs.text_code(module, f"r{self._index}", path)
 
+    def event_code(self) -> str:
+        """Return the code of the JSON of a whole event, as bytes."""
+        module = self._module
+        line = f"w{self._index}"
+        if self._sign is None:
+            start, stop = module.constant(EVENT_START), module.constant(EVENT_STOP)
+            return f"{line}.rstrip({module.constant(MARK)})[{start}:{stop}]"
+        return f"{module.constant(event_text_of)}({line}, {module.constant(self._sign)})"
+
     def _signature(self, access: FieldAccess) -> Code:
         if self._sign is None:
             return _null(access)
@@ -181,6 +198,12 @@ class RowEnvironment:
         rows = self._rows[access.source]
         assert isinstance(rows, EventRows)
         return rows.text(access)
+
+    def event_code(self, access: FieldAccess) -> str:
+        """Return the code of the JSON of a whole event, as bytes."""
+        rows = self._rows[access.source]
+        assert isinstance(rows, EventRows)
+        return rows.event_code()
 
     def is_event_id(self, expression: TypedExpression) -> bool:
         """Tell whether it is the id of an event, which is a whole number as a text."""
