@@ -96,8 +96,13 @@ def can_fail(expression: TypedExpression, sources: Sources) -> bool:
 
 
 def is_condition_safe(expression: TypedExpression, sources: Sources) -> bool:
-    """Tell whether a condition is TRUE or FALSE for every row."""
-    return expression.type <= BOOLEAN and not can_fail(expression, sources)
+    """Tell whether a condition is TRUE or FALSE for every row, however often it is judged."""
+    if not expression.type <= BOOLEAN or can_fail(expression, sources):
+        return False
+    return not any(
+        isinstance(node, ScalarCall) and node.function.purity is Purity.RANDOM
+        for node in walk(expression, operands)
+    )
 
 
 def is_event_id(expression: TypedExpression, sources: Sources) -> bool:
