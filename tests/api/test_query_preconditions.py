@@ -84,6 +84,32 @@ def test_of_two_that_contradict_each_other_one_is_written(
     assert [sum(turn) for turn in zip(*outcomes, strict=True)] == [1] * ROUNDS
 
 
+# Each write is one of the events that the others ask for.
+CONTENDED = (
+    "FROM e IN events WHERE e.subject == '{subject}' PROJECT INTO COUNT() < 1000000",
+    "FROM e IN events WHERE e.subject == '{subject}' PROJECT INTO MAX(e.data.by) != 1000000",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(CONTENDED)))
+def test_an_aggregate_is_known_however_many_write_what_it_is_about(
+    server: RunningServer, number: int
+) -> None:
+    subject = f"/contended/{number}"
+    query = CONTENDED[number].replace("{subject}", subject)
+
+    def contend(writer: int) -> list[str]:
+        with Connection(server.url) as connection:
+            event = an_event(subject, data={"by": writer})
+            answers = [write(connection, query, event) for _ in range(ROUNDS)]
+            return [answer.text for answer in answers if answer.items[0]["type"] != "event"]
+
+    refused = run_together(*[partial(contend, writer) for writer in range(16)])
+
+    assert refused == [[]] * 16
+
+
 @pytest.mark.slow
 def test_a_slow_query_keeps_no_other_writer_waiting(server: RunningServer) -> None:
     def write_slowly() -> float:

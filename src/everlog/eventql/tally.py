@@ -13,7 +13,7 @@ from everlog.eventql.analyzed import LogSource
 from everlog.eventql.compiler import compile_plan
 from everlog.eventql.groups import State, new_state, results_of
 from everlog.eventql.holdings import Holdings
-from everlog.eventql.plan import EventScan, Plan
+from everlog.eventql.plan import EventScan, IndexAnswer, Plan
 from everlog.eventql.preparation import prepare
 from everlog.eventql.readers import Lines, items_of
 from everlog.eventql.row_code import EventRows
@@ -70,6 +70,16 @@ class Tally:
         enough = self._plan.count_enough
         return enough is not None and self._state[1] >= enough
 
+    @property
+    def is_count(self) -> bool:
+        """Whether the number of events is all that there is to know of them."""
+        return self._plan.index_answer is IndexAnswer.COUNT
+
+    def begin_with(self, count: int) -> None:
+        """Take in so many first events that the plan's scan selects, unread."""
+        assert self.is_count
+        self._state[1:] = [count] * len(self._plan.query.aggregates)
+
     def add(self, block: bytes) -> None:
         """Add events that the plan's scan selects, in their order.
 
@@ -81,11 +91,13 @@ class Tally:
         self._held_size = self._functions.holdings.size
 
     def add_any(self, block: bytes) -> None:
-        """Add those events of some that the plan's scan selects.
+        """Add those events of some that the plan's scan selects; none once the value is certain.
 
         Raises:
             QueryUnevaluableError: One of them has no value.
         """
+        if self.is_certain:
+            return
         [source] = self._plan.sources
         assert isinstance(source.source, EventScan)
         selected = block if source.source == ALL else selected_lines(block, source.source)

@@ -63,9 +63,14 @@ def to_storage_scan(scan: EventScan, engine: Engine, head: Head) -> Scan:
 def tally_of(plan: Plan, log: Log, surroundings: Surroundings) -> Tally:
     """Return the tally of all events that a plan's scan selects, or of enough of them."""
     tally = Tally.start(plan, surroundings)
-    for scan in scans_of(plan):
-        for block in log.scan(scan):
-            tally.add(block)
-            if tally.is_certain:
-                return tally
+    [scan] = scans_of(plan)
+    if tally.is_count:
+        tally.begin_with(log.count(scan))
+    else:
+        _add_enough(tally, log.scan(scan))
     return tally
+
+
+def _add_enough(tally: Tally, blocks: Iterator[bytes]) -> None:
+    while not tally.is_certain and (block := next(blocks, None)) is not None:
+        tally.add(block)

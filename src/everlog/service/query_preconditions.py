@@ -19,7 +19,7 @@ from everlog.eventql.diagnostic import (
     QueryUnevaluableError,
 )
 from everlog.eventql.plan import Plan
-from everlog.eventql.query import is_incremental, may_affect, reads_events
+from everlog.eventql.query import is_incremental, may_affect
 from everlog.service.queries import Queries
 from everlog.service.query_faults import refusal_of
 from everlog.service.query_messages import RowForm
@@ -112,7 +112,7 @@ async def _evaluate(store: Store, text: str, index: int) -> StandingQuery:
         try:
             plan = await store.queries.prepare(text)
             _check_is_no_explain(plan, index)
-            if is_incremental(plan) and reads_events(plan):
+            if is_incremental(plan):
                 return await _tallied(store, plan, index)
             return await _answered(store, plan, index)
         except _FAULTS as fault:
