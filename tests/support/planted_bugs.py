@@ -50,7 +50,7 @@ class Bug(StrEnum):
 _EARLY_SECONDS: Final = 0.02
 
 # What each request leaves behind.
-_LEAK_SIZE: Final = 16 * 1024
+_LEAK_SIZE: Final = 64 * 1024
 
 # Every so many reads, one gets the state of so many reads ago.
 _READS_AGO: Final = 5

@@ -27,7 +27,9 @@ from tests.support.workload import GONE, Workload, read_log
 
 SECONDS = float(os.environ.get("EVERLOG_SOAK_SECONDS", "15"))
 # Enough for a bug that leaks at every request.
-SECONDS_WITH_BUG = 5.0
+SECONDS_WITH_BUG = 3.0
+# However slow the machine is.
+REQUESTS_MIN = 2_000
 
 # The first part of the time: caches fill, threads start, and the allocator finds its size.
 WARM_UP_SHARE = 0.3
@@ -62,9 +64,9 @@ class Visitor:
 
     def watch(self, seconds: float) -> Sequence[Sample]:
         """Come and go for so long, and return what was seen."""
-        samples = []
+        samples = [self._sample()]
         deadline = monotonic() + seconds
-        while monotonic() < deadline:
+        while monotonic() < deadline or samples[-1].requests < REQUESTS_MIN:
             self._visit()
             samples.append(self._sample())
         return samples
