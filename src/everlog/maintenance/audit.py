@@ -5,8 +5,6 @@ be open in a server, and no server can open it meanwhile.
 What is left to others: printing findings, and what to do about them.
 """
 
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,7 @@ import msgspec
 
 from everlog.domain.errors import DataDirectoryError, UnknownFormatError
 from everlog.maintenance.audit_index import IndexAudit
-from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit
+from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
 from everlog.maintenance.files import read_whole, servers_locked_out
 from everlog.maintenance.findings import Finding, Kind, Summary, Weight
@@ -24,9 +22,6 @@ from everlog.maintenance.segments import find_segments
 _FORMAT_FILE: Final = "everlog.json"
 _FORMAT: Final = b'{"format":"everlog-data","version":1}\n'
 _VERSION: Final = 1
-
-_BOUND: Final = struct.Struct("<QQQ")
-_CHECKSUM: Final = struct.Struct("<I")
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -67,7 +62,7 @@ def audit(
 
 
 def _audit(directory: Path, on_progress: Callable[[Progress], None]) -> Iterator[Finding | Summary]:
-    yield from _check_format(directory)
+    yield from check_format(directory)
     bound, bound_findings = _read_bound(directory)
     yield from bound_findings
     schemas = audit_schemas(_read(directory / SCHEMAS_FILE), durable_size=bound.schemas_size)
@@ -101,7 +96,13 @@ def _audit(directory: Path, on_progress: Callable[[Progress], None]) -> Iterator
     )
 
 
-def _check_format(directory: Path) -> Iterator[Finding]:
+def check_format(directory: Path) -> Iterator[Finding]:
+    """Yield what is wrong with the file that says which format a directory has.
+
+    Raises:
+        UnknownFormatError: It is no data directory, or of another version.
+        DataDirectoryError: The file cannot be read.
+    """
     path = directory / _FORMAT_FILE
     try:
         content = read_whole(path)
@@ -126,9 +127,9 @@ def _check_format(directory: Path) -> Iterator[Finding]:
 
 def _read_bound(directory: Path) -> tuple[DurableBound, list[Finding]]:
     content = _read(directory / DURABLE_FILE)
-    body, checksum = content[: _BOUND.size], content[_BOUND.size :]
-    if checksum == _CHECKSUM.pack(zlib.crc32(body)) and len(body) == _BOUND.size:
-        return DurableBound(*_BOUND.unpack(body)), []
+    bound = parse_bound(content)
+    if bound is not None:
+        return bound, []
     if any(content):
         meaning = "its checksum is wrong, so that a loss of the log's end would not be noticed"
         kind = Kind.DURABLE_BOUND

@@ -8,6 +8,8 @@ What lies behind both the durable bound and the last batch that is known to be w
 acknowledged. It may be torn, which is a notice; the next opening removes it.
 """
 
+import struct
+import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +21,9 @@ from everlog.maintenance.stored_event import StoredEvent, compute_hash, read_eve
 
 DURABLE_FILE: Final = "durable"
 
+_BOUND: Final = struct.Struct("<QQQ")
+_CHECKSUM: Final = struct.Struct("<I")
+
 # As many digits as the name of a segment has.
 _ID_LENGTH_MAX: Final = 20
 
@@ -29,6 +34,14 @@ class DurableBound(NamedTuple):
     event_count: int = 0
     log_size: int = 0
     schemas_size: int = 0
+
+
+def parse_bound(content: bytes) -> DurableBound | None:
+    """Return what the file of the durable bound says, None if its checksum is wrong."""
+    body, checksum = content[: _BOUND.size], content[_BOUND.size :]
+    if checksum == _CHECKSUM.pack(zlib.crc32(body)) and len(body) == _BOUND.size:
+        return DurableBound(*_BOUND.unpack(body))
+    return None
 
 
 class Block(NamedTuple):

@@ -36,7 +36,7 @@ def audit_schemas(content: bytes, *, durable_size: int) -> SchemasAudit:
     offset = 0
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         try:
-            name = _read_line(line, names)
+            name = read_schema_line(line, names)
         except ValueError as error:
             if offset >= durable_size:
                 findings.append(_tear(offset, len(content) - offset, str(error)))
@@ -52,7 +52,7 @@ def audit_schemas(content: bytes, *, durable_size: int) -> SchemasAudit:
     return SchemasAudit(len(names), findings)
 
 
-def _read_line(line: bytes, names: AbstractSet[str]) -> str:
+def read_schema_line(line: bytes, names: AbstractSet[str]) -> str:
     """Return the event type of a line, which none of the lines before it may have.
 
     Raises:

@@ -49,7 +49,7 @@ def read_whole(path: Path) -> bytes:
 
 @contextmanager
 def servers_locked_out(directory: Path) -> Iterator[None]:
-    """Keep servers from opening a directory; several audits may do so at a time.
+    """Keep servers from opening a directory; several readers may do so at a time.
 
     Raises:
         DirectoryLockedError: A server has it open, or has opened it meanwhile.
@@ -62,7 +62,7 @@ def servers_locked_out(directory: Path) -> Iterator[None]:
             # A copy without it, or somebody removed it: there is nothing to hold.
             yield
             if path.exists():
-                message = f"a server has opened {directory} meanwhile: stop it, and audit again"
+                message = f"a server has opened {directory} meanwhile: stop it, and try again"
                 raise DirectoryLockedError(message) from None
             return
         try:
@@ -71,7 +71,7 @@ def servers_locked_out(directory: Path) -> Iterator[None]:
             holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
             message = (
                 f"the data directory {directory} is in use by a server (process id {holder}): "
-                "stop it first, or audit a copy that was made while it was stopped"
+                "stop it first, or take a copy that was made while it was stopped"
             )
             raise DirectoryLockedError(message) from error
         yield
