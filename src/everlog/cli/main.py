@@ -7,6 +7,7 @@ import click
 from everlog.cli.audit import audit
 from everlog.cli.diagnostics import diagnostics
 from everlog.cli.generate import generate
+from everlog.cli.query import query
 from everlog.cli.run import run
 from everlog.cli.version import version
 
@@ -33,6 +34,7 @@ def cli() -> None:
 cli.add_command(audit)
 cli.add_command(diagnostics)
 cli.add_command(generate)
+cli.add_command(query)
 cli.add_command(run)
 cli.add_command(version)
 
