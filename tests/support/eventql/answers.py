@@ -1,13 +1,24 @@
 """Answers: what comes of a query, of whoever evaluates it, in a form that can be compared."""
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from everlog.eventql.diagnostic import QueryMalformedError, Span, locate
+from everlog.eventql.datetimes import parse_datetime
+from everlog.eventql.diagnostic import (
+    QueryMalformedError,
+    QueryUnevaluableError,
+    Span,
+    locate,
+)
+from everlog.eventql.events import Sign
 from everlog.eventql.parser import parse
+from everlog.eventql.query import Plan, QueryLimits, Surroundings, execute, prepare
 from tests.support.eventql.cases import Case
 from tests.support.eventql.comparing import are_same
 from tests.support.eventql.corpora import Corpus
+from tests.support.eventql.logs import MemoryLog
 from tests.support.eventql.reference import run_reference
 from tests.support.eventql.reference_expressions import ReferenceUnevaluableError, World
 from tests.support.eventql.reference_values import to_json
@@ -29,21 +40,64 @@ class Answer:
         return self.message is not None
 
 
-def malformed_answer(error: QueryMalformedError) -> Answer:
-    """Return the answer to a query that is refused."""
-    span = error.diagnostics[0].span
-    return Answer((), str(error), is_static=True, span=span)
-
-
-def answer_by_reference(text: str, corpus: Corpus) -> Answer:
+def answer_by_reference(text: str, corpus: Corpus, *, sign: Sign | None = None) -> Answer:
     """Evaluate a query as the reference interpreter does."""
-    world = World(corpus.events, corpus.subjects, corpus.event_types, now=corpus.now)
+    events: Sequence[dict[str, Any]] = corpus.events
+    if sign is not None:
+        events = [{**event, "signature": sign(event["hash"])} for event in events]
+    world = World(events, corpus.subjects, corpus.event_types, now=corpus.now)
     rows: list[Any] = []
     try:
-        rows.extend(map(to_json, run_reference(parse(text), world)))
+        for row in run_reference(parse(text), world):
+            rows += [to_json(row)]
     except ReferenceUnevaluableError as error:
         return Answer(tuple(rows), str(error), span=error.span, event_id=error.event_id)
     return Answer(tuple(rows))
+
+
+def answer_by_product(
+    text: str,
+    corpus: Corpus,
+    *,
+    block_size: int = 3,
+    sign: Sign | None = None,
+    change_plan: Callable[[Plan], Plan] = lambda plan: plan,
+) -> Answer:
+    """Evaluate a query as the server does, or as it would with another plan."""
+    try:
+        plan = change_plan(prepare(text))
+    except QueryMalformedError as error:
+        span = error.diagnostics[0].span
+        return Answer((), str(error), is_static=True, span=span)
+    texts: list[bytes] = []
+    try:
+        for chunk in execute(plan, log_of(corpus, block_size), surroundings_of(corpus, sign)):
+            texts += chunk
+    except QueryUnevaluableError as error:
+        rows = decoded(texts)
+        return Answer(rows, str(error), span=error.diagnostic.span, event_id=error.event_id)
+    return Answer(decoded(texts))
+
+
+def decoded(texts: Sequence[bytes]) -> tuple[Any, ...]:
+    """Decode rows; Python takes NaN and Infinity for JSON, which they are not."""
+    return tuple(json.loads(text, parse_constant=refuse_constant) for text in texts)
+
+
+def refuse_constant(name: str) -> None:
+    """Refuse what is no JSON."""
+    raise AssertionError(name)
+
+
+def log_of(corpus: Corpus, block_size: int) -> MemoryLog:
+    """Return a corpus as a log."""
+    return MemoryLog([*corpus.lines], block_size=block_size, other_types=corpus.schema_types)
+
+
+def surroundings_of(corpus: Corpus, sign: Sign | None) -> Surroundings:
+    """Return what the reference takes for granted, for the product."""
+    now = parse_datetime(corpus.now).nanoseconds
+    return Surroundings(now=now, random=lambda: 0.5, sign=sign, limits=QueryLimits())
 
 
 def find_differences(case: Case, answer: Answer) -> list[str]:

@@ -9,6 +9,7 @@ What is left to others: refusing queries that are wrong whatever the log holds. 
 about queries that the analyzer has let pass.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ from tests.support.eventql.reference_expressions import (
     form_of,
     located,
 )
-from tests.support.eventql.reference_functions import AGGREGATES, index_of
+from tests.support.eventql.reference_functions import AGGREGATES, first, index_of
 from tests.support.eventql.reference_values import (
     UnevaluableError,
     event_from_json,
@@ -47,6 +48,9 @@ def rows_of(query: syntax.Query, world: World) -> Iterator[tuple[Any, str | None
     """Yield the projected value of each row, and the id of the event that it is from."""
     skip = 0 if query.skip is None else count_of(query.skip, world)
     top = None if query.top is None else count_of(query.top, world)
+    if top == 0:
+        # Nobody asks for a row, so that none is evaluated.
+        return iter(())
     contexts = row_contexts(query, world)
     if query.group is not None or has_aggregate(query.projection):
         contexts = group_contexts(query, contexts, world)
@@ -79,21 +83,30 @@ def row_contexts(query: syntax.Query, world: World) -> Iterator[Context]:
 
 def product(sources: Sequence[syntax.From], world: World) -> Iterator[Row]:
     """Combine every row of the first source with every row of the others, one after the other."""
-    if len(sources) == 1:
-        for value, event_id in source_rows(sources[0].source, world):
-            yield Row({sources[0].alias.text: value}, event_id)
-        return
-    *others, last = sources
-    last_rows: list[tuple[Any, str | None]] | None = None
-    for row in product(others, world):
-        # A source is not read before there is a row to combine it with, and never twice.
-        if last_rows is None:
-            last_rows = list(source_rows(last.source, world))
-        for value, event_id in last_rows:
-            yield Row(
-                {**row.values, last.alias.text: value},
-                event_id if row.event_id is None else row.event_id,
-            )
+    first, *others = sources
+    tables: list[list[Row]] = []
+    # All sources but the first are read before its first row, and none after an empty one.
+    for source in others:
+        tables.append(list(aliased_rows(source, world)))
+        if tables[-1] == []:
+            return
+    for first_row in aliased_rows(first, world):
+        for other_rows in itertools.product(*tables):
+            yield joined([first_row, *other_rows])
+
+
+def joined(rows: Sequence[Row]) -> Row:
+    """Return one row of a product; the event is that of the first source that has events."""
+    values: dict[str, Any] = {}
+    for row in rows:
+        values.update(row.values)
+    return Row(values, next((row.event_id for row in rows if row.event_id is not None), None))
+
+
+def aliased_rows(source: syntax.From, world: World) -> Iterator[Row]:
+    """Yield the elements of a source under its alias."""
+    for value, event_id in source_rows(source.source, world):
+        yield Row({source.alias.text: value}, event_id)
 
 
 def source_rows(
@@ -203,8 +216,8 @@ def gather(aggregate: syntax.Call, values: list[Any], context: Context) -> None:
     """Add one row's value to those of an aggregate; what it cannot take is refused at once."""
     value = evaluate(aggregate.arguments[0], context)
     name = aggregate.function.text.upper()
-    # These ask for one kind; the others judge each value alone.
-    company = values if name in {"MIN", "MAX"} else []
+    # These ask for one kind, that of the first value; the others judge each value alone.
+    company = [first(values)] if name in {"MIN", "MAX"} else []
     try:
         AGGREGATES[name]([*company, value])
     except UnevaluableError as error:

@@ -5,6 +5,7 @@ parameters, how many of them may be left out, and what it computes from values o
 """
 
 import datetime as dt
+import decimal
 import math
 import statistics
 from collections.abc import Callable
@@ -208,7 +209,13 @@ def variance(values: list[Any]) -> float | None:
 def standard_deviation(values: list[Any]) -> float | None:
     """Return the square root of the variance."""
     exact = fractions(values)
-    return checked_float(math.sqrt(statistics.pvariance(exact))) if exact else None
+    if not exact:
+        return None
+    squared = statistics.pvariance(exact)
+    # The square may be beyond FLOAT64 where the root is not.
+    with decimal.localcontext(prec=60):
+        root = (decimal.Decimal(squared.numerator) / squared.denominator).sqrt()
+    return checked_float(float(root))
 
 
 def extreme(values: list[Any], *, is_better: Callable[[Any, Any], bool]) -> Any:

@@ -8,6 +8,7 @@ NULL is None, BOOLEAN bool, INT int, FLOAT64 float, STRING str, array a list, re
 """
 
 import datetime as dt
+import decimal
 import functools
 import math
 import re
@@ -213,8 +214,20 @@ def to_string(value: Any) -> str:
 
 
 def float_to_string(value: float) -> str:
-    """Return the shortest text that means this number; a whole number has no fraction."""
-    return str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
+    """Return the shortest digits that mean this number; a whole number has no fraction.
+
+    The smallest and the largest numbers have an exponent.
+    """
+    if value == 0:
+        return "0"
+    shortest = decimal.Decimal(repr(value)).normalize()
+    if 1e-5 <= abs(value) < 1e16:
+        return f"{shortest:f}"
+    sign, digits, exponent = shortest.as_tuple()
+    assert isinstance(exponent, int)
+    first, *others = map(str, digits)
+    fraction = f".{''.join(others)}" if others else ""
+    return f"{'-' if sign else ''}{first}{fraction}e{exponent + len(others)}"
 
 
 def fraction_text(nanosecond: int) -> str:

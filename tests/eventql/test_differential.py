@@ -1,0 +1,150 @@
+"""Random queries over random logs: whatever the planner decides, the rows are the reference's.
+
+`EVENTQL_QUERIES` says how many, `EVENTQL_SEED` from which seed on: `make test-all` asks for
+100,000. Each seed is a log and a query, the same ones in every run.
+
+That cases and trials are worth something is shown with planted bugs, in the parser and in the
+reference interpreter: they are noticed.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from everlog.eventql import expressions
+from everlog.eventql.syntax import BinaryOperator
+from tests.support.eventql import (
+    differential,
+    reference,
+    reference_expressions,
+    reference_functions,
+)
+from tests.support.eventql.answers import answer_by_reference, find_differences
+from tests.support.eventql.cases import Case, file_cases
+from tests.support.eventql.reference_values import is_equal
+
+QUERY_COUNT = int(os.environ.get("EVENTQL_QUERIES", "1500"))
+FIRST_SEED = int(os.environ.get("EVENTQL_SEED", "1"))
+# Enough to see what they have in common, few enough to be read.
+REPORTS_MAX = 3
+
+
+@pytest.mark.slow
+def test_plans_give_the_rows_of_the_reference_interpreter() -> None:
+    seeds = range(FIRST_SEED, FIRST_SEED + QUERY_COUNT)
+
+    outcomes, wrong = differential.find_differences_within(seeds, most=REPORTS_MAX)
+
+    if wrong:
+        pytest.fail("\n\n".join(map(differential.report, wrong)), pytrace=False)
+    # The trials are worth their time: most queries mean something, and some of them fail.
+    assert outcomes["malformed"] < QUERY_COUNT * 0.05
+    assert outcomes["rows"] > QUERY_COUNT * 0.3
+    assert outcomes["fails"] > 0
+
+
+class Bug(NamedTuple):
+    """A mistake: what is replaced, and by what."""
+
+    owner: Any
+    name: str
+    replacement: Any
+
+
+def sort_stably_descending(order: Any, contexts: Iterator[Any]) -> Iterator[Any]:
+    keyed = [(reference.evaluate(order.key, context), context) for context in contexts]
+    keyed.sort(key=lambda pair: reference.sort_key(pair[0]), reverse=order.is_descending)
+    return iter([context for _, context in keyed])
+
+
+def compare_null_as_least(operator: BinaryOperator, left: Any, right: Any) -> bool:
+    if left is None or right is None:
+        order = (left is not None) - (right is not None)
+        return bool(reference_expressions.order_holds(operator, order, 0))
+    return order_holds(operator, left, right)
+
+
+def take_null_for_false(expression: Any, context: Any) -> bool:
+    return evaluate(expression, context) is True
+
+
+def cut_top_first(results: Iterator[Any], *, skip: int, top: int | None) -> Iterator[Any]:
+    return iter(list(results)[:top][skip:])
+
+
+def tell_one_from_one(keys: list[Any], key: Any) -> int | None:
+    return next((i for i, k in enumerate(keys) if is_equal(k, key) and type(k) is type(key)), None)
+
+
+def read_missing_field_of_text(value: Any, path: Any) -> Any:
+    for name in path:
+        value = value.get(name, "") if isinstance(value, dict) else None
+    return value
+
+
+def count_all(values: list[Any]) -> int:
+    return sum(value is not None for value in values)
+
+
+order_holds = reference_expressions.order_holds
+evaluate = reference_expressions.evaluate
+
+BUGS = {
+    "OR binds more tightly than AND": Bug(
+        expressions, "CONNECTIVES", tuple(reversed(expressions.CONNECTIVES))
+    ),
+    "DESC keeps the order of ties": Bug(reference, "ordered", sort_stably_descending),
+    "NULL is less than anything": Bug(reference_expressions, "order_holds", compare_null_as_least),
+    "TRUE is 1": Bug(reference_expressions, "is_equal", lambda left, right: left == right),
+    "WHERE takes NULL for FALSE": Bug(reference, "condition", take_null_for_false),
+    "TOP comes before SKIP": Bug(reference, "cut", cut_top_first),
+    "1 and 1.0 are distinct": Bug(reference, "index_of", tell_one_from_one),
+    "a missing field is an empty text": Bug(
+        reference_expressions, "field_of", read_missing_field_of_text
+    ),
+    "COUNT counts FALSE": Bug(reference_functions.AGGREGATES, "COUNT", count_all),
+}
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, bug: Bug) -> None:
+    if isinstance(bug.owner, dict):
+        monkeypatch.setitem(bug.owner, bug.name, bug.replacement)
+    else:
+        monkeypatch.setattr(bug.owner, bug.name, bug.replacement)
+
+
+@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
+def test_a_planted_bug_is_noticed_by_a_case(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [case for case in file_cases() if case.failure is None or not case.failure.is_static]
+    assert not any(map(is_noticed_by, cases))
+
+    plant(monkeypatch, bug)
+
+    assert any(map(is_noticed_by, cases))
+
+
+def is_noticed_by(case: Case) -> bool:
+    return bool(find_differences(case, answer_by_reference(case.query, case.corpus)))
+
+
+# The parser is one for all, and queries made to mean something seldom compare TRUE with 1.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DESC keeps the order of ties",
+        "NULL is less than anything",
+        "TOP comes before SKIP",
+        "a missing field is an empty text",
+    ],
+)
+def test_a_planted_bug_is_noticed_by_random_queries(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, BUGS[name])
+
+    _, wrong = differential.find_differences_within(range(1_000), most=1)
+
+    assert len(wrong) == 1
