@@ -16,6 +16,12 @@ from benchmarks.machine import describe_machine
 from benchmarks.opening import measure_opening
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.table import OWN, PEERS
+from benchmarks.queries import (
+    measure_index_queries,
+    measure_queries,
+    measure_queries_beside_writes,
+    measure_query_conditions,
+)
 from benchmarks.reads import measure_first_byte, measure_small_reads, measure_whole_log
 from benchmarks.report.pages import write_report
 from benchmarks.side_by_side import (
@@ -48,6 +54,10 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "idle-connections": measure_idle_connections,
     "slow-readers": measure_slow_readers,
     "opening": measure_opening,
+    "queries": measure_queries,
+    "index-queries": measure_index_queries,
+    "query-conditions": measure_query_conditions,
+    "queries-beside-writes": measure_queries_beside_writes,
     "growth": measure_growth,
 }
 
@@ -145,7 +155,7 @@ def _record(
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:<18}{kind.__doc__}" for name, kind in BENCHMARKS.items())
+    listed = "\n".join(f"  {name:<22}{kind.__doc__}" for name, kind in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure Everlog beside its peers, and beside what the machine allows.",

@@ -16,10 +16,14 @@ _WRITES_PER_BATCH = 10
 
 
 def fill_log(directory: Path, event_count: int) -> None:
-    """Write so many events into a new data directory, and close it cleanly."""
+    """Write so many of the usual events into a new data directory, and close it cleanly."""
+    write_log(directory, _candidates(event_count))
+
+
+def write_log(directory: Path, candidates: Iterator[EventCandidate]) -> None:
+    """Write events into a new data directory, and close it cleanly."""
     engine = LogEngine.open(directory)
     try:
-        candidates = _candidates(event_count)
         write_count = 0
         while chunk := list(islice(candidates, _EVENTS_PER_WRITE)):
             tip = engine.tip

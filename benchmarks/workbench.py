@@ -1,7 +1,7 @@
 """What benchmarks work with: how much to do, where, and stores that are filled once for all."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -11,10 +11,12 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.table import OWN
+from benchmarks.query_log import fill_query_log
 from benchmarks.servers import Certificate, make_certificate
 
 _FOLDER = Path(__file__).resolve().parents[1] / ".benchmarks"
 
+_QUERY_LOG = "query-log"
 
 # What may go wrong with a server or a client, and says nothing about the next one.
 FAILURES = (RuntimeError, OSError, subprocess.SubprocessError)
@@ -93,16 +95,30 @@ class Workbench:
 
     def filled_store(self, peer: Peer, event_count: int) -> Path:
         """Return the folder of a store with so many events, filled when it is first asked for."""
-        key = (peer.key, event_count)
-        if key not in self._stores:
-            directory = self.new_directory(f"{peer.key}-{event_count}")
-            peer.fill(directory, event_count)
-            self._stores[key] = directory
-        return self._stores[key]
+        return self._filled(peer.key, event_count, peer.fill)
+
+    def query_log(self, event_count: int) -> Path:
+        """Return a data directory to ask questions of, filled when it is first asked for."""
+        return self._filled(_QUERY_LOG, event_count, fill_query_log)
 
     def remove_store(self, peer: Peer, event_count: int) -> None:
         """Make room: whoever asks for the store again gets a new one."""
-        directory = self._stores.pop((peer.key, event_count), None)
+        self._remove(peer.key, event_count)
+
+    def remove_query_log(self, event_count: int) -> None:
+        """Make room, in the same way."""
+        self._remove(_QUERY_LOG, event_count)
+
+    def _filled(self, name: str, event_count: int, fill: Callable[[Path, int], None]) -> Path:
+        key = (name, event_count)
+        if key not in self._stores:
+            directory = self.new_directory(f"{name}-{event_count}")
+            fill(directory, event_count)
+            self._stores[key] = directory
+        return self._stores[key]
+
+    def _remove(self, name: str, event_count: int) -> None:
+        directory = self._stores.pop((name, event_count), None)
         if directory is not None:
             rmtree(directory)
 
