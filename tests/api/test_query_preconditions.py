@@ -33,7 +33,7 @@ def server() -> Iterator[RunningServer]:
     with running_server() as server:
         with Connection(server.url) as connection:
             filling = (
-                an_event("/filling", "io.everlog.test.filling", data={"n": n}) for n in range(3000)
+                an_event("/filling", "io.everlog.test.filling", data={"n": n}) for n in range(2000)
             )
             connection.write(*filling)
         yield server
@@ -138,7 +138,7 @@ def test_what_is_written_while_a_query_runs_counts(server: RunningServer) -> Non
     # Counts the fillings only after having gone through all pairs of them.
     query = SLOW.replace(
         "PROJECT INTO COUNT(a.data.n > b.data.n) > 0",
-        "PROJECT INTO COUNT(a.data.n > b.data.n) == 4498500",
+        "PROJECT INTO COUNT(a.data.n > b.data.n) == 1999000",
     )
 
     def write_slowly() -> Answer:
@@ -148,7 +148,7 @@ def test_what_is_written_while_a_query_runs_counts(server: RunningServer) -> Non
     def interfere() -> None:
         time.sleep(0.2)
         with Connection(server.url) as connection:
-            connection.write(an_event("/filling", "io.everlog.test.filling", data={"n": 3000}))
+            connection.write(an_event("/filling", "io.everlog.test.filling", data={"n": 2000}))
 
     answer, _ = run_together(write_slowly, interfere)
 

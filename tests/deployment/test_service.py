@@ -65,7 +65,11 @@ SETTINGS = read_settings()
 
 def test_the_service_is_locked_in() -> None:
     assert {name: SETTINGS[name][-1] for name in HARDENING} == HARDENING
-    assert SETTINGS["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    assert SETTINGS["SystemCallFilter"] == [
+        "@system-service",
+        "~@privileged @resources",
+        "setpriority",
+    ]
 
 
 def test_the_service_has_time_to_end_and_room_for_every_connection() -> None:

@@ -78,6 +78,8 @@ class Queries:
         # The machine's other processors go on serving when all of them are busy.
         self._processes: Final = QueryProcesses(count_max=max(2, os.cpu_count() or 1))
         self.places: Final = Places(QUERIES_MAX, _too_many)
+        # Whose it is may evaluate a quick query anew, while others wait with theirs.
+        self.turn: Final = asyncio.Lock()
         self._closing: Final = asyncio.Event()
 
     async def prepare(self, text: str) -> Plan:
@@ -103,7 +105,7 @@ class Queries:
             yield form.render([text])
             return
         watch = _Stopwatch(self._seconds_max)
-        if await self._reader.call(lambda: self._is_small(plan, head)):
+        if await self.is_quick(plan, head):
             watch.start()
             blocks = self._rows_here(plan, head, form)
         else:
@@ -117,7 +119,7 @@ class Queries:
         Raises: as `rows`.
         """
         watch = _Stopwatch(self._seconds_max)
-        if await self._reader.call(lambda: self._is_small(plan, head)):
+        if await self.is_quick(plan, head):
             watch.start()
             work = self._reader.call(lambda: self._tally_here(plan, head))
         else:
@@ -127,6 +129,10 @@ class Queries:
             async for _ in heartbeats:
                 pass
         return step.result()
+
+    async def is_quick(self, plan: Plan, head: Head) -> bool:
+        """Tell whether a query takes a few milliseconds, so that a thread may run it."""
+        return await self._reader.call(lambda: self._is_quick(plan, head))
 
     def surroundings(self) -> Surroundings:
         """Return what a query that begins now sees besides the log."""
@@ -151,7 +157,7 @@ class Queries:
     def _explain(self, plan: Plan, head: Head) -> bytes:
         return msgspec.json.encode(explain(plan, HeadLog(self._engine, head)))
 
-    def _is_small(self, plan: Plan, head: Head) -> bool:
+    def _is_quick(self, plan: Plan, head: Head) -> bool:
         if self._engine.files(head) is None:
             return True
         if len(plan.query.text) > _THREAD_TEXT_LENGTH_MAX:

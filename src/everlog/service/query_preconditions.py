@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Final
 
@@ -58,11 +59,15 @@ async def write_after_queries(
         RefusedError: A query is malformed or cannot be evaluated.
         BusyError: There are too many queries already.
     """
-    for _ in range(_ATTEMPTS_MAX):
-        outcome = await _attempt(store, candidates, preconditions)
+    outcome = await _attempt(store, candidates, preconditions, is_first=True)
+    for _ in range(1, _ATTEMPTS_MAX):
         if not isinstance(outcome, StaleQueryError):
             answer(outcome)
             return
+        # One after the other, so that those who contend do not overtake each other again and again.
+        turn = store.queries.turn if outcome.is_quick else nullcontext()
+        async with turn:
+            outcome = await _attempt(store, candidates, preconditions, is_first=False)
     raise RefusedError(
         Code.QUERY_UNEVALUABLE,
         f"in {_ATTEMPTS_MAX} attempts, events that the query depends on came while it ran",
@@ -70,18 +75,23 @@ async def write_after_queries(
 
 
 async def _attempt(
-    store: Store, candidates: Sequence[EventCandidate], preconditions: Sequence[Precondition]
+    store: Store,
+    candidates: Sequence[EventCandidate],
+    preconditions: Sequence[Precondition],
+    *,
+    is_first: bool,
 ) -> Outcome:
     judged: list[SubjectPrecondition | StandingQuery] = []
     try:
         for index, precondition in enumerate(preconditions):
             if isinstance(precondition, IsEventQlQueryTrue):
-                judged.append(await _evaluate(store, precondition.query, index))
+                standing = await _evaluate(store, precondition.query, index, is_first=is_first)
+                judged.append(standing)
             else:
                 judged.append(precondition)
-        for standing in judged:
-            if isinstance(standing, StandingQuery):
-                await _catch_up(store, standing)
+        for entry in judged:
+            if isinstance(entry, StandingQuery):
+                await _catch_up(store, entry)
     except StaleQueryError as error:
         return error
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -107,14 +117,19 @@ def _advance(store: Store, standing: StandingQuery, head: Head) -> None:
         standing.advance(block, head)
 
 
-async def _evaluate(store: Store, text: str, index: int) -> StandingQuery:
+async def _evaluate(store: Store, text: str, index: int, *, is_first: bool) -> StandingQuery:
     with store.queries.places.enter():
         try:
             plan = await store.queries.prepare(text)
             _check_is_no_explain(plan, index)
             if is_incremental(plan):
                 return await _tallied(store, plan, index)
-            return await _answered(store, plan, index)
+            is_quick = await store.queries.is_quick(plan, store.engine.head)
+            if is_quick and is_first:
+                # Those who have been overtaken before go first.
+                async with store.queries.turn:
+                    pass
+            return await _answered(store, plan, index, is_quick=is_quick)
         except _FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
 
@@ -123,11 +138,12 @@ async def _tallied(store: Store, plan: Plan, index: int) -> StandingQuery:
     head = store.engine.head
     tally = await store.queries.tally(plan, head)
 
-    def take(lines: bytes) -> None:
+    def take(lines: bytes) -> bool:
         try:
             tally.add_any(lines)
         except _FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
+        return True
 
     def is_true() -> bool:
         try:
@@ -138,17 +154,18 @@ async def _tallied(store: Store, plan: Plan, index: int) -> StandingQuery:
             raise _not_boolean("its row is neither TRUE nor FALSE", index)
         return value
 
-    return StandingQuery(head=head, take=take, answer=is_true, sees_event_types=False)
+    return StandingQuery(
+        head=head, take=take, answer=is_true, sees_event_types=False, is_quick=True
+    )
 
 
-async def _answered(store: Store, plan: Plan, index: int) -> StandingQuery:
+async def _answered(store: Store, plan: Plan, index: int, *, is_quick: bool) -> StandingQuery:
     head = store.engine.head
     rows = await _first_rows(store.queries, plan, head)
     matters = may_affect(plan)
 
-    def take(lines: bytes) -> None:
-        if matters(lines):
-            raise StaleQueryError("events have come that may change the answer of the query")
+    def take(lines: bytes) -> bool:
+        return not matters(lines)
 
     def is_true() -> bool:
         if len(rows) != 1:
@@ -157,8 +174,13 @@ async def _answered(store: Store, plan: Plan, index: int) -> StandingQuery:
             raise _not_boolean("its row is neither TRUE nor FALSE", index)
         return rows[0] == b"true"
 
-    sees_event_types = LogSource.EVENT_TYPES in log_sources(plan)
-    return StandingQuery(head=head, take=take, answer=is_true, sees_event_types=sees_event_types)
+    return StandingQuery(
+        head=head,
+        take=take,
+        answer=is_true,
+        sees_event_types=LogSource.EVENT_TYPES in log_sources(plan),
+        is_quick=is_quick,
+    )
 
 
 async def _first_rows(queries: Queries, plan: Plan, head: Head) -> list[bytes]:

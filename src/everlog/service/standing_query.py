@@ -14,7 +14,14 @@ from everlog.storage.engine import Head
 
 
 class StaleQueryError(EverlogError):
-    """Events came that may change the answer of a query: it has to be evaluated anew."""
+    """Events came that may change the answer of a query: it has to be evaluated anew.
+
+    `is_quick` tells whether that takes a few milliseconds only.
+    """
+
+    def __init__(self, *, is_quick: bool) -> None:
+        super().__init__("events have come that may change the answer of the query")
+        self.is_quick: Final = is_quick
 
 
 class StandingQuery:
@@ -24,18 +31,20 @@ class StandingQuery:
         self,
         *,
         head: Head,
-        take: Callable[[bytes], None],
+        take: Callable[[bytes], bool],
         answer: Callable[[], bool],
         sees_event_types: bool,
+        is_quick: bool,
     ) -> None:
         """Begin at a head.
 
-        `take` takes in stored lines or raises `StaleQueryError`; `answer` tells whether the answer
-        is TRUE. Both may raise a `RefusedError`, whose details locate the precondition.
+        `take` takes in stored lines and tells whether the answer is still known; `answer` tells
+        whether it is TRUE. Both may raise a `RefusedError`, whose details locate the precondition.
         """
         self._take: Final = take
         self._answer: Final = answer
         self._sees_event_types: Final = sees_event_types
+        self._is_quick: Final = is_quick
         self._event_type_count: Final = head.event_type_count
         # Up to before which position events have been taken in.
         self.position = head.event_count
@@ -48,10 +57,9 @@ class StandingQuery:
             RefusedError: The query cannot be evaluated with them.
         """
         # A schema makes an event type known without an event.
-        if self._sees_event_types and tip.event_type_count != self._event_type_count:
-            raise StaleQueryError("an event type has come into being")
-        if lines:
-            self._take(lines)
+        has_new_type = self._sees_event_types and tip.event_type_count != self._event_type_count
+        if has_new_type or (lines and not self._take(lines)):
+            raise StaleQueryError(is_quick=self._is_quick)
         self.position = tip.event_count
 
     def is_true(self) -> bool:
