@@ -245,6 +245,29 @@ one = make_corpus(
     ]
 )
 
+# Names that a program might stumble over, names that are written with escapes or twice, and one
+# name that is something else each time.
+fields = make_corpus(
+    [
+        Written(
+            "test.fields",
+            "/fields",
+            '{"__class__":1,"class":2,"def":3,"a.b":4,"x-y":5,"":6,"\\u00fc":7,"self":8,"None":9,'
+            '"_x":10,"0":11,"it\'s":12,"\\u0041":13,"b\\\\c":14,"twice":1,"twice":15,'
+            '"\\"":16,"data":{"data":{"data":17}},"event":18,"\\ud83d\\ude00":19,"e":20}',
+        ),
+        Written("test.fields", "/fields", '{"a":{"b":{"c":1}}}'),
+        Written("test.fields", "/fields", '{"a":{"b":2}}'),
+        Written("test.fields", "/fields", '{"a":"b"}'),
+        Written("test.fields", "/fields", '{"a":[{"b":1}]}'),
+        Written("test.fields", "/fields", '{"a":null}'),
+        Written("test.fields", "/fields", "{}"),
+        Written("test.fields", "/fields", '{"a":{"b":[9223372036854775808,1e2,-0.0,{"c":2.50}]}}'),
+        Written("test.fields", "/fields", '{"a":{"b":"\\u0041\\/\\n\\ud83d\\ude00\\\\\\""}}'),
+        Written("test.fields", "/fields", '{"a":{"b":123456789012345678901234567890}}'),
+    ]
+)
+
 CORPORA: dict[str, Corpus] = {
     "empty": make_corpus([]),
     "library": library,
@@ -257,5 +280,6 @@ CORPORA: dict[str, Corpus] = {
     "plain": plain,
     "flags": flags,
     "moments": moments,
+    "fields": fields,
     "one": one,
 }
