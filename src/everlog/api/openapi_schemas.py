@@ -27,6 +27,7 @@ from everlog.domain.limits import (
     SUBJECT_LENGTH_MAX,
     TRACESTATE_LENGTH_MAX,
 )
+from everlog.eventql.limits import QUERY_LENGTH_MAX
 from everlog.monitoring.checks import Status
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.health import Health
@@ -41,6 +42,7 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
         v1_requests.ObserveEvents,
+        v1_requests.RunEventQlQuery,
         v1_requests.ReadSubjects,
         v1_requests.ReadEventType,
         v1_requests.RegisterEventSchema,
@@ -53,6 +55,7 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v2_requests.WriteEvents,
         v2_requests.ReadEvents,
         v2_requests.ObserveEvents,
+        v2_requests.RunEventQlQuery,
         v2_requests.ReadSubjects,
         v2_requests.ReadEventType,
         v2_requests.RegisterEventSchema,
@@ -68,22 +71,22 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "V1WriteEvents": ("events",),
     "V1EventCandidate": ("source", "subject", "type", "data"),
     "V1Precondition": ("type", "payload"),
-    "V1PreconditionPayload": ("subject",),
     "V1Bound": ("id", "type"),
     "V1FromLatestEvent": ("subject", "type", "ifEventIsMissing"),
     "V1ReadEvents": ("subject",),
     "V1ObserveEvents": ("subject",),
+    "V1RunEventQlQuery": ("query",),
     "V1ReadSubjects": ("baseSubject",),
     "V1ReadEventType": ("eventType",),
     "V1RegisterEventSchema": ("eventType", "schema"),
     "V2WriteEvents": ("events",),
     "V2EventCandidate": ("source", "subject", "type", "data"),
     "V2Precondition": ("type", "payload"),
-    "V2PreconditionPayload": ("subject",),
     "V2Bound": ("id", "type"),
     "V2FromLatestEvent": ("subject", "type", "ifEventIsMissing"),
     "V2ReadEvents": ("subject",),
     "V2ObserveEvents": ("subject",),
+    "V2RunEventQlQuery": ("query",),
     "V2ReadSubjects": ("subject", "options"),
     "V2ReadEventType": ("type",),
     "V2RegisterEventSchema": ("type", "schema"),
@@ -112,13 +115,19 @@ MEMBERS: Final[Mapping[str, Json]] = {
         "enum": ["read-nothing", "read-everything", "wait-for-event"],
         "description": "Reading takes the first two, observing the last two.",
     },
-    "query": {"type": "string", "description": "Reserved: no precondition takes it yet."},
+    "query": reference("Query"),
     "recursive": {
         "type": "boolean",
         "description": "Whether all subjects below this one are meant too.",
     },
     "Precondition.type": {
-        "enum": ["isSubjectPristine", "isSubjectPopulated", "isSubjectOnEventId"],
+        "enum": [
+            "isSubjectPristine",
+            "isSubjectPopulated",
+            "isSubjectOnEventId",
+            "isEventQlQueryTrue",
+        ],
+        "description": "The last one takes a query, all others a subject.",
     },
     "Bound.type": {"enum": ["inclusive", "exclusive"]},
     "EventCandidate.type": reference("EventTypeName"),
@@ -149,7 +158,27 @@ MEMBERS: Final[Mapping[str, Json]] = {
 # These are named by members, but hold schemas of their own.
 _STRUCTURED: Final = ("EventItem.data", "SubjectItem.data", "EventTypeItem.data", "ErrorItem.data")
 
+_QUERY: Final = "FROM e IN events WHERE e.type == 'com.example.book-acquired' PROJECT INTO COUNT()"
+
+_TOKEN: Final[Json] = {
+    "type": "object",
+    "description": "A token of a query; line and column begin at 1.",
+    "properties": {
+        "line": {"type": "integer", "minimum": 1},
+        "column": {"type": "integer", "minimum": 1},
+        "text": {"type": "string"},
+        "type": {"type": "string"},
+    },
+}
+
 VALUES: Final[Mapping[str, Json]] = {
+    "Query": {
+        "type": "string",
+        "description": "A query in EventQL.",
+        "minLength": 1,
+        "maxLength": QUERY_LENGTH_MAX,
+        "examples": [_QUERY],
+    },
     "SubjectPath": {
         "type": "string",
         "description": "A slash-separated path; one slash at the end is dropped.",
@@ -224,6 +253,13 @@ VALUES: Final[Mapping[str, Json]] = {
             "eventId": reference("EventId"),
             "eventType": {"type": "string"},
             "limit": {"type": ["integer", "string"], "description": "The bound that was hit."},
+            "startToken": _TOKEN,
+            "endToken": _TOKEN,
+            "errors": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "All that is wrong with the text of a query.",
+            },
         },
         "examples": [{"preconditionIndex": 0}],
     },
@@ -271,6 +307,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V1WriteEvents": _WRITE,
     "V1ReadEvents": _READ,
     "V1ObserveEvents": _READ,
+    "V1RunEventQlQuery": {"query": _QUERY},
     "V1ReadSubjects": {"baseSubject": "/books"},
     "V1ReadEventType": {"eventType": _CANDIDATE["type"]},
     "V1RegisterEventSchema": {"eventType": _CANDIDATE["type"], "schema": _SCHEMA},
@@ -282,6 +319,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V2WriteEvents": _WRITE,
     "V2ReadEvents": _READ,
     "V2ObserveEvents": _READ,
+    "V2RunEventQlQuery": {"query": _QUERY},
     "V2ReadSubjects": {"subject": "/books", "options": {"recursive": True}},
     "V2ReadEventType": {"type": _CANDIDATE["type"]},
     "V2RegisterEventSchema": {"type": _CANDIDATE["type"], "schema": _SCHEMA},
@@ -300,7 +338,10 @@ EXAMPLES: Final[Mapping[str, Json]] = {
 }
 
 
-_ANY_VALUE: Final[Json] = {"description": "The value of a projection, which may be null."}
+_ANY_VALUE: Final[Json] = {
+    "type": ["object", "array", "string", "number", "boolean", "null"],
+    "description": "The value of a projection.",
+}
 
 _ROW: Final[Mapping[str, Json]] = {
     "V1": _ANY_VALUE,
