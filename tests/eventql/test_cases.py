@@ -4,6 +4,7 @@ Cases are data: `tests/eventql/cases/*.eql` by topic, and the collected queries 
 guides in `tests/fixtures/eventql-cases.ndjson`.
 """
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -145,3 +146,10 @@ def test_the_signature_is_a_field_like_others() -> None:
 )
 def test_values_are_written_as_short_as_json_can(expression: str, text: bytes) -> None:
     assert texts_of(EXPRESSION_PREFIX + expression, CORPORA["one"]) == [text]
+
+
+def test_every_query_can_be_explained_without_being_evaluated() -> None:
+    for case in EVALUATED_CASES:
+        (row,) = texts_of(f"EXPLAIN {case.query}", case.corpus)
+
+        assert "sources" in json.loads(row), case.query

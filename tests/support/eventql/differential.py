@@ -13,7 +13,7 @@ at which event. What a plan may do to a query that fails, and nothing else, is l
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from everlog.eventql import syntax
@@ -28,6 +28,7 @@ from tests.support.eventql.comparing import are_same
 from tests.support.eventql.corpora import Corpus
 from tests.support.eventql.generator import sensible_query
 from tests.support.eventql.random_logs import random_corpus, vocabulary_of
+from tests.support.eventql.wild import wild_corpus, wild_query
 
 # Products grow fast: the reference takes each row of them one by one.
 SOURCES_OF_LONG_LOGS_MAX = 2
@@ -61,6 +62,12 @@ def make_trial(seed: int) -> Trial:
         corpus = replace(corpus, lines=corpus.lines[:SHORT_LOG_LENGTH])
     sign = signature_of if rng.random() < 0.2 else None
     return Trial(seed, print_query(query), corpus, sign)
+
+
+def make_wild_trial(seed: int) -> Trial:
+    """Make a trial of a query without regard to types."""
+    rng = random.Random(seed)
+    return Trial(seed, wild_query(rng), wild_corpus(rng), None)
 
 
 def signature_of(hash_: str) -> str:
@@ -175,12 +182,11 @@ def without_bounds(source: EventScan | LogSource | Plan) -> EventScan | LogSourc
             return source
 
 
-def find_differences_within(seeds: range, *, most: int) -> tuple[Counter[str], list[Trial]]:
-    """Judge the trials of seeds until so many of them are wrong; return those, and what came."""
+def find_wrong_trials(trials: Iterable[Trial], *, most: int) -> tuple[Counter[str], list[Trial]]:
+    """Judge trials until so many of them are wrong; return those, and what came of all."""
     outcomes: Counter[str] = Counter()
     wrong: list[Trial] = []
-    for seed in seeds:
-        trial = make_trial(seed)
+    for trial in trials:
         verdict = judge(trial)
         outcomes[verdict.outcome] += 1
         if verdict.difference is not None:

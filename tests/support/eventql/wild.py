@@ -1,0 +1,107 @@
+"""Wild queries: expressions put together without regard to types.
+
+Most are refused; those that are not show what happens where kinds meet that no sensible query
+brings together, and where the product trusts what it knows about types.
+"""
+
+import random
+from typing import Final
+
+from tests.support.eventql.corpora import Corpus, Written, make_corpus
+from tests.support.eventql.random_logs import random_json
+
+LEAVES: Final = (
+    *("e.data.x", "e.data.y", "e.data.z") * 6,
+    *("e.data.x.a", "e.data", "e.id", "e.type", "e.time", "e.traceparent", "e.subject"),
+    *("NULL", "TRUE", "FALSE", "0", "1", "2.5", "1.0", "9223372036854775807", "1e300"),
+    *("''", "'a'", "'1'", "'true'", "'2024-02-29'", "'12:00:00'", "'2024-02-29T12:00:00Z'"),
+    *("[]", "[1, 'a', NULL]", "{}", "{ a: 1 }", "NOW()", "PI()", "e.time AS DATE"),
+    *("NOW() AS TIME", "e.id AS INT", "e.data.x AS STRING"),
+)
+BINARY: Final = (
+    *("+", "-", "*", "/", "==", "!=", "<", "<=", ">", ">=", "AND", "OR", "XOR", "CONTAINS"),
+    # The only ones that hardly any kind is refused by.
+    *("==", "!=", "==", "!="),
+)
+UNARY: Final = ("NOT ", "-", "+")
+TYPES: Final = ("STRING", "INT", "FLOAT64", "BOOLEAN", "DATE", "TIME", "DATETIME")
+# Names with the number of their arguments.
+FUNCTIONS: Final = (
+    *(("ABS", 1), ("CEIL", 1), ("FLOOR", 1), ("ROUND", 1), ("COS", 1), ("EXP", 1), ("SQRT", 1)),
+    *(("POW", 2), ("LOWER", 1), ("UPPER", 1), ("TRIM", 1), ("LEN", 1), ("INSTR", 2)),
+    *(("SUBSTRING", 2), ("SUBSTRING", 3), ("REPLACE", 3), ("STARTSWITH", 2), ("ENDSWITH", 2)),
+    *(("YEAR", 1), ("DAY", 1), ("WEEKDAY", 1), ("HOUR", 1), ("SECOND", 1), ("IF", 3), ("IF", 3)),
+)
+AGGREGATES: Final = ("COUNT", "SUM", "AVG", "MIN", "MAX", "MEDIAN", "STDDEV", "VARIANCE", "UNIQUE")
+
+
+def wild_corpus(rng: random.Random) -> Corpus:
+    """Make a log in which each field is anything, but often the same kind of thing."""
+    habits = {name: random_json(rng, depth=2) for name in "xyz"}
+    lines = []
+    for number in range(rng.randrange(1, 8)):
+        values = (
+            f'"{name}":{habit if rng.random() < 0.5 else random_json(rng, depth=2)}'
+            for name, habit in habits.items()
+            if rng.random() < 0.9
+        )
+        lines.append(Written("test.wild", f"/wild/{number}", f"{{{','.join(values)}}}"))
+    return make_corpus(lines)
+
+
+def wild_query(rng: random.Random) -> str:
+    """Make a query of one source, in which any expression may stand anywhere."""
+    match rng.randrange(8):
+        case 0:
+            return f"FROM e IN events WHERE {wild(rng, 2)} PROJECT INTO e.id"
+        case 1:
+            direction = rng.choice(("", " DESC"))
+            return (
+                f"FROM e IN events ORDER BY {wild(rng, 2)}{direction} PROJECT INTO {wild(rng, 1)}"
+            )
+        case 2:
+            key = wild(rng, 1)
+            return f"FROM e IN events GROUP BY {key} PROJECT INTO [{key}, {aggregated(rng, 2)}]"
+        case 3:
+            return f"FROM e IN events PROJECT INTO DISTINCT {wild(rng, 2)}"
+        case 4:
+            return f"FROM e IN events PROJECT INTO {aggregated(rng, 2)}"
+        case 5:
+            inner = f"FROM f IN (FROM e IN events PROJECT INTO {{ data: {wild(rng, 2)} }})"
+            return f"{inner} PROJECT INTO {wild(rng, 2).replace('e.data', 'f.data')}"
+        case _:
+            return f"FROM e IN events PROJECT INTO {wild(rng, 3)}"
+
+
+def wild(rng: random.Random, depth: int) -> str:
+    """Make an expression."""
+    if depth == 0 or rng.random() < 0.15:
+        return rng.choice(LEAVES)
+    match rng.randrange(8):
+        case 0 | 1 | 2:
+            left, right = wild(rng, depth - 1), wild(rng, depth - 1)
+            return f"({left} {rng.choice(BINARY)} {right})"
+        case 3:
+            return f"({rng.choice(UNARY)}{wild(rng, depth - 1)})"
+        case 4:
+            return f"(({wild(rng, depth - 1)}) AS {rng.choice(TYPES)})"
+        case 5 | 6:
+            name, count = rng.choice(FUNCTIONS)
+            return f"{name}({', '.join(wild(rng, depth - 1) for _ in range(count))})"
+        case _:
+            items = ", ".join(wild(rng, depth - 1) for _ in range(rng.randrange(3)))
+            return rng.choice((f"[{items}]", f"{{ a: {wild(rng, depth - 1)} }}"))
+
+
+def aggregated(rng: random.Random, depth: int) -> str:
+    """Make an expression over aggregates."""
+    if depth == 0 or rng.random() < 0.3:
+        return f"{rng.choice(AGGREGATES)}({wild(rng, 1)})" if rng.random() < 0.8 else "COUNT()"
+    match rng.randrange(4):
+        case 0 | 1:
+            left, right = aggregated(rng, depth - 1), aggregated(rng, depth - 1)
+            return f"({left} {rng.choice(BINARY)} {right})"
+        case 2:
+            return f"({aggregated(rng, depth - 1)} AS {rng.choice(TYPES)})"
+        case _:
+            return f"[{aggregated(rng, depth - 1)}, {aggregated(rng, depth - 1)}]"
