@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
+from everlog.domain.errors import CorruptLogError
 from everlog.domain.subject import ROOT
 from everlog.storage.engine import Head, Scan
 from everlog.storage.log.index import Index
@@ -176,19 +177,33 @@ class Selector:
         index = self._index
         while True:
             truncations = index.truncations
-            found = []
-            # In this order: the column has room for an event before the event is the latest.
-            step = index.subjects.latest.cells[node]
-            previous = index.previous.cells
-            while step > stop:
-                step = previous[step - 1]
-            while step > start:
-                found.append(step - 1)
-                step = previous[step - 1]
+            found = self._follow(node, start, stop)
             # A chain entered through events that were forgotten and overwritten meanwhile may
             # have led elsewhere.
             if truncations == index.truncations:
-                return found
+                break
+        if found is None:
+            message = (
+                f"the index is damaged at the events of {index.subjects.names[node]}: remove the "
+                "folder 'index' while the server is stopped, and it is made anew"
+            )
+            raise CorruptLogError(message, position=None)
+        return found
+
+    def _follow(self, node: int, start: int, stop: int) -> list[int] | None:
+        """Return the positions of a chain, None where it does not lead back all the way."""
+        found = []
+        # In this order: the column has room for an event before the event is the latest.
+        step = self._index.subjects.latest.cells[node]
+        previous = self._index.previous.cells
+        while step > start:
+            if step <= stop:
+                found.append(step - 1)
+            following = previous[step - 1]
+            if following >= step:
+                return None
+            step = following
+        return found
 
     def _select_masked(
         self,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from everlog.domain.errors import CorruptLogError
 from everlog.storage.log.columns import Column
 from tests.support.engines import open_log, positions_of, read
 from tests.support.events import a_candidate, stage, store
@@ -73,4 +74,14 @@ def test_a_write_for_which_there_is_no_memory_leaves_nothing_behind(
     store(engine, a_candidate("/new/1", "io.everlog.new.1"))
     assert positions_of(read(engine)) == [0, 1, 2]
     assert positions_of(read(engine, "/new/1", recursive=False)) == [2]
+    engine.close()
+
+
+def test_a_damaged_chain_is_told_and_not_walked_for_ever(tmp_path: Path) -> None:
+    engine = open_log(tmp_path)
+    store(engine, a_candidate("/a"), a_candidate("/b"), a_candidate("/a"))
+    engine._index.previous.cells[0] = 3
+
+    with pytest.raises(CorruptLogError, match="index is damaged at the events of /a"):
+        read(engine, "/a", recursive=False)
     engine.close()
