@@ -34,6 +34,10 @@ test: check ## Run everything that must hold.
 	.venv/bin/pytest -n logical --dist loadfile
 
 test-all: export BAD_INPUT_REQUESTS = 100000
+test-all: export EVENTQL_QUERIES = 100000
+test-all: export EVERLOG_KILL_SEEDS = 24
+test-all: export EVERLOG_HISTORY_WRITES = 3000
+test-all: export EVERLOG_SOAK_SECONDS = 120
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
 	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest -n logical --dist loadfile
