@@ -62,16 +62,17 @@ async def write_after_queries(
     outcome = await _attempt(store, candidates, preconditions, is_first=True)
     for _ in range(1, _ATTEMPTS_MAX):
         if not isinstance(outcome, StaleQueryError):
-            answer(outcome)
-            return
+            break
         # One after the other, so that those who contend do not overtake each other again and again.
         turn = store.queries.turn if outcome.is_quick else nullcontext()
         async with turn:
             outcome = await _attempt(store, candidates, preconditions, is_first=False)
-    raise RefusedError(
-        Code.QUERY_UNEVALUABLE,
-        f"in {_ATTEMPTS_MAX} attempts, events that the query depends on came while it ran",
-    )
+    if isinstance(outcome, StaleQueryError):
+        raise RefusedError(
+            Code.QUERY_UNEVALUABLE,
+            f"in {_ATTEMPTS_MAX} attempts, events that the query depends on came while it ran",
+        )
+    answer(outcome)
 
 
 async def _attempt(
