@@ -91,7 +91,8 @@ def _held(plan: Plan) -> list[str]:
     elif any(call.aggregate.name == "MEDIAN" for call in query.aggregates):
         held.append("all numbers whose median is asked for")
     if plan.ordering is not None:
-        held.append("the first rows" if query.top is not None else "all rows, to sort them")
+        is_limited = query.top is not None and not query.is_distinct
+        held.append("the first rows" if is_limited else "all rows, to sort them")
     if query.is_distinct:
         held.append("all different rows")
     return held
