@@ -62,9 +62,9 @@ def test_plans_give_the_rows_of_the_reference_interpreter() -> None:
 @pytest.mark.slow
 def test_values_of_any_kind_give_the_rows_of_the_reference_interpreter() -> None:
     # Most are refused, which takes no time.
-    outcomes = check_trials(map(make_wild_trial, range(FIRST_SEED, FIRST_SEED + 4 * QUERY_COUNT)))
+    outcomes = check_trials(map(make_wild_trial, range(FIRST_SEED, FIRST_SEED + 2 * QUERY_COUNT)))
 
-    assert outcomes["rows"] > QUERY_COUNT * 0.4
+    assert outcomes["rows"] > QUERY_COUNT * 0.2
     assert outcomes["fails"] > 0
 
 

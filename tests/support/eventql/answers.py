@@ -14,7 +14,7 @@ from everlog.eventql.diagnostic import (
 )
 from everlog.eventql.events import Sign
 from everlog.eventql.parser import parse
-from everlog.eventql.query import Plan, QueryLimits, Surroundings, execute, prepare
+from everlog.eventql.query import Log, Plan, QueryLimits, Surroundings, execute, prepare
 from tests.support.eventql.cases import Case
 from tests.support.eventql.comparing import are_same
 from tests.support.eventql.corpora import Corpus
@@ -62,8 +62,12 @@ def answer_by_product(
     block_size: int = 3,
     sign: Sign | None = None,
     change_plan: Callable[[Plan], Plan] = lambda plan: plan,
+    log: Log | None = None,
 ) -> Answer:
-    """Evaluate a query as the server does, or as it would with another plan."""
+    """Evaluate a query as the server does, or as it would with another plan.
+
+    The log holds the events of the corpus; without one, it is a simple log in memory.
+    """
     try:
         plan = change_plan(prepare(text))
     except QueryMalformedError as error:
@@ -71,7 +75,8 @@ def answer_by_product(
         return Answer((), str(error), is_static=True, span=span)
     texts: list[bytes] = []
     try:
-        for chunk in execute(plan, log_of(corpus, block_size), surroundings_of(corpus, sign)):
+        log = log_of(corpus, block_size) if log is None else log
+        for chunk in execute(plan, log, surroundings_of(corpus, sign)):
             texts += chunk
     except QueryUnevaluableError as error:
         rows = decoded(texts)
