@@ -297,7 +297,7 @@ class LogEngine:
         if is_everything and not scan.is_reversed:
             offsets = self._index.offsets.cells
             end = head.log_size if stop == head.event_count else offsets[stop]
-            yield from read_range(self._segments, offsets[scan.start], end)
+            yield from read_range(self._segments, offsets, scan.start, stop, end)
             return
         offsets_view: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
         for positions in self._selector.select(scan, head):

@@ -1,6 +1,7 @@
 """From positions or ranges of the log to blocks of whole lines."""
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -22,15 +23,19 @@ BLOCK_SIZE: Final = 256 * 1024
 _WASTE_MAX: Final = 4
 
 
-def read_range(log: LogBytes, start: int, end: int) -> Iterator[bytes]:
-    """Yield the lines between two offsets that are line starts."""
-    while start < end:
-        block = log.read(start, min(BLOCK_SIZE, end - start))
-        if start + len(block) < end:
-            # No line is longer than a block, so there is a line feed.
-            block = block[: block.rindex(b"\n") + 1]
-        yield block
-        start += len(block)
+def read_range(
+    log: LogBytes, offsets: Sequence[int], start: int, stop: int, end: int
+) -> Iterator[bytes]:
+    """Yield the lines from one position up to before another one, whose offset is the end."""
+    while start < stop:
+        offset = offsets[start]
+        following, until = stop, end
+        if end - offset > BLOCK_SIZE:
+            # Found here and not in the block, which would then be copied without its last line.
+            following = max(bisect_right(offsets, offset + BLOCK_SIZE, start, stop) - 1, start + 1)
+            until = offsets[following] if following < stop else end
+        yield log.read(offset, until - offset)
+        start = following
 
 
 def read_positions(
