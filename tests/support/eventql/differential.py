@@ -32,7 +32,7 @@ from tests.support.eventql.wild import wild_corpus, wild_query
 
 # Events of a log, by the number of sources: products grow fast, and the reference interpreter
 # takes each row of them one by one.
-EVENT_COUNTS_MAX = {1: 50, 2: 12}
+EVENT_COUNTS_MAX = {1: 30, 2: 12}
 EVENT_COUNT_MAX = 4
 
 

@@ -47,13 +47,13 @@ FIELDS: Final[Mapping[tuple[str, ...], Sort]] = {
 
 
 def random_corpus(rng: random.Random) -> Corpus:
-    """Make a log of up to 50 events."""
+    """Make a log of up to 30 events."""
     written: list[Written] = []
     # Whether a field is there, and whether it is of its kind, are habits of whoever writes.
     absence = rng.choice((0.0, 0.1, 0.5))
     surprise = rng.choice((0.0, 0.0, 0.03, 0.3))
     time = 1_704_067_199_000_000_001
-    for _ in range(rng.choice((0, 1, 3, 5, 7, 9, 12, 12, 50))):
+    for _ in range(rng.choice((0, 1, 3, 5, 7, 9, 12, 12, 30))):
         time += rng.choice(TIME_STEPS)
         # No event has the time of a whole second.
         time += not time % 1_000_000_000

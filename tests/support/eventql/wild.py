@@ -32,6 +32,21 @@ FUNCTIONS: Final = (
     *(("SUBSTRING", 2), ("SUBSTRING", 3), ("REPLACE", 3), ("STARTSWITH", 2), ("ENDSWITH", 2)),
     *(("YEAR", 1), ("DAY", 1), ("WEEKDAY", 1), ("HOUR", 1), ("SECOND", 1), ("IF", 3), ("IF", 3)),
 )
+# What an index can answer, and what may fail: a plan must not hide the failure.
+INDEX_CONDITIONS: Final = (
+    *("e.id AS INT < 4", "e.id AS INT >= 2", "e.id == '3'", "3 > e.id AS INT", "e.id AS INT == 1"),
+    *("e.type == 'test.a'", "e.type == 'test.b'", "['test.a'] CONTAINS e.type", "e.type != 'x'"),
+    *("e.subject == '/wild/1'", "STARTSWITH(e.subject, '/wild/1')", "STARTSWITH(e.subject, '/')"),
+    "e.time > '2024-02-28T23:30:00Z' AS DATETIME",
+    "e.time <= '2024-02-29T01:00:00.000000001Z' AS DATETIME",
+)
+FALLIBLE_CONDITIONS: Final = (
+    *("e.data.x", "NOT e.data.y", "e.data.x < 5", "e.data.y > 'a'", "e.data.x <= e.data.z"),
+    *("e.data.x CONTAINS 1", "e.data.z + 1 > 0", "STARTSWITH(e.data.x, 'a')", "1 / 0 > 0"),
+    *("e.data.x AS INT > 0", "LEN(e.data.z) > 1", "e.data.x != NULL AND e.data.x"),
+)
+CONNECTIVES: Final = (*("AND",) * 8, "OR", "XOR")
+
 AGGREGATES: Final = ("COUNT", "SUM", "AVG", "MIN", "MAX", "MEDIAN", "STDDEV", "VARIANCE", "UNIQUE")
 
 
@@ -45,15 +60,26 @@ def wild_corpus(rng: random.Random) -> Corpus:
             for name, habit in habits.items()
             if rng.random() < 0.9
         )
-        lines.append(Written("test.wild", f"/wild/{number}", f"{{{','.join(values)}}}"))
+        type_ = rng.choice(("test.a", "test.b"))
+        lines.append(Written(type_, f"/wild/{number % 3}", f"{{{','.join(values)}}}"))
     return make_corpus(lines)
 
 
 def wild_query(rng: random.Random) -> str:
     """Make a query of one source, in which any expression may stand anywhere."""
-    match rng.randrange(8):
+    match rng.randrange(14):
         case 0:
             return f"FROM e IN events WHERE {wild(rng, 2)} PROJECT INTO e.id"
+        case 8 | 9 | 10:
+            projection = rng.choice(("e.id", "e.id", "COUNT()", "DISTINCT e.type", "e.data.x"))
+            order = rng.choice(("", "", "", "ORDER BY e.id DESC", "ORDER BY e.data.x"))
+            return f"FROM e IN events WHERE {conditions(rng)} {order} PROJECT INTO {projection}"
+        case 11:
+            inner = f"FROM e IN events WHERE {conditions(rng)} PROJECT INTO e"
+            return f"FROM e IN ({inner}) WHERE {conditions(rng)} PROJECT INTO e.id"
+        case 12:
+            other = f"FROM f IN events WHERE {conditions(rng)}"
+            return f"FROM e IN events {other} AND {conditions(rng)} PROJECT INTO [e.id, f.id]"
         case 1:
             direction = rng.choice(("", " DESC"))
             return (
@@ -71,6 +97,16 @@ def wild_query(rng: random.Random) -> str:
             return f"{inner} PROJECT INTO {wild(rng, 2).replace('e.data', 'f.data')}"
         case _:
             return f"FROM e IN events PROJECT INTO {wild(rng, 3)}"
+
+
+def conditions(rng: random.Random) -> str:
+    """Make a condition of several, some of which may fail."""
+    parts = [rng.choice(rng.choice((INDEX_CONDITIONS, FALLIBLE_CONDITIONS)))]
+    for _ in range(rng.randrange(4)):
+        condition = rng.choice(rng.choice((INDEX_CONDITIONS, FALLIBLE_CONDITIONS)))
+        parts += [rng.choice(CONNECTIVES), condition]
+    text = " ".join(parts)
+    return f"NOT ({text})" if rng.random() < 0.1 else f"({text})"
 
 
 def wild(rng: random.Random, depth: int) -> str:
