@@ -118,7 +118,7 @@ class NatsSession:
         """Create the stream that all messages go to."""
         settings = {
             "name": STREAM,
-            "subjects": ["libraries.>", "archive.>"],
+            "subjects": ["libraries.>", "archive.>", "written.>"],
             "storage": "file",
             "retention": "limits",
             "allow_direct": True,
