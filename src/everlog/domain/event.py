@@ -6,7 +6,7 @@ specification, section 4); `signature` is last and `null`, since signatures are 
 way out (`domain.signature`) and never stored.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     tracestate: str | None = None
 
 
-class AcceptedEvent(NamedTuple):
+class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
     """The JSON text of an event that has its place in the log, with what an index needs."""
 
     subject: str

@@ -23,6 +23,9 @@ _match_subject = re.compile(
 
 def parse_subject(text: str | None, *, field: str = "subject") -> str:
     """Return the canonical form of a subject, without a trailing slash."""
+    # Nearly all are like this: too short to have too many segments, and canonical.
+    if text and len(text) <= SUBJECT_DEPTH_MAX and text[-1] != "/" and _match_subject(text):
+        return text
     if not text:
         raise RefusedError(Code.SUBJECT_MISSING, "the event subject is missing", field=field)
     if len(text) > SUBJECT_LENGTH_MAX:

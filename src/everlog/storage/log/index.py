@@ -86,15 +86,20 @@ class Index:
         offsets, subject_ids = self.offsets.cells, self.subject_ids.cells
         type_ids, previous = self.type_ids.cells, self.previous.cells
         latest, counts = subjects.latest.cells, subjects.event_counts.cells
+        event_type, type_id = None, 0
         for event, line in zip(events, lines, strict=True):
-            node = subjects.ids.get(event.subject)
+            subject, type_ = event.subject, event.type
+            node = subjects.ids.get(subject)
             if node is None:
-                node = subjects.add(event.subject)
+                node = subjects.add(subject)
                 # Room for one more subject may have been made elsewhere.
                 latest, counts = subjects.latest.cells, subjects.event_counts.cells
+            if type_ != event_type:
+                # The events of a batch mostly have the same type.
+                event_type, type_id = type_, event_types.number(type_, position=position)
             offsets[position] = offset
             subject_ids[position] = node
-            type_ids[position] = event_types.number(event.type, position=position)
+            type_ids[position] = type_id
             previous[position] = latest[node]
             position += 1
             latest[node] = position
