@@ -69,7 +69,9 @@ class LocatedLog:
 
     def count_by_event_type(self, scan: EventScan) -> dict[str, int]:
         """Return the same by type."""
-        return self._found[scan].count_by_event_type
+        counts = self._found[scan].count_by_event_type
+        assert counts is not None
+        return counts
 
     def subjects(self) -> Iterator[Sequence[str]]:
         """Yield all subjects, in one chunk."""

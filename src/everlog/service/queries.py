@@ -45,7 +45,7 @@ from everlog.service.places import Places
 from everlog.service.query_log import HeadLog, tally_of, to_storage_scan
 from everlog.service.query_messages import Fault, FoundScan, FrameKind, Job, RowForm
 from everlog.service.query_processes import QueryProcessDiedError, QueryProcesses
-from everlog.service.query_work import count_rows, log_sources
+from everlog.service.query_work import count_rows, log_sources, scans_by_event_type
 from everlog.service.reader import Reader
 from everlog.storage.engine import Engine, Head
 
@@ -220,12 +220,16 @@ class Queries:
         assert files is not None
         log = HeadLog(self._engine, head)
         sources = log_sources(plan)
+        by_event_type = scans_by_event_type(plan)
         return Job(
             text=plan.query.text,
             now=self._clock(),
             is_tally=is_tally,
             files=files,
-            scans=[self._find(scan, head) for scan in scans_of(plan)],
+            scans=[
+                self._find(scan, head, by_event_type=scan in by_event_type)
+                for scan in scans_of(plan)
+            ],
             subjects=[name for chunk in log.subjects() for name in chunk]
             if LogSource.SUBJECTS in sources
             else None,
@@ -234,12 +238,10 @@ class Queries:
             signing_key=None if self._signing_key is None else self._signing_key.to_pem(),
         )
 
-    def _find(self, scan: EventScan, head: Head) -> FoundScan:
+    def _find(self, scan: EventScan, head: Head, *, by_event_type: bool) -> FoundScan:
         storage_scan = to_storage_scan(scan, self._engine, head)
-        return FoundScan(
-            self._engine.locate(storage_scan, head),
-            self._engine.count_by_event_type(storage_scan, head),
-        )
+        counts = self._engine.count_by_event_type(storage_scan, head) if by_event_type else None
+        return FoundScan(self._engine.locate(storage_scan, head), counts)
 
     # Time.
 

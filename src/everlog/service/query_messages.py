@@ -35,7 +35,8 @@ class FoundScan(msgspec.Struct, frozen=True):
     """A scan of a plan with what the server's index says about it."""
 
     located: LocatedScan
-    count_by_event_type: dict[str, int]
+    # None where the plan does not ask for it.
+    count_by_event_type: dict[str, int] | None
 
 
 class RowForm(msgspec.Struct, frozen=True):

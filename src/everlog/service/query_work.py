@@ -1,7 +1,7 @@
 """How much a query has to do, told before it is done."""
 
 from everlog.eventql.analyzed import Constant, LogSource, TypedExpression
-from everlog.eventql.plan import EventScan, Log, Plan
+from everlog.eventql.plan import EventScan, IndexAnswer, Log, Plan
 from everlog.eventql.query import reads_events
 
 
@@ -24,6 +24,20 @@ def count_rows(plan: Plan, log: Log) -> int:
                 inner += rows
     enough = _enough(plan)
     return inner + (combinations if enough is None else min(combinations, enough))
+
+
+def scans_by_event_type(plan: Plan) -> set[EventScan]:
+    """Return the scans of which a plan wants to know how many events of each type they select."""
+    found: set[EventScan] = set()
+    for entry in plan.sources:
+        if isinstance(entry.source, Plan):
+            found |= scans_by_event_type(entry.source)
+        elif (
+            isinstance(entry.source, EventScan)
+            and plan.index_answer is IndexAnswer.COUNT_BY_EVENT_TYPE
+        ):
+            found.add(entry.source)
+    return found
 
 
 def log_sources(plan: Plan) -> set[LogSource]:
