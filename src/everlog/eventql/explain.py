@@ -1,6 +1,6 @@
 """Explaining a plan: what is read, what the indexes do for it, and what is held in memory."""
 
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from everlog.eventql.analyzed import LogSource, TypedExpression
 from everlog.eventql.datetimes import format_datetime
@@ -53,6 +53,8 @@ def _explain_source(plan: Plan, source: EventScan | LogSource | Plan, log: Log) 
                 "eventsInLog": log.count(ALL),
                 "eventsToReadAtMost": log.count(source) if is_read else 0,
             }
+        case _:
+            assert_never(source)
 
 
 def _explain_scan(scan: EventScan) -> dict[str, Any]:

@@ -58,18 +58,12 @@ def _equals(module: GeneratedModule, left: Code, right: Code) -> str:
         return f"({left.text} is {right.text})"
     if _is_equality_python(left.type, right.type):
         return f"({left.text} == {right.text})"
-    equal = module.constant(equals)
-    if not right.is_constant or right.type & set(_CONTAINERS):
-        arguments = f"{value_of(module, left).text}, {value_of(module, right).text}"
-        return f"{equal}({arguments})"
-    if right.type <= STRING:
-        # Only a string equals a string.
-        return f"({left.text} == {right.text})"
-    if right.type <= NUMBER:
+    if right.is_constant and right.type <= NUMBER:
         # Python takes TRUE for 1, and knows arrays and records to be no numbers.
         first, again = named(module, left)
         return f"(type({first}) is not bool and {again.text} == {right.text})"
-    return f"{equal}({value_of(module, left).text}, {right.text})"
+    arguments = f"{value_of(module, left).text}, {value_of(module, right).text}"
+    return f"{module.constant(equals)}({arguments})"
 
 
 def _loosely(module: GeneratedModule, code: Code) -> Code:

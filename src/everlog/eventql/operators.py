@@ -42,6 +42,8 @@ class Sorter:
     def __init__(
         self, holdings: Holdings, *, is_descending: bool, row_count_max: int | None
     ) -> None:
+        # Whoever needs no row does not sort.
+        assert row_count_max != 0
         self._holdings = holdings
         self._is_descending = is_descending
         self._row_count_max = row_count_max
@@ -66,9 +68,8 @@ class Sorter:
         count = self._row_count_max
         if count is not None and len(self._pairs) >= count + _SPARE_ROWS:
             self._sort()
-            if count:
-                self._worst = self._pairs[0 if self._is_descending else -1][0]
-                self._has_worst = True
+            self._worst = self._pairs[0 if self._is_descending else -1][0]
+            self._has_worst = True
 
     def rows(self) -> Iterator[Any]:
         """Yield all rows in order."""

@@ -341,6 +341,15 @@ def test_groups_before_one_that_is_an_error_come_first() -> None:
     )
 
 
+def test_many_groups_are_handed_on_in_parts() -> None:
+    log = a_log(*({"k": number} for number in range(600)), block_size=100)
+    query = prepare("FROM e IN events GROUP BY e.data.k PROJECT INTO COUNT()")
+
+    chunks = [chunk for chunk in execute(query, log, surroundings()) if chunk]
+
+    assert [len(chunk) for chunk in chunks] == [256, 256, 88]
+
+
 # Work that is not done.
 
 

@@ -113,6 +113,7 @@ def check_value(expression: str, expected: object) -> None:
         ("ENDSWITH(e.data.text, 'a')", False),
         ("STARTSWITH(e.data.missing, 'a')", False),
         ("STARTSWITH(e.type, 'com')", True),
+        ("STARTSWITH(e.data.text, e.type)", False),
         ("STARTSWITH(e.data.text, e.data.text)", True),
         ("STARTSWITH(e.data.missing, e.data.int)", False),
         ("ENDSWITH(e.time AS STRING, 'Z')", True),
