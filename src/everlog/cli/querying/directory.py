@@ -50,7 +50,7 @@ def query_directory(
         with opened_query_log(directory, on_read=count) as log:
             total = sum(map(log.count_within_ids, scans_of(plan))) or log.event_count
             yield from execute(plan, log, surroundings)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         # Reading does not look at every member of every event; a query did.
         raise CorruptLogError(
             f"an event is not as it was written ({error}); 'everlog audit' tells all that is wrong",

@@ -17,7 +17,7 @@ VALUE_COLUMN: Final = "value"
 _read_record = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_string = msgspec.json.Decoder(str).decode
 
-_NEEDS_QUOTES: Final = re.compile(r'[",\r\n]|\A\s|\s\Z|\A\Z')
+_find_special = re.compile(r'[",\r\n]').search
 
 
 class RowFormError(EverlogError):
@@ -152,4 +152,7 @@ def _csv_cell(raw: msgspec.Raw | None) -> str:
 
 
 def _csv_field(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+    # Readers may take away the space around a field, and an empty one for NULL.
+    if text and text == text.strip() and _find_special(text) is None:
+        return text
+    return '"' + text.replace('"', '""') + '"'

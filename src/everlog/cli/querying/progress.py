@@ -21,7 +21,7 @@ class Progress:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin to count the time."""
         self._clock: Final = clock
-        self._is_watched: Final = sys.stderr is not None and sys.stderr.isatty()
+        self._is_watched: Final = _is_watched()
         self._started: Final = clock()
         self._due = self._started + _SHOWN_AFTER_SECONDS
         self._is_shown = False
@@ -37,13 +37,13 @@ class Progress:
             self._due = self._clock() + _SHOWN_EVERY_SECONDS
             self._is_shown = True
             text = describe(self.seconds)[: shutil.get_terminal_size().columns - 1]
-            click.echo(f"\r{text}\033[K", nl=False, err=True)
+            _show(f"\r{text}\033[K")
 
     def clear(self) -> None:
         """Make room for something else."""
         if self._is_shown:
             self._is_shown = False
-            click.echo("\r\033[K", nl=False, err=True)
+            _show("\r\033[K")
 
 
 def describe_events(done: int, total: int, seconds: float) -> str:
@@ -74,3 +74,11 @@ def describe_seconds(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def _is_watched() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _show(text: str) -> None:
+    click.echo(text, nl=False, err=True)

@@ -1,0 +1,400 @@
+"""`everlog query` as people and scripts run it: a process, a terminal, pipes, exit codes."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.api import Connection, an_event
+from tests.support.keys import write_signing_key
+from tests.support.server import (
+    DEADLINE_SECONDS,
+    EVERLOG,
+    TOKEN,
+    RunningServer,
+    clean_environment,
+    running_server,
+)
+
+COUNT = 300
+# With this each event takes a few KB, so that pairs of events are far more than any pipe holds.
+TEXT = "text " * 1_000
+PAIRS = "FROM a IN events FROM b IN events PROJECT INTO a.data"
+
+# Reads as many combinations as there are pairs of events, which takes longer than a test may.
+ENDLESS = (
+    "FROM a IN events FROM b IN events FROM c IN events "
+    "WHERE a.data.n + b.data.n + c.data.n < 0 PROJECT INTO 1"
+)
+
+
+class Sources(NamedTuple):
+    """The same events twice: with a server, and in a directory that nobody has open."""
+
+    server: RunningServer
+    directory: Path
+
+    def flags(self, source: str) -> tuple[str, ...]:
+        if source == "server":
+            return ("--url", self.server.url)
+        return ("--data-directory", str(self.directory))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+    folder = tmp_path_factory.mktemp("query")
+    write_signing_key(folder / "key.pem")
+    with running_server(data_directory=folder / "closed") as server:
+        fill(server)
+        assert server.stop() == 0
+    with running_server(data_directory=folder / "open") as server:
+        fill(server)
+        yield Sources(server, folder / "closed")
+
+
+def fill(server: RunningServer) -> None:
+    with Connection(server.url) as connection:
+        connection.write(
+            *(
+                an_event(f"/numbers/{n % 3}", data={"n": n, "text": TEXT, "even": n % 2 == 0})
+                for n in range(COUNT)
+            )
+        )
+
+
+BOTH = pytest.mark.parametrize("source", ["server", "directory"])
+
+
+def command(*arguments: str) -> list[str]:
+    return [*EVERLOG, "query", *arguments]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**clean_environment(), "EVERLOG_API_TOKEN": TOKEN, **more}
+
+
+def run(*arguments: str, given: bytes = b"", **more: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a query to its end; whatever it says, it does not say the token."""
+    done = subprocess.run(
+        command(*arguments),
+        input=given,
+        capture_output=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+        env=environment(**more),
+    )
+    assert TOKEN.encode() not in done.stdout + done.stderr
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+@contextmanager
+def running(arguments: Sequence[str], **options: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a query that the test ends, or sees ending."""
+    process = subprocess.Popen(command(*arguments), env=environment(), **options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(DEADLINE_SECONDS)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM e IN events PROJECT INTO COUNT()",
+        "FROM e IN events WHERE e.data.n > 290 PROJECT INTO { id: e.id, n: e.data.n / 7 }",
+        "FROM e IN events WHERE e.subject == '/numbers/1' TOP 3 PROJECT INTO e.subject",
+        "FROM e IN events ORDER BY e.id AS INT DESC TOP 3 PROJECT INTO e.id",
+        "FROM e IN events GROUP BY e.subject PROJECT INTO [e.subject, SUM(e.data.n)]",
+        "FROM s IN subjects PROJECT INTO s",
+        "FROM t IN eventtypes PROJECT INTO t",
+        "FROM e IN events WHERE e.id == 'none' PROJECT INTO e",
+    ],
+)
+def test_server_and_directory_answer_the_same(sources: Sources, source: str, text: str) -> None:
+    done = run(*sources.flags(source), text)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    with Connection(sources.server.url) as connection:
+        items = connection.v2("run-eventql-query", {"query": text}).items
+    expected = [item["data"]["value"] for item in items if item["type"] == "row"]
+    assert [*map(json.loads, done.stdout.splitlines())] == expected
+
+
+@BOTH
+def test_a_query_may_come_through_a_pipe(sources: Sources, source: str) -> None:
+    done = run(*sources.flags(source), given=b"FROM e IN events\nPROJECT INTO COUNT()\n")
+
+    assert (done.returncode, done.stdout) == (0, b"%d\n" % COUNT)
+
+
+@BOTH
+def test_what_is_wrong_with_a_query_is_pointed_at(sources: Sources, source: str) -> None:
+    malformed = run(*sources.flags(source), "FROM e IN events\nWHERE f.x PROJECT INTO e")
+    unevaluable = run(*sources.flags(source), "FROM e IN events PROJECT INTO 10 / (e.data.n - 2)")
+
+    assert (malformed.returncode, malformed.stdout) == (6, b"")
+    assert malformed.stderr.decode() == (
+        "Error: 2:7: unknown name 'f'; the only source here is 'e'\n"
+        "  WHERE f.x PROJECT INTO e\n        ^\n"
+    )
+    assert (unevaluable.returncode, unevaluable.stdout) == (7, b"-5\n-10\n")
+    assert unevaluable.stderr.decode() == (
+        "Error: 1:31: event '2': division by zero\n"
+        "  FROM e IN events PROJECT INTO 10 / (e.data.n - 2)\n"
+        f"{' ' * 32}{'^' * 19}\n"
+    )
+
+
+@BOTH
+def test_a_query_without_a_text_is_malformed(sources: Sources, source: str) -> None:
+    assert run(*sources.flags(source), "").returncode == 6
+
+
+@pytest.mark.parametrize(
+    "flags, more, code, text",
+    [
+        (("--url={url}",), {"EVERLOG_API_TOKEN": "wrong-token"}, 8, "401"),
+        (("--url={url}",), {"EVERLOG_API_TOKEN": ""}, 2, "a token is needed"),
+        (("--url=http://127.0.0.1:1",), {}, 8, "Connection refused"),
+        (("--url=https://127.0.0.1:{port}",), {}, 8, "cannot be asked"),
+        (("--data-directory={open}",), {}, 3, "process id {pid}"),
+        ((), {}, 2, "say whom to ask"),
+    ],
+)
+def test_who_cannot_be_asked_is_told_with_a_code(
+    sources: Sources, flags: tuple[str, ...], more: Mapping[str, str], code: int, text: str
+) -> None:
+    server = sources.server
+    places = {"url": server.url, "port": server.port, "pid": server.pid}
+    places["open"] = str(server.data_directory)
+
+    done = run(
+        *(flag.format(**places) for flag in flags), "FROM e IN events PROJECT INTO 1", **more
+    )
+
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert text.format(**places) in done.stderr.decode()
+    assert b"wrong-token" not in done.stderr
+
+
+def test_a_server_and_a_query_exclude_each_other(sources: Sources) -> None:
+    with running((*sources.flags("directory"), PAIRS), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        done = subprocess.run(
+            [
+                *EVERLOG,
+                "run",
+                "--data-directory",
+                str(sources.directory),
+                "--http-enabled",
+                "--http-port=0",
+                "--https-enabled=false",
+            ],
+            capture_output=True,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+            env=environment(),
+        )
+    assert done.returncode == 3
+    assert b"in use" in done.stdout
+
+
+# Pipes.
+
+
+@BOTH
+@pytest.mark.parametrize("form", ["ndjson", "json", "csv", "table"])
+def test_who_reads_only_the_beginning_ends_it_quietly(
+    sources: Sources, source: str, form: str
+) -> None:
+    arguments = (*sources.flags(source), "--format", form, PAIRS)
+    with running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+
+        assert process.stderr.read() == b""
+        assert process.wait(DEADLINE_SECONDS) == 141
+
+
+def test_an_output_that_is_closed_or_full_ends_it(sources: Sources) -> None:
+    text = "FROM e IN events PROJECT INTO e.data"
+    script = f'"$0" "$@" {" ".join(sources.flags("directory"))} "{text}"'
+    for redirection, code, said in ((">&-", 141, b""), ("> /dev/full", 1, b"No space left")):
+        done = subprocess.run(
+            ["sh", "-c", f"exec {script} {redirection}", *command()],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE_SECONDS,
+            check=False,
+            env=environment(),
+        )
+        assert done.returncode == code, done.stderr
+        assert said in done.stderr
+        assert b"Traceback" not in done.stderr
+        assert said or not done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "source, form", [("server", "ndjson"), ("directory", "csv"), ("directory", "table")]
+)
+def test_an_output_may_be_larger_than_memory(sources: Sources, source: str, form: str) -> None:
+    arguments = (*sources.flags(source), "--format", form, PAIRS)
+    size = 0
+    process = subprocess.Popen(command(*arguments), env=environment(), stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        while block := process.stdout.read(1 << 20):
+            size += len(block)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+
+    assert process.returncode == 0
+    assert size > COUNT**2 * len(TEXT)
+    # All of it is 450 MB; in kilobytes.
+    assert usage.ru_maxrss < 150_000
+
+
+def test_an_interruption_is_quiet(sources: Sources) -> None:
+    for source in ("server", "directory"):
+        arguments = (*sources.flags(source), PAIRS)
+        with running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+
+            assert process.stderr.read() == b""
+            assert process.wait(DEADLINE_SECONDS) == 130
+
+
+def test_an_answer_that_breaks_off_ends_with_code_8(tmp_path: Path) -> None:
+    with running_server(data_directory=tmp_path) as server:
+        fill(server)
+        arguments = ("--url", server.url, PAIRS)
+        with running(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            server.kill()
+            process.stdout.read()
+
+            assert b"cannot be asked" in process.stderr.read()
+            assert process.wait(DEADLINE_SECONDS) == 8
+
+
+# Terminals.
+
+
+class Terminal:
+    """A terminal of some width, and what is shown on it."""
+
+    def __init__(self, *, columns: int) -> None:
+        self._reading, self.file = pty.openpty()
+        size = struct.pack("HHHH", 24, columns, 0, 0)
+        fcntl.ioctl(self.file, termios.TIOCSWINSZ, size)
+
+    def close_for_writing(self) -> None:
+        """Leave writing to the processes that have it."""
+        os.close(self.file)
+
+    def read_until(self, text: str) -> str:
+        """Return what is shown up to some text."""
+        shown = ""
+        while text not in shown:
+            part = os.read(self._reading, 65_536).decode()
+            assert part
+            shown += part
+        return shown
+
+    def read_all(self) -> str:
+        """Return all that is shown until nobody can write any more."""
+        parts = []
+        try:
+            while part := os.read(self._reading, 65_536):
+                parts.append(part)
+        except OSError:
+            # As Linux says that nobody writes any more.
+            pass
+        os.close(self._reading)
+        return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def shown_on_terminal(arguments: Sequence[str], *, columns: int) -> str:
+    """Return what a query shows on a terminal, on both outputs."""
+    terminal = Terminal(columns=columns)
+    with running(arguments, stdout=terminal.file, stderr=terminal.file) as process:
+        terminal.close_for_writing()
+        shown = terminal.read_all()
+        assert process.wait(DEADLINE_SECONDS) == 0
+    # Progress may be shown meanwhile, and is gone again.
+    return re.sub(r"(\r[^\r\n]*\x1b\[K)*\r\x1b\[K", "", shown)
+
+
+@BOTH
+def test_on_a_terminal_rows_are_a_table_as_wide_as_it_is(sources: Sources, source: str) -> None:
+    text = "FROM e IN events TOP 2 PROJECT INTO { id: e.id, n: e.data.n, text: e.data.text }"
+
+    shown = shown_on_terminal((*sources.flags(source), text), columns=40)
+
+    header, rule, first, second, count = shown.splitlines()
+    assert header == "id | n | text"
+    assert rule == "---+---+" + "-" * 32
+    assert first == f"0  | 0 | {TEXT[:30]}\u2026"
+    assert second == f"1  | 1 | {TEXT[:30]}\u2026"
+    assert re.fullmatch(r"\(2 rows, [0-9.]+ m?s\)", count)
+
+
+def test_on_a_narrow_terminal_members_stand_below_each_other(sources: Sources) -> None:
+    arguments = (*sources.flags("directory"), "FROM e IN events TOP 1 PROJECT INTO e")
+
+    lines = shown_on_terminal(arguments, columns=60).splitlines()
+
+    assert lines[0] == "-[ row 1 ]-"
+    assert lines[2] == "id              | 0"
+    assert len(lines) == 13
+    assert max(map(len, lines)) == 60
+
+
+def test_on_a_terminal_a_plan_is_indented_text(sources: Sources) -> None:
+    text = "FROM e IN events WHERE e.type == 'x' PROJECT INTO e"
+
+    shown = shown_on_terminal((*sources.flags("server"), "--explain", text), columns=80)
+
+    assert shown.startswith("sources:\n  - source: events\n    selected by index:\n")
+    assert "      event types: x\n" in shown
+
+
+@pytest.mark.slow
+def test_whoever_waits_sees_that_it_goes_on(sources: Sources) -> None:
+    terminal = Terminal(columns=60)
+    arguments = (*sources.flags("server"), ENDLESS)
+    with running(arguments, stdout=subprocess.PIPE, stderr=terminal.file) as process:
+        terminal.close_for_writing()
+        terminal.read_until("\r0 rows, 1")
+        process.send_signal(signal.SIGINT)
+
+        assert terminal.read_all().endswith("\r\x1b[K")
+        assert process.wait(DEADLINE_SECONDS) == 130
