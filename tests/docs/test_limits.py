@@ -4,8 +4,11 @@ import dataclasses
 import re
 
 from everlog.api.routes import ROUTES
+from everlog.cli.run import run
 from everlog.domain import limits
 from everlog.domain.selection import EVENT_ID_MAX
+from everlog.eventql import limits as eventql_limits
+from everlog.eventql.limits import QueryLimits
 from everlog.http import Limits
 from tests.support.pages import read_page
 
@@ -15,9 +18,15 @@ DOMAIN: dict[str, float] = {
     name: value for name, value in vars(limits).items() if name.endswith("_MAX")
 }
 HTTP: dict[str, float] = dataclasses.asdict(Limits())
+QUERIES: dict[str, float] = {
+    name: value for name, value in vars(eventql_limits).items() if name.endswith("_MAX")
+} | dataclasses.asdict(QueryLimits())
 
-# The largest body of a registration is no constant of its own.
-REGISTRATION = {"SCHEMA_SIZE_MAX * 2": 2 * limits.SCHEMA_SIZE_MAX}
+# The largest bodies of registrations and queries are no constants of their own.
+BODIES = {
+    "SCHEMA_SIZE_MAX * 2": 2 * limits.SCHEMA_SIZE_MAX,
+    "QUERY_LENGTH_MAX * 8": 8 * eventql_limits.QUERY_LENGTH_MAX,
+}
 
 
 def documented(section: str) -> dict[str, float]:
@@ -35,21 +44,31 @@ def documented(section: str) -> dict[str, float]:
 
 
 def test_every_limit_of_the_domain_is_on_the_page() -> None:
-    assert documented("What is written and read") == DOMAIN | REGISTRATION
+    assert documented("What is written and read") == DOMAIN | BODIES
 
 
 def test_every_limit_of_connections_is_on_the_page() -> None:
     assert documented("Connections") == HTTP
 
 
+def test_every_limit_of_queries_is_on_the_page() -> None:
+    assert documented("Queries") == QUERIES
+
+
+def test_the_time_that_a_query_may_compute_is_that_of_its_flag() -> None:
+    option = next(option for option in run.params if option.name == "query_time_limit")
+
+    assert f"`--query-time-limit`: {option.default} seconds" in read_page(PAGE)
+
+
 def test_every_body_has_one_of_the_limits_of_the_page() -> None:
-    sizes = {name: value for name, value in DOMAIN.items() if "BODY" in name} | REGISTRATION
+    sizes = {name: value for name, value in DOMAIN.items() if "BODY" in name} | BODIES
 
     assert {route.body_size_max for route in ROUTES} == set(sizes.values())
 
 
 def test_every_reason_stands_in_the_code_too() -> None:
-    for module, names in (("domain", DOMAIN), ("http", HTTP)):
+    for module, names in (("domain", DOMAIN), ("eventql", QUERIES), ("http", HTTP)):
         text = read_page(f"src/everlog/{module}/limits.py")
         for name in names:
             # A comment stands directly above, or above the neighbour that shares it.
