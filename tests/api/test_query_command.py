@@ -387,6 +387,16 @@ def test_on_a_terminal_a_plan_is_indented_text(sources: Sources) -> None:
     assert "      event types: x\n" in shown
 
 
+def test_a_terminal_is_not_waited_for_to_give_a_query(sources: Sources) -> None:
+    terminal = Terminal(columns=80)
+    arguments = sources.flags("directory")
+    with running(arguments, stdin=terminal.file, stderr=terminal.file) as process:
+        terminal.close_for_writing()
+
+        assert "there is no query: see 'everlog query --help'" in terminal.read_all()
+        assert process.wait(DEADLINE_SECONDS) == 2
+
+
 @pytest.mark.slow
 def test_whoever_waits_sees_that_it_goes_on(sources: Sources) -> None:
     terminal = Terminal(columns=60)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -319,3 +320,27 @@ def test_a_process_without_standard_output_ends_quietly(monkeypatch: pytest.Monk
         printing.print_rows(iter(()), COUNT, None, progress.Progress(), is_explain=False)
 
     assert raised.value.code == 141
+
+
+def test_rows_of_a_table_wait_for_each_other_but_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[bytes] = []
+    now = 0.0
+
+    def rows() -> Iterator[list[bytes]]:
+        nonlocal now
+        yield [b"1"]
+        yield [b"2"]
+        assert shown == []
+        now = 1.0
+        # Work goes on.
+        yield []
+        assert shown == [b"value\n-----\n    1\n    2\n"]
+        yield [b"3"]
+
+    monkeypatch.setattr(printing, "_write", lambda _, text: shown.append(text))
+    told = progress.Progress(clock=lambda: now)
+
+    assert printing.print_rows(rows(), COUNT, "table", told, is_explain=False) == 0
+    assert shown[1:] == [b"    3\n"]

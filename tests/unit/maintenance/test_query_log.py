@@ -241,6 +241,12 @@ def test_a_log_that_ends_before_the_bound_is_refused(directory: Path) -> None:
     check_is_refused(directory, CorruptLogError, "which was on the disk")
 
 
+def test_an_end_that_is_not_as_it_was_written_is_refused(directory: Path) -> None:
+    edit_line(directory, EVENT_COUNT - 1, lambda line: line.replace(b'"source"', b'"sourse"'))
+
+    check_is_refused(directory, CorruptLogError, "the end of log/[0-9]+.ndjson is not as it was")
+
+
 def test_other_damage_is_refused(directory: Path) -> None:
     (directory / "log" / "notes.txt").touch()
     check_is_refused(directory, CorruptLogError, "notes.txt")
