@@ -50,18 +50,35 @@ _FRAME_INTERVAL_SECONDS: Final = 0.02
 _decode_job = msgspec.msgpack.Decoder(Job).decode
 
 
+class JobCancelledError(Exception):
+    """The server has taken back a job."""
+
+
 class LocatedLog:
     """The log as a query sees it, where the server has found what the query's scans select."""
 
-    def __init__(self, view: LogView, job: Job, scans: tuple[EventScan, ...]) -> None:
+    def __init__(
+        self,
+        view: LogView,
+        job: Job,
+        scans: tuple[EventScan, ...],
+        check_is_wanted: Callable[[], None],
+    ) -> None:
         """Answer these scans and no others."""
         self._view = view
+        self._check_is_wanted = check_is_wanted
         self._job = job
         self._found: Final[dict[EventScan, FoundScan]] = dict(zip(scans, job.scans, strict=True))
 
     def scan(self, scan: EventScan) -> Iterator[bytes]:
-        """Yield blocks of whole stored lines."""
-        return self._view.scan(self._found[scan].located)
+        """Yield blocks of whole stored lines.
+
+        Raises:
+            JobCancelledError: Nobody waits for the answer any more.
+        """
+        for block in self._view.scan(self._found[scan].located):
+            self._check_is_wanted()
+            yield block
 
     def count(self, scan: EventScan) -> int:
         """Return how many events a scan selects."""
@@ -121,7 +138,7 @@ def main() -> None:
         # A sandbox may forbid even this; the query then competes with the server.
         os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_SIZE_MAX, _MEMORY_SIZE_MAX))
-    jobs: SimpleQueue[bytes] = SimpleQueue()
+    jobs: SimpleQueue[tuple[bytes, threading.Event]] = SimpleQueue()
     source = sys.stdin.buffer
     threading.Thread(target=_receive, args=(source, jobs.put), daemon=True).start()
     with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as target:
@@ -132,13 +149,18 @@ def main() -> None:
                 frame = frame[target.write(frame) :]
 
         while True:
-            run_job(_decode_job(jobs.get()), send)
+            content, is_cancelled = jobs.get()
+            run_job(_decode_job(content), send, is_cancelled)
 
 
-def run_job(job: Job, send: Callable[[FrameKind, bytes], None]) -> None:
+def run_job(
+    job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threading.Event
+) -> None:
     """Run a job and say how it ended."""
     try:
-        _run(job, send)
+        _run(job, send, is_cancelled)
+    except JobCancelledError:
+        send(FrameKind.END, b"")
     except QueryUnevaluableError as error:
         found = error.diagnostic
         fault = Fault(found.message, (found.span.start, found.span.end), found.hint, error.event_id)
@@ -150,18 +172,23 @@ def run_job(job: Job, send: Callable[[FrameKind, bytes], None]) -> None:
         send(FrameKind.BUG, type(error).__name__.encode())
 
 
-def _run(job: Job, send: Callable[[FrameKind, bytes], None]) -> None:
+def _run(job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threading.Event) -> None:
+    def check_is_wanted() -> None:
+        if is_cancelled.is_set():
+            raise JobCancelledError
+
     plan = prepare(job.text)
     surroundings = _surroundings(job)
     scans = scans_of(plan)
     with LogView(job.files) as view:
-        log = LocatedLog(view, job, scans)
+        log = LocatedLog(view, job, scans, check_is_wanted)
         if job.is_tally:
             send(FrameKind.TALLY, pickle.dumps(tally_of(plan, log, surroundings)))
             return
         frames = RowFrames(job.form, send)
         try:
             for rows in execute(plan, log, surroundings):
+                check_is_wanted()
                 frames.add(rows)
         finally:
             # What was found before an error is told before it.
@@ -179,11 +206,18 @@ def _surroundings(job: Job) -> Surroundings:
     )
 
 
-def _receive(source: BinaryIO, put: Callable[[bytes], None]) -> None:
+def _receive(source: BinaryIO, put: Callable[[tuple[bytes, threading.Event]], None]) -> None:
     """Take jobs from the server; its end of the pipe closes when it ends, however it does so."""
+    is_cancelled = threading.Event()
     while len(header := source.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
-        size, _ = FRAME_HEADER.unpack(header)
-        put(source.read(size))
+        size, kind = FRAME_HEADER.unpack(header)
+        content = source.read(size)
+        if kind == FrameKind.JOB:
+            is_cancelled = threading.Event()
+            put((content, is_cancelled))
+        else:
+            # It may come when the job has ended already, but never after the next one.
+            is_cancelled.set()
     os._exit(0)
 
 

@@ -1,7 +1,8 @@
 """What a server and the processes of its queries say to each other.
 
 Both directions are frames: length (4 bytes, little endian), kind (1 byte), content. The server
-sends jobs; the process answers each with frames of rows and one frame that ends it. Both sides are
+sends jobs, and may take one back; the process answers each with frames of rows and one frame that
+ends it. Both sides are
 the same release on the same machine, so that nothing here has a version.
 """
 
@@ -29,6 +30,8 @@ class FrameKind(IntEnum):
     FAULT = 4
     # The process met a bug; it ends the job.
     BUG = 5
+    # The server does not need the rest; the job ends as soon as it can.
+    CANCEL = 6
 
 
 class FoundScan(msgspec.Struct, frozen=True):

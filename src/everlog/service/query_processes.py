@@ -1,16 +1,17 @@
 """The processes in which long queries run.
 
 A long scan in this process would hold the interpreter's lock, and writers and observers would
-wait. So it runs in a process of its own, which reads the same files, has a lower priority, and is
-killed when its client goes away. One that has finished is kept for the next query.
+wait. So it runs in a process of its own, which reads the same files and has a lower priority. When
+its client goes away, its job is taken back, and if it does not listen, it is killed. One that has
+nothing to do is kept for the next query.
 """
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -21,6 +22,9 @@ _BUFFER_SIZE: Final = 512 * 1024
 
 # Starting one takes a tenth of a second, keeping one some 40 MB.
 _IDLE_MAX: Final = 2
+
+# A job looks at each block whether it is still wanted, but it may be busy with something larger.
+_CANCEL_SECONDS_MAX: Final = 0.5
 
 # Tokens and the like are not for them.
 _SECRET_PREFIX: Final = "EVERLOG_"  # noqa: S105 - a beginning of names
@@ -44,6 +48,8 @@ class QueryProcess:
         self._output: Final = process.stdout
         # Whether it waits for a job.
         self.is_free = True
+        # Of a frame whose content has not been read yet.
+        self._header: tuple[int, int] | None = None
 
     @classmethod
     async def start(cls, command: tuple[str, ...]) -> Self:
@@ -76,16 +82,30 @@ class QueryProcess:
         try:
             self._input.write(encode_frame(FrameKind.JOB, _encode_job(job)))
             await self._input.drain()
-            kind = FrameKind.ROWS
-            while kind is FrameKind.ROWS:
-                size, code = FRAME_HEADER.unpack(await self._output.readexactly(FRAME_HEADER.size))
-                kind = FrameKind(code)
-                content = await self._output.readexactly(size)
-                if kind is not FrameKind.ROWS:
-                    self.is_free = True
-                yield kind, content
+            while not self.is_free:
+                yield await self._read_frame()
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise QueryProcessDiedError from error
+
+    async def cancel(self) -> None:
+        """Take back the job that runs; the process is then free, unless it does not listen."""
+        with suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            async with asyncio.timeout(_CANCEL_SECONDS_MAX):
+                self._input.write(encode_frame(FrameKind.CANCEL, b""))
+                while not self.is_free:
+                    await self._read_frame()
+
+    async def _read_frame(self) -> tuple[FrameKind, bytes]:
+        """Return the next frame, wherever reading it was given up before."""
+        if self._header is None:
+            header = await self._output.readexactly(FRAME_HEADER.size)
+            self._header = FRAME_HEADER.unpack(header)
+        size, code = self._header
+        content = await self._output.readexactly(size)
+        self._header = None
+        kind = FrameKind(code)
+        self.is_free = kind is not FrameKind.ROWS
+        return kind, content
 
     async def end(self) -> None:
         """Kill the process, whatever it does, and return when it is gone."""
@@ -138,6 +158,16 @@ class QueryProcesses:
         return await QueryProcess.start(self._command)
 
     def _take_back(self, process: QueryProcess) -> None:
+        if process.is_free or self._is_closed:
+            self._keep_or_end(process)
+        else:
+            self._start(self._cancel(process))
+
+    async def _cancel(self, process: QueryProcess) -> None:
+        await process.cancel()
+        self._keep_or_end(process)
+
+    def _keep_or_end(self, process: QueryProcess) -> None:
         is_usable = process.is_free and process.is_alive and not self._is_closed
         if is_usable and len(self._idle) < _IDLE_MAX:
             self._idle.append(process)
@@ -145,7 +175,10 @@ class QueryProcesses:
             self._end(process)
 
     def _end(self, process: QueryProcess) -> None:
+        self._start(process.end())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         # Somebody else's time: whoever gives a process back may have been cancelled.
-        task = asyncio.get_running_loop().create_task(process.end())
+        task = asyncio.get_running_loop().create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
