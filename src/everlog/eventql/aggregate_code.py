@@ -14,6 +14,7 @@ from everlog.eventql.analyzed import (
     GroupKey,
     TypedExpression,
 )
+from everlog.eventql.code_parts import value_of
 from everlog.eventql.comparison import identity_key
 from everlog.eventql.expression_code import CodeContext, code_of, value_code_of
 from everlog.eventql.fallible import Sources, can_fail
@@ -23,6 +24,9 @@ from everlog.eventql.types import ARRAY, BOOLEAN, RECORD, STRING, Kind
 
 # Values that are not their own keys, see `identity_key`.
 _KEYED: Final = ARRAY | RECORD | BOOLEAN
+
+# Aggregates that hold one of the values that were added.
+_EXTREMES: Final = frozenset({"MIN", "MAX"})
 
 Start = Callable[[], Any]
 
@@ -52,18 +56,13 @@ def group_lines(context: CodeContext, key: TypedExpression) -> list[str]:
     They need `get0`, which finds a state, and `m0`, which makes one, as parameters.
     """
     code = code_of(context, key)
-    if not code.is_event_time:
-        code = value_code_of(context, key)
-    if not code.type & _KEYED or code.is_event_time:
-        identity = "k0"
-    else:
-        identity = f"(k0 if type(k0) is str else {context.module.constant(identity_key)}(k0))"
-    return [
-        f"k0 = ({code.text})",
-        f"h0 = {identity}",
-        "g0 = q0(h0)",
-        "if g0 is None: g0 = m0(h0, k0)",
-    ]
+    lines = [f"k0 = ({code.text})", "h0 = k0"]
+    if code.type & _KEYED and not code.is_event_time:
+        # Most keys are strings, which are keys and values as they are.
+        key_of_other = value_of(context.module, code._replace(text="k0")).text
+        identity = context.module.constant(identity_key)
+        lines.append(f"if type(k0) is not str: k0 = {key_of_other}; h0 = {identity}(k0)")
+    return [*lines, "g0 = q0(h0)", "if g0 is None: g0 = m0(h0, k0)"]
 
 
 def aggregate_lines(
@@ -79,22 +78,32 @@ def aggregate_lines(
         if call.argument is None:
             lines.append(f"{cell} += 1")
             continue
-        code = value_code_of(context, call.argument)
+        if call.aggregate.name == "UNIQUE":
+            code = value_code_of(context, call.argument)
+            lines += _first_lines(cell, code, is_safe=not can_fail(call.argument, sources))
+            continue
+        code = code_of(context, call.argument)
+        if code.is_event_time:
+            code = value_of(context.module, code)
         if _is_counted(call):
             lines.append(f"if ({code.text}): {cell} += 1")
-        elif call.aggregate.name == "UNIQUE":
-            lines += _first_lines(cell, code, is_safe=not can_fail(call.argument, sources))
         else:
-            lines.append(f"v0 = ({code.text})")
-            value = "v0"
-            if call.aggregate.name == "MEDIAN":
-                value = "j0.hold_number(v0)"
-            elif is_grouped and code.type & STRING:
-                value = "j0.hold_text(v0)"
-            add = f"{cell}.add({value})"
-            test = "if v0 is not None: " if Kind.NULL in code.type else ""
-            lines.append(context.module.failing_line(f"{test}{add}", call.span))
+            lines += _added_lines(context, call, cell, code, is_grouped=is_grouped)
     return lines
+
+
+def _added_lines(
+    context: CodeContext, call: AggregateCall, cell: str, code: Code, *, is_grouped: bool
+) -> list[str]:
+    """Return the lines that add a value to an accumulator; arrays and records are errors there."""
+    value = "v0"
+    if call.aggregate.name == "MEDIAN":
+        value = "j0.hold_number(v0)"
+    elif call.aggregate.name in _EXTREMES and is_grouped and code.type & STRING:
+        value = "j0.hold_text(v0)"
+    test = "if v0 is not None: " if Kind.NULL in code.type else ""
+    add = context.module.failing_line(f"{test}{cell}.add({value})", call.span)
+    return [f"v0 = ({code.text})", add]
 
 
 def value_lines(context: CodeContext, calls: Sequence[AggregateCall]) -> str:
