@@ -33,17 +33,19 @@ def test_the_session_prints_what_the_page_shows(checkout: Checkout) -> None:
     _, session, shown = code_blocks(page)
     script = session.text.replace(DOCUMENTED_ADDRESS, checkout.address)
 
-    written, read = split_answers(run_script(["bash", "-eu"], script, directory=checkout.directory))
+    output = run_script(["bash", "-eu"], script, directory=checkout.directory)
+    written, read = split_answers(output)
     again = run_script(["bash", "-eu"], script, directory=checkout.directory)
 
     assert with_placeholders(read) == with_placeholders(shown.text)
-    assert json.loads(written) == [json.loads(read)["payload"]]
+    event, _ = read.splitlines()
+    assert json.loads(written) == [json.loads(event)["payload"]]
     refusal = again.splitlines()[0]
     assert refusal == "state conflict: precondition failed"
     assert f"`{refusal}`" in page
 
 
 def split_answers(output: str) -> tuple[str, str]:
-    """Tell the array of the first answer from the line of the second."""
+    """Tell the array of the first answer from the lines of the others."""
     _, end = json.JSONDecoder().raw_decode(output)
     return output[:end], output[end:]

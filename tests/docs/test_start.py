@@ -42,4 +42,4 @@ def test_every_command_prints_what_the_page_shows(checkout: Checkout) -> None:
         if following.language in {"json", "text"} and not following.text.startswith("pip "):
             assert with_placeholders(output) == with_placeholders(following.text), block.line
             compared += 1
-    assert compared == 6
+    assert compared == 7
