@@ -332,9 +332,7 @@ class LogEngine:
         stop = max(scan.start, min(scan.stop, head.event_count))
         if scan.event_types is None and not scan.is_of_some_subjects:
             return LocatedScan(scan.start, stop, scan.is_reversed, None, stop - scan.start)
-        is_selected = np.zeros(stop - scan.start, np.bool_)
-        for positions in self._selector.select(scan, head):
-            is_selected[positions - scan.start] = True
+        is_selected = self._selector.mask(scan, head)
         count = int(np.count_nonzero(is_selected))
         selected = np.packbits(is_selected).tobytes()
         return LocatedScan(scan.start, stop, scan.is_reversed, selected, count)

@@ -4,7 +4,7 @@ Few events are found by following the chains of their subjects. Large selections
 the columns, window by window, so that the first events of an answer are there at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -50,13 +50,29 @@ class Selector:
     def select(self, scan: Scan, head: Head) -> Iterator[Positions]:
         """Yield the positions that a scan means, in its order, in arrays that are never empty."""
         type_ids = self._find_types(scan, head)
-        if type_ids is not None and len(type_ids) == 0:
-            return
         nodes = self._find_nodes(scan, head)
-        if nodes is None:
-            yield from self._select_masked(None, type_ids, scan, head)
-        elif len(nodes) > 0:
-            yield from self._select_nodes(nodes, type_ids, scan, head)
+        chosen = self._choose(nodes, type_ids, scan, head)
+        if chosen is not None:
+            found: Iterable[Positions] = (chosen,)
+        else:
+            masks = self._masks(nodes, type_ids, scan, head)
+            found = (np.flatnonzero(mask) + first for first, mask in masks)
+        for positions in found:
+            if len(positions) > 0:
+                yield positions[::-1] if scan.is_reversed else positions
+
+    def mask(self, scan: Scan, head: Head) -> npt.NDArray[np.bool_]:
+        """Return for each event from `scan.start` up to before `scan.stop` whether it is meant."""
+        found = np.zeros(max(min(scan.stop, head.event_count) - scan.start, 0), np.bool_)
+        type_ids = self._find_types(scan, head)
+        nodes = self._find_nodes(scan, head)
+        chosen = self._choose(nodes, type_ids, scan, head)
+        if chosen is not None:
+            found[chosen - scan.start] = True
+            return found
+        for first, mask in self._masks(nodes, type_ids, scan, head):
+            found[first - scan.start : first - scan.start + len(mask)] = mask
+        return found
 
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means."""
@@ -69,7 +85,13 @@ class Selector:
             if scan.start == 0 and stop == head.event_count:
                 counts = self._count_types(head)
                 return sum(int(counts[number]) for number in self._find_types(scan, head) or ())
-        return sum(map(len, self.select(scan, head)))
+        type_ids = self._find_types(scan, head)
+        nodes = self._find_nodes(scan, head)
+        chosen = self._choose(nodes, type_ids, scan, head)
+        if chosen is not None:
+            return len(chosen)
+        masks = self._masks(nodes, type_ids, scan, head)
+        return sum(int(np.count_nonzero(mask)) for _, mask in masks)
 
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
         """Return the same by event type, in the order of each type's first event, without zeros."""
@@ -91,15 +113,19 @@ class Selector:
 
     def _count_types(self, head: Head) -> _Numbers:
         counted, counts = self._type_counts
-        if counted > head.event_count:
-            return np.bincount(
-                self._index.type_ids.view(head.event_count), minlength=head.event_type_count
-            )
+        is_older = counted > head.event_count
+        if is_older:
+            counted, counts = 0, np.zeros(0, np.int64)
         grown = np.zeros(head.event_type_count, np.int64)
-        grown[: len(counts)] = counts
-        new = self._index.type_ids.view(head.event_count)[counted:]
-        grown += np.bincount(new, minlength=head.event_type_count)
-        self._type_counts = (head.event_count, grown)
+        # Types that only have a schema may have been counted for a later head of as many events.
+        known = counts[: head.event_type_count]
+        grown[: len(known)] = known
+        type_ids = self._index.type_ids.view(head.event_count)
+        # In pieces, since each is copied to numbers of another size before it is counted.
+        for first in range(counted, head.event_count, _WINDOW):
+            grown += np.bincount(type_ids[first : first + _WINDOW], minlength=head.event_type_count)
+        if not is_older:
+            self._type_counts = (head.event_count, grown)
         return grown
 
     def _count_selected_types(self, scan: Scan, head: Head) -> tuple[_Numbers, list[int]]:
@@ -153,24 +179,24 @@ class Selector:
         names = tree.names
         return nodes[[names[number].startswith(prefix) for number in nodes.tolist()]]
 
-    def _select_nodes(
-        self, nodes: _Numbers, type_ids: list[int] | None, scan: Scan, head: Head
-    ) -> Iterator[Positions]:
-        subjects = self._index.subjects
-        event_count = int(subjects.event_counts.view(head.subject_count)[nodes].sum())
+    def _choose(
+        self, nodes: _Numbers | None, type_ids: list[int] | None, scan: Scan, head: Head
+    ) -> Positions | None:
+        """Return the positions that a scan means, ascending; None where masks find them faster."""
+        if (type_ids is not None and len(type_ids) == 0) or (nodes is not None and len(nodes) == 0):
+            return np.zeros(0, np.int64)
+        if nodes is None:
+            return None
+        event_count = int(self._index.subjects.event_counts.view(head.subject_count)[nodes].sum())
         stop = min(scan.stop, head.event_count)
         if event_count * _CHAIN_STEP_COST > max(stop - scan.start, _WINDOW):
-            is_member = np.zeros(head.subject_count, np.bool_)
-            is_member[nodes] = True
-            yield from self._select_masked(is_member, type_ids, scan, head)
-            return
+            return None
         chains = [self._walk(int(node), scan.start, stop) for node in nodes]
         positions = np.sort(np.array([step for chain in chains for step in chain], np.int64))
-        if type_ids is not None:
-            found = self._index.type_ids.view(head.event_count)[positions]
-            positions = positions[_is_one_of(found, type_ids)]
-        if len(positions) > 0:
-            yield positions[::-1] if scan.is_reversed else positions
+        if type_ids is None:
+            return positions
+        found = self._index.type_ids.view(head.event_count)[positions]
+        return positions[_is_one_of(found, type_ids)]
 
     def _walk(self, node: int, start: int, stop: int) -> list[int]:
         """Return a subject's positions from `start` up to before `stop`, latest first."""
@@ -205,13 +231,14 @@ class Selector:
             step = following
         return found
 
-    def _select_masked(
-        self,
-        is_member: npt.NDArray[np.bool_] | None,
-        type_ids: list[int] | None,
-        scan: Scan,
-        head: Head,
-    ) -> Iterator[Positions]:
+    def _masks(
+        self, nodes: _Numbers | None, type_ids: list[int] | None, scan: Scan, head: Head
+    ) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+        """Yield windows in the scan's order: where each begins, and which of its events match."""
+        is_member = None
+        if nodes is not None:
+            is_member = np.zeros(head.subject_count, np.bool_)
+            is_member[nodes] = True
         stop = min(scan.stop, head.event_count)
         subject_column = self._index.subject_ids.view(head.event_count)
         type_column = self._index.type_ids.view(head.event_count)
@@ -223,9 +250,7 @@ class Selector:
                 is_selected &= is_member[subject_column[window]]
             if type_ids is not None:
                 is_selected &= _is_one_of(type_column[window], type_ids)
-            positions = np.flatnonzero(is_selected) + first
-            if len(positions) > 0:
-                yield positions[::-1] if scan.is_reversed else positions
+            yield first, is_selected
 
 
 def _is_one_of(found: _Numbers, numbers: list[int]) -> npt.NDArray[np.bool_]:
