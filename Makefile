@@ -77,6 +77,6 @@ sbom: setup ## Write dist/everlog.cdx.json, which lists what a release consists 
 	@.venv/bin/python tools/sbom.py --output dist/everlog.cdx.json
 
 clean: ## Remove what was built, but not the development server's data.
-	rm -rf .venv .lock-environment .bench-environment .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
-	rm -rf .hypothesis .coverage .coverage.* htmlcov
+	rm -rf .venv .lock-environment .bench-environment .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

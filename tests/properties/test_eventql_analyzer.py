@@ -13,12 +13,12 @@ from everlog.eventql.analyzed import AnalyzedQuery
 from everlog.eventql.analyzer import analyze
 from everlog.eventql.diagnostic import QueryMalformedError, describe
 from everlog.eventql.parser import parse
-from everlog.eventql.printer import print_query
 from everlog.eventql.reporting import DIAGNOSTICS_MAX
 from everlog.eventql.syntax import Query, Statement
 from tests.support.eventql.any_syntax import any_query
 from tests.support.eventql.corpora import CORPORA
 from tests.support.eventql.generator import Sort, Vocabulary, sensible_query
+from tests.support.eventql.printer import print_query
 from tests.support.eventql.reference import run_reference
 from tests.support.eventql.reference_expressions import ReferenceUnevaluableError, World
 from tests.support.eventql.reference_values import exact_kind_of

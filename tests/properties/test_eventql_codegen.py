@@ -15,16 +15,17 @@ from everlog.eventql.compiler import CompiledQuery, compile_plan
 from everlog.eventql.diagnostic import QueryMalformedError
 from everlog.eventql.plan import Plan
 from everlog.eventql.preparation import prepare
-from everlog.eventql.printer import print_query
 from tests.support.eventql.executing import rows_of, surroundings
 from tests.support.eventql.generator import sensible_query
 from tests.support.eventql.logs import a_log
+from tests.support.eventql.printer import print_query
 from tests.support.eventql.random_logs import random_corpus, vocabulary_of
 
 # A letter and a number: made by us. All other names are these.
 OWN_NAME = re.compile(r"[a-z][0-9]+")
 WORDS = frozenset(
     {"append", "add", "hold", "hold_number", "hold_text", "startswith", "endswith", "rstrip"}
+    | {"dict", "get"}
     | {"bool", "enumerate", "float", "int", "len", "list", "str", "type"}
 )
 # Places in lists made by us.

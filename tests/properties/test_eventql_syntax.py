@@ -13,7 +13,6 @@ from everlog.eventql.diagnostic import QueryMalformedError
 from everlog.eventql.lexer import RESERVED_WORDS, Token, TokenKind, read_tokens
 from everlog.eventql.parser import parse, tokens_around
 from everlog.eventql.precedence import ASSOCIATIVE
-from everlog.eventql.printer import print_expression, print_query
 from everlog.eventql.syntax import Binary, Expression, Query, operands
 from everlog.eventql.trees import walk
 from tests.support.eventql.any_syntax import any_expression, any_query
@@ -26,6 +25,7 @@ from tests.support.eventql.ebnf import (
     terminals,
 )
 from tests.support.eventql.generator import Sort, Vocabulary, sensible_query
+from tests.support.eventql.printer import print_expression, print_query
 from tests.support.sources import REPOSITORY
 
 QUERIES = int(os.environ.get("EVENTQL_QUERIES", "3000"))

@@ -82,19 +82,21 @@ def size_of(value: Any) -> int:
     size = 0
     pending = [value]
     while pending:
-        item = pending.pop()
-        kind = type(item)
-        if kind is str or kind is bytes:
-            size += sys.getsizeof(item)
-        elif kind is list or kind is tuple:
-            size += _CONTAINER_SIZE + _ITEM_SIZE * len(item)
-            pending.extend(item)
-        elif kind is dict:
-            size += _CONTAINER_SIZE + _ENTRY_SIZE * len(item)
-            pending.extend(item)
-            pending.extend(item.values())
+        container = pending.pop()
+        if type(container) is dict:
+            size += _CONTAINER_SIZE + _ENTRY_SIZE * len(container)
+            items = [*container, *container.values()]
         else:
-            size += _SCALAR_SIZE
+            size += _CONTAINER_SIZE + _ITEM_SIZE * len(container)
+            items = container
+        for item in items:
+            kind = type(item)
+            if kind is str or kind is bytes:
+                size += sys.getsizeof(item)
+            elif kind in _CONTAINERS:
+                pending.append(item)
+            else:
+                size += _SCALAR_SIZE
     return size
 
 

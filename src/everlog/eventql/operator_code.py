@@ -22,6 +22,9 @@ from everlog.eventql.values import DateTime
 _SURELY_FITTING: Final = 2**47
 _SURELY_FITTING_NEGATIVE: Final = -_SURELY_FITTING
 
+# Code up to this length may stand in two branches; what is longer would grow without end.
+_REPEATED_LENGTH_MAX: Final = 100
+
 _CONTAINERS: Final = (Kind.ARRAY, Kind.RECORD)
 
 
@@ -62,8 +65,13 @@ def _equals(module: GeneratedModule, left: Code, right: Code) -> str:
         # Python takes TRUE for 1, and knows arrays and records to be no numbers.
         first, again = named(module, left)
         return f"(type({first}) is not bool and {again.text} == {right.text})"
-    arguments = f"{value_of(module, left).text}, {value_of(module, right).text}"
-    return f"{module.constant(equals)}({arguments})"
+    equal = module.constant(equals)
+    if len(right.text) > _REPEATED_LENGTH_MAX:
+        return f"{equal}({value_of(module, left).text}, {value_of(module, right).text})"
+    # Only a string equals a string, and most of what is compared are strings.
+    first, again = named(module, left)
+    slowly = f"{equal}({value_of(module, again).text}, {value_of(module, right).text})"
+    return f"({again.text} == {right.text} if type({first}) is str else {slowly})"
 
 
 def _loosely(module: GeneratedModule, code: Code) -> Code:

@@ -1,4 +1,4 @@
-"""Precedence: which operator binds how tightly, for the parser and the printer.
+"""Precedence: which operator binds how tightly.
 
 Tighter than all operators between operands bind the signs, tighter than those AS, and tightest
 calls and paths. All operators between operands group to the left; where grouping has no meaning,

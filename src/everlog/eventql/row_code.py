@@ -170,8 +170,12 @@ class ValueRows:
         row = f"r{self._index}"
         if not access.path:
             return Code(row, access.type, is_name=True, size_max=self._size_max)
-        path = self._module.constant(access.path)
-        text = f"{self._module.constant(value_below)}({row}, {path})"
+        if len(access.path) == 1:
+            key = self._module.constant(access.path[0])
+            text = f"({row}.get({key}) if type({row}) is dict else None)"
+        else:
+            path = self._module.constant(access.path)
+            text = f"{self._module.constant(value_below)}({row}, {path})"
         return Code(text, access.type, 1, size_max=self._size_max)
 
 

@@ -21,12 +21,12 @@ from everlog.eventql.analyzed import LogSource
 from everlog.eventql.events import Sign
 from everlog.eventql.parser import parse
 from everlog.eventql.plan import EventScan, Plan, SourcePlan
-from everlog.eventql.printer import print_query
 from everlog.eventql.query import prepare
 from tests.support.eventql.answers import Answer, answer_by_product, answer_by_reference
 from tests.support.eventql.comparing import are_same
 from tests.support.eventql.corpora import Corpus
 from tests.support.eventql.generator import sensible_query
+from tests.support.eventql.printer import print_query
 from tests.support.eventql.random_logs import random_corpus, vocabulary_of
 from tests.support.eventql.wild import wild_corpus, wild_query
 

@@ -1,7 +1,7 @@
 import pytest
 
 from everlog.eventql.parser import parse
-from everlog.eventql.printer import print_expression, print_query
+from tests.support.eventql.printer import print_expression, print_query
 
 
 def check_prints(text: str, expected: str | None = None) -> None:
