@@ -168,6 +168,16 @@ def test_counts_of_an_older_head_leave_out_what_came_later(engine: Engine) -> No
         )
 
 
+def test_counts_of_an_older_head_know_nothing_of_a_schema_that_came_later(engine: Engine) -> None:
+    store(engine, a_candidate(type_=ONE))
+    older = engine.head
+    engine.stage_schema(a_schema("io.everlog.phantom"))
+    store_staged(engine)
+
+    for head in (engine.head, older):
+        assert engine.count_by_event_type(Scan(start=0, stop=99), head) == {ONE: 1}
+
+
 def test_a_time_is_found_between_the_events(library: Engine) -> None:
     head = library.head
     times = [parse_time(parse_line(line)[0].time) for line in split_lines(read(library))]
