@@ -24,7 +24,7 @@ from everlog.service.store import Store
 from everlog.service.writer import Answer, Outcome, Writer
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.engine import Scan
-from everlog.storage.line import Mark, parse_line
+from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log import LogEngine, engine
 
 
@@ -76,13 +76,12 @@ def _answer_early() -> None:
 
 def _tear_writes() -> None:
     """Mark every event as the end of a batch, so that recovery keeps a part of a write."""
-    render_line = vars(engine)["render_line"]
 
-    def render(event_json: str, mark: Mark) -> bytes:
-        line: bytes = render_line(event_json, Mark.BATCH if mark is Mark.EVENT else mark)
-        return line
+    def render(events: Sequence[AcceptedEvent]) -> list[bytes]:
+        lines = [render_line(event.json, Mark.BATCH) for event in events[:-1]]
+        return [*lines, render_line(events[-1].json, Mark.WRITE)]
 
-    _replace(engine, "render_line", render)
+    _replace(engine, "render_write", render)
 
 
 def _store_half() -> None:
@@ -97,7 +96,7 @@ def _store_half() -> None:
 
 def _reuse_ids() -> None:
     """Begin with the last id again after a restart."""
-    accept_event = vars(writer)["accept_event"]
+    accept_events = vars(writer)["accept_events"]
     initialize = Writer.__init__
     reused = 0
 
@@ -106,12 +105,14 @@ def _reuse_ids() -> None:
         initialize(self, *arguments, **options)
         reused = min(1, self._engine.head.event_count)
 
-    def accept(candidate: Any, *, position: int, **options: Any) -> AcceptedEvent:
-        event: AcceptedEvent = accept_event(candidate, position=position - reused, **options)
-        return event
+    def accept(candidates: Any, *, position: int, **options: Any) -> list[AcceptedEvent]:
+        events: list[AcceptedEvent] = accept_events(
+            candidates, position=position - reused, **options
+        )
+        return events
 
     _replace(Writer, "__init__", remember)
-    _replace(writer, "accept_event", accept)
+    _replace(writer, "accept_events", accept)
 
 
 class _PublishedState:

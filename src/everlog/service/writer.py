@@ -31,7 +31,7 @@ from everlog.domain.errors import (
     StateConflictError,
     StoreFailedError,
 )
-from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
+from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, find_violation
 from everlog.domain.time import format_time, next_event_time
@@ -272,20 +272,13 @@ class Writer:
         assert len(candidates) > 0
         tip = self._engine.tip
         time = next_event_time(self._clock(), previous=tip.time)
-        time_text = format_time(time)
-        position, hash_ = tip.event_count, tip.hash
-        events = []
-        for candidate in candidates:
-            event = accept_event(
-                candidate,
-                position=position,
-                time=time_text,
-                predecessor_hash=hash_,
-                hash_version=self._hash_version,
-            )
-            events.append(event)
-            hash_ = event.hash
-            position += 1
+        events = accept_events(
+            candidates,
+            position=tip.event_count,
+            time=format_time(time),
+            predecessor_hash=tip.hash,
+            hash_version=self._hash_version,
+        )
         self._engine.stage(events, time=time)
         return events
 

@@ -8,12 +8,13 @@ writes that share one sync). It makes a write of several events atomic without a
 and tells recovery which bytes belong to the one batch that may be torn.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 
-from everlog.domain.event import Event
+from everlog.domain.event import AcceptedEvent, Event
 
 LINE_PREFIX: Final = b'{"type":"event","payload":'
 
@@ -42,6 +43,13 @@ _DECODER: Final = msgspec.json.Decoder(_Line)
 def render_line(event_json: str, mark: Mark) -> bytes:
     """Return the line of one event, with its line feed."""
     return f'{{"type":"event","payload":{event_json}}}{"  "[:mark]}\n'.encode()
+
+
+def render_write(events: Sequence[AcceptedEvent]) -> list[bytes]:
+    """Return the lines of one write, the last one with its mark."""
+    lines = [f'{{"type":"event","payload":{event.json}}}\n'.encode() for event in events]
+    lines[-1] = render_line(events[-1].json, Mark.WRITE)
+    return lines
 
 
 def parse_line(line: bytes) -> tuple[Event, Mark]:

@@ -25,7 +25,7 @@ from everlog.storage.engine import (
     Scan,
     StagedSchema,
 )
-from everlog.storage.line import Mark, parse_line, render_line
+from everlog.storage.line import Mark, parse_line, render_line, render_write
 from everlog.storage.log.checkpoint import CheckpointFiles
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
@@ -189,8 +189,7 @@ class LogEngine:
             StoreFailedError: The disk broke its promise; nothing was staged.
         """
         assert len(events) > 0
-        lines = [render_line(event.json, Mark.EVENT) for event in events[:-1]]
-        lines.append(render_line(events[-1].json, Mark.WRITE))
+        lines = render_write(events)
         count = len(self._staged_lines)
         try:
             log_size = self._index.stage(events, lines, self._tip)
