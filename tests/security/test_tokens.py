@@ -92,6 +92,24 @@ def test_a_token_is_exchanged_while_clients_go_on(server: RunningServer, file: P
     check_says_nothing_secret(server)
 
 
+def test_a_connection_that_is_open_needs_the_new_token_too(
+    server: RunningServer, file: Path
+) -> None:
+    with Connection(server.url) as client:
+
+        def status(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return client.ask("POST", "/api/v1/verify-api-token", headers=headers).status
+
+        # Repeated, since a head that comes again is not read again.
+        assert [status(OLD) for _ in range(4)] == [200] * 4
+        file.write_text(NEW)
+        reload(server, RELOADED)
+        assert [status(OLD) for _ in range(4)] == [401] * 4
+        assert [status(NEW) for _ in range(4)] == [200] * 4
+        assert status(OLD) == 401
+
+
 BAD_FILES = (b"", b"\n\n", b"a\nb\nc\n", b" padded\n", b"caf\xc3\xa9\n", b"x" * 20_000)
 
 

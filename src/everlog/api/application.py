@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Final
 
+import msgspec
+
 from everlog.api.auth import TokenCheck
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.failed_attempts import FailedAttempts
@@ -48,6 +50,13 @@ _FAILURES: Final = (
 
 # What is always there besides the routes: complete answers by path, for GET.
 Documents = Mapping[str, Response]
+
+
+class _Admission(msgspec.Struct, frozen=True, eq=False):
+    """That a head, its token included, led to an endpoint while these tokens counted."""
+
+    epoch: object
+    endpoint: Endpoint
 
 
 class ApiApplication:
@@ -91,6 +100,20 @@ class ApiApplication:
 
     def route(self, head: Head) -> Endpoint | Response:
         """Decide by the head alone, before a body is read."""
+        memory = head.memory
+        if (
+            type(memory) is _Admission
+            and memory.epoch is self._token.epoch
+            and not self._is_stopping
+        ):
+            return memory.endpoint
+        answer = self._route(head)
+        # Each request has its own headers where there is a rate limit, and is counted.
+        if self._rate_limit is None and isinstance(answer, Endpoint):
+            head.memory = _Admission(self._token.epoch, answer)
+        return answer
+
+    def _route(self, head: Head) -> Endpoint | Response:
         method = "GET" if head.method == "HEAD" else head.method
         key = (method, head.path)
         is_open = key in self._open or (method == "GET" and head.path in self._documents)

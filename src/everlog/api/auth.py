@@ -71,6 +71,8 @@ def _weaknesses(token: bytes | memoryview) -> tuple[str, ...]:
 class TokenCheck:
     """Knows which tokens open the API, by their digests."""
 
+    epoch: object
+
     def __init__(self, tokens: Sequence[ApiToken]) -> None:
         self.replace(tokens)
 
@@ -82,6 +84,9 @@ class TokenCheck:
         # One token takes as long as two: the second is then one that nobody knows.
         second = others[0] if others else secrets.token_bytes(len(first))
         self._digests = (first, second)
+        # Another object for each set of tokens: who remembers that a header was right remembers
+        # this too, and has to ask again once it is not the same any more.
+        self.epoch = object()
 
     def is_authorized(self, header: bytes | None) -> bool:
         """Tell whether an `Authorization` header carries a token that counts.

@@ -7,16 +7,20 @@ Values and a protocol only: what a client asks (`Head`, `Request`), and who deci
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from everlog.http.answers import Response, StatusCounts
 from everlog.http.exchange import Exchange
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, gc=False, eq=False):
     """The first part of a request: everything that is known before its body.
 
     `path` and `query` are the raw target before and after the first "?", not decoded.
     `headers` holds the headers that the server was told to keep, their names in lower case.
     `peer` is the address of the client.
+    Requests of a connection that repeat the head before them share one value. In `memory` the
+    application keeps what it found out about it; nobody else looks at that.
     """
 
     method: str
@@ -24,9 +28,10 @@ class Head(NamedTuple):
     query: str
     headers: Mapping[bytes, bytes]
     peer: str
+    memory: object = None
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A complete request."""
 
     head: Head

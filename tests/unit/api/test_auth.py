@@ -73,6 +73,15 @@ def test_one_token_counts_or_two() -> None:
     check_opens(check, opening={b"the-new-token"})
 
 
+def test_an_epoch_ends_when_tokens_are_replaced_even_by_themselves() -> None:
+    check = TokenCheck([OLD])
+    epoch = check.epoch
+
+    check.replace([OLD])
+
+    assert check.epoch is not epoch
+
+
 @pytest.mark.parametrize("tokens", [[], [OLD, NEW, OLD]])
 def test_no_token_and_three_are_a_bug(tokens: list[ApiToken]) -> None:
     with pytest.raises(AssertionError):
