@@ -24,7 +24,7 @@ from everlog.domain.errors import (
 )
 from everlog.domain.limits import QUERIES_MAX
 from everlog.domain.signature import SigningKey, sign
-from everlog.eventql.analyzed import LogSource
+from everlog.eventql.analysis.analyzed import LogSource
 from everlog.eventql.diagnostic import (
     Diagnostic,
     QueryLimitError,
@@ -32,7 +32,7 @@ from everlog.eventql.diagnostic import (
     Span,
 )
 from everlog.eventql.limits import QueryLimits
-from everlog.eventql.plan import EventScan, Plan
+from everlog.eventql.planning.plan import EventScan, Plan
 from everlog.eventql.query import (
     Surroundings,
     Tally,
@@ -119,16 +119,17 @@ class Queries:
         Raises: as `rows`.
         """
         watch = _Stopwatch(self._seconds_max)
-        if await self.is_quick(plan, head):
-            watch.start()
-            work = self._reader.call(lambda: self._tally_here(plan, head))
-        else:
-            work = self._tally_there(plan, head, watch)
-        step = asyncio.ensure_future(work)
+        watch.start()
+        step = asyncio.ensure_future(self._tally(plan, head, watch))
         async with aclosing(self._heartbeats(step, watch)) as heartbeats:
             async for _ in heartbeats:
                 pass
         return step.result()
+
+    async def _tally(self, plan: Plan, head: Head, watch: "_Stopwatch") -> Tally:
+        # Judged and done in one hand-over between threads: a write waits for it.
+        tally = await self._reader.call(lambda: self._tally_here(plan, head))
+        return await self._tally_there(plan, head, watch) if tally is None else tally
 
     async def is_quick(self, plan: Plan, head: Head) -> bool:
         """Tell whether a query takes a few milliseconds, so that a thread may run it."""
@@ -173,7 +174,10 @@ class Queries:
                 raise found
             yield form.render(found)
 
-    def _tally_here(self, plan: Plan, head: Head) -> Tally:
+    def _tally_here(self, plan: Plan, head: Head) -> Tally | None:
+        """Return a tally, or None if that would take too long for a thread."""
+        if not self._is_quick(plan, head):
+            return None
         return tally_of(plan, HeadLog(self._engine, head), self.surroundings())
 
     # In a process.
