@@ -233,8 +233,10 @@ def test_a_process_of_a_query_that_dies_is_told_and_replaced(server: RunningServ
     with Connection(server.url) as connection:
         response = connection.send("POST", "/api/v1/run-eventql-query", {"query": ENDLESS})
         response.readline()
-        for pid in processes_of(server):
+        killed = processes_of(server)
+        for pid in killed:
             os.kill(pid, 9)
+        wait_until(lambda: not set(killed) & set(processes_of(server)))
         *_, last = response.read().splitlines()
 
         assert "process of the query ended" in json.loads(last)["payload"]["error"]

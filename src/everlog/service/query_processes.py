@@ -70,7 +70,13 @@ class QueryProcess:
     @property
     def is_alive(self) -> bool:
         """Whether it is still there."""
-        return self._process.returncode is None
+        if self._process.returncode is not None:
+            return False
+        # The event loop may not have been told yet; it is left to it to take notice.
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        with suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self._process.pid, options) is None
+        return False
 
     async def run(self, job: Job) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
         """Yield what a job's process says, up to the frame that ends the job.
