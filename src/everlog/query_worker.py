@@ -22,7 +22,7 @@ import msgspec
 from everlog.domain.signature import SigningKey, sign
 from everlog.eventql.diagnostic import QueryLimitError, QueryUnevaluableError
 from everlog.eventql.limits import QueryLimits
-from everlog.eventql.plan import EventScan
+from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import Surroundings, execute, prepare, scans_of
 from everlog.service.query_log import tally_of
 from everlog.service.query_messages import (

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Route
-from tests.support.api import Connection
+from tests.support.api import Connection, an_event
 from tests.support.server import RunningServer
 
 OPEN_PATHS = (*(route.path for route in ROUTES if route.is_open), OPENAPI_PATH)
@@ -291,3 +291,34 @@ def test_pipelined_requests_of_both_versions_are_answered_in_order(server: Runni
 
     assert answer.count(b"HTTP/1.1 200 ") == len(paths)
     assert answer.count(b'{"type":"end"') == len(paths) // 2
+
+
+# Each row: method and path, and the answer to reading nothing.
+READS = (
+    ("POST", "/api/v1/read-events", b""),
+    ("QUERY", "/api/v2/data/read-events", b'{"type":"end","data":{}}\n'),
+)
+
+
+@pytest.mark.parametrize("method, path, nothing", READS)
+def test_few_events_come_as_one_answer_of_known_length_and_many_as_a_stream(
+    connection: Connection, method: str, path: str, nothing: bytes
+) -> None:
+    subject = path.replace(".", "")
+    body = {"subject": subject, "options": {"recursive": False, "order": "chronological"}}
+    large = {"text": "x" * 60_000}
+    for count, data, is_stream in (
+        (0, {}, False),
+        (1, {}, False),
+        (70, {}, False),
+        (9, large, True),
+    ):
+        events = [an_event(subject, data=data)] * count
+        if events:
+            connection.v1("write-events", {"events": events})
+        answer = connection.ask(method, path, body)
+        assert (answer.headers["Content-Length"] is None) == is_stream
+        assert answer.body.endswith(nothing)
+        if not events:
+            assert answer.body == nothing
+    assert len(answer.events) == 80

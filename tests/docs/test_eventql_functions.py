@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.eventql.catalogue import AGGREGATES, FUNCTIONS
+from everlog.eventql.evaluation.catalogue import AGGREGATES, FUNCTIONS
 from tests.support.pages import read_page
 from tools import eventql_functions
 

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from everlog.eventql import expressions, planner, pushdown
-from everlog.eventql.analyzed import TypedExpression
-from everlog.eventql.plan import EventScan
-from everlog.eventql.syntax import BinaryOperator
+from everlog.eventql.analysis.analyzed import TypedExpression
+from everlog.eventql.language import expressions
+from everlog.eventql.language.syntax import BinaryOperator
+from everlog.eventql.planning import planner, pushdown
+from everlog.eventql.planning.plan import EventScan
 from tests.support.eventql import (
     reference,
     reference_expressions,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.eventql.plan import Log
+from everlog.eventql.planning.plan import Log
 from tests.support.eventql.answers import answer_by_product, find_differences
 from tests.support.eventql.cases import Case, file_cases, fixture_cases
 from tests.support.eventql.comparing import are_same

@@ -1,6 +1,6 @@
 import pytest
 
-from everlog.eventql.parser import parse
+from everlog.eventql.language.parser import parse
 from tests.support.eventql.printer import print_expression, print_query
 
 

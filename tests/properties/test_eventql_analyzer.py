@@ -9,12 +9,12 @@ import random
 
 import pytest
 
-from everlog.eventql.analyzed import AnalyzedQuery
-from everlog.eventql.analyzer import analyze
+from everlog.eventql.analysis.analyzed import AnalyzedQuery
+from everlog.eventql.analysis.analyzer import analyze
+from everlog.eventql.analysis.reporting import DIAGNOSTICS_MAX
 from everlog.eventql.diagnostic import QueryMalformedError, describe
-from everlog.eventql.parser import parse
-from everlog.eventql.reporting import DIAGNOSTICS_MAX
-from everlog.eventql.syntax import Query, Statement
+from everlog.eventql.language.parser import parse
+from everlog.eventql.language.syntax import Query, Statement
 from tests.support.eventql.any_syntax import any_query
 from tests.support.eventql.corpora import CORPORA
 from tests.support.eventql.generator import Sort, Vocabulary, sensible_query

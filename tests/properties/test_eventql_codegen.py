@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.eventql.compiler import CompiledQuery, compile_plan
 from everlog.eventql.diagnostic import QueryMalformedError
-from everlog.eventql.plan import Plan
-from everlog.eventql.preparation import prepare
+from everlog.eventql.execution.compiler import CompiledQuery, compile_plan
+from everlog.eventql.planning.plan import Plan
+from everlog.eventql.planning.preparation import prepare
 from tests.support.eventql.executing import rows_of, surroundings
 from tests.support.eventql.generator import sensible_query
 from tests.support.eventql.logs import a_log

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from everlog.eventql.diagnostic import QueryMalformedError
-from everlog.eventql.lexer import RESERVED_WORDS, Token, TokenKind, read_tokens
-from everlog.eventql.parser import parse, tokens_around
-from everlog.eventql.precedence import ASSOCIATIVE
-from everlog.eventql.syntax import Binary, Expression, Query, operands
+from everlog.eventql.language.lexer import RESERVED_WORDS, Token, TokenKind, read_tokens
+from everlog.eventql.language.parser import parse, tokens_around
+from everlog.eventql.language.precedence import ASSOCIATIVE
+from everlog.eventql.language.syntax import Binary, Expression, Query, operands
 from everlog.eventql.trees import walk
 from tests.support.eventql.any_syntax import any_expression, any_query
 from tests.support.eventql.ebnf import (
@@ -68,7 +68,9 @@ EXAMPLES = {
 TOKEN_RULES = ("identifier", "string", "integer", "float")
 
 
-RULES = read_grammar((REPOSITORY / "src/everlog/eventql/grammar.ebnf").read_text(encoding="utf-8"))
+RULES = read_grammar(
+    (REPOSITORY / "src/everlog/eventql/language/grammar.ebnf").read_text(encoding="utf-8")
+)
 GRAMMAR = RULES | {"tail": each_at_most_once(RULES["tail"])}
 HEIGHTS = rule_heights(GRAMMAR)
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from everlog.domain.data import parse_data
 from everlog.domain.errors import RefusedError
 from everlog.domain.time import format_time as format_event_time
-from everlog.eventql import datetimes, scalars
-from everlog.eventql.aggregates import Accumulator
-from everlog.eventql.arithmetic import ARITHMETIC
-from everlog.eventql.catalogue import AGGREGATES
-from everlog.eventql.comparison import (
+from everlog.eventql.evaluation import datetimes, scalars
+from everlog.eventql.evaluation.aggregates import Accumulator
+from everlog.eventql.evaluation.arithmetic import ARITHMETIC
+from everlog.eventql.evaluation.catalogue import AGGREGATES
+from everlog.eventql.evaluation.comparison import (
     contains,
     equals,
     identity_key,
@@ -31,11 +31,9 @@ from everlog.eventql.comparison import (
     kind_of,
     sort_key,
 )
-from everlog.eventql.conversion import CONVERSIONS, convert
-from everlog.eventql.rendering import render
-from everlog.eventql.syntax import BinaryOperator
-from everlog.eventql.types import ARRAY, CONVERSION_TARGETS, RECORD, Kind
-from everlog.eventql.values import (
+from everlog.eventql.evaluation.conversion import CONVERSIONS, convert
+from everlog.eventql.evaluation.rendering import render
+from everlog.eventql.evaluation.values import (
     INT_MAX,
     INT_MIN,
     Date,
@@ -45,6 +43,8 @@ from everlog.eventql.values import (
     Value,
     from_json,
 )
+from everlog.eventql.language.syntax import BinaryOperator
+from everlog.eventql.types import ARRAY, CONVERSION_TARGETS, RECORD, Kind
 
 DAY = 86_400_000_000_000
 

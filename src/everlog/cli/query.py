@@ -22,8 +22,8 @@ from everlog.cli.querying.printing import print_rows
 from everlog.cli.querying.progress import Progress, describe_events, describe_rows
 from everlog.cli.querying.server import TIMEOUT_SECONDS, ServerError, query_server
 from everlog.eventql.diagnostic import Span
+from everlog.eventql.language.parser import tokens_around
 from everlog.eventql.limits import QUERY_LENGTH_MAX
-from everlog.eventql.parser import tokens_around
 
 # More is certainly too long: a letter has four bytes at most.
 _QUERY_SIZE_MAX: Final = 4 * QUERY_LENGTH_MAX + 1

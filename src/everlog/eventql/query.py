@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import msgspec
 
-from everlog.eventql.compiler import compile_plan
-from everlog.eventql.executor import written_rows
-from everlog.eventql.explain import explain
+from everlog.eventql.execution.compiler import compile_plan
+from everlog.eventql.execution.executor import written_rows
+from everlog.eventql.execution.tally import Tally, is_incremental, may_affect
 from everlog.eventql.limits import QueryLimits
-from everlog.eventql.plan import EventScan, Log, Plan
-from everlog.eventql.preparation import prepare
+from everlog.eventql.planning.explain import explain
+from everlog.eventql.planning.plan import EventScan, Log, Plan
+from everlog.eventql.planning.preparation import prepare
 from everlog.eventql.surroundings import Surroundings
-from everlog.eventql.tally import Tally, is_incremental, may_affect
 
 __all__ = [
     "EventScan",

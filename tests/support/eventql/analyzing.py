@@ -4,10 +4,10 @@ Expressions are projected from a product of `e` (events), `s` (subjects) and `r`
 subquery.
 """
 
-from everlog.eventql.analyzed import AnalyzedQuery
-from everlog.eventql.analyzer import analyze
+from everlog.eventql.analysis.analyzed import AnalyzedQuery
+from everlog.eventql.analysis.analyzer import analyze
 from everlog.eventql.diagnostic import Diagnostic, QueryMalformedError, locate
-from everlog.eventql.parser import parse
+from everlog.eventql.language.parser import parse
 from everlog.eventql.types import Type
 
 SUBQUERY = "FROM e IN events PROJECT INTO { event: e, when: e.time, total: 1 + 2, one: 1 }"

@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from everlog.eventql.datetimes import parse_datetime
+from everlog.eventql.codegen.events import Sign
 from everlog.eventql.diagnostic import (
     QueryMalformedError,
     QueryUnevaluableError,
     Span,
     locate,
 )
-from everlog.eventql.events import Sign
-from everlog.eventql.parser import parse
+from everlog.eventql.evaluation.datetimes import parse_datetime
+from everlog.eventql.language.parser import parse
 from everlog.eventql.query import Log, Plan, QueryLimits, Surroundings, execute, prepare
 from tests.support.eventql.cases import Case
 from tests.support.eventql.comparing import are_same

@@ -10,8 +10,8 @@ import string
 from collections.abc import Callable
 from typing import Final
 
-from everlog.eventql.lexer import RESERVED_WORDS
-from everlog.eventql.syntax import (
+from everlog.eventql.language.lexer import RESERVED_WORDS
+from everlog.eventql.language.syntax import (
     Array,
     BinaryOperator,
     Call,

@@ -6,7 +6,7 @@ Equality of trees ignores places.
 from typing import Final
 
 from everlog.eventql.diagnostic import Span
-from everlog.eventql.syntax import (
+from everlog.eventql.language.syntax import (
     Array,
     Binary,
     BinaryOperator,

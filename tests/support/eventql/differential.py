@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from everlog.eventql import syntax
-from everlog.eventql.analyzed import LogSource
-from everlog.eventql.events import Sign
-from everlog.eventql.parser import parse
-from everlog.eventql.plan import EventScan, Plan, SourcePlan
+from everlog.eventql.analysis.analyzed import LogSource
+from everlog.eventql.codegen.events import Sign
+from everlog.eventql.language import syntax
+from everlog.eventql.language.parser import parse
+from everlog.eventql.planning.plan import EventScan, Plan, SourcePlan
 from everlog.eventql.query import prepare
 from tests.support.eventql.answers import Answer, answer_by_product, answer_by_reference
 from tests.support.eventql.comparing import are_same

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from everlog.eventql.syntax import (
+from everlog.eventql.language.syntax import (
     BinaryOperator,
     Expression,
     From,

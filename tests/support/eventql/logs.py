@@ -9,7 +9,7 @@ import msgspec
 from everlog.domain.chain import GENESIS_HASH, HashVersion
 from everlog.domain.event import EventCandidate, accept_event
 from everlog.domain.time import format_time, parse_time
-from everlog.eventql.plan import EventScan
+from everlog.eventql.planning.plan import EventScan
 
 # The moment of the first event; each next one comes a second and a nanosecond later.
 FIRST_TIME = 1_700_000_000_000_000_001

@@ -7,8 +7,8 @@ tree again, for every tree that the parser can make.
 import re
 from typing import Final, assert_never
 
-from everlog.eventql.precedence import ASSOCIATIVE, CONNECTIVES, VALUE_LEVELS
-from everlog.eventql.syntax import (
+from everlog.eventql.language.precedence import ASSOCIATIVE, CONNECTIVES, VALUE_LEVELS
+from everlog.eventql.language.syntax import (
     Array,
     Binary,
     BinaryOperator,

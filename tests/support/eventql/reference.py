@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from everlog.eventql import syntax
+from everlog.eventql.language import syntax
 from tests.support.eventql.reference_expressions import (
     Context,
     GroupValues,

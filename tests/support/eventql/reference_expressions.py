@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from everlog.eventql import syntax
 from everlog.eventql.diagnostic import Span
-from everlog.eventql.syntax import BinaryOperator, UnaryOperator
+from everlog.eventql.language import syntax
+from everlog.eventql.language.syntax import BinaryOperator, UnaryOperator
 from tests.support.eventql.reference_functions import FUNCTIONS, call, index_of
 from tests.support.eventql.reference_values import (
     DateTime,

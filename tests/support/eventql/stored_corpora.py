@@ -6,7 +6,7 @@ from pathlib import Path
 
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.time import parse_time
-from everlog.eventql.plan import Log
+from everlog.eventql.planning.plan import Log
 from everlog.maintenance.query_log import opened_query_log
 from everlog.service.query_log import HeadLog
 from everlog.storage.engine import Engine

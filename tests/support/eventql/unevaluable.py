@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from everlog.eventql.values import EvaluationError
+from everlog.eventql.evaluation.values import EvaluationError
 
 
 def check_unevaluable(evaluate: Callable[[], object], message: str) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from everlog.eventql.plan import EventScan
+from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import prepare, reads_events, scans_of
 
 

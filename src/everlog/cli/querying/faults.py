@@ -30,7 +30,7 @@ from everlog.eventql.diagnostic import (
     describe,
     locate,
 )
-from everlog.eventql.parser import tokens_around
+from everlog.eventql.language.parser import tokens_around
 
 EXIT_MALFORMED: Final = 6
 EXIT_UNEVALUABLE: Final = 7

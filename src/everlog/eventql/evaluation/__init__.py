@@ -1,0 +1,4 @@
+"""Evaluation: what values are, and what operators, conversions and functions make of them.
+
+Knows a few values at a time, and nothing of queries.
+"""

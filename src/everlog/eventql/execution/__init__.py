@@ -1,0 +1,1 @@
+"""Execution: from a plan and a log to rows, holding no more than a query may."""

@@ -1,0 +1,4 @@
+"""The language: from source text to the syntax tree, and back.
+
+Knows what can be written, and nothing of names, types or values.
+"""
