@@ -11,7 +11,7 @@ from everlog.eventql.diagnostic import (
     TokenPlace,
     describe,
 )
-from everlog.eventql.parser import tokens_around
+from everlog.eventql.language.parser import tokens_around
 
 # More would not be read.
 _DIAGNOSTICS_MAX: Final = 10

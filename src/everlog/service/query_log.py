@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from everlog.domain.subject import ROOT
-from everlog.eventql.plan import EventScan, Log, Plan
+from everlog.eventql.planning.plan import EventScan, Log, Plan
 from everlog.eventql.query import Surroundings, Tally, scans_of
 from everlog.storage.engine import Engine, Head, Scan
 

@@ -13,13 +13,13 @@ from everlog.domain.precondition import (
     Precondition,
     SubjectPrecondition,
 )
-from everlog.eventql.analyzed import LogSource
+from everlog.eventql.analysis.analyzed import LogSource
 from everlog.eventql.diagnostic import (
     QueryLimitError,
     QueryMalformedError,
     QueryUnevaluableError,
 )
-from everlog.eventql.plan import Plan
+from everlog.eventql.planning.plan import Plan
 from everlog.eventql.query import is_incremental, may_affect
 from everlog.service.queries import Queries
 from everlog.service.query_faults import refusal_of

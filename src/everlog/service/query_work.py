@@ -1,7 +1,7 @@
 """How much a query has to do, told before it is done."""
 
-from everlog.eventql.analyzed import Constant, LogSource, TypedExpression
-from everlog.eventql.plan import EventScan, IndexAnswer, Log, Plan
+from everlog.eventql.analysis.analyzed import Constant, LogSource, TypedExpression
+from everlog.eventql.planning.plan import EventScan, IndexAnswer, Log, Plan
 from everlog.eventql.query import reads_events
 
 

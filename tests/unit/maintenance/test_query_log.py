@@ -15,7 +15,7 @@ from everlog.domain.errors import (
     DirectoryLockedError,
     UnknownFormatError,
 )
-from everlog.eventql.plan import EventScan
+from everlog.eventql.planning.plan import EventScan
 from everlog.maintenance import segments
 from everlog.maintenance.query_log import QueryLog, opened_query_log
 from tests.support.audits import EVENT_COUNT, FIRST, edit_line

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from everlog.eventql.plan import EventScan
+from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import QueryLimits, Surroundings, prepare
 from everlog.service.query_log import HeadLog, tally_of, to_storage_scan
 from everlog.storage.engine import Scan

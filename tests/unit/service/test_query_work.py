@@ -2,8 +2,8 @@
 
 import pytest
 
-from everlog.eventql.analyzed import LogSource
-from everlog.eventql.plan import EventScan
+from everlog.eventql.analysis.analyzed import LogSource
+from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import prepare
 from everlog.service.query_log import HeadLog
 from everlog.service.query_work import count_rows, log_sources, scans_by_event_type
