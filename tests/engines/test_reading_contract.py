@@ -414,3 +414,45 @@ def test_a_schema_that_was_rolled_back_never_appears(engine: Engine) -> None:
 
 def test_reading_twice_gives_the_same(library: Engine) -> None:
     assert content_of(library) == content_of(library)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("start, stop", [(0, 10), (0, 99), (3, 8), (8, 8), (9, 2), (10, 99)])
+def test_what_is_read_at_once_is_what_a_scan_yields(
+    library: Engine, start: int, stop: int, *, is_reversed: bool
+) -> None:
+    for subject, recursive, event_type, _ in SELECTIONS:
+        scan = Scan(
+            subject=subject,
+            recursive=recursive,
+            start=start,
+            stop=stop,
+            event_types=None if event_type is None else frozenset({event_type}),
+            is_reversed=is_reversed,
+        )
+        expected = b"".join(library.scan(scan, library.head))
+        assert library.read_few(scan, library.head) in (None, expected)
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"subjects": frozenset({"/books", "/readers/23"})}, {"subject_prefix": "/books"}]
+)
+def test_what_is_read_at_once_is_never_more_than_a_scan_yields(
+    library: Engine, chosen: dict[str, Any]
+) -> None:
+    scan = Scan(start=0, stop=10, **chosen)
+    expected = b"".join(library.scan(scan, library.head))
+    assert library.read_few(scan, library.head) in (None, expected)
+
+
+def test_an_older_head_is_read_at_once_as_it_was(engine: Engine) -> None:
+    store(engine, a_candidate("/a"), a_candidate("/b"))
+    head = engine.head
+    expected = read(engine, head=head)
+    store(engine, a_candidate("/a"))
+    stage(engine, a_candidate("/a"))
+
+    everything = Scan(start=0, stop=99)
+    assert engine.read_few(everything, head) in (None, expected)
+    one = Scan(subject="/a", recursive=False, start=0, stop=99)
+    assert engine.read_few(one, head) in (None, split_lines(expected)[0])

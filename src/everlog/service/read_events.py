@@ -11,8 +11,8 @@ from everlog.storage.engine import Engine, Head, Scan
 
 async def read_events(
     store: Store, selection: Selection, *, transform: Transform
-) -> AsyncIterator[bytes]:
-    """Return the blocks of a selection, each in the form that the client wants.
+) -> bytes | AsyncIterator[bytes]:
+    """Return the events of a selection in the form that the client wants, in blocks if many.
 
     Raises:
         RefusedError: The latest event to start from lies above the upper bound.
@@ -23,7 +23,16 @@ async def read_events(
     else:
         scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
     blocks = iter(()) if scan is None else store.engine.scan(scan, head)
-    return store.reader.fetch_blocks(map(transform, blocks))
+    return await store.reader.fetch_all_or_blocks(map(transform, blocks))
+
+
+def read_few_events(store: Store, selection: Selection, *, transform: Transform) -> bytes | None:
+    """Return what `read_events` would, if it is little and at hand; never waits for a disk."""
+    if selection.from_latest_event is not None:
+        return None
+    head = store.engine.head
+    lines = store.engine.read_few(_scan(selection, selection.lower, head), head)
+    return transform(lines) if lines else lines
 
 
 def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan | None:

@@ -42,6 +42,12 @@ class Reader:
         """Return the blocks of an iterator, which is advanced on a thread."""
         return _Fetch(self, blocks, size_of=len, join=_join)
 
+    async def fetch_all_or_blocks(self, blocks: Iterator[bytes]) -> bytes | AsyncIterator[bytes]:
+        """Return everything if one hand-over was enough for it, otherwise as `fetch_blocks`."""
+        fetch = _Fetch(self, blocks, size_of=len, join=_join)
+        taken, is_end = await fetch.ahead
+        return _join(taken) if is_end else fetch
+
     def fetch_chunks(self, chunks: Iterator[Sequence[_Item]]) -> AsyncIterator[Sequence[_Item]]:
         """Return the chunks of an iterator, which is advanced on a thread, one at a time."""
         return _Fetch(self, chunks, size_of=lambda _: _FETCH_SIZE, join=lambda taken: taken[0])
@@ -69,17 +75,17 @@ class _Fetch(AsyncIterator[_Item]):
         self._items = items
         self._size_of = size_of
         self._join = join
-        self._ahead = self._start()
+        self.ahead = self._start()
         self._is_end = False
 
     async def __anext__(self) -> _Item:
         if self._is_end:
             raise StopAsyncIteration
-        taken, self._is_end = await self._ahead
+        taken, self._is_end = await self.ahead
         if not taken:
             raise StopAsyncIteration
         if not self._is_end:
-            self._ahead = self._start()
+            self.ahead = self._start()
         return self._join(taken)
 
     def _start(self) -> asyncio.Future[tuple[list[_Item], bool]]:

@@ -165,6 +165,12 @@ class Engine(Protocol):
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
         """Yield blocks of whole lines (`storage.line`), a few hundred KiB each at most."""
 
+    def read_few(self, scan: Scan, head: Head) -> bytes | None:
+        """Return all lines of a scan if they are few and at hand; None means to use `scan`.
+
+        Neither waits for a disk to read lines nor searches, so that an event loop may call it.
+        """
+
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means; reads none of them."""
 

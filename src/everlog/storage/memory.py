@@ -129,6 +129,11 @@ class MemoryEngine:
         for first in range(0, len(lines), _LINES_PER_BLOCK):
             yield b"".join(lines[first : first + _LINES_PER_BLOCK])
 
+    def read_few(self, scan: Scan, head: Head) -> bytes | None:
+        """Return all lines of a scan if they make one block."""
+        blocks = list(self.scan(scan, head))
+        return b"".join(blocks) if len(blocks) <= 1 else None
+
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means."""
         return len(self._select(scan, head))

@@ -40,6 +40,7 @@ from everlog.service.query_messages import RowForm
 from everlog.service.read_event_type import read_event_type as find_event_type
 from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
+from everlog.service.read_events import read_few_events as read_few
 from everlog.service.read_subjects import read_subjects as list_subjects
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.writer import Outcome
@@ -143,6 +144,10 @@ def read_events(services: Services, request: Request, exchange: Exchange) -> Non
     """Stream the events of a selection."""
     body = read_leniently(_read_events_body, request.body)
     selection = parse_read(body)
+    few = read_few(services.store, selection, transform=services.form.v1)
+    if few is not None:
+        exchange.respond(Response(200, few, NDJSON))
+        return
     services.tasks.start_for(exchange, _read_events(services, selection, exchange))
 
 
@@ -244,10 +249,14 @@ def diagnostics(services: Services, request: Request, exchange: Exchange) -> Non
 
 async def _read_events(services: Services, selection: Selection, exchange: Exchange) -> None:
     try:
-        blocks = await read(services.store, selection, transform=services.form.v1)
+        found = await read(services.store, selection, transform=services.form.v1)
     except RefusedError as error:
         refuse(services, exchange, error)
         return
+    if isinstance(found, bytes):
+        exchange.respond(Response(200, found, NDJSON))
+        return
+    blocks = found
 
     async def produce(stream: Stream) -> None:
         async for block in blocks:

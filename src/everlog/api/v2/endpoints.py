@@ -19,7 +19,6 @@ from everlog.api.api_events import (
 from everlog.api.bodies import MalformedRequestError, read_strictly
 from everlog.api.items import V2_LINE_PREFIX
 from everlog.api.media import JSON, NDJSON
-from everlog.api.refusals import count_refusal
 from everlog.api.requests import v2 as requests
 from everlog.api.row_streams import RowLook, stream_rows
 from everlog.api.services import Services
@@ -28,6 +27,7 @@ from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import compile_event_schema
+from everlog.domain.selection import Selection
 from everlog.domain.subject import parse_subject
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
@@ -37,6 +37,7 @@ from everlog.service.query_messages import RowForm
 from everlog.service.read_event_type import read_event_type as find_event_type
 from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
+from everlog.service.read_events import read_few_events as read_few
 from everlog.service.read_subjects import read_subjects as list_subjects
 from everlog.service.read_subjects import subject_exists
 from everlog.service.register_event_schema import register_event_schema as register
@@ -134,19 +135,11 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
     """Stream the events of a selection."""
     selection = parse_read(read_strictly(_read_events_body, request.body))
-
-    async def produce(stream: Stream) -> None:
-        try:
-            blocks = await read(services.store, selection, transform=services.form.v2)
-        except RefusedError as error:
-            count_refusal(services, error)
-            await stream.send(error_item(error.code, error.message, error.details))
-            return
-        async for block in blocks:
-            await stream.send(block)
-        await stream.send(_END_ITEM)
-
-    exchange.stream(200, NDJSON, produce)
+    few = read_few(services.store, selection, transform=services.form.v2)
+    if few is not None:
+        exchange.respond(Response(200, few + _END_ITEM, NDJSON))
+        return
+    services.tasks.start_for(exchange, _read_events(services, selection, exchange))
 
 
 def observe_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -246,6 +239,25 @@ def diagnostics(services: Services, request: Request, exchange: Exchange) -> Non
     """Tell what the server is, what it runs on, and how it was told to run."""
     _read_nothing(request)
     exchange.respond(Response(200, _lines([DiagnosticsItem(services.describe())]), JSON))
+
+
+async def _read_events(services: Services, selection: Selection, exchange: Exchange) -> None:
+    try:
+        found = await read(services.store, selection, transform=services.form.v2)
+    except RefusedError as error:
+        refuse(services, exchange, error)
+        return
+    if isinstance(found, bytes):
+        exchange.respond(Response(200, found + _END_ITEM, NDJSON))
+        return
+    blocks = found
+
+    async def produce(stream: Stream) -> None:
+        async for block in blocks:
+            await stream.send(block)
+        await stream.send(_END_ITEM)
+
+    exchange.stream(200, NDJSON, produce)
 
 
 def _read_nothing(request: Request) -> None:

@@ -30,6 +30,8 @@ _CAPACITY_MIN: Final = 16 * 1024
 # Past this many cells a buffer grows by as many at a time instead of doubling.
 _GROWTH_MAX: Final = 4 * 1024 * 1024
 
+_READ_AHEAD_SIZE: Final = 128 * 1024
+
 
 class Vector:
     """Numbers in memory, zero until set."""
@@ -94,6 +96,13 @@ class Column:
         """Return the first cells as an array that must not be changed."""
         return self._array[:count]
 
+    def read_ahead(self, count: int) -> None:
+        """Ask the system to bring the first cells into memory, and do not wait for it."""
+        size = count * self._type.itemsize
+        # It takes so much at a time only, whatever it is asked for.
+        for first in range(0, size, _READ_AHEAD_SIZE):
+            self._mapping.madvise(mmap.MADV_WILLNEED, first, min(_READ_AHEAD_SIZE, size - first))
+
     def sync(self) -> None:
         """Return when all cells set so far are durable."""
         self._disk.sync_data(self._file)
@@ -107,9 +116,9 @@ class Column:
         self._map()
 
     def _map(self) -> None:
-        mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
-        self._array = np.frombuffer(mapping, self._type)
-        self.cells = memoryview(mapping).cast(self._type_code)
+        self._mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
+        self._array = np.frombuffer(self._mapping, self._type)
+        self.cells = memoryview(self._mapping).cast(self._type_code)
 
 
 def _grown_capacity(capacity: int, count: int) -> int:

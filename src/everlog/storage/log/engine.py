@@ -38,7 +38,7 @@ from everlog.storage.log.directory import (
 from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
 from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.index import Index
-from everlog.storage.log.reading import read_positions, read_range
+from everlog.storage.log.reading import read_few, read_positions, read_range
 from everlog.storage.log.recovery import replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
@@ -49,6 +49,9 @@ _CHECKPOINT_EVENTS: Final = 200_000
 _CHECKPOINT_SIZE: Final = 256 * 1024 * 1024
 
 _SUBJECTS_PER_CHUNK: Final = 4_096
+
+# So many lines are read and sent in less time than a hand-over to a thread and back takes.
+_FEW_EVENTS_MAX: Final = 64
 
 
 class OpeningReport(NamedTuple):
@@ -301,6 +304,14 @@ class LogEngine:
         offsets_view: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
         for positions in self._selector.select(scan, head):
             yield from read_positions(self._segments, offsets_view, head.log_size, positions)
+
+    def read_few(self, scan: Scan, head: Head) -> bytes | None:
+        """Return all lines of a scan if they are few and in the system's cache."""
+        positions = self._selector.select_few(scan, head, count_max=_FEW_EVENTS_MAX)
+        if positions is None:
+            return None
+        offsets = self._index.offsets.cells
+        return read_few(self._segments, offsets, positions, head)
 
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means."""

@@ -53,6 +53,9 @@ class Index:
 
     def load(self, subject_names: list[str], type_names: list[str], *, event_count: int) -> None:
         """Take over the columns' first cells and the names that belong to them."""
+        # Looked at by the event loop later, which must not wait for a disk.
+        for column in (self.previous, self.offsets):
+            column.read_ahead(event_count)
         subject_ids = self.subject_ids.view(event_count)
         positions = np.arange(1, event_count + 1, dtype=np.uint64)
         latest = np.zeros(len(subject_names), np.uint64)

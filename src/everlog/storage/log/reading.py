@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from everlog.storage.engine import Head
+
 
 class LogBytes(Protocol):
     """The log as one endless file."""
@@ -15,12 +17,22 @@ class LogBytes(Protocol):
         """Return the bytes at an offset, fewer only at the end."""
 
 
+class CachedLogBytes(Protocol):
+    """The log as far as the system has it in memory."""
+
+    def read_cached(self, buffer: memoryview, offset: int) -> bool:
+        """Fill a buffer with the bytes at an offset; return False if that would take a disk."""
+
+
 # Large enough to hide the cost of a hand-over between threads, small enough that a thousand slow
 # readers are no burden.
 BLOCK_SIZE: Final = 256 * 1024
 
 # Reading bytes nobody asked for costs less than another system call, up to this share.
 _WASTE_MAX: Final = 4
+
+# What is copied out of the system's cache in the time that a hand-over between threads takes.
+_FEW_SIZE_MAX: Final = 64 * 1024
 
 
 def read_range(
@@ -36,6 +48,34 @@ def read_range(
             until = offsets[following] if following < stop else end
         yield log.read(offset, until - offset)
         start = following
+
+
+def read_few(
+    log: CachedLogBytes, offsets: Sequence[int], positions: Sequence[int], head: Head
+) -> bytes | None:
+    """Return the lines at a few positions, None if they are too large or not in memory."""
+    spans: list[tuple[int, int]] = []
+    start = stop = size = 0
+    for position in positions:
+        offset = offsets[position]
+        following = position + 1
+        end = offsets[following] if following < head.event_count else head.log_size
+        size += end - offset
+        if offset != stop:
+            spans.append((start, stop))
+            start = offset
+        stop = end
+    if size > _FEW_SIZE_MAX:
+        return None
+    spans.append((start, stop))
+    lines = bytearray(size)
+    view, first = memoryview(lines), 0
+    for start, stop in spans:
+        until = first + stop - start
+        if first < until and not log.read_cached(view[first:until], start):
+            return None
+        first = until
+    return bytes(lines)
 
 
 def read_positions(

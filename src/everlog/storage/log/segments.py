@@ -25,6 +25,9 @@ _SUFFIX: Final = ".ndjson"
 
 _COPY_SIZE: Final = 1024 * 1024
 
+# Not every C library knows it.
+_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
+
 
 class _Segment(NamedTuple):
     first_position: int
@@ -56,6 +59,20 @@ class SegmentFiles:
         if missing == 0 or index + 1 == len(self._files):
             return data
         return data + self.read(offset + len(data), missing)
+
+    def read_cached(self, buffer: memoryview, offset: int) -> bool:
+        """Fill a buffer with the bytes at an offset of one file, if the system has them in memory.
+
+        Where reading fails it returns False too: who then reads with patience learns why.
+        """
+        index = bisect_right(self._offsets, offset) - 1
+        if index < 0 or _NOWAIT is None:
+            return False
+        try:
+            size = os.preadv(self._files[index], (buffer,), offset - self._offsets[index], _NOWAIT)
+        except OSError:
+            return False
+        return size == len(buffer)
 
 
 class Segments:
@@ -103,6 +120,10 @@ class Segments:
     def read(self, offset: int, size: int) -> bytes:
         """Return the bytes at an offset, fewer only at the end of the last file."""
         return self._files.read(offset, size)
+
+    def read_cached(self, buffer: memoryview, offset: int) -> bool:
+        """Fill a buffer with the bytes at an offset, if the system has them in memory."""
+        return self._files.read_cached(buffer, offset)
 
     def append(self, data: bytes, *, offset: int, first_position: int) -> None:
         """Write a batch at the log's end and sync it.

@@ -4,7 +4,7 @@ Few events are found by following the chains of their subjects. Large selections
 the columns, window by window, so that the first events of an answer are there at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -60,6 +60,26 @@ class Selector:
         for positions in found:
             if len(positions) > 0:
                 yield positions[::-1] if scan.is_reversed else positions
+
+    def select_few(self, scan: Scan, head: Head, *, count_max: int) -> Sequence[int] | None:
+        """Return the positions that a scan means, in its order, if that takes a few steps only."""
+        stop = min(scan.stop, head.event_count)
+        if scan.start >= stop:
+            return ()
+        if scan.event_types is not None or scan.subjects is not None or scan.subject_prefix:
+            return None
+        if scan.recursive:
+            if scan.subject != ROOT or stop - scan.start > count_max:
+                return None
+            everything = range(scan.start, stop)
+            return everything[::-1] if scan.is_reversed else everything
+        node = self._index.subjects.find(scan.subject, count=head.subject_count)
+        if node is None:
+            return ()
+        if self._index.subjects.event_counts.cells[node] > count_max:
+            return None
+        found = self._walk(node, scan.start, stop)
+        return found if scan.is_reversed else found[::-1]
 
     def mask(self, scan: Scan, head: Head) -> npt.NDArray[np.bool_]:
         """Return for each event from `scan.start` up to before `scan.stop` whether it is meant."""
