@@ -1,8 +1,9 @@
 """DuckDB in a process of its own, for the peers' environment: SQL comes in, times go out.
 
 One thread, and as polite to other processes as the processes of Everlog's queries are.
-Each line that comes in is a JSON string; the answer is a line too, how many rows there were and
-how long it took by the clock and by the processor.
+The first line that goes out is DuckDB's version. Each line that comes in is a JSON string; the
+answer is a line too, how many rows there were and how long it took by the clock and by the
+processor.
 """
 
 import json
@@ -23,6 +24,7 @@ def main() -> None:
     duckdb: Any = import_module("duckdb")
     connection = duckdb.connect()
     connection.execute("SET threads=1")
+    print(json.dumps(duckdb.__version__), flush=True)
     for line in sys.stdin:
         begin, cpu_begin = time.perf_counter(), time.process_time()
         rows = connection.execute(json.loads(line)).fetchall()

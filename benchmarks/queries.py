@@ -52,7 +52,7 @@ _FILTER = (
     "PROJECT INTO {{ id: e.id, title: e.data.title }}"
 )
 
-_QUESTIONS = (
+QUESTIONS = (
     _Question(
         "filter by type and data, no index",
         # No index takes a condition that is the opposite of another.
@@ -76,7 +76,7 @@ _QUESTIONS = (
         at_most(1.3),
     ),
 )
-_GROUP = _QUESTIONS[-1].query
+_GROUP = QUESTIONS[-1].query
 
 
 def measure_queries(bench: Workbench) -> Iterator[Figure]:
@@ -88,24 +88,34 @@ def measure_queries(bench: Workbench) -> Iterator[Figure]:
         # Where no peers take part, their environment may be missing.
         duckdb = None if bench.peers == (OWN,) else resources.enter_context(open_duckdb())
         files = [str(path) for path in sorted((directory / "log").glob("*.ndjson"))]
-        for question in _QUESTIONS:
+        for question in QUESTIONS:
             sql = question.sql.format(files=files)
             own, other = [], []
             for _ in range(_rounds(bench)):
                 own.append(ask(everlog, question.query))
                 if duckdb is not None:
                     other.append(duckdb.ask(sql))
-            yield from _compare(question, event_count, own, other)
+            name = "" if duckdb is None else f"DuckDB {duckdb.version}, one thread"
+            yield from compare(question, event_count, own, other, reference_name=name)
 
 
-def _compare(
-    question: _Question, event_count: int, own: Sequence[Asked], other: Sequence[Asked]
+def compare(
+    question: _Question,
+    event_count: int,
+    own: Sequence[Asked],
+    other: Sequence[Asked],
+    *,
+    reference_name: str = "",
 ) -> Iterator[Figure]:
+    """Yield how long a question took; `other` is empty where DuckDB was not asked.
+
+    Raises:
+        RuntimeError: Not all found as many rows.
+    """
     counts = {asked.row_count for asked in (*own, *other)}
     if len(counts) != 1:
         raise RuntimeError(f"{question.name}: not all answers have the same rows: {counts}")
     name = f"{question.name}, {event_count:,} events"
-    reference_name = "DuckDB, one thread" if other else ""
     yield Figure(
         name=name,
         value=median(asked.seconds for asked in own),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.processes import tree_cpu_seconds
 from benchmarks.servers import TOKEN, Addresses
@@ -34,16 +34,20 @@ class DuckDB:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.version: str = self._receive()
 
     def ask(self, sql: str) -> Asked:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(sql) + "\n")
         self._process.stdin.flush()
+        return Asked(*self._receive())
+
+    def _receive(self) -> Any:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"DuckDB ended: exit code {self._process.wait()}")
-        return Asked(*json.loads(line))
+        return json.loads(line)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from benchmarks.peers.table import PEERS
 from benchmarks.profile.layers import Place, Stacks, by_library, parse_perf
 from benchmarks.profile.page import HotPath
 from benchmarks.profile.page import render_page as render_profile
+from benchmarks.queries import QUESTIONS, compare
+from benchmarks.questions import Asked
 from benchmarks.report.pages import render_page
 from benchmarks.sessions.arrivals import Arrivals, arrive
 from benchmarks.sessions.histogram import Histogram
@@ -181,6 +183,13 @@ def test_a_wrong_answer_ends_a_measurement() -> None:
 
     with pytest.raises(RuntimeError, match="read 0 events, 10 were written"):
         read(0)
+
+
+def test_answers_with_other_rows_end_a_measurement() -> None:
+    own, other = Asked(7, 1.0, 1.0), Asked(8, 1.0, 1.0)
+
+    with pytest.raises(RuntimeError, match="not all answers have the same rows"):
+        list(compare(QUESTIONS[0], 1_000, [own, own], [own, other]))
 
 
 class EmptySession:
