@@ -12,7 +12,7 @@ from typing import Final
 # hostile texts. No name of ours is half as long.
 _LENGTH_MAX: Final = 40
 # The least likeness, from 0 to 1; `length` has 0.67 with `len`, `timestamp` 0.62 with `time`.
-_LIKENESS_MIN: Final = 0.6
+LIKENESS_MIN: Final = 0.6
 
 # What other languages call the things that EventQL has; lower case.
 FOREIGN_FUNCTIONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -70,7 +70,11 @@ NO_FOREIGN_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def nearest(
-    name: str, known: Iterable[str], *, foreign: Mapping[str, str] = NO_FOREIGN_NAMES
+    name: str,
+    known: Iterable[str],
+    *,
+    foreign: Mapping[str, str] = NO_FOREIGN_NAMES,
+    likeness_min: float = LIKENESS_MIN,
 ) -> str | None:
     """Return the known name that looks most like a name, if there is one; casing is no matter."""
     folded = name.lower()
@@ -79,5 +83,5 @@ def nearest(
     if len(name) > _LENGTH_MAX:
         return None
     by_folded = {each.lower(): each for each in known if len(each) <= _LENGTH_MAX}
-    found = get_close_matches(folded, by_folded, n=1, cutoff=_LIKENESS_MIN)
+    found = get_close_matches(folded, by_folded, n=1, cutoff=likeness_min)
     return by_folded[found[0]] if found else None

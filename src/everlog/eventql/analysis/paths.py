@@ -18,6 +18,10 @@ from everlog.eventql.types import ANY, EVENT_FIELDS, STRING
 
 _ALIASES_TOLD_MAX: Final = 4
 
+# More than for other names: what is no typing error is meant to be a field of `data`, such as
+# `title`, which has 0.67 with `time`.
+_FIELD_LIKENESS_MIN: Final = 0.7
+
 
 def type_path(path: Path, scope: Scope, reporter: Reporter) -> TypedExpression:
     """Return the field that a path leads to; report that it leads nowhere."""
@@ -62,7 +66,9 @@ def _report_unknown_field(
 def _probable_field(path: Path, reporter: Reporter) -> str:
     """Return the field of an event that was probably meant: one with such a name, or of `data`."""
     field, alias = path.fields[0], path.alias.text
-    found = nearest(field.text, EVENT_FIELDS, foreign=FOREIGN_FIELDS)
+    found = nearest(
+        field.text, EVENT_FIELDS, foreign=FOREIGN_FIELDS, likeness_min=_FIELD_LIKENESS_MIN
+    )
     if found is None:
         return _spell(alias, DATA, *path.fields, reporter=reporter)
     return _spell(alias, found, *path.fields[1:], reporter=reporter)

@@ -12,6 +12,7 @@ from tests.support.eventql.analyzing import (
     "path, blamed, hint",
     [
         ("e.price", "price", "did you mean 'e.data.price'?"),
+        ("e.title", "title", "did you mean 'e.data.title'?"),
         ("e.price.net", "price", "did you mean 'e.data.price.net'?"),
         ('e."first-name".x', '"first-name"', "did you mean 'e.data.\"first-name\".x'?"),
         ("e.tpye", "tpye", "did you mean 'e.type'?"),
