@@ -74,6 +74,7 @@ GOOD_BODIES = {
     "WriteEvents": json.dumps({"events": [an_event()]}).encode(),
     "ReadEvents": b'{"subject":"/","options":{"recursive":true}}',
     "ObserveEvents": b'{"subject":"/","options":{"recursive":true}}',
+    "RunEventQlQuery": b'{"query":"FROM e IN events PROJECT INTO e"}',
     "Nothing": b"",
 }
 
