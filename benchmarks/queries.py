@@ -186,7 +186,7 @@ def _first_rows(bench: Workbench, everlog: Addresses, event_count: int) -> Itera
             value=median(times) * 1e3,
             unit="ms",
             bar=at_most(50.0),
-            note=f"the first time {first * 1e3:.2f} ms, with the start of a process",
+            note=f"the first time {first * 1e3:.2f} ms, which may start a process",
         )
 
 
