@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from everlog.domain.signature import SigningKey, sign
-from everlog.service.reader import Transform
+from everlog.service.reader import Transform, as_stored
 from everlog.storage.line import LINE_PREFIX
 
 V2_LINE_PREFIX: Final = b'{"type":"event","data":'
@@ -36,7 +36,7 @@ class EventForm:
     @property
     def v1(self) -> Transform:
         """From stored lines to v1 items."""
-        return _unchanged if self._signature is None else self._sign_lines
+        return as_stored if self._signature is None else self._sign_lines
 
     @property
     def v2(self) -> Transform:
@@ -64,10 +64,6 @@ class EventForm:
             self._signature(hash_).encode(),
             line[value + len("null") :],
         )
-
-
-def _unchanged(lines: bytes) -> bytes:
-    return lines
 
 
 def _to_v2(lines: bytes) -> bytes:

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 
 from everlog.domain.errors import Code, StateConflictError
 from everlog.domain.selection import IfEventIsMissing, Order, Selection
-from everlog.service.reader import Transform
+from everlog.service.reader import Block, Transform, as_stored
 from everlog.service.store import Store
 from everlog.storage.engine import Engine, Head, Scan
 
 
 async def read_events(
     store: Store, selection: Selection, *, transform: Transform
-) -> bytes | AsyncIterator[bytes]:
+) -> bytes | AsyncIterator[Block]:
     """Return the events of a selection in the form that the client wants, in blocks if many.
 
     Raises:
@@ -23,7 +23,8 @@ async def read_events(
     else:
         scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
     blocks = iter(()) if scan is None else store.engine.scan(scan, head)
-    return await store.reader.fetch_all_or_blocks(map(transform, blocks))
+    transformed = blocks if transform is as_stored else map(transform, blocks)
+    return await store.reader.fetch_all_or_blocks(transformed)
 
 
 def read_few_events(store: Store, selection: Selection, *, transform: Transform) -> bytes | None:

@@ -9,11 +9,21 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from everlog.storage.engine import CachedBlocks
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 # From blocks of lines as they are stored to what a client gets; called on a reading thread.
 Transform = Callable[[bytes], bytes]
+
+Block = bytes | memoryview
+
+
+def as_stored(lines: bytes) -> bytes:
+    """Leave lines as they are."""
+    return lines
+
 
 # Reading waits for the disk now and then; more threads than that only compete for the interpreter.
 _THREADS: Final = 4
@@ -42,8 +52,13 @@ class Reader:
         """Return the blocks of an iterator, which is advanced on a thread."""
         return _Fetch(self, blocks, size_of=len, join=_join)
 
-    async def fetch_all_or_blocks(self, blocks: Iterator[bytes]) -> bytes | AsyncIterator[bytes]:
-        """Return everything if one hand-over was enough for it, otherwise as `fetch_blocks`."""
+    async def fetch_all_or_blocks(self, blocks: Iterator[bytes]) -> bytes | AsyncIterator[Block]:
+        """Return everything if one hand-over was enough for it, otherwise as `fetch_blocks`.
+
+        Blocks that are at hand are not handed over at all.
+        """
+        if isinstance(blocks, CachedBlocks):
+            return _FetchCached(self, blocks)
         fetch = _Fetch(self, blocks, size_of=len, join=_join)
         taken, is_end = await fetch.ahead
         return _join(taken) if is_end else fetch
@@ -103,6 +118,26 @@ class _Fetch(AsyncIterator[_Item]):
             if size >= _FETCH_SIZE:
                 return taken, False
         return taken, True
+
+
+class _FetchCached(AsyncIterator[Block]):
+    """Blocks taken on the event loop's thread as long as they are at hand, then on a thread."""
+
+    def __init__(self, reader: Reader, blocks: CachedBlocks) -> None:
+        self._reader = reader
+        self._blocks = blocks
+        self._rest: AsyncIterator[bytes] | None = None
+
+    async def __anext__(self) -> Block:
+        if self._rest is None:
+            if self._blocks.is_end:
+                raise StopAsyncIteration
+            block = self._blocks.take_cached()
+            if block is not None:
+                return block
+            # What is not in memory now is followed by more of it: from here on it is read ahead.
+            self._rest = self._reader.fetch_blocks(self._blocks)
+        return await anext(self._rest)
 
 
 def _join(blocks: list[bytes]) -> bytes:

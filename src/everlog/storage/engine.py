@@ -12,7 +12,7 @@ Threads: `stage...`, `seal`, `publish`, `roll_back` and `tip` belong to the one 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -110,6 +110,24 @@ class EventType(NamedTuple):
     schema: str | None
 
 
+@runtime_checkable
+class CachedBlocks(Protocol):
+    """Blocks of a scan that can tell whether the next one is at hand."""
+
+    @property
+    def is_end(self) -> bool:
+        """Whether there is no next block."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return itself."""
+
+    def __next__(self) -> bytes:
+        """Return the next block, however long reading it takes."""
+
+    def take_cached(self) -> memoryview | None:
+        """Return the next block, which must exist, if that takes no waiting for a disk."""
+
+
 class Engine(Protocol):
     """One log: see the module's text for the moments of a write and for threads."""
 
@@ -163,7 +181,10 @@ class Engine(Protocol):
     # Reading.
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
-        """Yield blocks of whole lines (`storage.line`), a few hundred KiB each at most."""
+        """Return blocks of whole lines (`storage.line`), a few hundred KiB each at most.
+
+        They are `CachedBlocks` where they can be.
+        """
 
     def read_few(self, scan: Scan, head: Head) -> bytes | None:
         """Return all lines of a scan if they are few and at hand; None means to use `scan`.

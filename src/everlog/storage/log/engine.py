@@ -38,7 +38,7 @@ from everlog.storage.log.directory import (
 from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
 from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.index import Index
-from everlog.storage.log.reading import read_few, read_positions, read_range
+from everlog.storage.log.reading import RangeBlocks, read_few, read_positions
 from everlog.storage.log.recovery import replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
@@ -291,19 +291,21 @@ class LogEngine:
     # Reading.
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
-        """Yield blocks of whole lines."""
+        """Return blocks of whole lines, with more promises for neighbours in their order."""
         stop = min(scan.stop, head.event_count)
         if scan.start >= stop:
-            return
+            return iter(())
         is_everything = scan.event_types is None and not scan.is_of_some_subjects
         if is_everything and not scan.is_reversed:
             offsets = self._index.offsets.cells
             end = head.log_size if stop == head.event_count else offsets[stop]
-            yield from read_range(self._segments, offsets, scan.start, stop, end)
-            return
-        offsets_view: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
+            return RangeBlocks(self._segments, offsets, scan.start, stop, end)
+        return self._scan_selected(scan, head)
+
+    def _scan_selected(self, scan: Scan, head: Head) -> Iterator[bytes]:
+        offsets: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
         for positions in self._selector.select(scan, head):
-            yield from read_positions(self._segments, offsets_view, head.log_size, positions)
+            yield from read_positions(self._segments, offsets, head.log_size, positions)
 
     def read_few(self, scan: Scan, head: Head) -> bytes | None:
         """Return all lines of a scan if they are few and in the system's cache."""

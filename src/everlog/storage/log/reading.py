@@ -24,9 +24,13 @@ class CachedLogBytes(Protocol):
         """Fill a buffer with the bytes at an offset; return False if that would take a disk."""
 
 
-# Large enough to hide the cost of a hand-over between threads, small enough that a thousand slow
-# readers are no burden.
-BLOCK_SIZE: Final = 256 * 1024
+class RangeBytes(LogBytes, CachedLogBytes, Protocol):
+    """Both."""
+
+
+# Large enough to hide the cost of a hand-over between threads and of waking the client, small
+# enough that a thousand slow readers are no burden.
+BLOCK_SIZE: Final = 512 * 1024
 
 # Reading bytes nobody asked for costs less than another system call, up to this share.
 _WASTE_MAX: Final = 4
@@ -35,19 +39,52 @@ _WASTE_MAX: Final = 4
 _FEW_SIZE_MAX: Final = 64 * 1024
 
 
-def read_range(
-    log: LogBytes, offsets: Sequence[int], start: int, stop: int, end: int
-) -> Iterator[bytes]:
-    """Yield the lines from one position up to before another one, whose offset is the end."""
-    while start < stop:
+class RangeBlocks(Iterator[bytes]):
+    """The lines of neighbours, as blocks."""
+
+    def __init__(
+        self, log: RangeBytes, offsets: Sequence[int], start: int, stop: int, end: int
+    ) -> None:
+        """Begin at one position; stop in front of another one, whose offset is the end."""
+        self._log = log
+        self._offsets = offsets
+        self._start = start
+        self._stop = stop
+        self._end = end
+
+    def __next__(self) -> bytes:
+        """Return the next block, however long reading it takes."""
+        if self.is_end:
+            raise StopIteration
+        offset, end, following = self._find()
+        block = self._log.read(offset, end - offset)
+        self._start = following
+        return block
+
+    @property
+    def is_end(self) -> bool:
+        """Whether there is no next block."""
+        return self._start >= self._stop
+
+    def take_cached(self) -> memoryview | None:
+        """Return the next block, which must exist, if that takes no waiting for a disk."""
+        offset, end, following = self._find()
+        # Unlike any other buffer in Python, it is not filled with zeros first.
+        block = np.empty(end - offset, np.uint8).data
+        if not self._log.read_cached(block, offset):
+            return None
+        self._start = following
+        return block
+
+    def _find(self) -> tuple[int, int, int]:
+        """Return where the next block begins and ends, and the position behind it."""
+        offsets, start, stop = self._offsets, self._start, self._stop
         offset = offsets[start]
-        following, until = stop, end
-        if end - offset > BLOCK_SIZE:
-            # Found here and not in the block, which would then be copied without its last line.
-            following = max(bisect_right(offsets, offset + BLOCK_SIZE, start, stop) - 1, start + 1)
-            until = offsets[following] if following < stop else end
-        yield log.read(offset, until - offset)
-        start = following
+        if self._end - offset <= BLOCK_SIZE:
+            return offset, self._end, stop
+        # Found here and not in the block, which would then be copied without its last line.
+        following = max(bisect_right(offsets, offset + BLOCK_SIZE, start, stop) - 1, start + 1)
+        return offset, offsets[following] if following < stop else self._end, following
 
 
 def read_few(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from everlog.storage.engine import LocatedScan, LogFiles
 from everlog.storage.log.disk import PosixDisk, open_in_place
-from everlog.storage.log.reading import read_positions, read_range
+from everlog.storage.log.reading import RangeBlocks, read_positions
 from everlog.storage.log.segments import SegmentFiles
 
 # Events looked at in one go, so that the first lines are there at once.
@@ -59,7 +59,7 @@ class LogView:
             offsets = self._offsets.data
             is_all = located.stop == len(offsets)
             end = self._log_size if is_all else offsets[located.stop]
-            yield from read_range(self._log, offsets, located.start, located.stop, end)
+            yield from RangeBlocks(self._log, offsets, located.start, located.stop, end)
             return
         for positions in _positions(located):
             yield from read_positions(self._log, self._offsets, self._log_size, positions)

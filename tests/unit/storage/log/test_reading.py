@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.storage.engine import Scan
+from everlog.storage.engine import CachedBlocks, Scan
 from everlog.storage.log import LogEngine
 from tests.support.engines import open_log, positions_of
 from tests.support.events import a_candidate, store
@@ -26,7 +26,7 @@ def read_patiently(file: int, buffers: Sequence[memoryview], offset: int, flags:
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LogEngine]:
     monkeypatch.setattr(os, "preadv", read_patiently)
-    engine = open_log(tmp_path, segment_size_max=1024 * 1024)
+    engine = open_log(tmp_path, segment_size_max=4 * 1024 * 1024)
     yield engine
     engine.close()
 
@@ -145,3 +145,40 @@ def test_what_takes_a_few_steps_is_read_at_once(engine: LogEngine, *, is_reverse
         lines = engine.read_few(scan, engine.head)
         assert lines is not None
         assert positions_of(lines) == (positions[::-1] if is_reversed else positions)
+
+
+def fill(engine: LogEngine) -> CachedBlocks:
+    """Store more than two blocks, and return them."""
+    for _ in range(6):
+        store(engine, *[a_candidate("/a", data='{"text":"' + "x" * 200_000 + '"}')])
+    blocks = engine.scan(Scan(start=0, stop=1_000), engine.head)
+    assert isinstance(blocks, CachedBlocks)
+    return blocks
+
+
+def test_blocks_in_memory_and_others_follow_each_other(
+    engine: LogEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = fill(engine)
+    expected = b"".join(engine.scan(Scan(start=0, stop=1_000), engine.head))
+
+    first = blocks.take_cached()
+    with monkeypatch.context() as patch:
+        patch.setattr("everlog.storage.log.segments._NOWAIT", None)
+        assert blocks.take_cached() is None
+    second = next(blocks)
+    third = blocks.take_cached()
+
+    assert first is not None
+    assert third is not None
+    assert blocks.is_end
+    assert next(blocks, None) is None
+    assert b"".join([first, second, third]) == expected
+    assert bytes(first).endswith(b"\n")
+
+
+def test_neighbours_backwards_are_no_blocks_that_could_be_at_hand(engine: LogEngine) -> None:
+    store(engine, a_candidate("/a"), a_candidate("/b"))
+    blocks = engine.scan(Scan(start=0, stop=2, is_reversed=True), engine.head)
+    assert not isinstance(blocks, CachedBlocks)
+    assert positions_of(b"".join(blocks)) == [1, 0]
