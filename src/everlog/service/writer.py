@@ -7,8 +7,6 @@ follows the load.
 The loop lets the commit thread go first, for half a millisecond at most: two busy threads that
 pass the interpreter's lock to and fro lose more than the sync of a fast disk takes. A slow disk
 holds the loop up for no longer than that.
-After a hundred commits in a row that each took less, the loop commits by itself, without the
-hand-over to a thread and back, until one takes longer (ADR 13).
 
 An answer leaves only when everything it is based on is durable. That holds for refusals too: who
 is told that a subject is not pristine learns of an event, which must not vanish in a crash.
@@ -21,7 +19,7 @@ from enum import StrEnum
 from itertools import islice
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -50,8 +48,6 @@ Answer = Callable[[Outcome], None]
 _COMMIT_WAIT_SECONDS: Final = 0.0005
 # A larger batch takes the disk longer than we would wait.
 _COMMIT_WAIT_SIZE_MAX: Final = 128 * 1024
-# So many commits in a row, each within that time, are the mark of a disk that is always so fast.
-FAST_COMMITS_MIN: Final = 100
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -78,7 +74,7 @@ class WriterEvents(msgspec.Struct, frozen=True):
     became_read_only: Callable[[], None]
 
 
-class _Committed(msgspec.Struct, frozen=True, gc=False, eq=False):
+class _Committed(NamedTuple):
     batch: Batch
     failure: Exception | None
     seconds: float
@@ -108,8 +104,6 @@ class Writer:
         self._waiting: list[tuple[Answer, Outcome]] = []
         self._in_flight: list[tuple[Answer, Outcome]] = []
         self._is_committing = False
-        # How many commits in a row were fast, up to now.
-        self._fast_commits = 0
         self._is_scheduled = False
         self._has_failed = False
         self._is_disk_full = False
@@ -324,13 +318,7 @@ class Writer:
         self.figures.begin(self._loop.time())
         if batch.head.log_size - self._engine.head.log_size > _COMMIT_WAIT_SIZE_MAX:
             self._batches.put(batch)
-        elif self._fast_commits >= FAST_COMMITS_MIN:
-            self._finish_commit(self._commit(batch))
-        else:
-            self._commit_first(batch)
-
-    def _commit_first(self, batch: Batch) -> None:
-        """Hand a batch to the commit thread, and wait for it for a little while."""
+            return
         self._is_waiting_for_commit = True
         self._batches.put(batch)
         try:
@@ -340,34 +328,28 @@ class Writer:
             self._take_committed()
         else:
             self._is_waiting_for_commit = False
-            self._finish_commit(committed)
+            self._finish_commit(*committed)
 
     def _take_committed(self) -> None:
         # Empty where the loop stopped waiting just when the commit ended, and took it then.
         if not self._committed.empty():
-            self._finish_commit(self._committed.get())
+            self._finish_commit(*self._committed.get())
 
     def _commit_batches(self) -> None:
         while (batch := self._batches.get()) is not None:
-            committed = self._commit(batch)
+            failure: Exception | None = None
+            started = perf_counter()
+            try:
+                self._engine.commit(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the loop must learn of it
+                failure = error
+            seconds = perf_counter() - started
             # In this order: whoever stops waiting says so first, and then looks once more.
-            self._committed.put(committed)
+            self._committed.put(_Committed(batch, failure, seconds))
             if not self._is_waiting_for_commit:
                 self._loop.call_soon_threadsafe(self._take_committed)
 
-    def _commit(self, batch: Batch) -> _Committed:
-        failure: Exception | None = None
-        started = perf_counter()
-        try:
-            self._engine.commit(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the loop must learn of it
-            failure = error
-        return _Committed(batch, failure, perf_counter() - started)
-
-    def _finish_commit(self, committed: _Committed) -> None:
-        batch, failure, seconds = committed.batch, committed.failure, committed.seconds
-        is_fast = failure is None and seconds <= _COMMIT_WAIT_SECONDS
-        self._fast_commits = self._fast_commits + 1 if is_fast else 0
+    def _finish_commit(self, batch: Batch, failure: Exception | None, seconds: float) -> None:
         self._is_committing = False
         answers, self._in_flight = self._in_flight, []
         if failure is None:

@@ -18,7 +18,7 @@ from everlog.domain.errors import (
 )
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import compile_event_schema
-from everlog.service.writer import FAST_COMMITS_MIN, Outcome, Writer, WriterEvents
+from everlog.service.writer import Outcome, Writer, WriterEvents
 from everlog.storage.engine import Batch
 from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate
@@ -303,58 +303,5 @@ def test_a_slow_commit_does_not_hold_the_loop_up() -> None:
         await bench.wait_until_committing()
         bench.let_go()
         await bench.wait_for("slow")
-
-    run(work)
-
-
-def test_after_many_fast_commits_the_loop_commits_by_itself_until_one_is_slow() -> None:
-    async def work(bench: Bench) -> None:
-        threads: list[str] = []
-        commit = bench.engine.commit
-
-        def noting_commit(batch: Batch) -> None:
-            threads.append(threading.current_thread().name)
-            commit(batch)
-
-        bench.engine.commit = noting_commit  # type: ignore[method-assign]  # To see who calls it.
-        bench.engine.may_commit.set()
-
-        async def write() -> str:
-            name = str(len(threads))
-            bench.write(name, "/a")
-            await bench.wait_for(name)
-            return threads[-1]
-
-        # A busy machine may make any of them slow, and the count begin anew.
-        on_loop = threading.current_thread().name
-        for _ in range(50 * FAST_COMMITS_MIN):
-            if await write() == on_loop:
-                break
-        assert threads[-1] == on_loop
-        assert threads[:FAST_COMMITS_MIN] == ["commit"] * FAST_COMMITS_MIN
-
-        bench.engine.commit_seconds = 0.002
-        while await write() == on_loop:
-            pass
-        assert threads[-2:] == [on_loop, "commit"]
-        assert bench.bugs == []
-
-    run(work)
-
-
-def test_a_failure_of_a_commit_by_the_loop_itself_is_answered_like_any_other() -> None:
-    async def work(bench: Bench) -> None:
-        bench.engine.may_commit.set()
-        bench.writer._fast_commits = FAST_COMMITS_MIN
-        bench.engine.failure = OSError("the disk is gone")
-
-        bench.write("a", "/a")
-        await bench.wait_for("a")
-
-        assert isinstance(bench.outcomes["a"], StoreFailedError)
-        assert bench.said == ["failed"]
-        bench.write("b", "/b")
-        await bench.wait_for("b")
-        assert bench.code("b") is Code.STORE_FAILED
 
     run(work)
