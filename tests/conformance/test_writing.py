@@ -9,7 +9,6 @@ from eventsourcingdb import (
     Event,
     EventCandidate,
     IncompatibleServerError,
-    IsEventQlQueryTrue,
     IsSubjectOnEventId,
     IsSubjectPopulated,
     IsSubjectPristine,
@@ -188,19 +187,6 @@ def test_the_first_violated_precondition_is_named(api: Sdk, place: Place) -> Non
     )
 
     assert error.details.get("preconditionIndex", 1) == 1
-
-
-def test_an_eventql_precondition_is_refused_as_not_supported(api: Sdk, place: Place) -> None:
-    query = IsEventQlQueryTrue("FROM e IN events PROJECT INTO COUNT() == 0")
-
-    error = api.check_fails(
-        lambda client: client.write_events([place.event()], [query]),
-        status=400,
-        text="not supported",
-        code="precondition-unknown",
-    )
-
-    assert "EventQL" in error.description
 
 
 # Each row: how a candidate is spoilt, the text of version 1, the code of version 2.
