@@ -29,13 +29,13 @@ def connect(port: int) -> socket.socket:
 
 
 def seconds_to_first_byte(port: int, request: bytes) -> float:
-    """Return how long the first byte of an answer's content takes on a fresh connection."""
+    """Return how long the first event of an answer takes on a fresh connection."""
     with connect(port) as connected:
         begin = time.perf_counter()
         connected.sendall(request)
         received = b""
-        # The head is followed by the size of the first chunk, and then by its content.
-        while not received.partition(b"\r\n\r\n")[2].partition(b"\r\n")[2]:
+        # The head is followed by the first event, with the size of a chunk in front of it or not.
+        while b"{" not in received.partition(b"\r\n\r\n")[2]:
             data = connected.recv(_RECEIVE_SIZE)
             if not data:
                 raise RuntimeError("the server ended an answer before its first event")
