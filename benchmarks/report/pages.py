@@ -55,7 +55,7 @@ def write_report(folder: Path, record: Record) -> None:
     """Write the page, its plots and the record into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     path = (folder / RECORD).resolve()
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, indent=0) + "\n", encoding="utf-8")
     command = [str(ENVIRONMENT_PYTHON), "-m", "benchmarks.report.plots", str(path)]
     subprocess.run(command, cwd=_ROOT, check=True)
     (folder / PAGE).write_text(render_page(record), encoding="utf-8")
