@@ -60,14 +60,14 @@ class RecorderSession:
 
     def read_recursive(self, subject: str) -> int:
         """Fail: aggregates are in no tree."""
-        raise NotImplementedError(subject)
+        raise AssertionError(f"the table of peers says that it cannot read {subject} recursively")
 
     def prepare_observing(self) -> None:
         """Do nothing: nobody observes."""
 
     def observe(self) -> Iterator[None]:
         """Fail: see the remarks of the peers."""
-        raise NotImplementedError
+        raise AssertionError("the table of peers says that it cannot observe")
 
     def fill(self, event_count: int) -> None:
         """Insert the events of a filled log."""

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import uvloop
@@ -120,7 +120,7 @@ def run_server(
 
 
 async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> None:
-    catch_errors_of_loop(log, asyncio.get_running_loop())
+    catch_errors_of_loop(log, asyncio.get_running_loop(), on_step_lost=partial(_give_up, log))
     log.info("starting", version=__version__, options=settings.redacted())
     if os.geteuid() == 0:
         log.warning("running as root: give the server a user of its own")
@@ -137,6 +137,17 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     finally:
         if settings.data_directory_temporary:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _give_up(log: Log) -> NoReturn:
+    """End the process where it stands: nothing is lost, since what was acknowledged is on the disk.
+
+    Going on without memory would mean clients that wait for ever, and a loop that only fails.
+    """
+    try:
+        log.fatal("there is no memory left to go on: the server ended, and can be started again")
+    finally:
+        os._exit(EXIT_UNEXPECTED)
 
 
 def _open_engine(directory: Path, log: Log, disk: Disk | None) -> LogEngine:

@@ -143,13 +143,21 @@ class _Forwarding(logging.Handler):
         self._log.warning("a library warns", kind=record.name, **where)
 
 
-def catch_errors_of_loop(log: Log, loop: asyncio.AbstractEventLoop) -> None:
-    """Send to the log what the event loop would otherwise print to standard error."""
+def catch_errors_of_loop(
+    log: Log, loop: asyncio.AbstractEventLoop, *, on_step_lost: Callable[[], None]
+) -> None:
+    """Send to the log what the event loop would otherwise print to standard error.
+
+    Where memory was missing for one of its own steps, somebody may wait for ever for what that
+    step would have done, be it the loop itself: then `on_step_lost` is called.
+    """
 
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # The context's message names the callback with its arguments, which may be events.
         error = context.get("exception")
-        if isinstance(error, BaseException):
+        if isinstance(error, MemoryError) and "handle" in context:
+            on_step_lost()
+        elif isinstance(error, BaseException):
             log.bug(error)
         else:
             log.error("the event loop met something unexpected")

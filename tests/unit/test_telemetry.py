@@ -1,5 +1,6 @@
 """The log: which lines are written, what an unexpected error tells, and that it never raises."""
 
+import asyncio
 import errno
 import io
 import json
@@ -7,7 +8,7 @@ import os
 
 import pytest
 
-from everlog.telemetry import LEVELS, Level, Log
+from everlog.telemetry import LEVELS, Level, Log, catch_errors_of_loop
 
 NOON = 1_800_000_000_000_000_005
 
@@ -75,3 +76,27 @@ def test_a_log_that_cannot_be_written_keeps_nobody_from_anything() -> None:
 
     for output in (BrokenOutput(), closed):
         Log(output=output).fatal("hello")
+
+
+@pytest.mark.parametrize(
+    "error, context, ends",
+    [
+        (MemoryError(), {"handle": object()}, True),
+        # The connection is cut: nobody waits for it.
+        (MemoryError(), {"transport": object()}, False),
+        (ValueError(), {"handle": object()}, False),
+    ],
+)
+def test_a_step_of_the_loop_without_memory_is_told_apart(
+    error: Exception, context: dict[str, object], *, ends: bool
+) -> None:
+    lost: list[bool] = []
+    output = io.StringIO()
+    loop = asyncio.new_event_loop()
+    catch_errors_of_loop(Log(output=output), loop, on_step_lost=lambda: lost.append(True))
+
+    loop.call_exception_handler({"message": "Exception in callback", "exception": error, **context})
+    loop.close()
+
+    assert lost == [True] * ends
+    assert (type(error).__name__ in output.getvalue()) is not ends

@@ -110,8 +110,9 @@ class Queries:
             blocks = self._rows_here(plan, head, form)
         else:
             blocks = self._rows_there(plan, head, form, watch)
-        async for block in self._with_heartbeats(blocks, watch):
-            yield block
+        async with aclosing(self._with_heartbeats(blocks, watch)) as with_heartbeats:
+            async for block in with_heartbeats:
+                yield block
 
     async def tally(self, plan: Plan, head: Head) -> Tally:
         """Return the tally of an incremental plan over a head.
@@ -204,8 +205,9 @@ class Queries:
         self, plan: Plan, head: Head, form: RowForm, watch: "_Stopwatch", *, is_tally: bool
     ) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
         job = await self._reader.call(lambda: self._job(plan, head, form, is_tally=is_tally))
+        # Waiting for others does not count.
+        watch.stop()
         async with self._processes.borrow() as process, aclosing(process.run(job)) as frames:
-            # Waiting for others does not count.
             watch.start()
             try:
                 async for kind, content in frames:
@@ -311,11 +313,15 @@ class _Stopwatch:
         """Go on counting."""
         self._started_at = time.monotonic()
 
+    def stop(self) -> None:
+        """Count no further until it is started again."""
+        self._seconds = self._elapsed()
+        self._started_at = None
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Do not count what happens meanwhile."""
-        self._seconds = self._elapsed()
-        self._started_at = None
+        self.stop()
         yield
         self.start()
 

@@ -78,7 +78,7 @@ class _Run:
         self._log = log
         self._surroundings = surroundings
         self._holdings = holdings
-        self._runner = Runner(compiled)
+        self._runner = Runner(compiled, log)
 
     def rows(self) -> Chunks:
         """Yield the rows of the query."""

@@ -53,7 +53,7 @@ def evaluate(expression: Expression) -> Value:
         case Call(name, arguments):
             return call(FUNCTIONS[name.text], [evaluate(argument) for argument in arguments])
         case Path() | Array() | Record():
-            raise NotImplementedError
+            raise AssertionError(f"no example of the catalogue has {expression}")
         case _:
             assert_never(expression)
 

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from everlog.eventql.diagnostic import QueryUnevaluableError
 from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import execute, prepare
 from tests.support.eventql.executing import (
@@ -311,7 +312,7 @@ def test_sorted_rows_fail_when_it_is_their_turn() -> None:
             "FROM f IN events WHERE f.id != '0' PROJECT INTO 1 / f.data.zero",
             "1 / f.data.zero",
             "division by zero",
-            "0",
+            "1",
         ),
     ],
 )
@@ -326,6 +327,55 @@ def test_errors_say_where_they_are(
     check_failure(
         f"FROM e IN events {clauses}", log, message=message, blamed=blamed, event_id=event_id
     )
+
+
+@pytest.mark.parametrize(
+    "query, blamed, event_id",
+    [
+        ("FROM a IN events FROM b IN events PROJECT INTO 1 / b.data.n", "1 / b.data.n", "2"),
+        ("FROM a IN events FROM b IN events PROJECT INTO 1 / a.data.n", "1 / a.data.n", "2"),
+        (
+            "FROM a IN events FROM b IN events PROJECT INTO a.data.n / b.data.n",
+            "a.data.n / b.data.n",
+            "0",
+        ),
+        (
+            "FROM a IN events FROM b IN events WHERE b.id > '' AND 1 / b.data.n > 0 PROJECT INTO 1",
+            "1 / b.data.n",
+            "2",
+        ),
+        ("FROM s IN subjects FROM b IN events PROJECT INTO 1 / b.data.n", "1 / b.data.n", "2"),
+        ("FROM a IN events FROM b IN events PROJECT INTO SUM(b.data.x)", "SUM(b.data.x)", "1"),
+        (
+            "FROM a IN events FROM b IN events GROUP BY 1 / b.data.n PROJECT INTO COUNT()",
+            "1 / b.data.n",
+            "2",
+        ),
+        (
+            "FROM a IN events FROM b IN events ORDER BY 1 / b.data.n PROJECT INTO 1",
+            "1 / b.data.n",
+            "2",
+        ),
+        # Fields of subjects are of no event: the one that the first source had come to is told.
+        ("FROM a IN events FROM s IN subjects PROJECT INTO s AS INT", "s AS INT", "0"),
+        # A subquery with rows of its own: they are of no event any more.
+        (
+            "FROM x IN (FROM e IN events TOP 9 PROJECT INTO e.data.n) PROJECT INTO 1 / x",
+            "1 / x",
+            None,
+        ),
+    ],
+)
+def test_errors_of_products_say_whose_value_it_was(
+    query: str, blamed: str, event_id: str | None
+) -> None:
+    log = a_log({"n": 1, "x": 1}, {"n": 2, "x": "a"}, {"n": 0, "x": 1}, block_size=250)
+
+    with pytest.raises(QueryUnevaluableError) as caught:
+        rows_of(query, log)
+
+    span = caught.value.diagnostic.span
+    assert (query[span.start : span.end], caught.value.event_id) == (blamed, event_id)
 
 
 def test_groups_before_one_that_is_an_error_come_first() -> None:
