@@ -155,12 +155,15 @@ def catch_errors_of_loop(
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # The context's message names the callback with its arguments, which may be events.
         error = context.get("exception")
-        if isinstance(error, MemoryError) and "handle" in context:
-            on_step_lost()
-        elif isinstance(error, BaseException):
-            log.bug(error)
-        else:
-            log.error("the event loop met something unexpected")
+        try:
+            if isinstance(error, BaseException):
+                log.bug(error)
+            else:
+                log.error("the event loop met something unexpected")
+        finally:
+            # There may have been no memory for telling either.
+            if isinstance(error, MemoryError) and "handle" in context:
+                on_step_lost()
 
     loop.set_exception_handler(report)
 

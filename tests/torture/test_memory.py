@@ -33,6 +33,8 @@ MOMENTS = (
     Moment.WRITE,
     Moment.SYNC,
     Moment.BOUND,
+    Moment.PUBLISH,
+    Moment.ANSWER,
     Moment.SCHEMA,
     Moment.ROLL,
     Moment.ALLOCATE,
