@@ -45,11 +45,11 @@ async def observe_events(
                 continue
             lines = store.observers.recent_lines(interest, start=position, stop=head.event_count)
             if lines is None:
-                blocks = map(transform, _scan(store, interest, position, head))
+                blocks = map(transform.convert, _scan(store, interest, position, head))
                 async for block in store.reader.fetch_blocks(blocks):
                     yield block
             elif lines:
-                yield transform(b"".join(lines))
+                yield transform.convert(b"".join(lines))
             position = head.event_count
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from everlog.domain.errors import Code, StateConflictError
 from everlog.domain.selection import IfEventIsMissing, Order, Selection
-from everlog.service.reader import Block, Transform, as_stored
+from everlog.service.reader import Block, Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Engine, Head, Scan
 
@@ -23,8 +23,7 @@ async def read_events(
     else:
         scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
     blocks = iter(()) if scan is None else store.engine.scan(scan, head)
-    transformed = blocks if transform is as_stored else map(transform, blocks)
-    return await store.reader.fetch_all_or_blocks(transformed)
+    return await store.reader.fetch_all_or_blocks(blocks, transform)
 
 
 def read_few_events(store: Store, selection: Selection, *, transform: Transform) -> bytes | None:
@@ -33,7 +32,7 @@ def read_few_events(store: Store, selection: Selection, *, transform: Transform)
         return None
     head = store.engine.head
     lines = store.engine.read_few(_scan(selection, selection.lower, head), head)
-    return transform(lines) if lines else lines
+    return transform.convert(lines) if lines else lines
 
 
 def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan | None:

@@ -7,22 +7,27 @@ two. Everything a reader sees belongs to the head it began with.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from everlog.storage.engine import CachedBlocks
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# From blocks of lines as they are stored to what a client gets; called on a reading thread.
-Transform = Callable[[bytes], bytes]
-
 Block = bytes | memoryview
 
 
-def as_stored(lines: bytes) -> bytes:
-    """Leave lines as they are."""
-    return lines
+class Transform(NamedTuple):
+    """From lines as they are stored to what a client gets."""
+
+    # Called on a reading thread where there are many.
+    convert: Callable[[bytes], bytes]
+    # The same in the memory of a block, where what comes out is as long as what goes in.
+    overwrite: Callable[[memoryview], None] | None
+
+
+# As they are.
+AS_STORED: Final = Transform(lambda lines: lines, lambda _: None)
 
 
 # Reading waits for the disk now and then; more threads than that only compete for the interpreter.
@@ -52,14 +57,16 @@ class Reader:
         """Return the blocks of an iterator, which is advanced on a thread."""
         return _Fetch(self, blocks, size_of=len, join=_join)
 
-    async def fetch_all_or_blocks(self, blocks: Iterator[bytes]) -> bytes | AsyncIterator[Block]:
+    async def fetch_all_or_blocks(
+        self, blocks: Iterator[bytes], transform: Transform = AS_STORED
+    ) -> bytes | AsyncIterator[Block]:
         """Return everything if one hand-over was enough for it, otherwise as `fetch_blocks`.
 
-        Blocks that are at hand are not handed over at all.
+        Blocks that are at hand are not handed over at all, if they are transformed in place.
         """
-        if isinstance(blocks, CachedBlocks):
-            return _FetchCached(self, blocks)
-        fetch = _Fetch(self, blocks, size_of=len, join=_join)
+        if isinstance(blocks, CachedBlocks) and transform.overwrite is not None:
+            return _FetchCached(self, blocks, transform.convert, transform.overwrite)
+        fetch = _Fetch(self, map(transform.convert, blocks), size_of=len, join=_join)
         taken, is_end = await fetch.ahead
         return _join(taken) if is_end else fetch
 
@@ -123,9 +130,17 @@ class _Fetch(AsyncIterator[_Item]):
 class _FetchCached(AsyncIterator[Block]):
     """Blocks taken on the event loop's thread as long as they are at hand, then on a thread."""
 
-    def __init__(self, reader: Reader, blocks: CachedBlocks) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        blocks: CachedBlocks,
+        convert: Callable[[bytes], bytes],
+        overwrite: Callable[[memoryview], None],
+    ) -> None:
         self._reader = reader
         self._blocks = blocks
+        self._convert = convert
+        self._overwrite = overwrite
         self._rest: AsyncIterator[bytes] | None = None
 
     async def __anext__(self) -> Block:
@@ -134,9 +149,10 @@ class _FetchCached(AsyncIterator[Block]):
                 raise StopAsyncIteration
             block = self._blocks.take_cached()
             if block is not None:
+                self._overwrite(block)
                 return block
             # What is not in memory now is followed by more of it: from here on it is read ahead.
-            self._rest = self._reader.fetch_blocks(self._blocks)
+            self._rest = self._reader.fetch_blocks(map(self._convert, self._blocks))
         return await anext(self._rest)
 
 

@@ -125,7 +125,10 @@ class CachedBlocks(Protocol):
         """Return the next block, however long reading it takes."""
 
     def take_cached(self) -> memoryview | None:
-        """Return the next block, which must exist, if that takes no waiting for a disk."""
+        """Return the next block, which must exist, if that takes no waiting for a disk.
+
+        Its memory belongs to the caller.
+        """
 
 
 class Engine(Protocol):

@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from everlog.api.items import EventForm
 from everlog.domain.signature import SigningKey
+from everlog.service.reader import Transform
 from everlog.storage.engine import Head
 from everlog.storage.line import Mark, render_line
 from tests.support.events import a_candidate, accept_at
@@ -26,25 +28,38 @@ EVENTS = accept_at(Head(), [a_candidate(data=data) for data in TRICKY], time=1)
 LINES = b"".join(map(render_line, [event.json for event in EVENTS], [Mark.EVENT, *Mark]))
 
 
+def overwritten(form: Transform, lines: bytes) -> bytes:
+    block = bytearray(lines)
+    assert form.overwrite is not None
+    form.overwrite(memoryview(block))
+    return bytes(block)
+
+
 def parsed(lines: bytes) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
 def test_version_1_gets_stored_lines_as_they_are() -> None:
-    assert EventForm(None).v1(LINES) == LINES
+    form = EventForm(None).v1
+
+    assert form.convert(LINES) == overwritten(form, LINES) == LINES
 
 
-def test_version_2_gets_the_same_events_in_its_own_envelopes() -> None:
-    items = parsed(EventForm(None).v2(LINES))
+@pytest.mark.parametrize("lines", [LINES, LINES.splitlines(keepends=True)[1]])
+def test_version_2_gets_the_same_events_in_its_own_envelopes(lines: bytes) -> None:
+    form = EventForm(None).v2
+    expected = [{"type": "event", "data": item["payload"]} for item in parsed(lines)]
 
-    assert items == [{"type": "event", "data": json.loads(event.json)} for event in EVENTS]
+    assert parsed(form.convert(lines)) == parsed(overwritten(form, lines)) == expected
 
 
 def test_a_key_signs_every_event_and_changes_nothing_else() -> None:
     form = EventForm(SigningKey.from_pem(PEM))
 
-    for name, lines in (("payload", form.v1(LINES)), ("data", form.v2(LINES))):
-        for item, event in zip(parsed(lines), EVENTS, strict=True):
+    for name, transform in (("payload", form.v1), ("data", form.v2)):
+        # What becomes longer has no room in the place of what was shorter.
+        assert transform.overwrite is None
+        for item, event in zip(parsed(transform.convert(LINES)), EVENTS, strict=True):
             signed = item[name]
             assert isinstance(signed, dict)
             prefix, _, signature = str(signed["signature"]).rpartition(":")

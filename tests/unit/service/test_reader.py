@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from everlog.service.reader import Block, Reader
+from everlog.service.reader import Block, Reader, Transform
 
 
 class FakeBlocks:
@@ -35,7 +35,7 @@ class FakeBlocks:
         if self._cached_count == 0:
             return None
         self._cached_count -= 1
-        return memoryview(next(self))
+        return memoryview(bytearray(next(self)))
 
 
 def run(test: Callable[[Reader], Awaitable[None]]) -> None:
@@ -63,6 +63,29 @@ def test_only_what_is_not_at_hand_is_handed_over(cached_count: int) -> None:
         assert [thread == own for thread in blocks.threads] == [
             number < cached_count for number in range(3)
         ]
+
+    run(test)
+
+
+@pytest.mark.parametrize("cached_count", [0, 1, 2, 3])
+def test_blocks_at_hand_and_others_become_the_same(cached_count: int) -> None:
+    def shout(block: memoryview) -> None:
+        block[:] = bytes(block).upper()
+
+    async def test(reader: Reader) -> None:
+        blocks = FakeBlocks([b"a\n", b"b\n", b"c\n"], cached_count=cached_count)
+        found = await reader.fetch_all_or_blocks(blocks, Transform(bytes.upper, shout))
+        assert b"".join(await read_all(found)) == b"A\nB\nC\n"
+
+    run(test)
+
+
+def test_blocks_at_hand_that_cannot_be_overwritten_are_converted_on_a_thread() -> None:
+    async def test(reader: Reader) -> None:
+        blocks = FakeBlocks([b"a\n", b"b\n"], cached_count=2)
+        found = await reader.fetch_all_or_blocks(blocks, Transform(lambda block: block * 2, None))
+        assert await read_all(found) == [b"a\na\nb\nb\n"]
+        assert threading.get_ident() not in blocks.threads
 
     run(test)
 
