@@ -11,10 +11,13 @@ at which event. What a plan may do to a query that fails, and nothing else, is l
   a product, where others are read before; groups have none.
 """
 
+import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+
+import pytest
 
 from everlog.eventql.analysis.analyzed import LogSource
 from everlog.eventql.codegen.events import Sign
@@ -29,6 +32,15 @@ from tests.support.eventql.generator import sensible_query
 from tests.support.eventql.printer import print_query
 from tests.support.eventql.random_logs import random_corpus, vocabulary_of
 from tests.support.eventql.wild import wild_corpus, wild_query
+
+# How many queries a test runs over, and the seed of the first.
+QUERY_COUNT = int(os.environ.get("EVENTQL_QUERIES", "1500"))
+FIRST_SEED = int(os.environ.get("EVENTQL_SEED", "1"))
+# A part takes a minute or two where coverage is measured: a test that takes five is taken for one
+# that hangs.
+PART_LENGTH_MAX = 2_000
+# Enough to see what they have in common, few enough to be read.
+REPORTS_MAX = 3
 
 # Events of a log, by the number of sources: products grow fast, and the reference interpreter
 # takes each row of them one by one.
@@ -181,6 +193,24 @@ def without_bounds(source: EventScan | LogSource | Plan) -> EventScan | LogSourc
             return without_decisions(source)
         case LogSource():
             return source
+
+
+def parts_of_run() -> list[range]:
+    """Return all seeds of this run, in parts of which each is a test."""
+    last_seed = FIRST_SEED + QUERY_COUNT
+    return [
+        range(start, min(start + PART_LENGTH_MAX, last_seed))
+        for start in range(FIRST_SEED, last_seed, PART_LENGTH_MAX)
+    ]
+
+
+def check_trials(trials: Iterable[Trial]) -> Counter[str]:
+    """Fail if any trial is wrong, and show the first of them; return how often came what."""
+    outcomes, wrong = find_wrong_trials(trials, most=REPORTS_MAX)
+
+    if wrong:
+        pytest.fail("\n\n".join(map(report, wrong)), pytrace=False)
+    return outcomes
 
 
 def find_wrong_trials(trials: Iterable[Trial], *, most: int) -> tuple[Counter[str], list[Trial]]:
