@@ -9,9 +9,11 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from everlog.domain.signature import SigningKey, sign
 from everlog.service.reader import AS_STORED, Transform
+from everlog.storage.engine import CachedBlock
 from everlog.storage.line import LINE_PREFIX
 
 V2_LINE_PREFIX: Final = b'{"type":"event","data":'
@@ -89,12 +91,11 @@ def _to_v2(lines: bytes) -> bytes:
     return (b"\n" + V2_LINE_PREFIX).join(parts)
 
 
-def _overwrite_with_v2(block: memoryview) -> None:
-    octets = np.frombuffer(block, np.uint8)
-    # Each line begins behind the one before, and the first one where the last one would follow.
-    starts = np.roll(np.flatnonzero(octets == ord("\n")) + 1, 1)
-    starts[0] = 0
-    # A word at each byte, so that those at the lines are written by one call of numpy.
-    words = np.ndarray(len(octets) - _WORD.itemsize + 1, _WORD, block, strides=(1,))
+def _overwrite_with_v2(block: CachedBlock) -> None:
+    starts = np.asarray(block.offsets, np.uint64)
+    starts = (starts - starts[0]).astype(np.intp)
+    # A word at each byte, so that those of all lines are written by one call of numpy.
+    count = len(block.lines) - _WORD.itemsize + 1
+    words: npt.NDArray[np.uint64] = np.ndarray(count, _WORD, block.lines, strides=(1,))
     for place, word in _V2_WORDS:
         words[starts + place] = word

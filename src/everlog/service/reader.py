@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
-from everlog.storage.engine import CachedBlocks
+from everlog.storage.engine import CachedBlock, CachedBlocks
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -23,7 +23,7 @@ class Transform(NamedTuple):
     # Called on a reading thread where there are many.
     convert: Callable[[bytes], bytes]
     # The same in the memory of a block, where what comes out is as long as what goes in.
-    overwrite: Callable[[memoryview], None] | None
+    overwrite: Callable[[CachedBlock], None] | None
 
 
 # As they are.
@@ -135,7 +135,7 @@ class _FetchCached(AsyncIterator[Block]):
         reader: Reader,
         blocks: CachedBlocks,
         convert: Callable[[bytes], bytes],
-        overwrite: Callable[[memoryview], None],
+        overwrite: Callable[[CachedBlock], None],
     ) -> None:
         self._reader = reader
         self._blocks = blocks
@@ -150,7 +150,7 @@ class _FetchCached(AsyncIterator[Block]):
             block = self._blocks.take_cached()
             if block is not None:
                 self._overwrite(block)
-                return block
+                return block.lines
             # What is not in memory now is followed by more of it: from here on it is read ahead.
             self._rest = self._reader.fetch_blocks(map(self._convert, self._blocks))
         return await anext(self._rest)

@@ -110,6 +110,14 @@ class EventType(NamedTuple):
     schema: str | None
 
 
+class CachedBlock(NamedTuple):
+    """A block of lines that was at hand; its memory belongs to whoever took it."""
+
+    lines: memoryview
+    # Where each line begins in the log.
+    offsets: Sequence[int]
+
+
 @runtime_checkable
 class CachedBlocks(Protocol):
     """Blocks of a scan that can tell whether the next one is at hand."""
@@ -124,11 +132,8 @@ class CachedBlocks(Protocol):
     def __next__(self) -> bytes:
         """Return the next block, however long reading it takes."""
 
-    def take_cached(self) -> memoryview | None:
-        """Return the next block, which must exist, if that takes no waiting for a disk.
-
-        Its memory belongs to the caller.
-        """
+    def take_cached(self) -> CachedBlock | None:
+        """Return the next block, which must exist, if that takes no waiting for a disk."""
 
 
 class Engine(Protocol):

@@ -1,6 +1,7 @@
 """Items: stored lines become those of either version, signed where there is a key."""
 
 import json
+from itertools import accumulate
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from everlog.api.items import EventForm
 from everlog.domain.signature import SigningKey
 from everlog.service.reader import Transform
-from everlog.storage.engine import Head
+from everlog.storage.engine import CachedBlock, Head
 from everlog.storage.line import Mark, render_line
 from tests.support.events import a_candidate, accept_at
 
@@ -31,7 +32,9 @@ LINES = b"".join(map(render_line, [event.json for event in EVENTS], [Mark.EVENT,
 def overwritten(form: Transform, lines: bytes) -> bytes:
     block = bytearray(lines)
     assert form.overwrite is not None
-    form.overwrite(memoryview(block))
+    sizes = map(len, lines.splitlines(keepends=True))
+    offsets = [*accumulate(sizes, initial=1_000)][:-1]
+    form.overwrite(CachedBlock(memoryview(block), offsets))
     return bytes(block)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from everlog.service.reader import Block, Reader, Transform
+from everlog.storage.engine import CachedBlock
 
 
 class FakeBlocks:
@@ -30,12 +31,12 @@ class FakeBlocks:
         self.threads.append(threading.get_ident())
         return self._blocks.pop(0)
 
-    def take_cached(self) -> memoryview | None:
+    def take_cached(self) -> CachedBlock | None:
         assert self._blocks
         if self._cached_count == 0:
             return None
         self._cached_count -= 1
-        return memoryview(bytearray(next(self)))
+        return CachedBlock(memoryview(bytearray(next(self))), (0,))
 
 
 def run(test: Callable[[Reader], Awaitable[None]]) -> None:
@@ -69,8 +70,8 @@ def test_only_what_is_not_at_hand_is_handed_over(cached_count: int) -> None:
 
 @pytest.mark.parametrize("cached_count", [0, 1, 2, 3])
 def test_blocks_at_hand_and_others_become_the_same(cached_count: int) -> None:
-    def shout(block: memoryview) -> None:
-        block[:] = bytes(block).upper()
+    def shout(block: CachedBlock) -> None:
+        block.lines[:] = bytes(block.lines).upper()
 
     async def test(reader: Reader) -> None:
         blocks = FakeBlocks([b"a\n", b"b\n", b"c\n"], cached_count=cached_count)

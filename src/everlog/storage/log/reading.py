@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from everlog.storage.engine import Head
+from everlog.storage.engine import CachedBlock, Head
 
 
 class LogBytes(Protocol):
@@ -66,15 +66,16 @@ class RangeBlocks(Iterator[bytes]):
         """Whether there is no next block."""
         return self._start >= self._stop
 
-    def take_cached(self) -> memoryview | None:
+    def take_cached(self) -> CachedBlock | None:
         """Return the next block, which must exist, if that takes no waiting for a disk."""
+        start = self._start
         offset, end, following = self._find()
         # Unlike any other buffer in Python, it is not filled with zeros first.
         block = np.empty(end - offset, np.uint8).data
         if not self._log.read_cached(block, offset):
             return None
         self._start = following
-        return block
+        return CachedBlock(block, self._offsets[start:following])
 
     def _find(self) -> tuple[int, int, int]:
         """Return where the next block begins and ends, and the position behind it."""

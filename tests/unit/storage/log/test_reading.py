@@ -173,8 +173,11 @@ def test_blocks_in_memory_and_others_follow_each_other(
     assert third is not None
     assert blocks.is_end
     assert next(blocks, None) is None
-    assert b"".join([first, second, third]) == expected
-    assert bytes(first).endswith(b"\n")
+    assert b"".join([first.lines, second, third.lines]) == expected
+    assert bytes(first.lines).endswith(b"\n")
+    assert [expected[offset : offset + 2] for offset in (*first.offsets, *third.offsets)] == [
+        b'{"'
+    ] * (len(first.offsets) + len(third.offsets))
 
 
 def test_neighbours_backwards_are_no_blocks_that_could_be_at_hand(engine: LogEngine) -> None:
