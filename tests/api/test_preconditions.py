@@ -138,3 +138,17 @@ def test_pipelined_writes_see_each_other(server: RunningServer) -> None:
 
     assert received.count(b"HTTP/1.1 200 ") == 1
     assert received.count(b"HTTP/1.1 409 ") == 4
+
+
+def test_options_mean_something_or_are_refused(connection: Connection) -> None:
+    events = [an_event("/options")]
+    query = {"query": "FROM e IN events PROJECT INTO COUNT() >= 0", "options": {"recursive": False}}
+    refused = {"type": "isEventQlQueryTrue", "payload": query}
+    ignored = precondition("isSubjectPristine", "/options", options={})
+
+    answer = connection.v2("write-events", {"events": events, "preconditions": [refused]})
+    assert answer.code == "precondition-unknown"
+    assert answer.error["details"]["field"] == "preconditions[0].payload.options"
+    # Without a word about it, a subject stands for itself.
+    answer = connection.v2("write-events", {"events": events, "preconditions": [ignored]})
+    assert len(answer.events) == 1

@@ -96,7 +96,7 @@ class TokenCheck:
         """
         header = header or b""
         is_bearer = header[: len(_SCHEME)].lower() == _SCHEME
-        given = sha256(header[len(_SCHEME) :].strip(b" ")).digest()
+        given = sha256(header[len(_SCHEME) :].strip(b" \t")).digest()
         first, second = self._digests
         # Not `or`, which would leave out the second comparison.
         is_known = hmac.compare_digest(given, first) | hmac.compare_digest(given, second)

@@ -54,16 +54,16 @@ def _precondition_text(text: v1.Precondition | v2.Precondition) -> PreconditionT
     payload = text.payload or None
     if payload is None:
         return PreconditionText(text.type or None, None)
+    recursive = None
     # Only version 2 has options here.
-    is_recursive = isinstance(payload, v2.PreconditionPayload) and bool(
-        payload.options and payload.options.recursive
-    )
+    if isinstance(payload, v2.PreconditionPayload) and payload.options:
+        recursive = payload.options.recursive
     return PreconditionText(
         text.type or None,
         PreconditionPayloadText(
             payload.subject or None,
             payload.event_id or None,
-            recursive=is_recursive,
+            recursive=recursive,
             query=payload.query or None,
         ),
     )

@@ -61,7 +61,8 @@ class PreconditionPayloadText(NamedTuple):
 
     subject: str | None
     event_id: str | None
-    recursive: bool
+    # None where there are no options at all.
+    recursive: bool | None
     query: str | None
 
 
@@ -119,21 +120,23 @@ def _parse(text: PreconditionText, *, path: str) -> Precondition:
     if type_ == "isEventQlQueryTrue":
         return _parse_query(payload, path=path)
     subject = parse_subject(payload.subject, field=f"{path}.payload.subject")
+    recursive = bool(payload.recursive)
     if type_ == "isSubjectOnEventId":
         event_id = parse_event_id(payload.event_id, field=f"{path}.payload.eventId")
         _check_absent("query", payload.query, type_, path=path)
-        return IsSubjectOnEventId(subject=subject, event_id=event_id, recursive=payload.recursive)
+        return IsSubjectOnEventId(subject=subject, event_id=event_id, recursive=recursive)
     _check_absent("eventId", payload.event_id, type_, path=path)
     _check_absent("query", payload.query, type_, path=path)
     if type_ == "isSubjectPristine":
-        return IsSubjectPristine(subject=subject, recursive=payload.recursive)
-    return IsSubjectPopulated(subject=subject, recursive=payload.recursive)
+        return IsSubjectPristine(subject=subject, recursive=recursive)
+    return IsSubjectPopulated(subject=subject, recursive=recursive)
 
 
 def _parse_query(payload: PreconditionPayloadText, *, path: str) -> IsEventQlQueryTrue:
     type_ = "isEventQlQueryTrue"
     _check_absent("subject", payload.subject, type_, path=path)
     _check_absent("eventId", payload.event_id, type_, path=path)
+    _check_absent("options", payload.recursive, type_, path=path)
     if not payload.query:
         raise RefusedError(
             Code.QUERY_MISSING, "the query is missing", field=f"{path}.payload.query"
@@ -158,7 +161,7 @@ def _check_type(text: str | None, *, field: str) -> str:
     return text
 
 
-def _check_absent(name: str, value: str | None, type_: str, *, path: str) -> None:
+def _check_absent(name: str, value: object, type_: str, *, path: str) -> None:
     # Whoever sends it means something by it; to ignore it would check less than was asked for.
     if value is not None:
         raise RefusedError(

@@ -12,7 +12,7 @@ What is left to the connection: answering, time, and how many requests are read 
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import httptools
@@ -88,6 +88,7 @@ class RequestReader:
         "_headers_noticed",
         "_host",
         "_host_valid",
+        "_is_head_repeated",
         "_kept",
         "_known_block",
         "_known_head",
@@ -144,6 +145,8 @@ class RequestReader:
         self._peer = peer
         self._host_valid = b""
         self._upgrade_head: Head | None = None
+        # Whether the parser is told a head that we know already, see `_decline_upgrade`.
+        self._is_head_repeated = False
         self.form = PLAIN
         self._body_size_max = DISCARD
         self._parser = httptools.HttpRequestParser(self)
@@ -180,9 +183,7 @@ class RequestReader:
             return
         completed = self._completed
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(memoryview(data)[upgrade.args[0] :])
+            self._parse(data)
         except httptools.HttpParserCallbackError as error:
             # A refusal of ours, or what the consumer raised to stop us.
             raise error.__context__ or error from None
@@ -194,6 +195,17 @@ class RequestReader:
         elif is_at_boundary and self._completed == completed + 1:
             self._learn(bytes(data))
 
+    def _parse(self, data: bytes | memoryview) -> None:
+        rest = data
+        while True:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[upgrade.args[0] :]
+                self._decline_upgrade()
+            else:
+                return
+
     def close(self) -> None:
         """Forget the parser, which refers to us: memory is freed now, not by a collector."""
         del self._parser
@@ -204,9 +216,12 @@ class RequestReader:
         self.is_mid_message = True
 
     def on_url(self, data: bytes) -> None:
-        self._target += data
+        if not self._is_head_repeated:
+            self._target += data
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_head_repeated:
+            return
         self._header_count += 1
         self._head_size += len(name) + len(value) + _HEADER_OVERHEAD
         name = name.lower()
@@ -214,6 +229,8 @@ class RequestReader:
             self._notice(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._is_head_repeated:
+            return
         method = str(self._parser.get_method(), "ascii")
         self._check_head_limits(len(method))
         # Without a header that says so, only HTTP/1.1 keeps the connection.
@@ -361,7 +378,7 @@ class RequestReader:
             if special[b"expect"].lower() != b"100-continue":
                 raise Refusal(417, "the only expectation supported is 100-continue")
             self.is_continue_expected = True
-        does_end = not self._parser.should_keep_alive() or self._parser.should_upgrade()
+        does_end = not self._parser.should_keep_alive()
         self.form = Form(is_http_10=is_http_10, is_head=method == "HEAD", is_last=does_end)
 
     def _check_head_limits(self, method_length: int) -> None:
@@ -393,27 +410,26 @@ class RequestReader:
             if self._wire_size > allowed_size:
                 raise Refusal(400, "the chunks hold far more framing than content")
 
-    def _decline_upgrade(self, data: memoryview) -> None:
-        """Answer in HTTP/1.1, as RFC 9110 section 7.8 allows, and close the connection then.
+    def _decline_upgrade(self) -> None:
+        """Go on in HTTP/1.1, as RFC 9110 section 7.8 allows: some clients offer more each time.
 
-        The parser has taken what follows the head for the other protocol. So a second parser reads
-        the body, behind a head that says nothing but how long it is.
+        The parser has taken what follows the head for the other protocol. So a new one goes on
+        behind a head that says nothing but how long the body is.
         """
         head, self._upgrade_head = self._upgrade_head, None
         assert head is not None
         self._head = head
-        if self.content_length == 0 and not self.is_chunked:
-            self.on_message_complete()
-            return
-        callbacks = SimpleNamespace(
-            on_body=self.on_body, on_message_complete=self.on_message_complete
-        )
-        self._parser = httptools.HttpRequestParser(callbacks)
         framing = b"Content-Length: %d" % self.content_length
         if self.is_chunked:
             framing = b"Transfer-Encoding: chunked"
-        self._parser.feed_data(b"POST / HTTP/1.1\r\nConnection: close\r\n%b\r\n\r\n" % framing)
-        self.feed(data)
+        self._parser = httptools.HttpRequestParser(self)
+        self._is_head_repeated = True
+        try:
+            self._parser.feed_data(
+                b"%b / HTTP/1.1\r\n%b\r\n\r\n" % (head.method.encode("ascii"), framing)
+            )
+        finally:
+            self._is_head_repeated = False
 
 
 def _split_target(method: str, target: bytes) -> tuple[str, str]:

@@ -140,5 +140,6 @@ def test_whoever_has_the_token_is_let_in(source: random.Random) -> None:
     check = TokenCheck([parse_token(token.encode())])
 
     assert check.is_authorized(f"bEARER {token}".encode())
+    assert check.is_authorized(f"Bearer \t{token} \t".encode())
     assert not check.is_authorized(f"Bearer {token}x".encode())
     assert not check.is_authorized(f"Bearer {token[:-1]}".encode())

@@ -38,7 +38,7 @@ def text_of(
     *,
     subject: str | None = "/books",
     event_id: str | None = None,
-    recursive: bool = False,
+    recursive: bool | None = None,
     query: str | None = None,
 ) -> PreconditionText:
     return PreconditionText(
@@ -130,6 +130,12 @@ def test_parses_a_query_without_looking_into_it() -> None:
             Code.PRECONDITION_UNKNOWN,
             "payload.query",
             "'isSubjectOnEventId' have no 'query'",
+        ),
+        (
+            text_of("isEventQlQueryTrue", subject=None, query="x", recursive=False),
+            Code.PRECONDITION_UNKNOWN,
+            "payload.options",
+            "'isEventQlQueryTrue' have no 'options'",
         ),
     ],
 )

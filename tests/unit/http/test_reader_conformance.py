@@ -43,6 +43,22 @@ KEPT: tuple[tuple[str, bytes, int], ...] = (
         b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
         200,
     ),
+    (
+        "9110 7.8: an upgrade is not followed",
+        GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+        200,
+    ),
+    (
+        "9110 7.8: not with a body either",
+        POST + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+        200,
+    ),
+    (
+        "9110 7.8: nor with chunks",
+        POST + b"Connection: upgrade\r\nUpgrade: h2c\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        200,
+    ),
     ("the method QUERY", b"QUERY /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab", 200),
     ("a method of the application", b"DELETE /x HTTP/1.1\r\nHost: a\r\n\r\n", 200),
     (
@@ -66,24 +82,13 @@ CLOSED: tuple[tuple[str, bytes, int], ...] = (
     ("9112 9.6: Connection: close", GET + b"Connection: x, Close\r\n\r\n", 200),
     ("9112 9.6: nothing after it counts", GET + b"Connection: close\r\n\r\n" + GET + b"\r\n", 200),
     ("9112 9.6: not even nonsense", GET + b"Connection: close\r\n\r\n\0\0\0", 200),
+    (
+        "9112 9.6: also with an offer to upgrade",
+        GET + b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n" + GET + b"\r\n",
+        200,
+    ),
     ("9112 9.3: HTTP/1.0 ends by default", b"GET / HTTP/1.0\r\n\r\n", 200),
     ("9112 9.3: also with a body", b"POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\na", 200),
-    (
-        "9110 7.8: an upgrade is not followed",
-        GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + GET + b"\r\n",
-        200,
-    ),
-    (
-        "9110 7.8: not with a body either",
-        POST + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
-        200,
-    ),
-    (
-        "9110 7.8: nor with chunks",
-        POST + b"Connection: upgrade\r\nUpgrade: h2c\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-        200,
-    ),
     # The request line.
     ("9112 3: an unknown method", b"FOO / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("9110 9.1: methods are in upper case", b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -264,3 +269,32 @@ def test_one_byte_at_a_time_is_understood_the_same(running: Serving, data: bytes
 
         in_steps = client.read_answer()
     assert (in_steps.status, in_steps.body) == (at_once.status, at_once.body)
+
+
+def test_requests_with_and_without_an_offer_to_upgrade_may_follow_each_other(
+    running: Serving,
+) -> None:
+    offer = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    requests = (
+        POST + offer + b"Content-Length: 2\r\n\r\nab",
+        POST + b"Content-Length: 2\r\n\r\ncd",
+        GET + offer + b"\r\n",
+        POST + offer + b"Transfer-Encoding: chunked\r\n\r\n2\r\nef\r\n0\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n",
+        POST + b"Content-Length: 2\r\n\r\ngh",
+    )
+    with Client(running.port) as client:
+        client.send(b"".join(requests * 20))
+        for _ in range(20):
+            bodies = []
+            for request in requests:
+                answer = client.read_answer(request.split()[0].decode())
+                assert answer.status == 200
+                bodies.append(answer.body)
+            assert bodies[0] != bodies[1]
+            assert [body[-2:] for body in (bodies[0], bodies[1], bodies[3], bodies[5])] == [
+                b"ab",
+                b"cd",
+                b"ef",
+                b"gh",
+            ]

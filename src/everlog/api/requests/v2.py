@@ -29,13 +29,19 @@ class RecursiveOptions(_Body, frozen=True):
     recursive: bool
 
 
+class PreconditionOptions(_Body, frozen=True):
+    """Whether a precondition is about a subject alone or about all below it too."""
+
+    recursive: bool = False
+
+
 class PreconditionPayload(_Body, frozen=True):
     """What a precondition is about."""
 
     subject: str | UnsetType = UNSET
     event_id: str | UnsetType = UNSET
     query: str | UnsetType = UNSET
-    options: RecursiveOptions | UnsetType = UNSET
+    options: PreconditionOptions | UnsetType = UNSET
 
 
 class Precondition(_Body, frozen=True):
