@@ -14,6 +14,8 @@ import msgspec
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 _UNKNOWN_FIELD: Final = "unknown field"
+# What msgspec says of both.
+_TRUNCATED: Final = "Input data was truncated"
 # msgspec names the whole for a fault in a member of it.
 _ELLIPSIS: Final = re.compile(r"\[\.\.\.\]")
 
@@ -65,6 +67,8 @@ def _malformed(error: Exception) -> MalformedRequestError:
         reason = "it is nested too deeply"
     elif isinstance(error, UnicodeDecodeError):
         reason = "it is not valid UTF-8"
+    elif str(error) == _TRUNCATED:
+        reason = "it ends too early, or half of a surrogate pair stands at the end of a string"
     else:
         reason = _ELLIPSIS.sub("", str(error))
     return MalformedRequestError(f"malformed request body: {reason}")

@@ -73,3 +73,9 @@ def test_what_is_no_json_is_malformed_whoever_reads_it(body: bytes) -> None:
 def test_version_2_takes_exact_names_only() -> None:
     with pytest.raises(MalformedRequestError, match="Events"):
         read_strictly(V2_WRITE, b'{"Events":[]}')
+
+
+@pytest.mark.parametrize("body", [b'{"subject":"/a', b'{"subject":"\\ud800"}'])
+def test_what_ends_too_early_is_told_from_what_only_seems_to(body: bytes) -> None:
+    with pytest.raises(MalformedRequestError, match=r"ends too early, or half of a surrogate"):
+        read_leniently(V1_READ, body)
