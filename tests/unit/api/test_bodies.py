@@ -76,6 +76,6 @@ def test_version_2_takes_exact_names_only() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"subject":"/a', b'{"subject":"\\ud800"}'])
-def test_what_ends_too_early_is_told_from_what_only_seems_to(body: bytes) -> None:
+def test_a_body_that_ends_too_early_and_half_a_surrogate_pair_are_told_alike(body: bytes) -> None:
     with pytest.raises(MalformedRequestError, match=r"ends too early, or half of a surrogate"):
         read_leniently(V1_READ, body)
