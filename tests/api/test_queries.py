@@ -132,6 +132,58 @@ def test_rows_before_a_value_that_cannot_be_computed_with_are_sent(
             assert answer.error["details"]["eventId"] == str(MANY - 5)
 
 
+# Beyond what a FLOAT64 holds, and accepted as any number is.
+HUGE = 10**400 - 1
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_number_beyond_float64_disturbs_only_who_reads_it(version: str) -> None:
+    with running_server() as server, Connection(server.url) as connection:
+        connection.write(*(an_event(data={"x": x, "y": 1}) for x in (1, 2, HUGE, 4)))
+
+        for clauses, rows in (
+            ("PROJECT INTO e.data.x + 1", [2, 3]),
+            ("WHERE e.data.x != 2 PROJECT INTO e.data.y", [1]),
+            ("ORDER BY e.id DESC PROJECT INTO e.data.x * 1", [4]),
+            ("GROUP BY e.data.x PROJECT INTO COUNT()", []),
+        ):
+            answer = query(connection, f"FROM e IN events {clauses}", version)
+
+            assert answer.status == 200
+            assert values(answer) == rows
+            error = answer.items[-1]
+            assert error["type"] == "error"
+            told = error["payload"]["error"] if version == "v1" else error["data"]["description"]
+            assert "a number is beyond the range of FLOAT64" in told
+            assert "event '2'" in told
+            if version == "v2":
+                assert answer.code == "query-unevaluable"
+                assert answer.error["details"]["eventId"] == "2"
+        for clauses, rows in (
+            ("TOP 2 PROJECT INTO e.data.x + 1", [2, 3]),
+            ("WHERE e.id != '2' PROJECT INTO e.data.x", [1, 2, 4]),
+            ("PROJECT INTO SUM(e.data.y)", [4]),
+        ):
+            assert values(query(connection, f"FROM e IN events {clauses}", version)) == rows
+
+
+def test_a_precondition_that_reads_a_number_beyond_float64_is_refused() -> None:
+    with running_server() as server, Connection(server.url) as connection:
+        connection.write(an_event(data={"x": HUGE, "y": 1}))
+
+        def write(text: str) -> Answer:
+            is_true = {"type": "isEventQlQueryTrue", "payload": {"query": text}}
+            body = {"events": [an_event()], "preconditions": [is_true]}
+            return connection.v2("write-events", body)
+
+        refused = write("FROM e IN events PROJECT INTO COUNT(e.data.x == 1) == 0")
+        written = write("FROM e IN events PROJECT INTO COUNT(e.data.y == 1) == 1")
+
+    assert refused.code == "query-unevaluable"
+    assert refused.error["details"]["eventId"] == "0"
+    assert written.items[0]["type"] == "event"
+
+
 def test_a_fault_of_the_text_names_its_tokens(connection: Connection) -> None:
     text = "FROM e IN events\nWHERE f.type == 'x'\nPROJECT INTO e"
     token = {"line": 2, "column": 7, "text": "f"}

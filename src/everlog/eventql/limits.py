@@ -31,6 +31,12 @@ QUERY_DEPTH_MAX: Final = 16
 # Sources of one query (FROM, not counting those of subqueries): what is evaluated is their product.
 SOURCES_MAX: Final = 16
 
+# Levels of arrays and records within each other, in any value that a query makes. `NESTING_MAX`
+# brackets around an event, whose data has `domain.limits.JSON_NESTING_MAX` levels, need 229; what
+# subqueries nest further has to end somewhere. Writing or comparing a value takes 2 frames for
+# each level, beyond which 400 are left for the server and the query around it.
+VALUE_DEPTH_MAX: Final = 256
+
 # Fields of one path. Stored data is at most 128 levels deep (`domain.limits.JSON_NESTING_MAX`).
 PATH_LENGTH_MAX: Final = 150
 

@@ -21,6 +21,8 @@ NUMBER_TEXTS: Final = (
     *(json.dumps(number) for number in NUMBERS),
     *("1e2", "-0.0", "9223372036854775808", "1.50", "5e-324", "-9223372036854775808"),
 )
+# Stored like any other, and an error of whoever reads it.
+BEYOND_FLOAT64: Final = "-" + "9" * 400
 TIME_STEPS: Final = (
     0,
     0,
@@ -112,7 +114,7 @@ def random_json(rng: random.Random, *, depth: int) -> str:
         case 1:
             return rng.choice(("true", "false"))
         case 2 | 3:
-            return rng.choice(NUMBER_TEXTS)
+            return BEYOND_FLOAT64 if rng.random() < 0.02 else rng.choice(NUMBER_TEXTS)
         case 4 | 5:
             return json.dumps(rng.choice(WORDS))
         case 6:

@@ -21,6 +21,7 @@ from tests.support.eventql.reference_values import (
     is_equal,
     is_less,
     kind_of,
+    readable,
     string_to_datetime,
 )
 
@@ -104,7 +105,8 @@ def evaluate_parts(expression: syntax.Expression, context: Context) -> Any:
         case syntax.Literal(value=value):
             return value
         case syntax.Path(alias=alias, fields=fields):
-            return field_of(context.row.values[alias.text], [name.text for name in fields])
+            row = context.row.values[alias.text]
+            return readable(field_of(row, [name.text for name in fields]))
         case syntax.Unary(operator=UnaryOperator.NOT, operand=operand):
             return not condition(operand, context)
         case syntax.Unary(operator=operator, operand=operand):

@@ -19,9 +19,16 @@ from typing import Any
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
 
+# Says of a value that such a number is somewhere in it.
+UNREADABLE = "there is a number beyond the range of FLOAT64"
+
 
 class UnevaluableError(Exception):
     """An operation that its operands do not allow."""
+
+
+class BeyondFloat:
+    """What stands in the place of a number that no FLOAT64 is near to, until it is read."""
 
 
 @dataclass(frozen=True, order=True)
@@ -165,7 +172,21 @@ def from_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: from_json(item) for key, item in value.items()}
     if exact_kind_of(value) == "INT" and not INT_MIN <= value <= INT_MAX:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return BeyondFloat()
+    return value
+
+
+def readable(value: Any) -> Any:
+    """Return a value that an expression reads, if all numbers in it are values."""
+    if isinstance(value, BeyondFloat):
+        raise UnevaluableError(UNREADABLE)
+    if isinstance(value, list):
+        return [readable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: readable(item) for key, item in value.items()}
     return value
 
 

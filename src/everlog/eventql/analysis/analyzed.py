@@ -202,3 +202,5 @@ class AnalyzedQuery:
     # Evaluated once, before the first row: they contain no field and no aggregate.
     skip: TypedExpression | None
     top: TypedExpression | None
+    # How deep the value of a row can be nested, at most (`depths`).
+    row_depth: int = 0

@@ -20,6 +20,7 @@ from everlog.eventql.analysis.analyzed import (
     UnaryOperation,
     operands,
 )
+from everlog.eventql.analysis.depths import measure
 from everlog.eventql.analysis.expectations import expect
 from everlog.eventql.analysis.grouping import Groups, has_aggregates
 from everlog.eventql.analysis.names import nearest
@@ -66,7 +67,7 @@ def _analyze_query(
     top = _analyze_count(query.top, "TOP", scope, reporter)
     if reporter.count > count:
         return None
-    return AnalyzedQuery(
+    analyzed = AnalyzedQuery(
         text=reporter.text,
         sources=tuple(found.source for found in scope.sources.values() if found.source is not None),
         where=where,
@@ -80,6 +81,8 @@ def _analyze_query(
         skip=skip,
         top=top,
     )
+    measured = measure(analyzed, reporter)
+    return None if reporter.count > count else measured
 
 
 def _analyze_sources(

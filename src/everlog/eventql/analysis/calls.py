@@ -15,6 +15,10 @@ from everlog.eventql.types import ANY, BOOLEAN, NULL, Type
 
 _COUNT_HINT: Final = "COUNT() counts rows, COUNT(condition) those where it is TRUE"
 
+# More than for other names: there are many functions, and their names are short. `FOO` has 0.75
+# with `FLOOR`, `MEAN` 0.8 with `MEDIAN`.
+_FUNCTION_LIKENESS_MIN: Final = 0.78
+
 # What others have a function for, and what EventQL has instead.
 _INSTEAD: Final[dict[str, str]] = {
     "COALESCE": "use IF(x == null, y, x)",
@@ -51,7 +55,12 @@ def function_of(name: Name, reporter: Reporter) -> ScalarFunction | None:
 def _hint_for_function(name: str) -> str | None:
     if name.upper() in _INSTEAD:
         return _INSTEAD[name.upper()]
-    found = nearest(name, [*FUNCTIONS, *AGGREGATES], foreign=FOREIGN_FUNCTIONS)
+    found = nearest(
+        name,
+        [*FUNCTIONS, *AGGREGATES],
+        foreign=FOREIGN_FUNCTIONS,
+        likeness_min=_FUNCTION_LIKENESS_MIN,
+    )
     return None if found is None else f"did you mean '{found}'?"
 
 

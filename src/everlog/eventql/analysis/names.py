@@ -4,13 +4,11 @@ Used for hints only: whether a name exists is not decided here.
 """
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-# The comparison takes time that grows with the product of the lengths, and names come from
-# hostile texts. No name of ours is half as long.
-_LENGTH_MAX: Final = 40
+from everlog.eventql.language.likeness import most_alike
+
 # The least likeness, from 0 to 1; `length` has 0.67 with `len`, `timestamp` 0.62 with `time`.
 LIKENESS_MIN: Final = 0.6
 
@@ -80,8 +78,4 @@ def nearest(
     folded = name.lower()
     if folded in foreign:
         return foreign[folded]
-    if len(name) > _LENGTH_MAX:
-        return None
-    by_folded = {each.lower(): each for each in known if len(each) <= _LENGTH_MAX}
-    found = get_close_matches(folded, by_folded, n=1, cutoff=likeness_min)
-    return by_folded[found[0]] if found else None
+    return most_alike(name, known, likeness_min=likeness_min)

@@ -2,7 +2,12 @@
 
 from typing import Final
 
-from everlog.eventql.analysis.analyzed import BinaryOperation, Constant, TypedExpression
+from everlog.eventql.analysis.analyzed import (
+    BinaryOperation,
+    Constant,
+    TypeConversion,
+    TypedExpression,
+)
 from everlog.eventql.analysis.expectations import expect, is_dynamic, is_possible, suggest
 from everlog.eventql.analysis.reporting import Reporter, enumerate_kinds
 from everlog.eventql.diagnostic import Span
@@ -40,7 +45,10 @@ def type_of_unary(operator: UnaryOperator, operand: TypedExpression, reporter: R
     if operator is UnaryOperator.NOT:
         expect(BOOLEAN, operand, what="NOT", reporter=reporter)
         return BOOLEAN
-    return operand.type & (NUMBER | NULL) if _expect_number(operator, operand, reporter) else ANY
+    hint = _hint_for_late_conversion(operand, operator.value, reporter)
+    if not _expect_number(operator, operand, reporter, hint):
+        return ANY
+    return operand.type & (NUMBER | NULL)
 
 
 def type_of_binary(
@@ -67,22 +75,41 @@ def type_of_binary(
         )
         return BOOLEAN
     # One report for both operands: `"a" + "b"` is one mistake.
-    for operand in (left, right):
-        if not _expect_number(operator, operand, reporter):
-            return ANY
+    start = f"{reporter.code(left.span)} {operator.value} "
+    hint = _hint_for_late_conversion(right, start, reporter)
+    if not _expect_number(operator, left, reporter):
+        return ANY
+    if not _expect_number(operator, right, reporter, hint):
+        return ANY
     return _type_of_arithmetic(operator, left.type, right.type)
 
 
 def _expect_number(
-    operator: UnaryOperator | BinaryOperator, operand: TypedExpression, reporter: Reporter
+    operator: UnaryOperator | BinaryOperator,
+    operand: TypedExpression,
+    reporter: Reporter,
+    hint: str | None = None,
 ) -> bool:
-    hint = None
-    if not operand.type.isdisjoint(DATE | TIME | DATETIME):
+    if hint is None and not operand.type.isdisjoint(DATE | TIME | DATETIME):
         hint = "there is no arithmetic with dates and times"
-    elif operator is BinaryOperator.ADD and isinstance(operand, Constant):
+    elif hint is None and operator is BinaryOperator.ADD and isinstance(operand, Constant):
         hint = "there is no operator that joins strings"
     what = f"'{operator.value}'"
     return expect(NUMBER | NULL, operand, what=what, reporter=reporter, hint=hint)
+
+
+def _hint_for_late_conversion(
+    operand: TypedExpression, start: str, reporter: Reporter
+) -> str | None:
+    """Return a hint for `1 + 2 AS STRING`, where AS binds to the last operand only."""
+    if not isinstance(operand, TypeConversion) or operand.target is not Kind.STRING:
+        # Of a number, nothing else can be made that is no number.
+        return None
+    converted = operand.operand
+    is_bare = operand.span.start == converted.span.start
+    if not is_bare or not is_possible(converted.type, NUMBER):
+        return None
+    return f"use ({start}{reporter.code(converted.span)}) AS {operand.target}"
 
 
 def _type_of_arithmetic(operator: BinaryOperator, left: Type, right: Type) -> Type:

@@ -61,7 +61,7 @@ def group_lines(context: CodeContext, key: TypedExpression) -> list[str]:
         # Most keys are strings, which are keys and values as they are.
         key_of_other = value_of(context.module, code._replace(text="k0")).text
         identity = context.module.constant(identity_key)
-        lines.append(f"if type(k0) is not str: k0 = {key_of_other}; h0 = {identity}(k0)")
+        lines.append(f"if type(k0) is not str: k0 = ({key_of_other}); h0 = {identity}(k0)")
     return [*lines, "g0 = q0(h0)", "if g0 is None: g0 = m0(h0, k0)"]
 
 

@@ -22,9 +22,9 @@ def value_of(module: GeneratedModule, code: Code) -> Code:
     if code.is_event_time:
         text = f"{module.constant(parse_event_time)}({code.text})"
         return code._replace(text=text, depth=code.depth + 1, is_name=False, is_event_time=False)
-    if code.is_decoded and code.type & _CONTAINERS:
-        text = f"{module.constant(from_json)}({code.text})"
-        return code._replace(text=text, depth=code.depth + 1, is_name=False, is_decoded=False)
+    if code.decoded_at is not None and code.type & _CONTAINERS:
+        text = module.call(from_json, code.decoded_at, code.text)
+        return code._replace(text=text, depth=code.depth + 1, is_name=False, decoded_at=None)
     return code
 
 

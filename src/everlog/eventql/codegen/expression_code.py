@@ -108,7 +108,7 @@ def constant_of(module: GeneratedModule, value: Any, code: Code) -> Code:
         is_name=True,
         is_constant=True,
         is_event_time=False,
-        is_decoded=False,
+        decoded_at=None,
     )
 
 

@@ -4,8 +4,9 @@ Whatever comes from a query (constants, names of fields, functions) is handed to
 code as an object in its namespace, under a name made here: a letter and a number. The source
 consists of such names, of Python's own words, and of a fixed set of attributes.
 
-Each call that may fail stands at the beginning of a line of its own, so that the line of a
-traceback tells which expression failed, and a row that does not fail pays nothing for it.
+Each call that may fail stands at the beginning of a line of its own, and each field that may be
+one that cannot be read on a line of its own, so that the line of a traceback tells which
+expression failed, and a row that does not fail pays nothing for it.
 What is left to others: what the source says.
 """
 
@@ -36,8 +37,9 @@ class Code(NamedTuple):
     is_constant: bool = False
     # The text of an event's time stands for the moment.
     is_event_time: bool = False
-    # Decoded JSON, in which integers of arrays and records may still be beyond 64 bits.
-    is_decoded: bool = False
+    # Where decoded JSON is read, in which integers of arrays and records may still be beyond 64
+    # bits; None of all other values.
+    decoded_at: Span | None = None
     # An upper bound on the items, keys and characters of the value.
     size_max: int = 32
 
@@ -73,6 +75,11 @@ class GeneratedModule:
         self._spans.append(span)
         self._namespace[name] = function
         return f"\n{name}({', '.join(arguments)})"
+
+    def reading(self, text: str, span: Span) -> str:
+        """Return code on a line of its own that may fail, because of the field at a span."""
+        self._spans.append(span)
+        return f"(\n{text}  # x{len(self._spans) - 1}\n)"
 
     def failing_line(self, statement: str, span: Span) -> str:
         """Return a statement of one line that may fail, because of the expression at a span."""

@@ -110,16 +110,16 @@ class EventRows:
         line = f"w{self._index}"
         path = access.path
         if not path:
-            text = f"{module.constant(event_value_of)}({line}, {module.constant(self._sign)})"
+            text = module.call(event_value_of, access.span, line, module.constant(self._sign))
             return Code(text, access.type, 1, size_max=EVENT_SIZE_MAX)
         if path[0] != _DATA and len(path) > 1:
             return _null(access)
         if path == _SIGNATURE:
             return self._signature(access)
-        text = self.structs.value_code(module, f"r{self._index}", path)
+        text = self.structs.value_code(module, f"r{self._index}", path, access.span)
         code = Code(text, access.type, len(path) - 1, size_max=EVENT_SIZE_MAX)
         if path[0] == _DATA:
-            return code._replace(is_decoded=True)
+            return code._replace(decoded_at=access.span)
         return code._replace(is_name=True, is_event_time=path == _TIME)
 
     def text(self, access: FieldAccess) -> str:
@@ -133,8 +133,8 @@ class EventRows:
             return self.field(access).text
         if path in self._late_paths:
             assert self.late_structs is not None
-            return self.late_structs.text_code(module, f"d{self._index}", path)
-        return self.structs.text_code(module, f"r{self._index}", path)
+            return self.late_structs.text_code(module, f"d{self._index}", path, access.span)
+        return self.structs.text_code(module, f"r{self._index}", path, access.span)
 
     def event_code(self) -> str:
         """Return the code of the JSON of a whole event, as bytes."""
@@ -148,7 +148,7 @@ class EventRows:
     def _signature(self, access: FieldAccess) -> Code:
         if self._sign is None:
             return _null(access)
-        hash_ = self.structs.value_code(self._module, f"r{self._index}", _HASH)
+        hash_ = self.structs.value_code(self._module, f"r{self._index}", _HASH, access.span)
         return Code(f"{self._module.constant(self._sign)}({hash_})", STRING, 1)
 
 

@@ -9,6 +9,11 @@ and finds something else, or nothing, everything below is NULL.
 becomes, for `e.type`, `e.data.price` and `e.data.meta.language`, a struct in a struct in a struct,
 whose attributes are `f0`, `f1` and so on. Integers beyond 64 bits, of which structs know nothing,
 are found by a line that cannot be decoded, which then takes a slower way to the same structs.
+
+A number that is no FLOAT64 either is an error of the expression that reads it, and of no other.
+Its attribute is left without a value, so that reading it raises an `AttributeError`, which
+`unreadable_field` knows from others: no value in its place can be taken for another one, and
+fields that have values cost nothing more.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,8 +25,15 @@ import msgspec
 
 from everlog.eventql.codegen.events import members_of, number_or_text
 from everlog.eventql.codegen.generated import GeneratedModule
+from everlog.eventql.diagnostic import Span
 from everlog.eventql.evaluation.rendering import to_json
-from everlog.eventql.evaluation.values import INT_MAX, INT_MIN, from_json
+from everlog.eventql.evaluation.values import (
+    BEYOND_FLOAT64,
+    INT_MAX,
+    INT_MIN,
+    EvaluationError,
+    from_json,
+)
 
 _Int = Annotated[int, msgspec.Meta(ge=INT_MIN, le=INT_MAX)]
 # Any JSON, as values; in arrays and records, integers are as large as they like.
@@ -38,6 +50,10 @@ _DATA: Final = "data"
 _STRUCT_DEPTH_MAX: Final = 8
 
 Path = tuple[str, ...]
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a record that are used; what all structs made for queries are."""
 
 
 @dataclass(slots=True)
@@ -92,22 +108,24 @@ class EventStructs:
             payload = members_of(members_of(line)["payload"])
             return self._line(_build(self._root, payload))
 
-    def value_code(self, module: GeneratedModule, event: str, path: Path) -> str:
+    def value_code(self, module: GeneratedModule, event: str, path: Path, span: Span) -> str:
         """Return code for the decoded value at a path; `event` is the name of an event's struct.
 
-        Strings of the event itself are never NULL; all the rest may be.
+        Strings of the event itself are never NULL; all the rest may be, and may be an error of
+        the expression at the span.
         """
-        return self._code(module, event, path)
+        code = self._code(module, event, path)
+        return module.reading(code, span) if path[0] == _DATA else code
 
-    def text_code(self, module: GeneratedModule, event: str, path: Path) -> str:
+    def text_code(self, module: GeneratedModule, event: str, path: Path, span: Span) -> str:
         """Return code for what the JSON encoder writes as what is stored at a path."""
         node = self._find(path)
         code = self._code(module, event, path)
         if node is not None and node.is_string:
             return code
-        if node is not None and node.is_text:
-            return f"{module.constant(number_or_text)}({code})"
-        return f"{module.constant(_value_to_json)}({code})"
+        is_text = node is not None and node.is_text
+        # The field is read in the line of the call, so that its errors are at the same span.
+        return module.call(number_or_text if is_text else _value_to_json, span, code)
 
     def _node_at(self, path: Path) -> _Node:
         node = self._root
@@ -178,7 +196,7 @@ class EventStructs:
 
 def _struct(fields: list[tuple[str, Any, Any]], node: _Node) -> type:
     names = {child.attribute: name for name, child in node.children.items()}
-    return msgspec.defstruct("Fields", fields, rename=names, frozen=True, gc=False)
+    return msgspec.defstruct("Fields", fields, bases=(Fields,), rename=names, frozen=True, gc=False)
 
 
 def _are_names(children: Iterable[str]) -> bool:
@@ -195,24 +213,43 @@ def _build(node: _Node, members: dict[str, msgspec.Raw]) -> Any:
     """Return the struct of a record, its members decoded one by one."""
     assert node.struct is not None
     values = {}
+    unreadable = []
     for name, child in node.children.items():
         raw = members.get(name)
-        if raw is not None:
+        if raw is None:
+            continue
+        try:
             values[child.attribute] = _build_member(child, raw)
-    return node.struct(**values)
+        except EvaluationError:
+            unreadable.append(child.attribute)
+    struct = node.struct(**values)
+    for attribute in unreadable:
+        # By its descriptor: structs are frozen for everybody else.
+        getattr(node.struct, attribute).__delete__(struct)
+    return struct
 
 
 def _build_member(node: _Node, raw: msgspec.Raw) -> Any:
     if node.is_text:
         return raw
     if node.struct is None:
-        return from_json(msgspec.json.decode(raw))
+        value = msgspec.json.decode(raw)
+        # Arrays and records are left as they are decoded, here as on the fast way.
+        return from_json(value) if type(value) is int else value
     try:
         members = members_of(raw)
     except msgspec.ValidationError:
         # No record: whoever asks for a field of it finds that it is not the struct.
         return None
     return _build(node, members)
+
+
+def unreadable_field(error: AttributeError) -> EvaluationError | None:
+    """Return what an error means if it is that of a field whose number is beyond FLOAT64."""
+    struct = error.obj
+    if not isinstance(struct, Fields) or error.name not in struct.__struct_fields__:
+        return None
+    return EvaluationError(BEYOND_FLOAT64).with_traceback(error.__traceback__)
 
 
 def value_below(value: Any, path: Path) -> Any:

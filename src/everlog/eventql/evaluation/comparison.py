@@ -5,7 +5,7 @@ all values, and the operators `<` to `>=` are FALSE where a value is NULL. Numbe
 exactly, INT with FLOAT64 too. A BOOLEAN is not a number, whatever Python thinks.
 
 Nested values take one frame of the stack for each level, and cannot be nested deeply: stored data
-has its limit, and so has a query.
+has its limit, and so has what a query makes of it (`VALUE_DEPTH_MAX`).
 """
 
 from collections.abc import Callable, Mapping

@@ -12,6 +12,9 @@ import msgspec
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 
+# The number itself is not quoted: it has more than 300 digits.
+BEYOND_FLOAT64: Final = "a number is beyond the range of FLOAT64"
+
 
 class Date(msgspec.Struct, frozen=True, order=True):
     """A day of the proleptic Gregorian calendar; `days` counts from 1970-01-01."""
@@ -71,5 +74,4 @@ def _nearest_float(number: int) -> float:
     try:
         return float(number)
     except OverflowError as error:
-        # The number itself is not quoted: it has more than 300 digits.
-        raise EvaluationError("a number is beyond the range of FLOAT64") from error
+        raise EvaluationError(BEYOND_FLOAT64) from error

@@ -7,7 +7,7 @@ What is left to others: where rows come from, and what is done with those that w
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import assert_never
+from typing import Final, assert_never
 
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.eventql.analysis.analyzed import FieldAccess, TypedExpression
@@ -30,6 +30,10 @@ from everlog.eventql.surroundings import Surroundings
 from everlog.eventql.types import NUMBER, ORDERED, STRING
 
 Loop = Callable[..., Iterator[None]]
+
+# What generated code raises over a row: the latter for a field that cannot be read.
+RowError = EvaluationError | AttributeError
+ROW_ERRORS: Final = (EvaluationError, AttributeError)
 
 
 class RowForm(Enum):
@@ -225,7 +229,7 @@ def _chosen_lines(context: CodeContext, plan: Plan, row: str) -> list[str]:
     is_one_group = plan.query.is_aggregated and plan.query.group_key is None
     if plan.ordering is None or is_one_group:
         return [f"a0({row})"]
-    failed = context.module.constant(EvaluationError)
+    failed = context.module.constant(ROW_ERRORS)
     return [
         f"k1 = ({_sort_key_code(context, plan.ordering.key)})",
         # Rows are projected in the order they are sorted in: an error comes when it is its turn.

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from operator import length_hint
 from typing import Any
 
+from everlog.eventql.codegen.structs import unreadable_field
 from everlog.eventql.diagnostic import Diagnostic, QueryUnevaluableError
 from everlog.eventql.evaluation.values import EvaluationError
 from everlog.eventql.execution.blame import blamed_source, event_at, place_of_row
-from everlog.eventql.execution.compiler import CompiledQuery, Loop
+from everlog.eventql.execution.compiler import ROW_ERRORS, CompiledQuery, Loop, RowError
 from everlog.eventql.execution.operators import Chunks, Deferred
 from everlog.eventql.execution.readers import Lines
 from everlog.eventql.planning.plan import EventScan, Log
@@ -41,16 +42,17 @@ class Runner:
             for _ in loop(iterator, lines, chosen, *parameters):
                 yield chosen.copy()
                 chosen.clear()
-        except EvaluationError as error:
+        except ROW_ERRORS as error:
             yield chosen
             raise self.unevaluable(error) from error
 
-    def defer(self, error: EvaluationError) -> Deferred:
+    def defer(self, error: RowError) -> Deferred:
         """Return a row that is an error."""
         return Deferred(self.unevaluable(error))
 
-    def unevaluable(self, error: EvaluationError) -> QueryUnevaluableError:
+    def unevaluable(self, row_error: RowError) -> QueryUnevaluableError:
         """Return an error with its place in the text and the event that was read."""
+        error = _meaning_of(row_error)
         span = self._compiled.span_of(error)
         query = self._compiled.plan.query
         event_id = self._event_id(error, blamed_source(query, span))
@@ -66,3 +68,13 @@ class Runner:
         if place is None or self._log is None or not isinstance(scan, EventScan):
             return None
         return event_at(self._log, scan, place)
+
+
+def _meaning_of(error: RowError) -> EvaluationError:
+    """Return what an error says about a row; one that is a bug of ours is raised again."""
+    if isinstance(error, EvaluationError):
+        return error
+    meaning = unreadable_field(error)
+    if meaning is None:
+        raise error
+    return meaning

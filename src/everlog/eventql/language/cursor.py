@@ -22,6 +22,13 @@ _ENDS: Final = frozenset(
 )
 
 
+_CLOSING: Final = {
+    TokenKind.LEFT_PARENTHESIS: TokenKind.RIGHT_PARENTHESIS,
+    TokenKind.LEFT_BRACKET: TokenKind.RIGHT_BRACKET,
+    TokenKind.LEFT_BRACE: TokenKind.RIGHT_BRACE,
+}
+
+
 class Cursor:
     """A place among the tokens of a text; `token` is the one that comes next."""
 
@@ -117,6 +124,9 @@ class Cursor:
         if not self._opened or not (self.token.kind in _ENDS or self.token.kind in RESERVED_WORDS):
             return None
         opened = self._opened[-1]
+        if self.is_at(_CLOSING[opened.kind]):
+            # It is closed, but too early.
+            return None
         line, column = locate(self.text, opened.span.start)
         return f"the '{opened.text}' at {line}:{column} is not closed"
 

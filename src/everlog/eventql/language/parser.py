@@ -5,6 +5,7 @@ text ends it. A tree that comes from here is shallow enough for every later stag
 What is left to others: names, types, and where aggregates may stand (analyzer).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from everlog.eventql.diagnostic import QueryMalformedError, Span, TokenPlace, locate
@@ -12,6 +13,7 @@ from everlog.eventql.language import mistakes
 from everlog.eventql.language.cursor import Cursor
 from everlog.eventql.language.expressions import parse_expression
 from everlog.eventql.language.lexer import RESERVED_WORDS, Token, TokenKind, read_tokens
+from everlog.eventql.language.likeness import most_alike
 from everlog.eventql.language.syntax import Expression, From, Group, Name, Order, Query, Statement
 from everlog.eventql.limits import QUERY_DEPTH_MAX, SOURCES_MAX
 
@@ -22,6 +24,21 @@ _CLAUSES: Final = {
     TokenKind.SKIP: "SKIP",
     TokenKind.TOP: "TOP",
 }
+# Words that may stand where a clause begins, or an expression or its direction ends.
+_CLAUSE_WORDS: Final = (
+    "WHERE",
+    "ORDER",
+    "GROUP",
+    "HAVING",
+    "SKIP",
+    "TOP",
+    "PROJECT",
+    "ASC",
+    "DESC",
+)
+# Names of fields and functions stand near them: only what is hardly anything else is meant.
+_WORD_LIKENESS_MIN: Final = 0.8
+
 # What may not follow a projection, though it may precede it.
 _MISPLACED: Final = frozenset({TokenKind.FROM, TokenKind.HAVING, *_CLAUSES})
 
@@ -90,7 +107,8 @@ def _query(cursor: Cursor, *, depth: int) -> Query:
 
 def _sources(cursor: Cursor, *, depth: int) -> tuple[From, ...]:
     if not cursor.is_at(TokenKind.FROM):
-        cursor.fail_unexpected("FROM", mistakes.BEGINNING_HINT)
+        hint = _hint_for_word(cursor.token, ["FROM"]) or mistakes.BEGINNING_HINT
+        cursor.fail_unexpected("FROM", hint)
     sources: list[From] = []
     while cursor.is_at(TokenKind.FROM):
         if len(sources) == SOURCES_MAX:
@@ -220,7 +238,16 @@ def _project_into(cursor: Cursor, clauses: _Clauses) -> None:
             cursor.fail_unexpected("a clause or PROJECT INTO", hint)
         case _:
             is_end = token.kind is TokenKind.END
-            cursor.fail_after_operand("PROJECT INTO" if is_end else "a clause or PROJECT INTO")
+            expected = "PROJECT INTO" if is_end else "a clause or PROJECT INTO"
+            cursor.fail_after_operand(expected, _hint_for_word(token, _CLAUSE_WORDS))
+
+
+def _hint_for_word(token: Token, words: Sequence[str]) -> str | None:
+    """Return which of some reserved words was probably meant by a name."""
+    if token.kind is not TokenKind.IDENTIFIER:
+        return None
+    found = most_alike(token.text, words, likeness_min=_WORD_LIKENESS_MIN)
+    return None if found is None else f"did you mean '{found}'?"
 
 
 def _fail_after_projection(cursor: Cursor, expected: str) -> None:

@@ -30,6 +30,7 @@ from everlog.eventql.analysis.analyzed import (
     operands,
 )
 from everlog.eventql.language.syntax import BinaryOperator
+from everlog.eventql.limits import TREE_DEPTH_MAX
 from everlog.eventql.trees import fold, walk
 from everlog.eventql.types import BOOLEAN, EVENT_FIELDS, NULL
 
@@ -45,8 +46,21 @@ def inline_subquery(query: AnalyzedQuery) -> AnalyzedQuery:
             break
         if _grown_size(query, inner) > _SIZE_MAX:
             break
-        query = _inline(query, inner)
+        inlined = _inline(query, inner)
+        # Every stage relies on this depth, which a text alone cannot exceed.
+        if any(_depth(each) > TREE_DEPTH_MAX for each in _expressions_of(inlined)):
+            break
+        query = inlined
     return query
+
+
+def _depth(expression: TypedExpression) -> int:
+    """Return how many levels the tree of an expression has."""
+
+    def depth_of_node(_node: TypedExpression, below: Sequence[int]) -> int:
+        return 1 + max(below, default=0)
+
+    return fold(expression, operands, depth_of_node)
 
 
 def _grown_size(outer: AnalyzedQuery, inner: AnalyzedQuery) -> int:

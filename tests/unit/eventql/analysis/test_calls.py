@@ -184,6 +184,10 @@ def test_arguments_have_to_be_of_the_kinds_that_the_function_takes(
         ("starts_with", "did you mean 'STARTSWITH'?"),
         ("COALESCE", "use IF(x == null, y, x)"),
         ("concat", "there is no function that joins strings"),
+        ("MEAN", "did you mean 'MEDIAN'?"),
+        ("CIEL", "did you mean 'CEIL'?"),
+        ("SMU", "did you mean 'SUM'?"),
+        ("FOO", None),
         ("frobnicate", None),
     ],
 )

@@ -185,3 +185,29 @@ def test_an_array_stands_left_of_contains(
 ) -> None:
     message = f"CONTAINS expects an array on its left, but '{blamed}' is {found}"
     check_expression_error(expression, blamed, message, hint)
+
+
+@pytest.mark.parametrize(
+    "expression, blamed, operator, hint",
+    [
+        ("1 + 2 AS STRING", "2 AS STRING", "+", "use (1 + 2) AS STRING"),
+        ("1 + 2 * 3 AS STRING", "3 AS STRING", "*", "use (2 * 3) AS STRING"),
+        ("-0.0 AS STRING", "0.0 AS STRING", "-", "use (-0.0) AS STRING"),
+        (
+            "1 + e.data.n AS DATE",
+            "e.data.n AS DATE",
+            "+",
+            "there is no arithmetic with dates and times",
+        ),
+        # What is in parentheses was meant so, and what is no number is none without AS either.
+        ("1 + (2 AS STRING)", "(2 AS STRING)", "+", "use (2 AS STRING) AS INT"),
+        ("1 + e.id AS STRING", "e.id AS STRING", "+", "use e.id AS STRING AS INT"),
+        ("2 AS STRING * 3", "2 AS STRING", "*", "use 2 AS STRING AS INT"),
+    ],
+)
+def test_a_conversion_of_the_last_operand_only_was_probably_meant_for_all(
+    expression: str, blamed: str, operator: str, hint: str
+) -> None:
+    found = "NULL or DATE" if "DATE" in blamed else "STRING"
+    message = f"'{operator}' expects INT or FLOAT64, but '{blamed}' is {found}"
+    check_expression_error(expression, blamed, message, hint)

@@ -5,7 +5,9 @@ import msgspec
 import pytest
 
 from everlog.eventql.codegen.generated import Code, GeneratedModule
-from everlog.eventql.codegen.structs import EventStructs, Path
+from everlog.eventql.codegen.structs import EventStructs, Path, unreadable_field
+from everlog.eventql.diagnostic import Span
+from everlog.eventql.evaluation.values import EvaluationError
 from everlog.eventql.types import ANY
 from tests.support.eventql.logs import a_line
 
@@ -15,7 +17,7 @@ def decoded(structs: EventStructs, path: Path, line: bytes, *, as_text: bool) ->
     module = GeneratedModule()
     code = structs.text_code if as_text else structs.value_code
     event = module.constant(structs.decode_line(line).f0)
-    return module.evaluate(Code(code(module, event, path), ANY))
+    return module.evaluate(Code(code(module, event, path, Span(0, 1)), ANY))
 
 
 def check_values(data: str, expected: dict[Path, object]) -> None:
@@ -148,3 +150,50 @@ def test_strings_of_events_are_their_own_texts() -> None:
     structs = EventStructs(values=[("type",)], texts=[("id",)])
 
     assert decoded(structs, ("id",), a_line(7, {}), as_text=True) == "7"
+
+
+HUGE = "9" * 400
+
+
+def test_reading_a_number_beyond_float64_fails_and_nothing_else_does() -> None:
+    line = a_line(
+        0, f'{{"a":{HUGE},"b":{{"c":-{HUGE},"d":2}},"e":18446744073709551616,"f":["x",1]}}'
+    )
+    failing = [("data", "a"), ("data", "b", "c")]
+    expected = {("data", "b", "d"): 2, ("data", "e"): 2.0**64, ("data", "f"): ["x", 1]}
+    structs = EventStructs(values=[*failing, *expected], texts=())
+
+    for path, value in expected.items():
+        assert decoded(structs, path, line, as_text=False) == value
+    for path in failing:
+        for as_text in (False, True):
+            with pytest.raises(AttributeError) as caught:
+                decoded(structs, path, line, as_text=as_text)
+            meaning = unreadable_field(caught.value)
+            assert isinstance(meaning, EvaluationError)
+            assert str(meaning) == "a number is beyond the range of FLOAT64"
+            assert meaning.__traceback__ is caught.value.__traceback__
+
+
+def test_below_a_number_beyond_float64_everything_is_null() -> None:
+    check_values(f'{{"a":{HUGE}}}', {("data", "a", "x"): None})
+
+
+def test_other_attributes_that_are_missing_are_no_fields() -> None:
+    structs = EventStructs(values=[("id",)], texts=())
+    event = structs.decode_line(a_line(0, {})).f0
+
+    for owner in (event, 1):
+        with pytest.raises(AttributeError) as caught:
+            _ = owner.no_such_field
+        assert unreadable_field(caught.value) is None
+
+
+def test_the_lines_around_such_a_number_are_decoded_as_ever() -> None:
+    lines = [a_line(number, f'{{"a":{text}}}') for number, text in enumerate(("1", HUGE, "3"))]
+    structs = EventStructs(values=[("data", "a")], texts=())
+    expected = [structs.decode_line(line) for line in lines[::2]]
+
+    first, _, third = structs.decode(b"".join(lines))
+
+    assert [first, third] == expected

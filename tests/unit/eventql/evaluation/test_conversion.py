@@ -194,9 +194,23 @@ def test_a_float_is_finite(text: str) -> None:
     check_failing(text, Kind.FLOAT64, "it is beyond the range of FLOAT64")
 
 
-@pytest.mark.parametrize("text", ["1" * 1_001, "x" * 100_000])
-def test_a_long_text_is_no_float(text: str) -> None:
-    check_failing(text, Kind.FLOAT64, "it has more than 1000 characters")
+@pytest.mark.parametrize(
+    "text, number",
+    [
+        ("0" * 100_000 + "5", 5.0),
+        ("-." + "3" * 100_000, -1 / 3),
+        # Only the last digit tells that it is more than half-way to the next FLOAT64.
+        ("9007199254740993." + "0" * 100_000 + "1", 9007199254740994.0),
+        ("1" + "0" * 100_000 + "e-100000", 1.0),
+    ],
+    ids=range(4),
+)
+def test_a_text_may_have_any_number_of_digits(text: str, number: float) -> None:
+    assert convert(text, Kind.FLOAT64) == number
+
+
+def test_a_long_text_may_be_no_float() -> None:
+    check_failing("1" * 100_000 + "x", Kind.FLOAT64, "a FLOAT64 looks like 42, -4.2 or 4.2e10")
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,17 @@ def test_other_queries_have_no_tally(query: str) -> None:
 )
 def test_only_events_that_are_selected_may_change_an_answer(query: str, *, expected: bool) -> None:
     assert may_affect(prepare(query))(LINES[1] + LINES[3]) is expected
+
+
+def test_a_number_beyond_float64_is_an_error_of_a_tally_that_reads_it() -> None:
+    lines = a_line(6, f'{{"n":{"9" * 400},"k":"k6"}}') + a_line(7, {"n": 7, "k": "k7"})
+    reading = tally_of("FROM e IN events PROJECT INTO SUM(e.data.n) > 0")
+    other = tally_of("FROM e IN events PROJECT INTO COUNT(e.data.k == 'k7')")
+
+    other.add_any(lines)
+    with pytest.raises(QueryUnevaluableError) as caught:
+        reading.add_any(lines)
+
+    assert value_of(other) == 1
+    assert caught.value.event_id == "6"
+    assert str(caught.value.diagnostic.message) == "a number is beyond the range of FLOAT64"
