@@ -8,8 +8,8 @@ import pytest
 from everlog.domain.limits import JSON_NESTING_MAX
 from everlog.eventql.limits import VALUE_DEPTH_MAX
 from tests.support.api import Connection, an_event
-from tests.support.server import RunningServer, running_server
 from tests.support.eventql.nesting import ARRAYS, RECORDS, nested_source
+from tests.support.server import RunningServer, running_server
 
 pytestmark = pytest.mark.slow
 
