@@ -342,30 +342,6 @@ def test_tells_where_it_is(text: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, hint",
-    [
-        ("FORM e IN events PROJECT INTO e", "did you mean 'FROM'?"),
-        ("FROM x IN (form e IN events PROJECT INTO e) PROJECT INTO x", "did you mean 'FROM'?"),
-        ("SELECT 1", "a query begins with FROM and ends with PROJECT INTO"),
-        ("'FORM'", "a query begins with FROM and ends with PROJECT INTO"),
-        ("FROM e IN events PROJEKT INTO e", "did you mean 'PROJECT'?"),
-        ("FROM e IN events Wehre 1 PROJECT INTO e", "did you mean 'WHERE'?"),
-        ("FROM e IN events ODER BY e PROJECT INTO e", "did you mean 'ORDER'?"),
-        ("FROM e IN events ORDER BY e DSC PROJECT INTO e", "did you mean 'DESC'?"),
-        ("FROM e IN (FROM x IN events) PROJECT INTO 1", None),
-        ("FROM e IN (FROM x IN events] PROJECT INTO 1", "the '(' at 1:11 is not closed"),
-        ("FROM e IN events SAMPLE 10 PROJECT INTO e", None),
-        ("FROM e IN events LIMIT 10 PROJECT INTO e", "TOP limits the number of rows: TOP 10"),
-    ],
-)
-def test_tells_which_word_was_meant(text: str, hint: str | None) -> None:
-    with pytest.raises(QueryMalformedError) as caught:
-        parse(text)
-
-    assert caught.value.diagnostics[0].hint == hint
-
-
-@pytest.mark.parametrize(
     "text, told",
     [("x" * 60, "x" * 60), ("x" * 61, "x" * 57 + "..."), ("x" * 1000, "x" * 57 + "...")],
 )
