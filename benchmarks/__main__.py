@@ -72,7 +72,7 @@ beside the bar that Everlog is to reach. A missed bar is shown and fails nothing
 else the machine does. Neither servers nor clients are pinned to cores.
 
 examples:
-  python -m benchmarks --report docs/benchmarks         all of them, about 25 minutes on two cores
+  python -m benchmarks --report docs/benchmarks         all of them, about 20 minutes on two cores
   python -m benchmarks --only small-writes --repeat 3   one of them, medians of three runs
   python -m benchmarks --only peer-writes --peer nats   one of them, with one peer
   python -m benchmarks --long --only growth             with a log of 50 million events, 32 GB
