@@ -56,6 +56,9 @@ def test_every_unit_test_mirrors_a_file_of_the_product() -> None:
     check_nothing_found(tidy.find_misplaced_tests([source.path for source in repository_sources()]))
 
 
+# Put together here, so that this file holds none itself.
+MACHINE_PATH = "/{}/ada/x".format("home")
+
 # Each row: the check, a file that breaks its rule, and what is said about it.
 BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (tidy.find_long_lines, "Makefile", "a" * 101, ":1: 101 columns"),
@@ -75,7 +78,7 @@ BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (tidy.find_notes_to_self, "a.md", "FIXME", ":1: FIXME"),
     (tidy.find_disabled_tests, "tests/a.py", "@pytest.mark.skip\ndef f(): ...", ":1: pytest.mark"),
     (tidy.find_disabled_tests, "tests/a.py", "def f():\n pytest.skip()", ":2: pytest.skip"),
-    (tidy.find_machine_paths, "a.md", "see /" + "home/ada/x", "is on one machine only"),
+    (tidy.find_machine_paths, "a.md", f"see {MACHINE_PATH}", "is on one machine only"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa", "'noqa' names no code"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101", "'noqa' names no code"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # type: ignore[arg-type]", "'type: ignore'"),
@@ -98,7 +101,7 @@ SOUND: tuple[tuple[Check, str, str], ...] = (
     (tidy.find_missing_docstrings, "src/a.py", "'''A.'''\ndef _f(): ..."),
     (tidy.find_notes_to_self, "a.py", "x = 'TODO'"),
     (tidy.find_disabled_tests, "tests/a.py", "reader.skip()"),
-    (tidy.find_machine_paths, "a.md", "GET https://example.com/" + "home/ada/x or tests/work/x"),
+    (tidy.find_machine_paths, "a.md", f"GET https://example.com{MACHINE_PATH} or tests/work/x"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101 - our promise."),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101 (our promise)"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # type: ignore[misc]  # It is untyped."),

@@ -15,7 +15,8 @@ A query evaluates in this order: product of the sources, WHERE, then
 then DISTINCT, SKIP, TOP. Equality of expressions ignores places, as in the syntax tree.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import assert_never
 
@@ -155,6 +156,25 @@ def operands(expression: TypedExpression) -> tuple[TypedExpression, ...]:
             return values
         case _:
             assert_never(expression)
+
+
+def with_operands(node: TypedExpression, below: Sequence[TypedExpression]) -> TypedExpression:
+    """Return a node with other operands, in the order of `operands`."""
+    match node:
+        case UnaryOperation() | TypeConversion():
+            return replace(node, operand=below[0])
+        case BinaryOperation():
+            return replace(node, left=below[0], right=below[1])
+        case ScalarCall():
+            return replace(node, arguments=tuple(below))
+        case ArrayOf():
+            return replace(node, items=tuple(below))
+        case RecordOf():
+            return replace(node, values=tuple(below))
+        case Constant() | FieldAccess() | AggregateValue() | GroupKey():
+            return node
+        case _:
+            assert_never(node)
 
 
 class LogSource(StrEnum):

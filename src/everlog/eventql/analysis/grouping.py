@@ -7,22 +7,17 @@ aggregates of all rows has one group, and no key.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import Final
 
 from everlog.eventql.analysis.analyzed import (
     AggregateCall,
     AggregateValue,
-    ArrayOf,
-    BinaryOperation,
-    Constant,
     FieldAccess,
     GroupKey,
-    RecordOf,
     ScalarCall,
-    TypeConversion,
     TypedExpression,
-    UnaryOperation,
     operands,
+    with_operands,
 )
 from everlog.eventql.analysis.reporting import Reporter
 from everlog.eventql.analysis.typed_expressions import TypedClause
@@ -65,7 +60,7 @@ class Groups:
                 self._report_field(node, clause)
             if isinstance(node, AggregateValue):
                 return replace(node, index=self._place(clause.aggregates[node.index]))
-            return _with_operands(node, below)
+            return with_operands(node, below)
 
         return fold(clause.expression, operands_of_group, build)
 
@@ -104,21 +99,3 @@ def _is_random(expression: TypedExpression) -> bool:
         isinstance(node, ScalarCall) and node.function.purity is Purity.RANDOM
         for node in walk(expression, operands)
     )
-
-
-def _with_operands(node: TypedExpression, below: Sequence[TypedExpression]) -> TypedExpression:
-    match node:
-        case UnaryOperation() | TypeConversion():
-            return replace(node, operand=below[0])
-        case BinaryOperation():
-            return replace(node, left=below[0], right=below[1])
-        case ScalarCall():
-            return replace(node, arguments=tuple(below))
-        case ArrayOf():
-            return replace(node, items=tuple(below))
-        case RecordOf():
-            return replace(node, values=tuple(below))
-        case Constant() | FieldAccess() | AggregateValue() | GroupKey():
-            return node
-        case _:
-            assert_never(node)

@@ -10,24 +10,19 @@ Only what cannot fail is inlined: an error in a field that the outer query leave
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Final, assert_never
+from typing import Final
 
 from everlog.eventql.analysis.analyzed import (
     AggregateCall,
-    AggregateValue,
     AnalyzedQuery,
-    ArrayOf,
     BinaryOperation,
     Constant,
     FieldAccess,
-    GroupKey,
     LogSource,
     RecordOf,
-    ScalarCall,
-    TypeConversion,
     TypedExpression,
-    UnaryOperation,
     operands,
+    with_operands,
 )
 from everlog.eventql.language.syntax import BinaryOperator
 from everlog.eventql.limits import TREE_DEPTH_MAX
@@ -151,23 +146,7 @@ def _rewrite(
     node: TypedExpression, below: Sequence[TypedExpression], inner: AnalyzedQuery
 ) -> TypedExpression:
     """Return a node of the outer query with what is below it exchanged."""
-    match node:
-        case FieldAccess():
-            return _resolve(node, inner)
-        case Constant() | AggregateValue() | GroupKey():
-            return node
-        case UnaryOperation() | TypeConversion():
-            return replace(node, operand=below[0])
-        case BinaryOperation():
-            return replace(node, left=below[0], right=below[1])
-        case ScalarCall():
-            return replace(node, arguments=tuple(below))
-        case ArrayOf():
-            return replace(node, items=tuple(below))
-        case RecordOf():
-            return replace(node, values=tuple(below))
-        case _:
-            assert_never(node)
+    return _resolve(node, inner) if isinstance(node, FieldAccess) else with_operands(node, below)
 
 
 def _resolve(access: FieldAccess, inner: AnalyzedQuery) -> TypedExpression:
