@@ -13,7 +13,7 @@ What is left to the connection: answering, time, and how many requests are read 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httptools
 
@@ -44,6 +44,13 @@ _ABSOLUTE_FORM: Final = re.compile(r"https?://[^/?]+(/[^?]*)?(\?.*)?", re.IGNORE
 # llhttp says why in words only; everything else that it refuses is a 400.
 _PARSER_STATUSES: Final = {"Invalid HTTP version": 505, "Pause on PRI/Upgrade": 505}
 
+# Once in a head, since the parser has refused what could be taken for a second one.
+_CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
+# More than any body has, and few enough that no head grows beyond its limit by them.
+_LENGTH_DIGITS_MAX: Final = 12
+# Remembered for each connection.
+_KNOWN_SIZE_MAX: Final = 2 * 1024
+
 # Content of a chunked body may come in chunks of a single byte, which cost five bytes more.
 _CHUNK_OVERHEAD_FACTOR: Final = 8
 
@@ -55,6 +62,15 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
         super().__init__(reason)
         self.status: Final = status
         self.reason: Final = reason
+
+
+class _KnownHead(NamedTuple):
+    """A head by its bytes, with a gap for the number that is its content's length."""
+
+    head: Head
+    before: bytes
+    # None where the head says nothing of a length, so that there is no content.
+    after: bytes | None
 
 
 class Consumer(Protocol):
@@ -90,17 +106,15 @@ class RequestReader:
         "_host_valid",
         "_is_head_repeated",
         "_kept",
-        "_known_block",
-        "_known_head",
-        "_known_size",
+        "_known",
         "_last_content_length",
         "_last_head",
-        "_last_size",
         "_last_target",
         "_limits",
         "_parser",
         "_parts",
         "_peer",
+        "_repeated_head",
         "_special",
         "_target",
         "_upgrade_head",
@@ -154,11 +168,9 @@ class RequestReader:
         self._last_head = Head("", "", "", _NO_HEADERS, peer)
         self._last_target = b""
         self._last_content_length = 0
-        self._last_size = 0
-        # A head that need not be parsed again, see `_feed_known`, and the size of its request.
-        self._known_block = b""
-        self._known_head = self._last_head
-        self._known_size = -1
+        # The head of the last request that came alone, and what need not be parsed again.
+        self._repeated_head: Head | None = None
+        self._known: _KnownHead | None = None
         self._completed = 0
         self._special = None
         self.is_chunked = False
@@ -179,7 +191,8 @@ class RequestReader:
         """Read `data`; raises Refusal when it breaks the rules."""
         size = len(data)
         is_at_boundary = not self.is_mid_message
-        if is_at_boundary and size == self._known_size and self._feed_known(bytes(data)):
+        known = self._known
+        if is_at_boundary and known is not None and self._feed_known(bytes(data), known):
             return
         completed = self._completed
         try:
@@ -303,27 +316,36 @@ class RequestReader:
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of `data`, which was one complete request and nothing else."""
-        size = len(data)
-        # Worth it only for a client that repeats itself, and possible only for the usual form.
-        if size == self._last_size and self._last_content_length != DISCARD and self.form is PLAIN:
-            self._known_size = size
-            self._known_block = data[: size - self._last_content_length]
-            self._known_head = self._last_head
-        self._last_size = size
+        # Possible only for the usual form, and worth it only for a client that repeats itself.
+        if self._last_content_length == DISCARD or self.form is not PLAIN:
+            return
+        head = self._last_head
+        if head is self._repeated_head:
+            self._known = _know(head, data[: len(data) - self._last_content_length])
+        self._repeated_head = head
 
-    def _feed_known(self, data: bytes) -> bool:
-        """Take a request whose head is the last one's, byte for byte; return False if it is not.
+    def _feed_known(self, data: bytes, known: "_KnownHead") -> bool:
+        """Take a request with a head that we know, whatever its body; return False if it is none.
 
         Clients repeat their heads, and the parser is between two messages: it would say again what
         it said about the same bytes.
         """
-        if not data.startswith(self._known_block):
+        head, before, after = known
+        if not data.startswith(before):
             return False
-        head = self._known_head
+        start = len(before)
+        if after is not None:
+            end = data.find(after, start, start + _LENGTH_DIGITS_MAX + len(after))
+            digits = data[start:end]
+            start = end + len(after)
+            if end < 0 or not digits.isdigit() or int(digits) != len(data) - start:
+                return False
+        elif start != len(data):
+            return False
         self.form = PLAIN
-        self.content_length = self._known_size - len(self._known_block)
+        self.content_length = len(data) - start
         size_max = self._consumer.take_head(head)
-        body = b"" if size_max == DISCARD else data[len(self._known_block) :]
+        body = b"" if size_max == DISCARD else data[start:]
         self.content_length = 0
         self._consumer.take_request(head, body)
         return True
@@ -430,6 +452,16 @@ class RequestReader:
             )
         finally:
             self._is_head_repeated = False
+
+
+def _know(head: Head, block: bytes) -> _KnownHead | None:
+    """Return what to remember of a head and its bytes, None if it takes more than it saves."""
+    if len(block) > _KNOWN_SIZE_MAX:
+        return None
+    found = _CONTENT_LENGTH.search(block)
+    if found is None:
+        return _KnownHead(head, block, None)
+    return _KnownHead(head, block[: found.start(1)], block[found.end(1) :])
 
 
 def _split_target(method: str, target: bytes) -> tuple[str, str]:

@@ -82,7 +82,7 @@ def test_the_application_sees_the_request_as_it_was_sent(
 def test_repeated_requests_are_told_apart(
     client: Client, application: RecordingApplication
 ) -> None:
-    # The same head again and again, which is not parsed again; and others of the same length.
+    # The same head again and again, which is not parsed again; and others that resemble it.
     for path, token, body in [
         (b"a", b"1", b"xxx"),
         (b"a", b"1", b"yyy"),
@@ -90,12 +90,14 @@ def test_repeated_requests_are_told_apart(
         (b"b", b"1", b"zzz"),
         (b"b", b"2", b"zzz"),
         (b"b", b"2", b"zzz"),
+        (b"b", b"2", b"longer than before"),
+        (b"b", b"2", b""),
         (b"b", b"2", b"yyy"),
         (b"a", b"1", b"xxx"),
     ]:
         client.send(
-            b"POST /%b HTTP/1.1\r\nHost: a\r\nAuthorization: %b\r\nContent-Length: 3\r\n\r\n%b"
-            % (path, token, body)
+            b"POST /%b HTTP/1.1\r\nHost: a\r\nAuthorization: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (path, token, len(body), body)
         )
 
         assert client.read_answer().body == b"POST /%b?\n%b" % (path, body)

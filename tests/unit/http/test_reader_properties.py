@@ -103,6 +103,7 @@ def _target_of(request: h11.Request) -> str:
 METHODS = st.sampled_from([b"GET", b"POST", b"PUT", b"QUERY", b"HEAD", b"OPTIONS", b"DELETE"])
 TARGETS = st.sampled_from([b"/", b"/a/b?c=d", b"/%2F?", b"/api/v1/write-events", b"/a?b?c", b"//"])
 BODIES = st.binary(max_size=40)
+DIGITS = st.text("0123456789\r\n", max_size=30).map(str.encode)
 ODD_HEADERS = st.sampled_from(
     [
         b"X-Empty:",
@@ -282,6 +283,33 @@ def test_requests_that_are_repeated_are_read_like_the_first(
 
     assert seen.requests == [request for part in parts for request in read([part]).requests]
     assert seen.status == 0
+
+
+@given(head=odd_requests(), bodies=st.lists(BODIES | DIGITS, min_size=3, max_size=6))
+def test_a_head_that_is_repeated_with_other_bodies_is_read_like_a_new_one(
+    head: bytes, bodies: list[bytes]
+) -> None:
+    start, length, _ = head.partition(b"\r\n\r\n")[0].partition(b"\r\nContent-Length: ")
+    parts = [b"%b%b%d\r\n\r\n%b" % (start, length, len(body), body) for body in bodies]
+    if not length or any(read([part]).status for part in parts):
+        return
+
+    seen = read(parts)
+
+    assert seen.requests == [request for part in parts for request in read([part]).requests]
+
+
+@given(request=requests(), choice=st.data())
+def test_what_only_resembles_a_repeated_request_is_read_like_a_new_one(
+    request: bytes, choice: st.DataObject
+) -> None:
+    changed = choice.draw(mutated(request))
+    known = read([request])
+
+    seen = read([request, request, changed])
+
+    fresh = read([changed])
+    assert seen == Seen(known.requests * 2 + fresh.requests, fresh.status, fresh.is_mid_message)
 
 
 @given(data=st.lists(requests(), min_size=1, max_size=4), repeats=st.integers(1, 3))
