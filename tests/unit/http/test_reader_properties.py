@@ -312,6 +312,22 @@ def test_what_only_resembles_a_repeated_request_is_read_like_a_new_one(
     assert seen == Seen(known.requests * 2 + fresh.requests, fresh.status, fresh.is_mid_message)
 
 
+@given(
+    bodies=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4), choice=st.data()
+)
+def test_repeated_requests_may_be_split_or_joined_anywhere(
+    bodies: list[bytes], choice: st.DataObject
+) -> None:
+    repeated = b"POST / HTTP/1.1\r\nContent-Length: %d\r\nHost: a\r\n\r\n%b"
+    known = [repeated % (1, b"x")] * 2
+    others = [repeated % (len(body), body) for body in bodies]
+
+    seen = read([*known, *choice.draw(split(b"".join(others)))])
+
+    assert seen.requests == [("POST", "/", body) for body in [b"x", b"x", *bodies]]
+    assert not seen.is_mid_message
+
+
 @given(data=st.lists(requests(), min_size=1, max_size=4), repeats=st.integers(1, 3))
 def test_bodies_that_nobody_wants_are_passed_over(data: list[bytes], repeats: int) -> None:
     parts = [request for request in data for _ in range(repeats)]
