@@ -51,6 +51,7 @@ from everlog.service.observers import Observers
 from everlog.service.queries import Queries
 from everlog.service.reader import Reader
 from everlog.service.store import Store
+from everlog.service.sync_process import SyncProcess
 from everlog.service.writer import Writer, WriterEvents
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.engine import Batch, Engine
@@ -131,7 +132,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     try:
         engine = _open_engine(directory, log, disk)
         try:
-            await _serve(settings, log, clock, engine, directory, form, credentials, limits)
+            await _serve(settings, log, clock, engine, directory, form, credentials, limits, disk)
         finally:
             engine.close()
     finally:
@@ -183,6 +184,7 @@ async def _serve(
     form: EventForm,
     credentials: LiveCredentials,
     limits: Limits,
+    disk: Disk | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     reader = Reader(loop)
@@ -191,7 +193,13 @@ async def _serve(
     events = _writer_events(log, observers, checkpoints)
     hash_version, schemas = settings.hash_version, _load_schemas(engine)
     writer = Writer(
-        engine, clock=clock, hash_version=hash_version, schemas=schemas, events=events, loop=loop
+        engine,
+        clock=clock,
+        hash_version=hash_version,
+        schemas=schemas,
+        events=events,
+        loop=loop,
+        sync_process=_start_sync_process(loop, log) if disk is None else None,
     )
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
     seconds_max, key = settings.query_time_limit, form.signing_key
@@ -281,6 +289,17 @@ def _checkpoints(engine: Engine, reader: Reader, log: Log) -> Checkpoints:
         log.debug("a checkpoint was saved", eventCount=engine.head.event_count)
 
     return Checkpoints(engine, reader, on_success=saved, on_failure=failed)
+
+
+def _start_sync_process(loop: asyncio.AbstractEventLoop, log: Log) -> SyncProcess | None:
+    def lost() -> None:
+        log.warning("the process that syncs the log ended: writing goes on, slower, without it")
+
+    try:
+        return SyncProcess(loop, on_lost=lost)
+    except OSError as error:
+        log.warning("the process that syncs the log cannot be started", reason=error.strerror)
+        return None
 
 
 def _certificate_end(credentials: LiveCredentials) -> float | None:

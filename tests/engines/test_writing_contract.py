@@ -7,6 +7,8 @@ import pytest
 from everlog.domain.chain import GENESIS_HASH, HashVersion
 from everlog.storage.engine import Engine, EventType, Head
 from everlog.storage.line import Mark
+from everlog.storage.log.disk import PosixDisk
+from tests.support.committing import WAYS
 from tests.support.engines import (
     content_of,
     events_of,
@@ -159,6 +161,26 @@ def test_several_batches_can_be_on_their_way(engine: Engine) -> None:
     assert positions_of(read(engine)) == [0, 1, 2, 3]
     assert engine.head == engine.tip == third.head
     assert list(engine.unpublished_events()) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_both_ways_to_commit_store_the_same(engine: Engine, way: str) -> None:
+    batches = []
+    for number in range(20):
+        stage(engine, a_candidate(f"/s{number % 3}"), a_candidate("/s/t"))
+        if number % 7 == 0:
+            engine.stage_schema(a_schema(f"io.everlog.t{number}"))
+        batches.append(seal(engine))
+
+    for number, batch in enumerate(batches):
+        before = content_of(engine)
+        WAYS[way](engine, batch, PosixDisk())
+        assert content_of(engine) == before
+        engine.publish(batch)
+        assert positions_of(read(engine)) == list(range(2 * number + 2))
+
+    assert engine.head == engine.tip == batches[-1].head
+    assert read(engine) == b"".join(line for batch in batches for line in batch.lines)
 
 
 def test_rolling_back_forgets_what_is_staged_and_sealed(engine: Engine) -> None:

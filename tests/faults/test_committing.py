@@ -9,6 +9,7 @@ import pytest
 from everlog.domain.errors import DiskFullError, StoreFailedError
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine, columns
+from tests.support.committing import WAYS
 from tests.support.disks import FailingDisk, Fault, Kind
 from tests.support.engines import (
     SEGMENT_SIZE,
@@ -29,8 +30,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Scene:
     """An engine on a failing disk, and how many calls of each kind a commit makes."""
 
-    def __init__(self, directory: Path, *, is_rolling: bool) -> None:
+    def __init__(self, directory: Path, *, is_rolling: bool, way: str = "at once") -> None:
         self.directory = directory
+        # An event schema takes more than writing and syncing.
+        self.has_schema = way == "at once"
+        self._commit = WAYS[way]
         self.disk = FailingDisk()
         self.engine = open_log(directory, disk=self.disk)
         store(self.engine, a_candidate("/a"))
@@ -40,16 +44,22 @@ class Scene:
 
     def seal_a_batch(self) -> Batch:
         stage(self.engine, a_candidate("/a/new"), a_candidate("/b", "io.everlog.new"))
-        self.engine.stage_schema(a_schema("io.everlog.schema"))
+        if self.has_schema:
+            self.engine.stage_schema(a_schema("io.everlog.schema"))
         stage(self.engine, a_candidate("/a"))
         return seal(self.engine)
 
+    def commit(self, batch: Batch) -> None:
+        self._commit(self.engine, batch, self.disk)
 
-def faults_of_a_commit(directory: Path, error: int, *, is_rolling: bool) -> Iterator[Fault]:
-    scene = Scene(directory, is_rolling=is_rolling)
+
+def faults_of_a_commit(
+    directory: Path, error: int, *, is_rolling: bool, way: str
+) -> Iterator[Fault]:
+    scene = Scene(directory, is_rolling=is_rolling, way=way)
     batch = scene.seal_a_batch()
     scene.disk.arm(None)
-    scene.engine.commit(batch)
+    scene.commit(batch)
     for kind, count in list(scene.disk.calls.items()):
         for number in range(count):
             yield Fault(kind, number, error)
@@ -58,7 +68,7 @@ def faults_of_a_commit(directory: Path, error: int, *, is_rolling: bool) -> Iter
 
 
 def check_commits(scene: Scene, batch: Batch) -> None:
-    scene.engine.commit(batch)
+    scene.commit(batch)
     scene.engine.publish(batch)
     check_batch_is_there(content_of(scene.engine), scene)
 
@@ -70,7 +80,7 @@ def check_batch_is_there(content: Content, scene: Scene) -> None:
     assert content.subjects == ["/", "/a", "/a/new", "/b"]
     assert [entry.name for entry in content.event_types] == [
         "io.everlog.new",
-        "io.everlog.schema",
+        *(["io.everlog.schema"] if scene.has_schema else []),
         "io.everlog.test.happened",
     ]
 
@@ -78,7 +88,7 @@ def check_batch_is_there(content: Content, scene: Scene) -> None:
 def check_disk_was_full(scene: Scene, batch: Batch) -> None:
     """Check that nothing was stored, and that all is well once there is room."""
     with pytest.raises(DiskFullError, match="no space left"):
-        scene.engine.commit(batch)
+        scene.commit(batch)
     scene.engine.roll_back()
     assert content_of(scene.engine) == scene.before
     kill(scene.engine)
@@ -93,15 +103,15 @@ def check_disk_was_full(scene: Scene, batch: Batch) -> None:
 def check_store_failed(scene: Scene, batch: Batch) -> None:
     """Check that no later write is accepted, and that reads go on."""
     with pytest.raises(StoreFailedError, match="failed"):
-        scene.engine.commit(batch)
+        scene.commit(batch)
     scene.disk.arm(None)
 
     with pytest.raises(StoreFailedError):
-        scene.engine.commit(batch)
+        scene.commit(batch)
     scene.engine.roll_back()
     stage(scene.engine, a_candidate())
     with pytest.raises(StoreFailedError):
-        scene.engine.commit(seal(scene.engine))
+        scene.commit(seal(scene.engine))
     assert content_of(scene.engine) == scene.before
     assert read(scene.engine, "/a", recursive=False) == scene.before.log
 
@@ -123,13 +133,16 @@ def check_reopens_whole(scene: Scene) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("is_rolling", [False, True])
 @pytest.mark.parametrize("error", [*FULL, errno.EIO])
-def test_a_commit_survives_every_fault(tmp_path: Path, error: int, *, is_rolling: bool) -> None:
-    faults = list(faults_of_a_commit(tmp_path / "healthy", error, is_rolling=is_rolling))
+def test_a_commit_survives_every_fault(
+    tmp_path: Path, error: int, way: str, *, is_rolling: bool
+) -> None:
+    faults = list(faults_of_a_commit(tmp_path / "healthy", error, is_rolling=is_rolling, way=way))
 
     for number, fault in enumerate(faults):
-        scene = Scene(tmp_path / str(number), is_rolling=is_rolling)
+        scene = Scene(tmp_path / str(number), is_rolling=is_rolling, way=way)
         batch = scene.seal_a_batch()
         scene.disk.arm(fault)
         if error not in FULL or fault.kind in SYNCS:
@@ -146,6 +159,59 @@ def test_a_commit_survives_every_fault(tmp_path: Path, error: int, *, is_rolling
         check_reopens_whole(scene)
 
 
+def test_a_commit_in_steps_writes_and_syncs_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, is_rolling=False, way="in steps")
+    batch = scene.seal_a_batch()
+    scene.disk.arm(None)
+
+    scene.commit(batch)
+
+    # The batch, and the durable bound behind the sync.
+    assert scene.disk.calls == {Kind.WRITE: 2, Kind.SYNC_DATA: 1}
+
+
+@pytest.mark.parametrize("what", ["a schema", "a new segment", "room", "nothing staged before"])
+def test_what_takes_more_than_writing_is_not_begun(tmp_path: Path, what: str) -> None:
+    scene = Scene(tmp_path, is_rolling=what == "a new segment", way="in steps")
+    large = a_candidate("/large", data='{"a":"%s"}' % ("x" * 4 * SEGMENT_SIZE))
+    stage(scene.engine, large if what == "room" else a_candidate("/a"))
+    if what == "a schema":
+        scene.engine.stage_schema(a_schema("io.everlog.schema"))
+    batch = seal(scene.engine)
+    engine = scene.engine
+    if what == "nothing staged before":
+        scene.disk.arm(None)
+        engine = open_log(tmp_path / "new", disk=scene.disk)
+        stage(engine, a_candidate("/a"))
+        batch = seal(engine)
+    scene.disk.arm(None)
+
+    assert engine.begin_commit(batch) is None
+
+    assert not scene.disk.calls
+    engine.commit(batch)
+    engine.publish(batch)
+    assert engine.head == batch.head
+
+
+def test_a_commit_that_was_begun_can_be_done_at_once_instead(tmp_path: Path) -> None:
+    # As if nobody knew what became of the sync.
+    scene = Scene(tmp_path, is_rolling=False, way="in steps")
+    batch = scene.seal_a_batch()
+    assert scene.engine.begin_commit(batch) is not None
+
+    scene.engine.commit(batch)
+
+    scene.engine.publish(batch)
+    check_batch_is_there(content_of(scene.engine), scene)
+    content = content_of(scene.engine)
+    kill(scene.engine)
+    engine = open_log(tmp_path)
+    assert content_of(engine) == content
+    assert engine.report.torn_size == 0
+    engine.close()
+
+
 @pytest.mark.parametrize("error", FULL)
 def test_writing_goes_on_when_space_returns(tmp_path: Path, error: int) -> None:
     for is_rolling in (False, True):
@@ -153,7 +219,7 @@ def test_writing_goes_on_when_space_returns(tmp_path: Path, error: int) -> None:
         scene.disk.arm(Fault(Kind.WRITE, 0, error, is_lasting=True))
         for _ in range(3):
             with pytest.raises(DiskFullError):
-                scene.engine.commit(scene.seal_a_batch())
+                scene.commit(scene.seal_a_batch())
             scene.engine.roll_back()
 
         scene.disk.arm(None)
@@ -171,10 +237,10 @@ def test_a_full_disk_keeps_the_batches_before(tmp_path: Path) -> None:
     first = scene.seal_a_batch()
     stage(scene.engine, a_candidate("/c"))
     second = seal(scene.engine)
-    scene.engine.commit(first)
+    scene.commit(first)
     scene.disk.arm(Fault(Kind.WRITE, 0, errno.ENOSPC))
     with pytest.raises(DiskFullError):
-        scene.engine.commit(second)
+        scene.commit(second)
 
     scene.engine.publish(first)
     scene.engine.roll_back()
@@ -245,7 +311,7 @@ def test_a_file_system_that_cannot_allocate_will_do(tmp_path: Path, error: int) 
 
 def test_a_batch_that_was_committed_but_not_published_outlives_closing(tmp_path: Path) -> None:
     scene = Scene(tmp_path, is_rolling=False)
-    scene.engine.commit(scene.seal_a_batch())
+    scene.commit(scene.seal_a_batch())
     scene.engine.close()
 
     engine = open_log(tmp_path)

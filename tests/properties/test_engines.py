@@ -28,6 +28,7 @@ from everlog.storage.log import columns, reading, recovery, selecting, view
 from everlog.storage.log import engine as log_engine
 from everlog.storage.log.view import LogView
 from everlog.storage.memory import MemoryEngine
+from tests.support.committing import commit_in_steps
 from tests.support.engines import content_of, kill, open_log, subjects_of
 from tests.support.events import TRACEPARENT, a_candidate, a_schema, accept_at, time_after
 
@@ -89,7 +90,7 @@ class Engines(RuleBasedStateMachine):
         self.stage(candidates, hash_version)
         self.seal()
         while self.sealed:
-            self.commit_and_publish()
+            self.commit_and_publish(is_in_steps=False)
 
     @rule(candidates=EVENTS, hash_version=st.sampled_from(HashVersion))
     def stage(self, candidates: list[EventCandidate], hash_version: HashVersion) -> None:
@@ -116,11 +117,14 @@ class Engines(RuleBasedStateMachine):
             self.sealed.append(Sealed(memory, log))
 
     @precondition(lambda self: self.sealed)
-    @rule()
-    def commit_and_publish(self) -> None:
+    @rule(is_in_steps=st.booleans())
+    def commit_and_publish(self, *, is_in_steps: bool) -> None:
         batches = self.sealed.pop(0)
         for engine, batch in zip(self.engines, batches, strict=True):
-            engine.commit(batch)
+            if is_in_steps:
+                commit_in_steps(engine, batch)
+            else:
+                engine.commit(batch)
             engine.publish(batch)
         self.heads.append(self.log.head)
 

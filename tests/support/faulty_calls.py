@@ -16,6 +16,7 @@ from typing import NamedTuple
 from everlog.domain.errors import DataDirectoryError, DiskFullError, StoreFailedError
 from everlog.storage.log import LogEngine
 from tests.support.audits import check_audit_is_clean
+from tests.support.committing import commit_at_once, commit_in_steps
 from tests.support.disks import Kind, QuickDisk
 from tests.support.engines import Content, content_of, events_of, kill, open_log
 from tests.support.events import a_candidate, a_schema, seal, stage, store
@@ -208,7 +209,8 @@ class Client:
             if schema is not None:
                 engine.stage_schema(a_schema(schema))
             batch = seal(engine)
-            engine.commit(batch)
+            commit = commit_in_steps if self._number % 2 else commit_at_once
+            commit(engine, batch, self._disk)
         except DiskFullError:
             engine.roll_back()
             self.refused.add(subject)

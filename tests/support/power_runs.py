@@ -17,6 +17,7 @@ from everlog.domain.event import EventCandidate
 from everlog.maintenance.findings import Weight
 from everlog.storage.log import LogEngine
 from tests.support.audits import audit_of, check_audit_is_clean
+from tests.support.committing import commit_at_once, commit_in_steps
 from tests.support.engines import Content, content_of, kill, open_log
 from tests.support.events import a_candidate, a_schema, seal, stage, store
 from tests.support.power import PowerDisk, ProcessDiedError, Tree, write_tree
@@ -123,6 +124,7 @@ class Machine:
         self.attempts = [b""]
         self.types: set[str] = set()
         self._engine: LogEngine | None = None
+        self._batch_count = 0
 
     def start(self) -> None:
         """Open the directory; what readers see then is promised to stay."""
@@ -141,8 +143,10 @@ class Machine:
             engine.stage_schema(a_schema(schema))
         batch = seal(engine)
         self.attempts.append(self.log + b"".join(batch.lines))
+        self._batch_count += 1
+        commit = commit_in_steps if self._batch_count % 2 else commit_at_once
         try:
-            engine.commit(batch)
+            commit(engine, batch, self.disk)
         except StoreFailedError:
             return False
         engine.publish(batch)

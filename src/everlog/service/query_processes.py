@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from everlog.service.environment import environment_without_secrets
 from everlog.service.query_messages import FRAME_HEADER, FrameKind, Job, encode_frame
 
 # Enough for a frame, so that one is sent while the other is being computed.
@@ -25,9 +26,6 @@ _IDLE_MAX: Final = 2
 
 # A job looks at each block whether it is still wanted, but it may be busy with something larger.
 _CANCEL_SECONDS_MAX: Final = 0.5
-
-# Tokens and the like are not for them.
-_SECRET_PREFIX: Final = "EVERLOG_"  # noqa: S105 - a beginning of names
 
 _encode_job = msgspec.msgpack.Encoder().encode
 
@@ -54,15 +52,12 @@ class QueryProcess:
     @classmethod
     async def start(cls, command: tuple[str, ...]) -> Self:
         """Start a process."""
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIX)
-        }
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
+            env=environment_without_secrets(),
             limit=_BUFFER_SIZE,
         )
         return cls(process)

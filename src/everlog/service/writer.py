@@ -1,25 +1,18 @@
 """The single writer: every change of the log goes through here, one after the other.
 
 A write is judged, given its place and hashed as soon as it arrives, on the event loop's thread.
-While one batch is being synced, the next one gathers; so the number of writes that share a sync
-follows the load.
-
-The loop lets the commit thread go first, for half a millisecond at most: two busy threads that
-pass the interpreter's lock to and fro lose more than the sync of a fast disk takes. A slow disk
-holds the loop up for no longer than that.
+While one batch is on its way to the disk (`committer`), the next one gathers; so the number of
+writes that share a sync follows the load.
 
 An answer leaves only when everything it is based on is durable. That holds for refusals too: who
 is told that a subject is not pristine learns of an event, which must not vanish in a crash.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from itertools import islice
-from queue import Empty, SimpleQueue
-from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -35,19 +28,16 @@ from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, find_violation
 from everlog.domain.time import format_time, next_event_time
+from everlog.service.committer import Committer, Ended
 from everlog.service.figures import CommitFigures
 from everlog.service.standing_query import StaleQueryError, StandingQuery
+from everlog.service.sync_process import SyncProcess
 from everlog.storage.engine import Batch, Engine, Scan, StagedSchema
 from everlog.storage.line import Mark, render_line
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
-
-# A disk with a cache syncs a batch in this time; much longer, and readers would notice.
-_COMMIT_WAIT_SECONDS: Final = 0.0005
-# A larger batch takes the disk longer than we would wait.
-_COMMIT_WAIT_SIZE_MAX: Final = 128 * 1024
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -74,12 +64,6 @@ class WriterEvents(msgspec.Struct, frozen=True):
     became_read_only: Callable[[], None]
 
 
-class _Committed(NamedTuple):
-    batch: Batch
-    failure: Exception | None
-    seconds: float
-
-
 class Writer:
     """Owns the tip of the log while the server runs."""
 
@@ -92,8 +76,9 @@ class Writer:
         schemas: Iterable[EventSchema],
         events: WriterEvents,
         loop: asyncio.AbstractEventLoop,
+        sync_process: SyncProcess | None = None,
     ) -> None:
-        """Start the commit thread; the clock returns nanoseconds since 1970."""
+        """Take over the process that syncs; the clock returns nanoseconds since 1970."""
         self._engine: Final = engine
         self._clock: Final = clock
         self._hash_version: Final = hash_version
@@ -111,17 +96,9 @@ class Writer:
         self._is_stopping = False
         self.figures: Final = CommitFigures()
         self._drained: asyncio.Future[None] = loop.create_future()
-        self._batches: Final[SimpleQueue[Batch | None]] = SimpleQueue()
-        self._committed: Final[SimpleQueue[_Committed]] = SimpleQueue()
-        # Whether the loop's thread waits for what is committed, so that nobody has to wake it.
-        self._is_waiting_for_commit = False
-        self._thread: Final = threading.Thread(
-            # Whoever is done without it calls `stop`; whoever fails must not wait for it.
-            target=self._commit_batches,
-            name="commit",
-            daemon=True,
+        self._committer: Final = Committer(
+            engine, loop=loop, sync_process=sync_process, on_end=self._finish_commit
         )
-        self._thread.start()
 
     @property
     def has_failed(self) -> bool:
@@ -188,13 +165,11 @@ class Writer:
         self._answer_when_durable(answer, ())
 
     async def stop(self) -> None:
-        """Refuse new writes, finish those begun, and end the commit thread."""
+        """Refuse new writes, finish those begun, and end who brought them to the disk."""
         self._is_stopping = True
         if self._is_committing or self._waiting:
             await self._drained
-        self._batches.put(None)
-        # It has nothing to do, so that this takes no time; a thread that waits would take memory.
-        self._thread.join()
+        self._committer.stop()
 
     # Judging.
 
@@ -316,53 +291,28 @@ class Writer:
         self._in_flight = answers
         self._is_committing = True
         self.figures.begin(self._loop.time())
-        if batch.head.log_size - self._engine.head.log_size > _COMMIT_WAIT_SIZE_MAX:
-            self._batches.put(batch)
-            return
-        self._is_waiting_for_commit = True
-        self._batches.put(batch)
-        try:
-            committed = self._committed.get(timeout=_COMMIT_WAIT_SECONDS)
-        except Empty:
-            self._is_waiting_for_commit = False
-            self._take_committed()
-        else:
-            self._is_waiting_for_commit = False
-            self._finish_commit(*committed)
+        size = batch.head.log_size - self._engine.head.log_size
+        self._committer.begin(batch, write_count=len(answers), size=size)
 
-    def _take_committed(self) -> None:
-        # Empty where the loop stopped waiting just when the commit ended, and took it then.
-        if not self._committed.empty():
-            self._finish_commit(*self._committed.get())
-
-    def _commit_batches(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            failure: Exception | None = None
-            started = perf_counter()
-            try:
-                self._engine.commit(batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the loop must learn of it
-                failure = error
-            seconds = perf_counter() - started
-            # In this order: whoever stops waiting says so first, and then looks once more.
-            self._committed.put(_Committed(batch, failure, seconds))
-            if not self._is_waiting_for_commit:
-                self._loop.call_soon_threadsafe(self._take_committed)
-
-    def _finish_commit(self, batch: Batch, failure: Exception | None, seconds: float) -> None:
+    def _finish_commit(self, ended: Ended) -> None:
+        batch, failure, seconds = ended
         self._is_committing = False
         answers, self._in_flight = self._in_flight, []
         if failure is None:
             self._count(batch, seconds)
             self._engine.publish(batch)
+            if self._committer.is_handed_over(len(self._waiting)):
+                # Before the answers leave, so that the disk has something to do meanwhile.
+                self._start_commit()
             self._deliver(answers)
             self._events.published(batch)
         else:
             self._fail([*answers, *self._waiting], failure)
-        if self._waiting:
-            self._schedule_commit()
-        else:
-            self._settle()
+        if not self._is_committing:
+            if self._waiting:
+                self._schedule_commit()
+            else:
+                self._settle()
 
     def _fail(self, answers: list[tuple[Answer, Outcome]], failure: Exception) -> None:
         # What gathered meanwhile is chained to what failed, so it fails with it.

@@ -7,8 +7,12 @@ see it. Staging is refused or undone as a whole; a published event never goes aw
 The head is a consistent view: everything in an engine only grows, so that a reader who holds a
 head and looks at nothing beyond its counts sees one state of the log for as long as it likes.
 
-Threads: `stage...`, `seal`, `publish`, `roll_back` and `tip` belong to the one writer.
-`commit` may run on another thread, one batch at a time, in order. Reading may happen on any thread.
+There are two ways to commit. `commit` does all of it and waits for the disk. `begin_commit` and
+`end_commit` do not: somebody else syncs a file in between.
+
+Threads: `stage...`, `seal`, `begin_commit`, `end_commit`, `publish`, `roll_back` and `tip` belong
+to the one writer. `commit` may run on another thread. Batches are committed one at a time, in
+order. Reading may happen on any thread.
 """
 
 from collections.abc import Iterator, Sequence
@@ -171,6 +175,25 @@ class Engine(Protocol):
 
     def commit(self, batch: Batch) -> None:
         """Make a batch durable.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+    def begin_commit(self, batch: Batch) -> int | None:
+        """Write a batch, and return the file that has to be synced before `end_commit`.
+
+        None where that is not all that there is to do: then nothing was done, and `commit` is to be
+        used. It may also be used instead of `end_commit`, if nobody knows how the sync ended.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+    def end_commit(self, batch: Batch, error: OSError | None) -> None:
+        """Take note of how the sync ended: the batch is durable if there was no error.
 
         Raises:
             DiskFullError: There is no room; the disk is as before.

@@ -102,6 +102,13 @@ class MemoryEngine:
     def commit(self, batch: Batch) -> None:
         """Do nothing: memory is as durable as it gets."""
 
+    def begin_commit(self, batch: Batch) -> int | None:  # noqa: ARG002 - the port's
+        """Return None: there is no file."""
+        return None
+
+    def end_commit(self, batch: Batch, error: OSError | None) -> None:
+        """Do nothing: nobody has anything to sync."""
+
     def publish(self, batch: Batch) -> None:
         """Let readers see a committed batch."""
         self._published = batch.head

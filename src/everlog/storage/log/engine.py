@@ -35,7 +35,7 @@ from everlog.storage.log.directory import (
     prepare_directory,
     prepare_format,
 )
-from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
+from everlog.storage.log.disk import Disk, PosixDisk, SyncError, describe_shortage, is_full
 from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import RangeBlocks, read_few, read_positions
@@ -248,22 +248,59 @@ class LogEngine:
             DiskFullError: There is no room; the disk is as before.
             StoreFailedError: The disk broke its promise.
         """
-        if self._has_failed:
-            message = "an earlier write to the disk failed"
-            raise StoreFailedError(message)
-        content = b"".join(batch.lines)
-        offset = batch.head.log_size - len(content)
+        content, offset = self._take_content(batch)
         schemas_size = self._schemas.size
         try:
             if batch.schemas:
                 self._schemas.append(batch.schemas)
             if content:
                 self._segments.append(content, offset=offset, first_position=batch.first_position)
-            self._durable.write(
-                DurableBound(batch.head.event_count, batch.head.log_size, self._schemas.size)
-            )
+            self._move_bound(batch)
         except (OSError, DiskFullError) as error:
             raise self._undo(error, offset=offset, schemas_size=schemas_size) from error
+
+    def begin_commit(self, batch: Batch) -> int | None:
+        """Write a batch into room that is there, and return its segment's file; else None.
+
+        Raises:
+            DiskFullError: There is no room after all; the disk is as before.
+            StoreFailedError: The disk broke its promise.
+        """
+        content, offset = self._take_content(batch)
+        if batch.schemas or not self._segments.has_room(len(content), offset=offset):
+            return None
+        try:
+            return self._segments.write(content, offset=offset)
+        except OSError as error:
+            raise self._undo(error, offset=offset, schemas_size=self._schemas.size) from error
+
+    def end_commit(self, batch: Batch, error: OSError | None) -> None:
+        """Move the durable bound, unless the sync has failed.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise.
+        """
+        try:
+            if error is not None:
+                raise SyncError(*error.args)
+            self._move_bound(batch)
+        except OSError as failure:
+            offset = batch.head.log_size - sum(map(len, batch.lines))
+            raise self._undo(failure, offset=offset, schemas_size=self._schemas.size) from failure
+
+    def _take_content(self, batch: Batch) -> tuple[bytes, int]:
+        """Return a batch's bytes and where in the log they belong."""
+        if self._has_failed:
+            message = "an earlier write to the disk failed"
+            raise StoreFailedError(message)
+        content = b"".join(batch.lines)
+        return content, batch.head.log_size - len(content)
+
+    def _move_bound(self, batch: Batch) -> None:
+        self._durable.write(
+            DurableBound(batch.head.event_count, batch.head.log_size, self._schemas.size)
+        )
         self._committed_size = batch.head.log_size
 
     def publish(self, batch: Batch) -> None:

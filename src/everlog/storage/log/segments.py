@@ -132,12 +132,24 @@ class Segments:
             DiskFullError: There is no room; nothing was written.
             OSError: Anything else; what the file holds behind `offset` is unknown.
         """
-        if not self._segments or offset - self._segments[-1].offset >= self._segment_size_max:
+        if self._is_full(offset):
             self._roll(offset, first_position)
+        self._allocate(self._segments[-1], offset + len(data))
+        sync(self._disk, self.write(data, offset=offset))
+
+    def has_room(self, size: int, *, offset: int) -> bool:
+        """Tell whether so many bytes can be written at the log's end, and nothing else be done."""
+        return not self._is_full(offset) and offset + size <= self._allocated
+
+    def write(self, data: bytes, *, offset: int) -> int:
+        """Write a batch for which there is room, and return the file that has to be synced.
+
+        Raises:
+            OSError: What the file holds behind `offset` is unknown.
+        """
         segment = self._segments[-1]
-        self._allocate(segment, offset + len(data))
         write_all(self._disk, segment.file, data, offset - segment.offset)
-        sync(self._disk, segment.file)
+        return segment.file
 
     def write_again(self, start: int, stop: int) -> None:
         """Write the bytes of a batch, the last one, once more.
@@ -160,6 +172,10 @@ class Segments:
         self._disk.truncate(segment.file, offset - segment.offset)
         sync(self._disk, segment.file)
         self._allocated = offset
+
+    def _is_full(self, offset: int) -> bool:
+        """Tell whether the next batch, at this offset, needs a new segment."""
+        return not self._segments or offset - self._segments[-1].offset >= self._segment_size_max
 
     def _roll(self, offset: int, first_position: int) -> None:
         if self._segments:

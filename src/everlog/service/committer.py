@@ -1,0 +1,156 @@
+"""Brings batches to the disk, one after the other.
+
+There are two ways. A batch of many writes is written into room that is there, which is a copy into
+the system's memory, and a process syncs it (`sync_process`), while the event loop goes on with the
+requests of many clients. Few writes are committed by a thread, and for these the loop waits, half a
+millisecond at most: their clients have nothing else to ask for meanwhile, and two busy threads that
+pass the interpreter's lock to and fro lose more than the sync of a fast disk takes. The thread also
+does what takes more than writing, such as a new segment, and everything where there is no process.
+
+Guarantees that the end of each batch is told once, on the loop's thread.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Final, NamedTuple
+
+from everlog.service.sync_process import SyncProcess, SyncProcessLostError
+from everlog.storage.engine import Batch, Engine
+
+# As measured: with fewer clients at a time, the way to a process and back takes longer than what
+# the loop could do meanwhile.
+_MANY_WRITES: Final = 4
+
+# A disk with a cache syncs a few writes in this time; much longer, and readers would notice.
+_WAIT_SECONDS: Final = 0.0005
+# More bytes than that take the disk longer than we would wait.
+_WAIT_SIZE_MAX: Final = 128 * 1024
+
+
+class Ended(NamedTuple):
+    """How the commit of a batch ended, and how many seconds it took the disk."""
+
+    batch: Batch
+    failure: Exception | None
+    seconds: float
+
+
+class Committer:
+    """The way of sealed batches to the disk."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        sync_process: SyncProcess | None,
+        on_end: Callable[[Ended], None],
+    ) -> None:
+        """Start the thread; without a process it does everything."""
+        self._engine: Final = engine
+        self._loop: Final = loop
+        self._sync_process: Final = sync_process
+        self._on_end: Final = on_end
+        self._batches: Final[SimpleQueue[Batch | None]] = SimpleQueue()
+        self._ended: Final[SimpleQueue[Ended]] = SimpleQueue()
+        # Whether the loop's thread waits for the end, so that nobody has to wake it.
+        self._is_waiting = False
+        self._thread: Final = threading.Thread(
+            # Whoever is done without it calls `stop`; whoever fails must not wait for it.
+            target=self._commit_batches,
+            name="commit",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def is_handed_over(self, write_count: int) -> bool:
+        """Tell whether the loop is free again at once when so many writes are to be committed."""
+        syncs = self._sync_process
+        return write_count >= _MANY_WRITES and syncs is not None and syncs.is_ready
+
+    def begin(self, batch: Batch, *, write_count: int, size: int) -> None:
+        """Commit a batch of so many writes and bytes; the one before must have ended.
+
+        If the loop waits for it, its end may be told before this returns.
+        """
+        if self.is_handed_over(write_count):
+            self._hand_over(batch)
+        elif size > _WAIT_SIZE_MAX:
+            self._batches.put(batch)
+        else:
+            self._wait_for(batch)
+
+    def stop(self) -> None:
+        """End thread and process, which have nothing to do."""
+        self._batches.put(None)
+        # It takes no time; a thread that waits for it would take memory.
+        self._thread.join()
+        if self._sync_process is not None:
+            self._sync_process.close()
+
+    # By a process.
+
+    def _hand_over(self, batch: Batch) -> None:
+        assert self._sync_process is not None
+        started = perf_counter()
+        try:
+            file = self._engine.begin_commit(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the writer must learn of it
+            self._on_end(Ended(batch, error, 0.0))
+            return
+        seconds = perf_counter() - started
+        if file is None:
+            self._batches.put(batch)
+        else:
+            self._sync_process.sync(
+                file, lambda error, more: self._end_sync(batch, error, seconds + more)
+            )
+
+    def _end_sync(
+        self, batch: Batch, error: OSError | SyncProcessLostError | None, seconds: float
+    ) -> None:
+        if isinstance(error, SyncProcessLostError):
+            # Nobody knows what is on the disk: all of the batch is written once more, and synced.
+            self._batches.put(batch)
+            return
+        failure: Exception | None = None
+        try:
+            self._engine.end_commit(batch, error)
+        except Exception as caught:  # noqa: BLE001 - as above
+            failure = caught
+        self._on_end(Ended(batch, failure, seconds))
+
+    # By the thread.
+
+    def _wait_for(self, batch: Batch) -> None:
+        self._is_waiting = True
+        self._batches.put(batch)
+        try:
+            ended = self._ended.get(timeout=_WAIT_SECONDS)
+        except Empty:
+            self._is_waiting = False
+            self._take_ended()
+        else:
+            self._is_waiting = False
+            self._on_end(ended)
+
+    def _take_ended(self) -> None:
+        # Empty where the loop stopped waiting just when the commit ended, and took it then.
+        if not self._ended.empty():
+            self._on_end(self._ended.get())
+
+    def _commit_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            failure: Exception | None = None
+            started = perf_counter()
+            try:
+                self._engine.commit(batch)
+            except Exception as error:  # noqa: BLE001 - as above
+                failure = error
+            # In this order: whoever stops waiting says so first, and then looks once more.
+            self._ended.put(Ended(batch, failure, perf_counter() - started))
+            if not self._is_waiting:
+                self._loop.call_soon_threadsafe(self._take_ended)

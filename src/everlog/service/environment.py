@@ -1,0 +1,14 @@
+"""What the processes that the server starts are told of its environment."""
+
+import os
+from typing import Final
+
+# Tokens and the like are not for them.
+_SECRET_PREFIX: Final = "EVERLOG_"  # noqa: S105 - a beginning of names
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """Return the environment of this process without what is meant for the server alone."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIX)
+    }
