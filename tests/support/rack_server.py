@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from everlog.service import committer
 from everlog.service.writer import Writer
 from everlog.storage.log import LogEngine, checkpoint, engine, schemas, segments
 from everlog.storage.log.checkpoint import CheckpointFiles
@@ -54,6 +55,9 @@ class Moment(StrEnum):
     WRITE = "write"
     SYNC = "sync"
     BOUND = "bound"
+    # By the process that syncs.
+    HAND_OVER = "hand-over"
+    SYNCED = "synced"
     PUBLISH = "publish"
     ANSWER = "answer"
     SCHEMA = "schema"
@@ -96,6 +100,8 @@ SPOTS: Final = MappingProxyType(
         Moment.WRITE: Spot(segments, "write_all", 60, is_write=True),
         Moment.SYNC: Spot(segments, "sync", 60),
         Moment.BOUND: Spot(DurableFile, "write", 60),
+        Moment.HAND_OVER: Spot(LogEngine, "begin_commit", 40),
+        Moment.SYNCED: Spot(LogEngine, "end_commit", 40),
         Moment.PUBLISH: Spot(LogEngine, "publish", 60),
         Moment.ANSWER: Spot(Writer, "_deliver", 60),
         Moment.SCHEMA: Spot(schemas, "write_all", 2, is_write=True),
@@ -132,8 +138,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     segment_size_max: int = 64 * 1024
     checkpoint_events: int = 300
-    # How long each sync takes longer, so that requests gather meanwhile.
+    # How long each sync takes longer, so that requests gather meanwhile. If it does, the server has
+    # no process that syncs, since such a disk is none of the system's.
     sync_seconds: float = 0.0
+    # How many writes at once are left to the process.
+    many_writes: int = 1
     kill: Kill | None = None
     shortage: Shortage | None = None
     # Holds the nanoseconds since 1970 that the clock shows, if it is not the system's.
@@ -204,6 +213,7 @@ def prepare(plan: Plan) -> None:
     """Alter the server of this process for good."""
     vars(LogEngine)["open"].__func__.__kwdefaults__["segment_size_max"] = plan.segment_size_max
     vars(engine)["_CHECKPOINT_EVENTS"] = plan.checkpoint_events
+    vars(committer)["_MANY_WRITES"] = plan.many_writes
     if plan.bug is not None:
         PLANTED[plan.bug]()
     if plan.kill is not None:
@@ -221,7 +231,7 @@ def main() -> None:
     plan = msgspec.json.decode(sys.argv.pop(1), type=Plan)
     prepare(plan)
     clock = time.time_ns if plan.clock_file is None else clock_of(Path(plan.clock_file))
-    run_altered(disk=SlowDisk(plan.sync_seconds), clock=clock)
+    run_altered(disk=SlowDisk(plan.sync_seconds) if plan.sync_seconds else None, clock=clock)
 
 
 if __name__ == "__main__":

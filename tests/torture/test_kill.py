@@ -31,9 +31,19 @@ WRITES_MAX = 150
 ROUNDS_MAX = 6
 
 
+# What only the process that syncs brings about, and what it keeps from coming about.
+OF_THE_PROCESS = (Moment.HAND_OVER, Moment.SYNCED)
+OF_THE_THREAD = (Moment.SYNC,)
+
+
 def a_plan(rng: random.Random, *, kill: Kill | None = None, bug: Bug | None = None) -> Plan:
-    """Return a plan for a fast or a slow disk."""
-    return Plan(sync_seconds=rng.choice([0.0, 0.001, 0.005]), kill=kill, bug=bug)
+    """Return a plan for a fast disk with a process that syncs, or for a slow one without."""
+    seconds = [0.0, 0.001, 0.005]
+    if kill is not None and kill.moment in OF_THE_PROCESS:
+        seconds = [0.0]
+    elif bug is not None or (kill is not None and kill.moment in OF_THE_THREAD):
+        seconds = [0.001, 0.005]
+    return Plan(sync_seconds=rng.choice(seconds), kill=kill, bug=bug)
 
 
 def check_nothing_found(findings: list[str], seed: int) -> None:
