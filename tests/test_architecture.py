@@ -63,6 +63,7 @@ MODULES = (
     "_version",
     "bootstrap",
     "query_worker",
+    "sync_worker",
     "settings",
     "telemetry",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),

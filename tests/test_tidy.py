@@ -28,7 +28,12 @@ FILE_CHECKS: tuple[Check, ...] = (
 )
 
 # The way in, and the reference engine: a specification, which the tests hold the other to.
-ENTRY_POINTS = ("everlog.cli", "everlog.query_worker", "everlog.storage.memory")
+ENTRY_POINTS = (
+    "everlog.cli",
+    "everlog.query_worker",
+    "everlog.storage.memory",
+    "everlog.sync_worker",
+)
 
 
 def check_nothing_found(findings: Iterator[str]) -> None:

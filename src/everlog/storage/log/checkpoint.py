@@ -15,8 +15,10 @@ import msgspec
 
 from everlog.domain.chain import GENESIS_HASH
 from everlog.storage.engine import Head
+from everlog.storage.line import parse_line
 from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
 from everlog.storage.log.index import Index
+from everlog.storage.log.segments import Segments
 
 _CHECKPOINT_FILE: Final = "checkpoint.json"
 _SUBJECTS_FILE: Final = "subjects"
@@ -176,3 +178,34 @@ def _read_names(file: int, names: _Names) -> list[str]:
         message = "a file of names holds another number of names than its checkpoint says"
         raise ValueError(message)
     return found
+
+
+def load_index(
+    folder: Path, disk: Disk, resources: ExitStack, segments: Segments
+) -> tuple[Index, CheckpointFiles, Head, str | None]:
+    """Return the index as of its checkpoint, or an empty one and why it must be rebuilt."""
+    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
+    try:
+        start = checkpoints.load(index)
+        _check_head(index, segments, start)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return index, checkpoints, start, None
+    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
+    return index, checkpoints, Head(), reason if segments.size > 0 else None
+
+
+def _check_head(index: Index, segments: Segments, head: Head) -> None:
+    """Check that a checkpoint's last event is the log's event at that place."""
+    if head.event_count == 0:
+        return
+    offset = index.offsets.cells[head.event_count - 1]
+    line = segments.read(offset, head.log_size - offset)
+    message = "the checkpoint's last event is not the log's"
+    try:
+        event, _ = parse_line(line)
+    except ValueError as error:
+        raise ValueError(message) from error
+    if event.id != str(head.event_count - 1) or event.hash != head.hash:
+        raise ValueError(message)

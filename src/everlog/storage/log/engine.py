@@ -26,7 +26,7 @@ from everlog.storage.engine import (
     StagedSchema,
 )
 from everlog.storage.line import Mark, parse_line, render_line, render_write
-from everlog.storage.log.checkpoint import CheckpointFiles
+from everlog.storage.log.checkpoint import CheckpointFiles, load_index
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
@@ -136,7 +136,7 @@ class LogEngine:
         )
         durable = DurableFile(directory, disk, resources)
         index_folder = directory / INDEX_FOLDER
-        index, checkpoints, start, reason = _load_index(index_folder, disk, resources, segments)
+        index, checkpoints, start, reason = load_index(index_folder, disk, resources, segments)
         bound = durable.read()
         replayed = replay(segments, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
@@ -476,34 +476,3 @@ def _checkpoint_if_there_is_room(engine: LogEngine) -> None:
         # It stays due, and a full disk can still be read from.
         if not is_full(error):
             raise
-
-
-def _load_index(
-    folder: Path, disk: Disk, resources: ExitStack, segments: Segments
-) -> tuple[Index, CheckpointFiles, Head, str | None]:
-    """Return the index as of its checkpoint, or an empty one and why it must be rebuilt."""
-    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
-    try:
-        start = checkpoints.load(index)
-        _check_head(index, segments, start)
-    except ValueError as error:
-        reason = str(error)
-    else:
-        return index, checkpoints, start, None
-    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
-    return index, checkpoints, Head(), reason if segments.size > 0 else None
-
-
-def _check_head(index: Index, segments: Segments, head: Head) -> None:
-    """Check that a checkpoint's last event is the log's event at that place."""
-    if head.event_count == 0:
-        return
-    offset = index.offsets.cells[head.event_count - 1]
-    line = segments.read(offset, head.log_size - offset)
-    message = "the checkpoint's last event is not the log's"
-    try:
-        event, _ = parse_line(line)
-    except ValueError as error:
-        raise ValueError(message) from error
-    if event.id != str(head.event_count - 1) or event.hash != head.hash:
-        raise ValueError(message)
