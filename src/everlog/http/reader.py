@@ -324,7 +324,7 @@ class RequestReader:
             self._known = _know(head, data[: len(data) - self._last_content_length])
         self._repeated_head = head
 
-    def _feed_known(self, data: bytes, known: "_KnownHead") -> bool:
+    def _feed_known(self, data: bytes, known: _KnownHead) -> bool:
         """Take a request with a head that we know, whatever its body; return False if it is none.
 
         Clients repeat their heads, and the parser is between two messages: it would say again what
