@@ -106,7 +106,11 @@ SOUND: tuple[tuple[Check, str, str], ...] = (
     (tidy.find_missing_docstrings, "src/a.py", "'''A.'''\ndef _f(): ..."),
     (tidy.find_notes_to_self, "a.py", "x = 'TODO'"),
     (tidy.find_disabled_tests, "tests/a.py", "reader.skip()"),
-    (tidy.find_machine_paths, "a.md", f"GET https://example.com{MACHINE_PATH} or tests{MACHINE_PATH}"),
+    (
+        tidy.find_machine_paths,
+        "a.md",
+        f"GET https://example.com{MACHINE_PATH} or tests{MACHINE_PATH}",
+    ),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101 - our promise."),
     (tidy.find_unexplained_suppressions, "a.py", "x  # noqa: S101 (our promise)"),
     (tidy.find_unexplained_suppressions, "a.py", "x  # type: ignore[misc]  # It is untyped."),
