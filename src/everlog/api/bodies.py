@@ -1,7 +1,7 @@
 """Request bodies: from bytes to the structs that a version's `requests` module declares.
 
 Version 2 is strict. Version 1 is as lenient as the original, where clients depend on it: names
-match in any case, and `null` is the same as leaving a member out (its structs say so).
+match in any case, and `null` is the same as leaving a member out (its structs say so), or all.
 Syntax, types and unknown names are faults of the body, and are told with the path of the member.
 """
 
@@ -18,6 +18,9 @@ _UNKNOWN_FIELD: Final = "unknown field"
 _TRUNCATED: Final = "Input data was truncated"
 # msgspec names the whole for a fault in a member of it.
 _ELLIPSIS: Final = re.compile(r"\[\.\.\.\]")
+
+# RFC 8259 section 2.
+_WHITESPACE: Final = b" \t\n\r"
 
 _NOT_JSON: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -45,11 +48,14 @@ def read_strictly(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
 
 
 def read_leniently(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
-    """Return the body as a struct, taking names in any case.
+    """Return the body as a struct, taking names in any case, and null for no members.
 
     Raises:
         MalformedRequestError: It is none.
     """
+    if body.strip(_WHITESPACE) == b"null":
+        # What the Rust SDK sends where there is nothing to say.
+        body = b"{}"
     try:
         return read_strictly(decoder, body)
     except MalformedRequestError as error:

@@ -7,6 +7,7 @@ What is left to others: reading key files (bootstrap).
 """
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,19 @@ _match_signature = re.compile(rf"{SIGNATURE_PREFIX}([0-9a-f]{{128}})").fullmatch
 
 _PKCS8_LABEL: Final = b"-----BEGIN PRIVATE KEY-----"
 
+# A key with its public half behind it, and perhaps attributes between them: OneAsymmetricKey of
+# version 2 (RFC 5958 section 2, RFC 8410 section 7). The libraries of Rust and of some other
+# languages write keys so, and OpenSSL does not read them. Some wrap the public half once more.
+_search_pkcs8 = re.compile(rb"-----BEGIN PRIVATE KEY-----([^-]+)-----END PRIVATE KEY-----").search
+_match_with_public_key = re.compile(
+    rb"\x30[\x50-\x7f]\x02\x01\x01"  # a sequence; its version
+    rb"\x30\x05\x06\x03\x2b\x65\x70"  # Ed25519
+    rb"\x04\x22\x04\x20(?P<private>.{32})"
+    rb"(?:\xa0.*)?"
+    rb"(?:\x81\x21\x00|\xa1\x23\x03\x21\x00)(?P<public>.{32})",
+    re.DOTALL,
+).fullmatch
+
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
@@ -37,14 +51,18 @@ class SigningKey:
 
     @classmethod
     def from_pem(cls, pem: bytes) -> "SigningKey":
-        """Return the key in a PKCS#8 PEM text."""
+        """Return the key in a PKCS#8 PEM text, of either version.
+
+        Raises:
+            SettingsError: It is no such text, or not of an Ed25519 key.
+        """
         if _PKCS8_LABEL not in pem:
             raise SettingsError(
                 "the signing key must be an unencrypted PKCS#8 PEM file "
                 "that begins with '-----BEGIN PRIVATE KEY-----'"
             )
         try:
-            key = load_pem_private_key(pem, password=None)
+            key = _read_key_pair(pem) or load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             # The library's reason is left out: it may quote the file, and the file is a secret.
             raise SettingsError("the signing key cannot be read: it is damaged") from error
@@ -82,6 +100,16 @@ class VerificationKey:
                 "the verification key must be an Ed25519 key, but it is of another kind"
             )
         return cls(key)
+
+
+def _read_key_pair(pem: bytes) -> Ed25519PrivateKey | None:
+    """Return the key of a text that holds both halves, None if it does not or they do not fit."""
+    text = _search_pkcs8(pem)
+    match = text and _match_with_public_key(b64decode(text[1]))
+    if not match:
+        return None
+    key = Ed25519PrivateKey.from_private_bytes(match["private"])
+    return key if key.public_key().public_bytes_raw() == match["public"] else None
 
 
 def sign(key: SigningKey, event_hash: str) -> str:

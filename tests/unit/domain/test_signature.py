@@ -1,3 +1,5 @@
+import base64
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -65,6 +67,46 @@ def test_verifies_its_own_signatures_and_no_others() -> None:
     assert not verify(public, HASH, "")
 
 
+# RFC 8410, section 10.3: the second example, with attributes and the public half.
+WITH_ATTRIBUTES = b"""-----BEGIN PRIVATE KEY-----
+MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+oB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB
+Z9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PRIVATE KEY-----
+"""
+WITH_ATTRIBUTES_PUBLIC = bytes.fromhex(
+    "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1"
+)
+PUBLIC = ED25519.public_key().public_bytes_raw()
+
+
+def pem_with_public_key(public: bytes, *, framing: str = "812100") -> bytes:
+    content = f"020101 300506032b6570 04220420{SECRET.hex()} {framing}{public.hex()}"
+    der = bytes.fromhex(content)
+    body = base64.encodebytes(bytes((0x30, len(der))) + der)
+    return b"-----BEGIN PRIVATE KEY-----\n" + body + b"-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("framing", ["812100", "a123032100"])
+def test_reads_a_signing_key_with_its_public_half(framing: str) -> None:
+    key = SigningKey.from_pem(pem_with_public_key(PUBLIC, framing=framing))
+
+    assert sign(key, "") == SIGNATURE_PREFIX + EMPTY_SIGNATURE
+
+
+def test_reads_a_signing_key_with_attributes() -> None:
+    key = SigningKey.from_pem(WITH_ATTRIBUTES)
+
+    assert key.to_verification_key().public_key.public_bytes_raw() == WITH_ATTRIBUTES_PUBLIC
+
+
+def test_refuses_a_signing_key_with_the_public_half_of_another() -> None:
+    pem = pem_with_public_key(WITH_ATTRIBUTES_PUBLIC)
+
+    with pytest.raises(SettingsError, match="damaged"):
+        SigningKey.from_pem(pem)
+
+
 def test_another_key_does_not_verify() -> None:
     key = SigningKey.from_pem(pem_of(ED25519))
     other = SigningKey(Ed25519PrivateKey.generate())
@@ -86,6 +128,7 @@ def test_reads_a_verification_key() -> None:
         (pem_of(ED25519, PrivateFormat.OpenSSH), "PKCS#8"),
         (pem_of(ED25519, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")), "unencrypted"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "damaged"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAAA\n-----END PRIVATE KEY-----\n", "damaged"),
         (b"-----BEGIN PRIVATE KEY-----", "damaged"),
         (
             OTHER_KIND.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
