@@ -386,7 +386,7 @@ def test_the_violated_precondition_is_named_by_its_index(fresh: Connection) -> N
     answer = fresh.v2("write-events", {"events": [an_event()], "preconditions": preconditions})
 
     assert answer.code == "precondition-violated"
-    assert answer.error["details"] == {"preconditionIndex": 1}
+    assert answer.error["details"] == {"precondition": 1, "preconditionIndex": 1}
     assert "isSubjectPristine on '/' recursively" in answer.error["description"]
     body = {
         "events": [an_event()],

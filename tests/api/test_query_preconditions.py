@@ -204,4 +204,4 @@ def test_the_first_condition_that_does_not_hold_is_told(server: RunningServer) -
         )
 
         assert answer.code == "precondition-violated"
-        assert answer.error["details"] == {"preconditionIndex": 0}
+        assert answer.error["details"] == {"precondition": 0, "preconditionIndex": 0}

@@ -141,7 +141,9 @@ def test_writes_nothing_where_a_precondition_is_violated(
         code="precondition-violated",
     )
 
-    assert error.details == ({} if api.api_version == "v1" else {"preconditionIndex": 0})
+    assert error.details == (
+        {} if api.api_version == "v1" else {"precondition": 0, "preconditionIndex": 0}
+    )
     write(api, place.event(), preconditions=[IsSubjectPristine(place.below("written"))])
 
 

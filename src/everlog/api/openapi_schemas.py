@@ -250,6 +250,11 @@ VALUES: Final[Mapping[str, Json]] = {
             "field": {"type": "string", "description": "The path of the member in the body."},
             "eventIndex": {"type": "integer", "minimum": 0},
             "preconditionIndex": {"type": "integer", "minimum": 0},
+            "precondition": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "The same as preconditionIndex, of one that is violated.",
+            },
             "eventId": reference("EventId"),
             "eventType": {"type": "string"},
             "limit": {"type": ["integer", "string"], "description": "The bound that was hit."},
@@ -261,7 +266,7 @@ VALUES: Final[Mapping[str, Json]] = {
                 "description": "All that is wrong with the text of a query.",
             },
         },
-        "examples": [{"preconditionIndex": 0}],
+        "examples": [{"precondition": 0, "preconditionIndex": 0}],
     },
     "Metrics": {"type": "string", "description": "Metrics in the text format of OpenMetrics."},
     "ApiEvent": {
@@ -332,7 +337,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
         "data": {
             "code": CODE_PREFIX + Code.PRECONDITION_VIOLATED.value,
             "description": "precondition failed: isSubjectPristine on '/books/42'",
-            "details": {"preconditionIndex": 0},
+            "details": {"precondition": 0, "preconditionIndex": 0},
         },
     },
 }

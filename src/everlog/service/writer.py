@@ -200,6 +200,8 @@ class Writer:
                 raise StateConflictError(
                     Code.PRECONDITION_VIOLATED,
                     f"precondition failed: {describe(precondition)}",
+                    # The original's own framework reads the first of these names.
+                    precondition=index,
                     preconditionIndex=index,
                 )
 
