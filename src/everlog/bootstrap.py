@@ -82,6 +82,21 @@ class _CannotListenError(EverlogError):
     """An address is in use, or not ours."""
 
 
+class _StopRequested(BaseException):
+    """A signal to stop came before there was anything that could end in order."""
+
+
+class _Remembering:
+    """A handler of a signal that nobody can act on yet."""
+
+    has_come = False
+
+    def __call__(self, *_: object) -> None:
+        self.has_come = True
+
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
 _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (SettingsError, EXIT_SETTINGS),
     (CorruptLogError, EXIT_DAMAGED),
@@ -105,10 +120,13 @@ def run_server(
     # Whatever is created from now on is for this user only.
     os.umask(0o077)
     catch_uncaught_errors(log)
+    _catch_early_signals()
     try:
         check_settings(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings, log, clock, disk))
+    except _StopRequested as request:
+        log.info("stopping", reason=str(request))
     except (EverlogError, OSError) as error:
         log.fatal(str(error))
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
@@ -377,6 +395,22 @@ async def _listen(
         log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())
 
 
+def _catch_early_signals() -> None:
+    """Stop at once if asked to while there is no server yet; the next signal ends the process.
+
+    A log may take long to open. SIGHUP is remembered for `_catch_signals`.
+    """
+
+    def stop(number: int, _: object) -> NoReturn:
+        for each in _STOP_SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise _StopRequested(signal.Signals(number).name)
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, _Remembering())
+
+
 def _catch_signals(
     loop: asyncio.AbstractEventLoop, *, on_hangup: Callable[[], None]
 ) -> "asyncio.Future[str]":
@@ -389,8 +423,11 @@ def _catch_signals(
             os._exit(EXIT_UNEXPECTED)
         received.set_result(name)
 
+    early = signal.getsignal(signal.SIGHUP)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    if isinstance(early, _Remembering) and early.has_come:
+        on_hangup()
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, receive, number.name)
     return received
 

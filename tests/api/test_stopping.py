@@ -7,13 +7,14 @@ import socket
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.api import Connection, an_event
 from tests.support.chain import check_chain
 from tests.support.faulty_server import Condition, entry_point, set_condition
-from tests.support.server import RunningServer, running_server, wait_until
+from tests.support.server import RunningServer, running_server, starting_server, wait_until
 from tests.support.threads import Background
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -195,3 +196,58 @@ def test_a_temporary_directory_is_gone_at_the_end() -> None:
         assert server.stop() == 0
 
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_server_that_still_opens_its_log_stops_at_once(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    condition = tmp_path / "condition"
+    command = entry_point(condition)
+    set_condition(condition, Condition.HOLDING)
+    environment = {"TMPDIR": str(tmp_path)}
+
+    with starting_server(is_temporary=True, entry_point=command, environment=environment) as server:
+        server.wait_for_log("starting")
+        wait_until(lambda: any(tmp_path.glob("everlog-*/*")))
+        server.process.send_signal(number)
+
+        assert server.wait() == 0
+        assert [line["message"] for line in server.log][-2:] == ["stopping", "stopped"]
+        assert server.log[-2]["reason"] == number.name
+        assert server.errors == []
+    assert not any(tmp_path.glob("everlog-*"))
+
+
+def test_a_hangup_waits_until_the_server_listens(tmp_path: Path) -> None:
+    condition = tmp_path / "condition"
+    command = entry_point(condition)
+    set_condition(condition, Condition.HOLDING)
+    token_file = tmp_path / "token"
+    token_file.write_text("the-first-token")
+
+    with starting_server(
+        f"--api-token-file={token_file}",
+        data_directory=tmp_path / "data",
+        entry_point=command,
+        environment={"EVERLOG_API_TOKEN": ""},
+    ) as server:
+        server.wait_for_log("starting")
+        wait_until((tmp_path / "data").exists)
+        token_file.write_text("the-second-token")
+        server.process.send_signal(signal.SIGHUP)
+        set_condition(condition, Condition.GOOD)
+
+        server.wait_for_log("listening")
+        wait_until(lambda: can_enter(server.url, "the-second-token"))
+        assert not can_enter(server.url, "the-first-token")
+        assert server.stop() == 0
+
+
+def can_enter(url: str, token: str) -> bool:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(f"{parts.hostname}:{parts.port}")
+    with contextlib.closing(connection):
+        headers = {"Authorization": f"Bearer {token}"}
+        connection.request("POST", "/api/v1/verify-api-token", headers=headers)
+        return connection.getresponse().status == http.HTTPStatus.OK

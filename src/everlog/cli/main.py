@@ -15,6 +15,7 @@ _EPILOG = """
 \b
 A server to try things out, its data gone at the end:
   everlog run --api-token secret --data-directory-temporary --http-enabled --https-enabled=false
+
 \b
 A server that lasts:
   everlog run --data-directory /var/lib/everlog
