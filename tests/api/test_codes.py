@@ -122,7 +122,7 @@ WRITING = (
     write_case(
         Code.EVENT_TOO_LARGE,
         an_event(data={"text": "x" * 131_036}),
-        "65536",
+        "131072",
         "",
         413,
         limit=131_072,
