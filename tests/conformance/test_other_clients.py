@@ -2,7 +2,7 @@
 
 What their languages make of an answer is in `tests/support/other_clients.py`; servers here hash
 with version 1, which is what these clients know. Whoever hashes the bytes as received (Go, Java,
-Rust, Python since 2.0) verifies all of it; the others verify what they would have written so.
+Rust, Python 2.2) verifies all of it; the others verify what they would have written so.
 """
 
 import json

@@ -4,7 +4,7 @@ They take bodies in pieces, as their HTTP library delivers them, and some of the
 for a line. They verify hashes over data that they have decoded and encoded again, each with the
 habits of its language. Here are those habits, after the sources of the official SDKs; what the
 SDKs do with the events is left to others, as are those that hash the bytes that they received
-(Go, Java, Rust, and Python since 2.0).
+(Go, Java, Rust, and Python 2.2).
 """
 
 import json
@@ -119,7 +119,7 @@ def php_items(pieces: Iterable[Piece]) -> Iterator[Any]:
 
 
 def elixir_items(pieces: Iterable[Piece]) -> Iterator[Any]:
-    """Elixir's library delivers chunks; to the SDK, until 1.0, each is one line."""
+    """Elixir's library delivers chunks; to the SDK 1.0.0, each is one line."""
     return map(json.loads, chunks_of(pieces))
 
 
