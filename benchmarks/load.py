@@ -80,6 +80,14 @@ def children_cpu_seconds() -> float:
 
 def download_rate(url: str, *, method: str, body: bytes, target: Path | None = None) -> float:
     """Return the bytes per second of one answer, thrown away or kept in a file."""
+    size, seconds = download(url, method=method, body=body, target=target)
+    return size / seconds
+
+
+def download(
+    url: str, *, method: str, body: bytes, target: Path | None = None
+) -> tuple[int, float]:
+    """Return the bytes of one answer, and how many seconds it took."""
     command = [
         *("curl", "--silent", "--show-error", "--fail", "--insecure", "--request", method),
         *("--header", f"Authorization: Bearer {TOKEN}", "--data-binary", "@-"),
@@ -88,4 +96,4 @@ def download_rate(url: str, *, method: str, body: bytes, target: Path | None = N
     ]
     done = subprocess.run(command, input=body, capture_output=True, check=True)
     size, seconds = done.stdout.split()
-    return int(size) / float(seconds)
+    return int(size), float(seconds)

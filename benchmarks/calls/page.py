@@ -82,13 +82,10 @@ def _summary(
         ("of libraries in Python", lambda calls: calls.count("library")),
     ]
     head = [f"{name}{column}" for column, _ in columns for name in names]
-    rows = [
-        (
-            operation,
-            *(f"{count(choose(side[operation])):,.0f}" for _, count in columns for side in sides),
-        )
-        for operation in now
-    ]
+    rows = []
+    for operation in now:
+        calls = [choose(side[operation]) for side in sides]
+        rows.append((operation, *(_number(count(each)) for _, count in columns for each in calls)))
     yield f"## {title}\n"
     yield table(("operation", *head), rows)
 
@@ -103,3 +100,7 @@ def _way(counted: Counted) -> Iterator[tuple[str, str]]:
                 if row.file == file
             )
             yield f"`{file}`{thread}", ", ".join(called)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
