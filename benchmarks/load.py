@@ -68,6 +68,9 @@ def _run_once(url: str, bodies: Path, connections: int, seconds: float) -> dict[
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=30)
+    if not output:
+        # It had not even begun, on a machine that is busy with something else.
+        return {"requests": 0, "errors": 0}
     report: dict[str, int] = json.loads(output.splitlines()[-1])
     return report
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.before_after.rounds import BEFORE, FILE, NOW, Rounds, add_up
+from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, add_up
 from benchmarks.before_after.works import Done, Work
 from benchmarks.calls.operations import OPERATIONS
 from benchmarks.calls.page import render_page as render_calls
@@ -420,19 +420,19 @@ def test_the_page_of_the_calls_has_both_revisions() -> None:
     assert "| `c.py`, on a thread | `h` x 2 |" in lines
 
 
-def test_revisions_are_compared_round_by_round() -> None:
+def test_revisions_are_compared_by_turns_that_follow_each_other() -> None:
     work = Work(unit="MB", run=lambda *_: Done(0, 0), version=VERSIONS[0], times_plain_max=1.5)
-    rounds = Rounds("all", work)
-    # A round in which the machine was busy with something else, and both were slow.
+    comparison = Comparison("all", work)
+    # Turns in which the machine was busy with something else, and both were slow.
     for speed in (1.0, 0.25, 1.0):
-        rounds.rounds.append(
+        comparison.fours.append(
             {
                 side: add_up([(Done(rate * speed, 1.0, times_plain=times), 0.5)] * 2)
                 for side, rate, times in ((BEFORE, 100, 4.0), (NOW, 150, 1.25), (FILE, 200, None))
             }
         )
 
-    line = rounds.render()
+    line = comparison.render()
 
     assert "100 to       150 MB/s" in line
     assert "x 1.50 (1.50 to 1.50); processor 5,000.0 to 3,333.3 us x 0.67" in line
@@ -443,7 +443,7 @@ def test_revisions_are_compared_round_by_round() -> None:
 @pytest.mark.slow
 def test_revisions_can_be_measured_beside_each_other() -> None:
     command = [sys.executable, "-m", "benchmarks.before_after", "--base", "HEAD", "--rounds", "1"]
-    sizes = ["--seconds", "0.1", "--events", "2000"]
+    sizes = ["--fours", "1", "--seconds", "0.1", "--events", "2000"]
     works = ["--works", "read-all-v2", "write-16", "condition-index", "observe"]
     told = subprocess.run(
         [*command, *sizes, *works],

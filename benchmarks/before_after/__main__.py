@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from shutil import copytree, rmtree
 
-from benchmarks.before_after.rounds import BEFORE, FILE, NOW, Rounds, Share, add_up
+from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, Share, add_up
 from benchmarks.before_after.works import Run, Work, download_file, works
 from benchmarks.load import download
 from benchmarks.machine import describe_machine
@@ -19,11 +19,10 @@ from benchmarks.servers import Addresses, serve_everlog, serve_nginx
 from benchmarks.workbench import NORMAL, Workbench, prepare
 from tools.system_packages import main as provide_programs
 
-_WARM_UP_SHARE = 0.2
-
 _EPILOGUE = """Each round starts both revisions anew, on copies of the same log, and gives each work
-to one of them at a time: base, now, now, base, and the other way round in the next round.
-Printed are the medians of the rounds, and of their ratios the lowest and the highest.
+to one of them at a time: base, now, now, base; in the next round the other way round.
+Turns are short, so that what the machine does meanwhile meets both. Printed are the medians of all
+fours, and of their ratios what the middle half is between.
 `.venv` serves both: a base that needs other libraries cannot be measured.
 
 examples:
@@ -50,27 +49,29 @@ def main() -> None:
         )
         machine = describe_machine(bench.folder) | {"before": name_of(options.base)}
         print(", ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
-        all_rounds = _chosen(works(bench), options.works)
+        comparisons = _chosen(works(bench), options.works)
         files = bench.new_directory("files")
         nginx = resources.enter_context(serve_nginx(files, bench.certificate, answer_size=1))
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}:", flush=True)
             with pair.serve() as servers:
-                for rounds in all_rounds:
-                    version = rounds.work.version
+                for comparison in comparisons:
+                    version = comparison.work.version
                     if version is not None:
                         _save_file(files, version, servers[NOW])
                     turns = _turns(servers, nginx if version is not None else None, number)
-                    rounds.rounds.append(_measure(rounds.work, turns, options.seconds))
-                    print(f"  {rounds.render()}", flush=True)
+                    _warm_up(comparison.work, turns, options.seconds)
+                    for _ in range(options.fours):
+                        comparison.fours.append(_measure(comparison.work, turns, options.seconds))
+                    print(f"  {comparison.render()}", flush=True)
 
 
-def _chosen(all_works: dict[str, Work], names: Sequence[str]) -> list[Rounds]:
+def _chosen(all_works: dict[str, Work], names: Sequence[str]) -> list[Comparison]:
     unknown = set(names) - all_works.keys()
     if unknown:
         raise SystemExit(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(all_works)}")
     return [
-        Rounds(name, work)
+        Comparison(name, work)
         for name, work in all_works.items()
         if (name in names if names else work.is_usual)
     ]
@@ -125,25 +126,29 @@ def _turns(
     return [*turns, *reversed(turns)]
 
 
+def _warm_up(work: Work, turns: Sequence[tuple[str, Addresses]], seconds: float) -> None:
+    for side, server in dict(turns).items():
+        _run_of(work, side)(server, seconds)
+
+
 def _measure(
     work: Work, turns: Sequence[tuple[str, Addresses]], seconds: float
 ) -> dict[str, Share]:
-    def run_of(side: str) -> Run:
-        if side == FILE and work.version is not None:
-            return partial(download_file, work.version)
-        return work.run
-
-    for side, server in dict(turns).items():
-        run_of(side)(server, seconds * _WARM_UP_SHARE)
     done = []
     for side, server in turns:
         before = tree_cpu_seconds(server.process_id)
-        did = run_of(side)(server, seconds)
+        did = _run_of(work, side)(server, seconds)
         done.append((side, did, tree_cpu_seconds(server.process_id) - before))
     return {
         side: add_up([(did, cpu) for whose, did, cpu in done if whose == side])
         for side in dict(turns)
     }
+
+
+def _run_of(work: Work, side: str) -> Run:
+    if side == FILE and work.version is not None:
+        return partial(download_file, work.version)
+    return work.run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -164,10 +169,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="only these; an unknown one lists all",
     )
-    parser.add_argument("--rounds", type=int, default=6, metavar="N")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="new processes so often")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, metavar="S", help="of each of a round's four turns"
+        "--fours", type=int, default=4, metavar="N", help="four turns so often in each round"
     )
+    parser.add_argument("--seconds", type=float, default=0.3, metavar="S", help="of each turn")
     parser.add_argument(
         "--events", type=int, default=100_000, metavar="N", help="in the log to begin with"
     )

@@ -66,7 +66,10 @@ def render_page(
     ]
     for name in _SHOWN:
         if name in now:
-            sections += [f"## Way of a {name}\n", table(("file", "calls"), _way(now[name]))]
+            sections += [
+                f"## Way of a {name}\n",
+                table(("file", "calls"), _way(now[name])).replace("---:", "---"),
+            ]
     return "\n".join(sections)
 
 

@@ -1,8 +1,8 @@
-"""What the rounds came to, and the line that says so."""
+"""What the turns of both came to, and the line that says so."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 from typing import Final
 
 from benchmarks.before_after.works import Done, Work
@@ -15,7 +15,7 @@ FILE: Final = "nginx"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one side did in a round, in all its turns together."""
+    """What one side did in both its turns of four."""
 
     rate: float
     cpu_microseconds: float
@@ -34,22 +34,22 @@ def add_up(turns: Sequence[tuple[Done, float]]) -> Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
-    """All rounds of one work, each with a share for each side."""
+class Comparison:
+    """One work: what each side did in each four turns."""
 
     name: str
     work: Work
-    rounds: list[dict[str, Share]] = field(default_factory=list)
+    fours: list[dict[str, Share]] = field(default_factory=list)
 
     def render(self) -> str:
-        """Return the medians, and the lowest and the highest of the rounds' ratios."""
+        """Return the medians, those of the ratios with what the middle half of them is between."""
         parts = [
             f"{self.name:<22}",
             f"{self._median(BEFORE, _rate):>9,.0f} to {self._median(NOW, _rate):>9,.0f}",
             f"{self.work.unit + '/s':<13}",
-            f"x {_spread([of[NOW].rate / of[BEFORE].rate for of in self.rounds])};",
+            f"x {_spread([of[NOW].rate / of[BEFORE].rate for of in self.fours])};",
             f"processor {self._median(BEFORE, _cpu):,.1f} to {self._median(NOW, _cpu):,.1f} us",
-            f"x {_spread([_cpu(of[NOW]) / _cpu(of[BEFORE]) for of in self.rounds])}",
+            f"x {_spread([_cpu(of[NOW]) / _cpu(of[BEFORE]) for of in self.fours])}",
             *self._plain(),
             *self._file(),
         ]
@@ -59,7 +59,7 @@ class Rounds:
         """Say how much longer a write took with a condition than without one."""
         if self.work.times_plain_max is None:
             return []
-        before, now = ([_times_plain(of[side]) for of in self.rounds] for side in (BEFORE, NOW))
+        before, now = ([_times_plain(of[side]) for of in self.fours] for side in (BEFORE, NOW))
         bar = f"(at most {self.work.times_plain_max})"
         return [f"; latency of a plain write x {_spread(before)} to x {_spread(now)} {bar}"]
 
@@ -68,13 +68,13 @@ class Rounds:
         if self.work.version is None:
             return []
         before, now = (
-            [of[side].rate / of[FILE].rate for of in self.rounds] for side in (BEFORE, NOW)
+            [of[side].rate / of[FILE].rate for of in self.fours] for side in (BEFORE, NOW)
         )
         bar = f"(at least {self.work.version.file_share_min})"
         return [f"; of nginx's rate {_spread(before)} to {_spread(now)} {bar}"]
 
     def _median(self, side: str, value: Callable[[Share], float]) -> float:
-        return median(value(of[side]) for of in self.rounds)
+        return median(value(of[side]) for of in self.fours)
 
 
 def _rate(share: Share) -> float:
@@ -91,4 +91,7 @@ def _times_plain(share: Share) -> float:
 
 
 def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    # All that is lower or higher tells of the machine; of one value there is no half.
+    known = values if len(values) > 1 else [*values, *values]
+    low, middle, high = quantiles(known, n=4, method="inclusive")
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
