@@ -70,7 +70,9 @@ def parse_candidates(
     candidates: list[EventCandidate] = []
     try:
         for text in texts:
-            candidates.append(_parse_candidate(text, is_sorted=is_sorted))  # noqa: PERF401 - its length is the index
+            # Not a comprehension: the length of the list is the index of the event at fault.
+            candidate = _parse_candidate(text, is_sorted=is_sorted)
+            candidates.append(candidate)
     except RefusedError as error:
         raise _located(error, index=len(candidates)) from None
     return candidates
