@@ -68,6 +68,9 @@ def _run_once(url: str, bodies: Path, connections: int, seconds: float) -> dict[
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=30)
+    if not output:
+        # It had not even begun, on a machine that is busy with something else.
+        return {"requests": 0, "errors": 0}
     report: dict[str, int] = json.loads(output.splitlines()[-1])
     return report
 
@@ -80,6 +83,14 @@ def children_cpu_seconds() -> float:
 
 def download_rate(url: str, *, method: str, body: bytes, target: Path | None = None) -> float:
     """Return the bytes per second of one answer, thrown away or kept in a file."""
+    size, seconds = download(url, method=method, body=body, target=target)
+    return size / seconds
+
+
+def download(
+    url: str, *, method: str, body: bytes, target: Path | None = None
+) -> tuple[int, float]:
+    """Return the bytes of one answer, and how many seconds it took."""
     command = [
         *("curl", "--silent", "--show-error", "--fail", "--insecure", "--request", method),
         *("--header", f"Authorization: Bearer {TOKEN}", "--data-binary", "@-"),
@@ -88,4 +99,4 @@ def download_rate(url: str, *, method: str, body: bytes, target: Path | None = N
     ]
     done = subprocess.run(command, input=body, capture_output=True, check=True)
     size, seconds = done.stdout.split()
-    return int(size) / float(seconds)
+    return int(size), float(seconds)

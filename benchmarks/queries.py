@@ -263,8 +263,8 @@ def measure_query_conditions(bench: Workbench) -> Iterator[Figure]:
             ),
             ("of a few events", f"{of_one} AND e.data.pages > 5000 PROJECT INTO COUNT() == 0"),
         ):
-            plain = _write_bodies(bench, [])
-            conditional = _write_bodies(
+            plain = saved_conditional_bodies(bench, [])
+            conditional = saved_conditional_bodies(
                 bench, [{"type": "isEventQlQueryTrue", "payload": {"query": query}}]
             )
             times: dict[Path, list[float]] = {plain: [], conditional: []}
@@ -281,8 +281,8 @@ def measure_query_conditions(bench: Workbench) -> Iterator[Figure]:
             )
 
 
-def _write_bodies(bench: Workbench, preconditions: Sequence[object]) -> Path:
-    """Write bodies for wrk, each of one event on a subject that no query asks for."""
+def saved_conditional_bodies(bench: Workbench, preconditions: Sequence[object]) -> Path:
+    """Write bodies for wrk into a file, each of one event on a subject that no query asks for."""
     bodies = [
         json.dumps(
             {

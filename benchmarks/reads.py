@@ -14,16 +14,22 @@ from benchmarks.servers import serve_everlog, serve_nginx
 from benchmarks.workbench import Workbench
 
 
-class _Version(NamedTuple):
+class Version(NamedTuple):
+    """How a version of the API reads events."""
+
     name: str
     method: str
     path: str
+    # Of the rate at which nginx serves the same bytes: each line of version 1 is a chunk.
+    file_share_min: float
 
 
-_VERSIONS = (
-    _Version("v1", "POST", "/api/v1/read-events"),
-    _Version("v2", "QUERY", "/api/v2/data/read-events"),
+VERSIONS = (
+    Version("v1", "POST", "/api/v1/read-events", 0.45),
+    Version("v2", "QUERY", "/api/v2/data/read-events", 0.7),
 )
+
+EVERYTHING = b'{"subject":"/","options":{"recursive":true}}'
 
 _FIRST_BYTE_SECONDS_MAX = {1_000_000: 0.005, 10_000_000: 0.050}
 
@@ -33,12 +39,12 @@ def measure_whole_log(bench: Workbench) -> Iterator[Figure]:
     event_count = bench.scale.event_count
     directory = bench.filled_log(event_count)
     files = bench.new_directory("files")
-    body = _body("/", recursive=True)
+    body = EVERYTHING
     with (
         serve_everlog(directory, bench.certificate) as everlog,
         serve_nginx(files, bench.certificate, answer_size=1) as nginx,
     ):
-        for version in _VERSIONS:
+        for version in VERSIONS:
             url = everlog.plain + version.path
             target = files / version.name
             download_rate(url, method=version.method, body=body, target=target)
@@ -62,7 +68,7 @@ def measure_whole_log(bench: Workbench) -> Iterator[Figure]:
                     unit="MB/s",
                     reference_name="nginx file",
                     reference=median(references) / 1e6,
-                    bar=at_least(0.7),
+                    bar=at_least(version.file_share_min),
                 )
 
 
@@ -77,7 +83,7 @@ def measure_small_reads(bench: Workbench) -> Iterator[Figure]:
     ):
         # Version 1 only: wrk refuses to send the method QUERY.
         saved = saved_subjects(bench, event_count)
-        path = _VERSIONS[0].path
+        path = VERSIONS[0].path
         name = f"subject of {EVENTS_PER_SUBJECT} among {event_count:,} events"
         for connections in (1, 64):
             load, reference = (

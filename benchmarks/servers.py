@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -107,15 +107,27 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 @contextmanager
-def serve_everlog(directory: Path, certificate: Certificate) -> Iterator[Addresses]:
-    """Run Everlog on a data directory, and stop it cleanly at the end."""
+def serve_everlog(
+    directory: Path,
+    certificate: Certificate,
+    *,
+    sources: Path | None = None,
+    flags: Sequence[str] = (),
+) -> Iterator[Addresses]:
+    """Run Everlog on a data directory, and stop it cleanly at the end.
+
+    Other sources than those that are installed are in a folder that holds the package.
+    """
     command = [
         *(sys.executable, "-m", "everlog.cli", "run", "--data-directory", str(directory)),
         *("--host", "127.0.0.1", "--http-enabled", "--http-port=0", "--https-port=0"),
         *("--https-certificate-file", str(certificate.path)),
         *("--https-private-key-file", str(certificate.key_path)),
+        *flags,
     ]
     environment = os.environ | {"EVERLOG_API_TOKEN": TOKEN}
+    if sources is not None:
+        environment["PYTHONPATH"] = str(sources)
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         urls: dict[str, str] = {}

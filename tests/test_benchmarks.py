@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, add_up
+from benchmarks.before_after.works import Done, Work
+from benchmarks.calls.operations import OPERATIONS
+from benchmarks.calls.page import render_page as render_calls
+from benchmarks.calls.server import Calls, Counted, Row
 from benchmarks.drive import shares
 from benchmarks.figures import Bar, Figure, at_least, at_most, render, take_medians
 from benchmarks.peers.table import PEERS
@@ -20,6 +25,7 @@ from benchmarks.profile.page import HotPath
 from benchmarks.profile.page import render_page as render_profile
 from benchmarks.queries import QUESTIONS, compare
 from benchmarks.questions import Asked
+from benchmarks.reads import VERSIONS
 from benchmarks.report.pages import render_page
 from benchmarks.sessions.arrivals import Arrivals, arrive
 from benchmarks.sessions.histogram import Histogram
@@ -365,3 +371,88 @@ def test_the_page_of_a_profile_has_a_share_for_each_layer() -> None:
     assert "| `http/b.py` write | 60.0 % |" in lines
     assert "| Linux | 1.0 % |" in lines
     assert "| *processor time* | 50.0 us for each write |" in lines
+
+
+@pytest.mark.parametrize("name", ["ping", "write of one event"])
+def test_the_calls_of_a_request_are_counted(name: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.calls", "--only", name, "--requests", "4"]
+    told = subprocess.run(
+        [*command, "--files", "--calls"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    ).stdout
+
+    counts = re.search(rf"^{name} +([0-9.]+) +([0-9]+) ", told, re.MULTILINE)
+    assert counts is not None
+    assert float(counts[1]) >= float(counts[2]) > 0
+    assert "http/connection.py" in told
+    assert "Connection.data_received" in told
+
+
+def test_no_operation_is_counted_under_the_name_of_another() -> None:
+    names = [operation.name for operation in OPERATIONS]
+
+    assert len(set(names)) == len(names)
+
+
+def _counted(*, calls: float) -> Counted:
+    rows = (
+        Row("a.py", 1, "f", "own", "", calls),
+        Row("a.py", 1, "f", "compiled", "len", 4.0),
+        # What happens now and then crosses no file of a request.
+        Row("b.py", 1, "g", "own", "", 0.25),
+    )
+    return Counted(Calls(rows), Calls((Row("c.py", 1, "h", "own", "", 2.0),)))
+
+
+def test_the_page_of_the_calls_has_both_revisions() -> None:
+    before, now = _counted(calls=3.0), _counted(calls=1.0)
+
+    lines = render_calls(
+        {"Python": "3"}, {"write of one event": now}, {"write of one event": before}, command="x"
+    ).splitlines()
+
+    assert "| write of one event | 3.2 | 1.2 | 1 | 1 | 4 | 4 | 0 | 0 |" in lines
+    assert "| write of one event | 5.2 | 3.2 | 2 | 2 | 4 | 4 | 0 | 0 |" in lines
+    assert "| `c.py`, on a thread | `h` x 2 |" in lines
+
+
+def test_revisions_are_compared_by_turns_that_follow_each_other() -> None:
+    work = Work(unit="MB", run=lambda *_: Done(0, 0), version=VERSIONS[0], times_plain_max=1.5)
+    comparison = Comparison("all", work)
+    # Turns in which the machine was busy with something else, and both were slow.
+    for speed in (1.0, 0.25, 1.0):
+        comparison.fours.append(
+            {
+                side: add_up([(Done(rate * speed, 1.0, times_plain=times), 0.5)] * 2)
+                for side, rate, times in ((BEFORE, 100, 4.0), (NOW, 150, 1.25), (FILE, 200, None))
+            }
+        )
+
+    line = comparison.render()
+
+    assert "100 to       150 MB/s" in line
+    assert "x 1.50 (1.50 to 1.50); processor 5,000.0 to 3,333.3 us x 0.67" in line
+    assert "latency of a plain write x 4.00 (4.00 to 4.00) to x 1.25 (1.25 to 1.25)" in line
+    assert "of nginx's rate 0.50 (0.50 to 0.50) to 0.75 (0.75 to 0.75) (at least 0.45)" in line
+
+
+@pytest.mark.slow
+def test_revisions_can_be_measured_beside_each_other() -> None:
+    command = [sys.executable, "-m", "benchmarks.before_after", "--base", "HEAD", "--rounds", "1"]
+    sizes = ["--fours", "1", "--seconds", "0.1", "--events", "2000"]
+    works = ["--works", "read-all-v2", "write-16", "condition-index", "observe"]
+    told = subprocess.run(
+        [*command, *sizes, *works],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    ).stdout
+
+    for name in works[1:]:
+        assert re.search(rf"^  {name} .* to .* x [0-9.]+ \(", told, re.MULTILINE)

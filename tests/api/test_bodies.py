@@ -368,11 +368,11 @@ def size_of(event: dict[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("excess, is_stored", [(-1, True), (0, True), (1, False)])
-def test_an_event_may_have_exactly_64_kib(
+def test_an_event_may_have_exactly_128_kib(
     connection: Connection, excess: int, *, is_stored: bool
 ) -> None:
     event = an_event("/large", data={"text": ""})
-    event["data"]["text"] = "x" * (65_536 + excess - size_of(event))
+    event["data"]["text"] = "x" * (131_072 + excess - size_of(event))
 
     assert connection.v1(WRITE, {"events": [event]}).status == (200 if is_stored else 413)
     assert (connection.v2(WRITE, {"events": [event]}).items[-1]["type"] == "end") == is_stored

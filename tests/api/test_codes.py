@@ -121,11 +121,11 @@ WRITING = (
     ),
     write_case(
         Code.EVENT_TOO_LARGE,
-        an_event(data={"text": "x" * 65_500}),
-        "65536",
+        an_event(data={"text": "x" * 131_036}),
+        "131072",
         "",
         413,
-        limit=65_536,
+        limit=131_072,
     ),
 )
 

@@ -235,10 +235,10 @@ def test_refuses_a_write_without_events(api: Sdk) -> None:
     )
 
 
-def test_refuses_an_event_of_more_than_64_kib(api: Sdk, place: Place) -> None:
+def test_refuses_an_event_of_more_than_128_kib(api: Sdk, place: Place) -> None:
     api.check_fails(
-        lambda client: client.write_events([place.event(data={"text": "x" * 65_536})]),
+        lambda client: client.write_events([place.event(data={"text": "x" * 131_072})]),
         status=413,
-        text="65536",
+        text="131072",
         code="event-too-large",
     )

@@ -68,7 +68,13 @@ def with_replacements(text: str, replacements: dict[str, str]) -> str:
 
 
 def configuration(
-    folder: Path, port: int, certificate: CertificateFiles, *, upstream: str, is_tls: bool
+    folder: Path,
+    port: int,
+    certificate: CertificateFiles,
+    *,
+    upstream: str,
+    is_tls: bool,
+    is_buffered: bool,
 ) -> str:
     """Return the delivered configuration for these files, port and upstream."""
     text = (FOLDER / "everlog.conf").read_text(encoding="utf-8")
@@ -83,6 +89,8 @@ def configuration(
             },
         )
     )
+    if is_buffered:
+        text = with_replacements(text, {"proxy_buffering off;": "proxy_buffering on;"})
     if is_tls:
         text = with_replacements(text, TLS_CHANGES)
         text = text.replace("snippets/", f"{folder}/")
@@ -111,9 +119,16 @@ def proxy(
 
 @contextmanager
 def running_proxy(
-    folder: Path, *, is_tls: bool, server_certificate: CertificateFiles | None = None
+    folder: Path,
+    *,
+    is_tls: bool,
+    server_certificate: CertificateFiles | None = None,
+    is_buffered: bool = False,
 ) -> Iterator[Proxy]:
-    """Run a server, and nginx in front, with TLS between them or without."""
+    """Run a server, and nginx in front, with TLS between them or without.
+
+    With `is_buffered`, nginx gathers answers instead of passing on what there is.
+    """
     certificate = write_certificate(folder)
     served = server_certificate or certificate
     flags = ["--http-enabled=false", *served.flags] if is_tls else []
@@ -121,10 +136,37 @@ def running_proxy(
 
         def write_configuration(port: int) -> str:
             upstream = f"127.0.0.1:{server.port}"
-            return configuration(folder, port, certificate, upstream=upstream, is_tls=is_tls)
+            return configuration(
+                folder,
+                port,
+                certificate,
+                upstream=upstream,
+                is_tls=is_tls,
+                is_buffered=is_buffered,
+            )
 
         with running_nginx(write_configuration) as port:
             yield Proxy(port, certificate, server, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_buffered", [False, True])
+def test_lines_arrive_whole_however_nginx_gathers_them(
+    tmp_path: Path, *, is_buffered: bool
+) -> None:
+    events = [an_event("/lines", data={"text": "x" * (number % 700)}) for number in range(3_000)]
+    with (
+        running_proxy(tmp_path, is_tls=False, is_buffered=is_buffered) as proxy,
+        proxy.connect() as connection,
+    ):
+        stored = connection.v1("write-events", {"events": events}).json
+        for upper in (0, 20, 2_999):
+            bound = {"id": str(upper), "type": "inclusive"}
+            options = {"recursive": True, "upperBound": bound}
+            read = connection.v1("read-events", {"subject": "/", "options": options})
+
+            assert "content-length" not in read.headers
+            assert read.events == stored[: upper + 1]
 
 
 @pytest.mark.slow
@@ -159,7 +201,9 @@ def test_the_sdk_works_through_nginx(tmp_path: Path, api_version: str) -> None:
         # The SDK trusts the authorities of the system only, and ours is not one of them.
         upstream = f"127.0.0.1:{server.port}"
         certificate = write_certificate(tmp_path)
-        text = configuration(tmp_path, port, certificate, upstream=upstream, is_tls=False)
+        text = configuration(
+            tmp_path, port, certificate, upstream=upstream, is_tls=False, is_buffered=False
+        )
         return with_replacements(text, {f":{port} ssl;": f":{port};"})
 
     with running_server() as server, running_nginx(without_tls) as port:

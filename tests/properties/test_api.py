@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from everlog.api.bodies import MalformedRequestError, read_leniently, read_strictly
 from everlog.api.requests import v1, v2
 from everlog.api.values import parse_observe, parse_read, parse_write
+from everlog.domain.chain import HashVersion
 from everlog.domain.errors import RefusedError
 
 NAMES = sorted(
@@ -31,10 +33,10 @@ values: st.SearchStrategy[Any] = st.recursive(
 bodies = st.binary(max_size=50) | values.map(json.dumps).map(str.encode)
 
 PARSERS: tuple[tuple[Any, Any, Any], ...] = (
-    (v1.WriteEvents, read_leniently, parse_write),
+    (v1.WriteEvents, read_leniently, partial(parse_write, hash_version=HashVersion.V1)),
     (v1.ReadEvents, read_leniently, parse_read),
     (v1.ObserveEvents, read_leniently, parse_observe),
-    (v2.WriteEvents, read_strictly, parse_write),
+    (v2.WriteEvents, read_strictly, partial(parse_write, hash_version=HashVersion.V2)),
     (v2.ReadEvents, read_strictly, parse_read),
     (v2.ObserveEvents, read_strictly, parse_observe),
 )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from everlog.domain.data import parse_data
+from everlog.domain.data import parse_data, sort_members
 from everlog.domain.errors import RefusedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import compile_event_schema, find_violation
@@ -124,6 +124,21 @@ def test_data_keeps_every_byte_but_the_space_between(
     assert data == json.loads(compact)
 
 
+@given(objects, st.booleans())
+def test_sorted_data_is_what_an_encoder_with_sorted_names_writes(
+    value: dict[str, object],
+    ensure_ascii: bool,  # noqa: FBT001 (Hypothesis passes it)
+) -> None:
+    try:
+        sent = json.dumps(value, separators=(",", ":"), ensure_ascii=ensure_ascii).encode()
+        text, data = parse_data(sent)
+    except (UnicodeEncodeError, RefusedError):
+        return
+
+    ordered = json.dumps(value, separators=(",", ":"), ensure_ascii=ensure_ascii, sort_keys=True)
+    assert sort_members(text, data) == ordered
+
+
 def has_lone_surrogate(compact: str) -> bool:
     try:
         json.dumps(json.loads(compact), ensure_ascii=False).encode()
@@ -140,6 +155,9 @@ def test_data_is_returned_or_refused(raw: bytes) -> None:
         return
 
     assert json.loads(text) == json.loads(raw) == data
+    ordered = sort_members(text, data)
+    assert json.loads(ordered) == data
+    assert sort_members(ordered, json.loads(ordered)) == ordered
 
 
 @pytest.mark.parametrize(
@@ -150,7 +168,7 @@ def test_long_data_takes_no_longer_than_its_length(pump: bytes, repetitions: int
     for raw in (pump * repetitions, b'{"a":[' + pump * repetitions + b"0]}"):
         started = time.process_time()
         with contextlib.suppress(RefusedError):
-            parse_data(raw)
+            sort_members(*parse_data(raw))
         assert time.process_time() - started < 4 * TIME_MAX_SECONDS
 
 

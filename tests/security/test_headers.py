@@ -14,6 +14,8 @@ from tests.support.server import DEADLINE_SECONDS, TOKEN, RunningServer, running
 
 AUTHORIZATION = b"Authorization: Bearer " + TOKEN.encode()
 
+CACHE_CONTROL = b"no-store, no-cache, must-revalidate, proxy-revalidate"
+
 KNOWN_NAMES = {
     b"allow",
     b"cache-control",
@@ -57,7 +59,7 @@ def check_head(head: bytes, status: int) -> None:
     assert len(names) == len(set(names)), head
     assert set(names) <= KNOWN_NAMES, head
     assert (b"X-Content-Type-Options", b"nosniff") in headers, head
-    assert (b"Cache-Control", b"no-store") in headers, head
+    assert (b"Cache-Control", CACHE_CONTROL) in headers, head
     # Clients insist on the first name; nothing says what the server is made of.
     banner = dict(headers)[b"Server"].split(b" ")
     assert [part.partition(b"/")[0] for part in banner] == [b"EventSourcingDB", b"Everlog"]

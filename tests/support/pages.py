@@ -21,7 +21,7 @@ _FENCED: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 _PLACEHOLDERS: Final = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}Z"), "<time>"),
-    (re.compile(r"esdb:hash:v2:[0-9a-f]{64}"), "<hash>"),
+    (re.compile(r"(?:esdb:hash:v2:)?\b(?!0{64})[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"esdb:signature:v1:[0-9a-f]{128}"), "<signature>"),
 )
 

@@ -147,7 +147,7 @@ def starting_server(
     *flags: str,
     data_directory: Path | None = None,
     is_temporary: bool = False,
-    hash_version: int = 2,
+    hash_version: int | None = None,
     signing_key_file: Path | None = None,
     entry_point: Sequence[str] = EVERLOG,
     environment: Mapping[str, str] | None = None,
@@ -164,7 +164,7 @@ def starting_server(
             "--https-enabled=false",
             "--https-port=0",
             "--data-directory-temporary" if is_temporary else f"--data-directory={directory}",
-            f"--hash-version={hash_version}",
+            *([] if hash_version is None else [f"--hash-version={hash_version}"]),
             *([] if signing_key_file is None else [f"--signing-key-file={signing_key_file}"]),
             # The last of several values counts, so that all of the above can be changed.
             *flags,

@@ -105,8 +105,8 @@ class RecordingApplication:
     def stream_numbers(self, request: Request, exchange: Exchange) -> None:
         async def produce(stream: Stream) -> None:
             for number in range(int(request.head.query or "3")):
-                await stream.send(b"number ", memoryview(b"%d\n" % number))
-                await stream.send()
+                await stream.send(memoryview(b"number %d\n" % number))
+                await stream.send(b"")
 
         exchange.stream(200, b"text/plain", produce, ((b"X-Stream", b"1"),))
 

@@ -30,10 +30,10 @@ from everlog.http import Endpoint, Exchange, Head, Request, Response
 HEADERS_KEPT: Final = frozenset({b"authorization"})
 
 # What was asked for with a token must not stay in a cache, and what is told back to a client must
-# never be taken for a page.
+# never be taken for a page. `no-store` says all; the original's words are what a client looks for.
 HEADERS_ALWAYS: Final = (
+    (b"Cache-Control", b"no-store, no-cache, must-revalidate, proxy-revalidate"),
     (b"X-Content-Type-Options", b"nosniff"),
-    (b"Cache-Control", b"no-store"),
 )
 
 _API_PREFIX: Final = "/api/"

@@ -1,6 +1,6 @@
 """The rows of a query as an answer, in the look of either version."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -14,12 +14,16 @@ from everlog.service.run_eventql_query import run_eventql_query
 
 
 class RowLook(NamedTuple):
-    """The items of a stream of rows; `end` is nothing where rows just end."""
+    """The items of a stream of rows, and how blocks of them are sent.
+
+    `end` is nothing where rows just end.
+    """
 
     form: RowForm
     heartbeat: bytes
     error: Callable[[RefusedError], bytes]
     end: bytes
+    send: Callable[[Stream, bytes], Awaitable[None]]
 
 
 def stream_rows(services: Services, exchange: Exchange, text: str | None, look: RowLook) -> None:
@@ -43,7 +47,7 @@ def stream_rows(services: Services, exchange: Exchange, text: str | None, look: 
                     if block is None:
                         stream.send_nowait(look.heartbeat)
                     else:
-                        await stream.send(block)
+                        await look.send(stream, block)
         except RefusedError as error:
             count_refusal(services, error)
             await stream.send(look.error(error))

@@ -5,6 +5,7 @@ is a question of its version (`requests`).
 """
 
 from everlog.api.requests import v1, v2
+from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate
 from everlog.domain.precondition import Precondition, PreconditionPayloadText, PreconditionText
 from everlog.domain.selection import (
@@ -18,10 +19,10 @@ from everlog.service.write_events import parse_candidates, parse_preconditions
 
 
 def parse_write(
-    body: v1.WriteEvents | v2.WriteEvents,
+    body: v1.WriteEvents | v2.WriteEvents, *, hash_version: HashVersion
 ) -> tuple[list[EventCandidate], list[Precondition]]:
-    """Return what is to be written, and under which conditions."""
-    candidates = parse_candidates(body.events or ())
+    """Return what is to be written, with hashes of this version, and under which conditions."""
+    candidates = parse_candidates(body.events or (), hash_version=hash_version)
     texts = [_precondition_text(text) for text in body.preconditions or ()]
     return candidates, parse_preconditions(texts)
 

@@ -150,8 +150,8 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
 @_option(
     "--hash-version",
     type=click.Choice(["1", "2"]),
-    default="2",
-    help="How new events are hashed; 1 is for clients that know no other.",
+    default="1",
+    help="How new events are hashed: 1 as every client verifies it, 2 with everything covered.",
 )
 @_switch(
     "--read-only",

@@ -3,13 +3,17 @@
 `parse_data` removes the space between tokens and nothing else: key order, number text and
 escapes stay as the writer sent them, so that the text hashed, stored and served is one and the
 same.
+`sort_members` puts the members of all objects in order, for hashes of version 1: clients verify
+those over data that they have decoded and encoded again, and some of them order the members.
 An accepted text is valid UTF-8, decodes to Unicode without lone surrogates, has numbers within
 the range of a double, and is nested no deeper than JSON_NESTING_MAX.
 What is left to others: checking it against a schema, and the size of the event as a whole.
 """
 
 import re
-from typing import Final, NoReturn
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Final, NoReturn, cast
 
 import msgspec
 
@@ -21,7 +25,14 @@ _decode = msgspec.json.Decoder(dict).decode
 _minify = msgspec.json.format
 
 # In valid JSON: a whole string, or one bracket outside of strings.
-_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
+_STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_STRING_OR_BRACKET: Final = re.compile(rf"{_STRING}|[\[\]{{}}]")
+
+# In minified JSON: a scalar or the bracket that opens an object or an array, behind its name (with
+# the quote that opens it only) where it has one; or the bracket that closes one.
+_find_members = re.compile(
+    rf'(?:({_STRING[:-1]})":)?(?:({_STRING}|[^\[\]{{}},:"]+)|([\[{{]))|([\]}}])'
+).findall
 
 
 def parse_data(
@@ -46,6 +57,63 @@ def parse_data(
     if len(text) > 2 * JSON_NESTING_MAX and text.count("{") + text.count("[") > JSON_NESTING_MAX:
         check_nesting(text, Code.DATA_MALFORMED, field)
     return text, data
+
+
+def sort_members(text: str, data: dict[str, object]) -> str:
+    """Return a text of `parse_data` with the members of all objects ordered by code point.
+
+    Nothing else changes: neither numbers nor escapes nor the order of elements, and of a name that
+    occurs twice, both members stay in the order in which they were sent.
+    The data is what the text means. What is in order already is returned as it is.
+    """
+    # Where a name occurs twice, or a string looks like a name, there are more of these.
+    if _count_ordered(data) == text.count('":'):
+        return text
+    by_name = _decode_name if "\\" in text else itemgetter(0)
+    # What is open, the innermost last: its own name, empty where it has none, and the members of
+    # what holds it, each a name and a text.
+    outer: list[tuple[str, list[tuple[str, str]]]] = []
+    members: list[tuple[str, str]] = []
+    for name, scalar, opening, closing in _find_members(text):
+        if scalar:
+            members.append((name, f'{name}":{scalar}' if name else scalar))
+            continue
+        if opening:
+            outer.append((name, members))
+            members = []
+            continue
+        if closing == "}":
+            members.sort(key=by_name)
+        joined = ",".join([member for _, member in members])
+        value = f"{{{joined}}}" if closing == "}" else f"[{joined}]"
+        own_name, members = outer.pop()
+        members.append((own_name, f'{own_name}":{value}' if own_name else value))
+    [(_, ordered)] = members
+    assert len(ordered) == len(text)
+    return ordered
+
+
+def _decode_name(member: tuple[str, str]) -> str:
+    return msgspec.json.decode(f'{member[0]}"', type=str)
+
+
+def _count_ordered(value: dict[str, object] | list[object]) -> int:
+    """Return how many members the objects in a value have, -1 if those of one are out of order."""
+    count, inner_values = 0, cast("Iterable[object]", value)
+    if isinstance(value, dict):
+        previous = ""
+        for name in value:
+            if name < previous:
+                return -1
+            previous = name
+        count, inner_values = len(value), value.values()
+    for inner in inner_values:
+        if type(inner) is dict or type(inner) is list:
+            inner_count = _count_ordered(inner)
+            if inner_count < 0:
+                return -1
+            count += inner_count
+    return count
 
 
 def check_nesting(text: str, code: Code, field: str) -> None:

@@ -40,7 +40,7 @@ VALUE_DEPTH_MAX: Final = 256
 # Fields of one path. Stored data is at most 128 levels deep (`domain.limits.JSON_NESTING_MAX`).
 PATH_LENGTH_MAX: Final = 150
 
-# Characters of a string that a function returns. Stored strings and literals are at most
+# Characters of a string that a function returns. Stored strings are at most 128 KiB, literals
 # 64 KiB; REPLACE may make thousands of each character, and REPLACE of that thousands of those.
 STRING_LENGTH_MAX: Final = 1024 * 1024
 

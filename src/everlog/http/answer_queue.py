@@ -11,7 +11,7 @@ What is left to the connection: when to read, and how to end.
 import asyncio
 from typing import Final, Protocol, cast
 
-from everlog.http.answers import CONTINUE, PLAIN, Form, Response, StatusCounts, has_body
+from everlog.http.answers import CONTINUE, PLAIN, Form, Response, StatusCounts, body_parts
 from everlog.http.exchange import Exchange
 from everlog.http.output import DisconnectedError, Output
 from everlog.http.state import ServerState
@@ -140,14 +140,11 @@ class AnswerQueue:
         if form is PLAIN and len(response.body) <= _JOIN_SIZE_MAX:
             self._output.write(renderer.render(response))
             return
-        head = renderer.render_head(response, form)
-        if not has_body(response, form):
-            self._output.write(head)
-        elif len(response.body) <= _JOIN_SIZE_MAX:
-            self._output.write(head + response.body)
+        parts = (renderer.render_head(response, form), *body_parts(response, form))
+        if len(response.body) <= _JOIN_SIZE_MAX:
+            self._output.write(b"".join(parts))
         else:
-            size = len(head) + len(response.body)
-            self._output.write_all((head, response.body), size=size)
+            self._output.write_all(parts, size=sum(map(len, parts)))
 
     def _finish_first(self, form: Form) -> None:
         self.exchanges.pop(0).finish()
@@ -171,7 +168,7 @@ class AnswerQueue:
         self._output.write(state.renderer.render_stream_head(status, content_type, headers, form))
         if form.is_head:
             return False
-        stream = Stream(self._output, is_chunked=not form.is_http_10, loop=state.loop)
+        stream = Stream(self._output, is_chunked=not form.is_http_10)
         self._stream = stream
         self._task = state.loop.create_task(_produce(answer, stream))
         state.tasks.add(self._task)

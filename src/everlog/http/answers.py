@@ -2,13 +2,15 @@
 
 Every answer carries `Date`, `Server` and what the owner wants in all of them; and either
 `Content-Length` or `Transfer-Encoding: chunked`, or it is delimited by the end of the connection
-(HTTP/1.0 streams, RFC 9112 section 6.3).
+(HTTP/1.0 streams, RFC 9112 section 6.3). HTTP/1.0 knows no chunks, whatever an answer asks for.
 What is the same for all answers of a second is built once in it.
 """
 
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple
+
+from everlog.http.chunks import FINAL_CHUNK, Buffer, frame_lines
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -24,13 +26,15 @@ def no_counts() -> StatusCounts:
 class Response(NamedTuple):
     """A complete answer; length, date, server and connection headers are added when it is sent.
 
-    An empty `content_type` leaves the header out.
+    An empty `content_type` leaves the header out. With `is_chunked_by_line`, the body consists of
+    lines, and is sent with one chunk for each instead of with its length.
     """
 
     status: int
     body: bytes
     content_type: bytes
     headers: Headers = ()
+    is_chunked_by_line: bool = False
 
 
 class Form(NamedTuple):
@@ -46,7 +50,8 @@ class Form(NamedTuple):
 PLAIN = Form(is_http_10=False, is_head=False, is_last=False)
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-FINAL_CHUNK = b"0\r\n\r\n"
+
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 # RFC 9110 sections 15.3.5 and 15.4.5: these end with their head.
 _BODILESS = frozenset({204, 304})
@@ -59,8 +64,7 @@ class Renderer:
 
     def __init__(self, *, server_header: bytes, headers_always: Headers = (), now: float) -> None:
         check_headers(headers_always)
-        self._server_header = server_header
-        self._lines_always = b"".join(_lines(headers_always))
+        self._headers_always = ((b"Server", server_header), *headers_always)
         self._starts: dict[tuple[int, bytes], bytes] = {}
         self._date = b""
         self.set_time(now)
@@ -74,17 +78,19 @@ class Renderer:
 
     def render(self, response: Response) -> bytes:
         """Build the usual answer: HTTP/1.1, the connection stays open, body included."""
-        status, body, content_type, headers = response
-        if headers or status in _BODILESS:
-            return self.render_head(response, PLAIN) + _body(response)
+        status, body, content_type, headers, is_chunked_by_line = response
+        if headers or is_chunked_by_line or status in _BODILESS:
+            return b"".join((self.render_head(response, PLAIN), *body_parts(response, PLAIN)))
         start = self._starts.get((status, content_type)) or self._start(status, content_type)
         return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(body), body)
 
     def render_head(self, response: Response, form: Form) -> bytes:
         """Build the head of a complete answer, up to and including the empty line."""
-        status, body, content_type, headers = response
+        status, body, content_type, headers, is_chunked_by_line = response
         parts = [self._start(status, content_type), *_lines(headers)]
-        if status not in _BODILESS:
+        if is_chunked_by_line and not form.is_http_10:
+            parts.append(_CHUNKED)
+        elif status not in _BODILESS:
             parts.append(b"Content-Length: %d\r\n" % len(body))
         parts.append(_connection_line(form))
         parts.append(b"\r\n")
@@ -96,7 +102,7 @@ class Renderer:
         """Build the head of an answer whose length is not known yet."""
         parts = [self._start(status, content_type), *_lines(headers)]
         if not form.is_http_10:
-            parts.append(b"Transfer-Encoding: chunked\r\n")
+            parts.append(_CHUNKED)
         parts.append(_connection_line(form))
         parts.append(b"\r\n")
         return b"".join(parts)
@@ -104,16 +110,17 @@ class Renderer:
     def _start(self, status: int, content_type: bytes) -> bytes:
         start = self._starts.get((status, content_type))
         if start is None:
-            start = b"HTTP/1.1 %d %b\r\nServer: %b\r\nDate: %b\r\n%b" % (
+            assert b"\n" not in content_type
+            of_content = ((b"Content-Type", content_type),) if content_type else ()
+            # By their names, and the date behind them, as servers written in Go do: a client's own
+            # tests look at the second line and the third.
+            headers = sorted((*self._headers_always, *of_content))
+            start = b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n" % (
                 status,
                 _REASONS.get(status, b""),
-                self._server_header,
+                b"".join(_lines(tuple(headers))),
                 self._date,
-                self._lines_always,
             )
-            assert b"\n" not in content_type
-            if content_type:
-                start += b"Content-Type: %b\r\n" % content_type
             self._starts[(status, content_type)] = start
         return start
 
@@ -125,13 +132,13 @@ def check_headers(headers: Headers) -> None:
             raise ValueError(f"the header {name.decode('latin-1')} holds a line break or NUL")
 
 
-def has_body(response: Response, form: Form) -> bool:
-    """Tell whether the head of this answer is followed by its body."""
-    return not form.is_head and response.status not in _BODILESS
-
-
-def _body(response: Response) -> bytes:
-    return b"" if response.status in _BODILESS else response.body
+def body_parts(response: Response, form: Form) -> tuple[Buffer, ...]:
+    """Return what follows the head of an answer, nothing where it ends with its head."""
+    if form.is_head or response.status in _BODILESS:
+        return ()
+    if response.is_chunked_by_line and not form.is_http_10:
+        return (*frame_lines(response.body), FINAL_CHUNK)
+    return (response.body,)
 
 
 def _connection_line(form: Form) -> bytes:

@@ -7,6 +7,8 @@ is gone, writes vanish and whoever waits is told.
 import asyncio
 from collections.abc import Sequence
 
+from everlog.http.chunks import Buffer
+
 
 class DisconnectedError(ConnectionError):
     """The client is gone, and nobody will read what is sent."""
@@ -45,7 +47,7 @@ class Output:
             # uvloop has closed the transport and will say so in `connection_lost`.
             self.is_closed = True
 
-    def write_all(self, parts: Sequence[bytes | memoryview], *, size: int) -> None:
+    def write_all(self, parts: Sequence[Buffer], *, size: int) -> None:
         """Send several buffers, about `size` bytes in total, without copying them."""
         self._written_size += size
         try:

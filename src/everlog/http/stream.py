@@ -6,9 +6,10 @@ buffer, however long the answer is.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from everlog.http.answers import FINAL_CHUNK, Headers
+from everlog.http.answers import Headers
+from everlog.http.chunks import FINAL_CHUNK, Buffer, frame, frame_lines
 from everlog.http.output import DisconnectedError, Output
 
 # Up to this size copying costs less than another buffer to write (and, with TLS, another record).
@@ -21,46 +22,34 @@ _YIELD_SIZE = 256 * 1024
 class Stream:
     """The body of an answer, sent in parts."""
 
-    __slots__ = ("_is_chunked", "_loop", "_output", "_size_since_yield", "last_sent")
+    __slots__ = ("_is_chunked", "_output", "_size_since_yield")
 
-    def __init__(
-        self, output: Output, *, is_chunked: bool, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, output: Output, *, is_chunked: bool) -> None:
         self._output = output
         self._is_chunked = is_chunked
-        self._loop = loop
         self._size_since_yield = 0
-        # When something was sent last, in the event loop's time.
-        self.last_sent = loop.time()
 
-    async def send(self, *chunks: bytes | memoryview) -> None:
-        """Send the concatenation of the buffers as one chunk, at the pace of the client.
+    async def send(self, data: Buffer) -> None:
+        """Send bytes as one chunk, at the pace of the client.
 
         Raises DisconnectedError when the client is gone.
         """
-        output = self._output
-        if output.is_paused:
-            await output.wait_writable()
-        size = self._write(chunks)
-        if output.is_paused:
-            await output.wait_writable()
-            self._size_since_yield = 0
-            return
-        self._size_since_yield += size
-        if self._size_since_yield >= _YIELD_SIZE:
-            self._size_since_yield = 0
-            await asyncio.sleep(0)
+        await self._send(frame(data) if self._is_chunked else (data,))
+
+    async def send_lines(self, lines: Buffer, starts: Sequence[int] | None = None) -> None:
+        """Send whole lines, each as a chunk of its own, at the pace of the client.
+
+        `starts` says where each begins, counted from any offset, where that is known.
+        Raises DisconnectedError when the client is gone.
+        """
+        await self._send(frame_lines(lines, starts) if self._is_chunked else (lines,))
 
     def send_nowait(self, data: bytes) -> bool:
         """Send one chunk if the client keeps up; otherwise send nothing and return False."""
         if self._output.is_paused or self._output.is_closed:
             return False
-        self._write((data,))
+        self._write(frame(data) if self._is_chunked else (data,))
         return True
-
-    def idle_seconds(self, now: float) -> float:
-        """How long nothing has been sent, `now` being the event loop's time."""
-        return now - self.last_sent
 
     def finish(self) -> None:
         """Mark the end of the body; for the connection only."""
@@ -78,21 +67,25 @@ class Stream:
         self._output.write(b"0")
         return True
 
-    def _write(self, chunks: tuple[bytes | memoryview, ...]) -> int:
+    async def _send(self, parts: tuple[Buffer, ...]) -> None:
+        output = self._output
+        if output.is_paused:
+            await output.wait_writable()
+        self._size_since_yield += self._write(parts)
+        if output.is_paused:
+            await output.wait_writable()
+            self._size_since_yield = 0
+        elif self._size_since_yield >= _YIELD_SIZE:
+            self._size_since_yield = 0
+            await asyncio.sleep(0)
+
+    def _write(self, parts: tuple[Buffer, ...]) -> int:
         if self._output.is_closed:
             raise DisconnectedError
-        # A memoryview's length counts items, which need not be bytes.
-        size = sum(memoryview(chunk).nbytes for chunk in chunks)
-        if size == 0:
-            # An empty chunk would be the end of the body.
-            return 0
-        self.last_sent = self._loop.time()
-        parts: tuple[bytes | memoryview, ...] = chunks
-        if self._is_chunked:
-            parts = (b"%x\r\n" % size, *chunks, b"\r\n")
-        if size <= _JOIN_SIZE_MAX:
+        size = sum(map(len, parts))
+        if 0 < size <= _JOIN_SIZE_MAX:
             self._output.write(b"".join(parts))
-        else:
+        elif size > 0:
             self._output.write_all(parts, size=size)
         return size
 

@@ -14,7 +14,7 @@ from everlog.storage.engine import CachedBlock, CachedBlocks
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-Block = bytes | memoryview
+Block = bytes | CachedBlock
 
 
 class Transform(NamedTuple):
@@ -150,7 +150,7 @@ class _FetchCached(AsyncIterator[Block]):
             block = self._blocks.take_cached()
             if block is not None:
                 self._overwrite(block)
-                return block.lines
+                return block
             # What is not in memory now is followed by more of it: from here on it is read ahead.
             self._rest = self._reader.fetch_blocks(map(self._convert, self._blocks))
         return await anext(self._rest)

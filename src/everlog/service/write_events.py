@@ -7,7 +7,8 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import UnsetType
 
-from everlog.domain.data import parse_data
+from everlog.domain.chain import HashVersion
+from everlog.domain.data import parse_data, sort_members
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event import EventCandidate, candidate_size
 from everlog.domain.event_type import parse_event_type
@@ -45,8 +46,13 @@ class CandidateText(Protocol):
     def tracestate(self) -> str | UnsetType | None: ...
 
 
-def parse_candidates(texts: Sequence[CandidateText]) -> list[EventCandidate]:
-    """Return the candidates of one write.
+def parse_candidates(
+    texts: Sequence[CandidateText], *, hash_version: HashVersion
+) -> list[EventCandidate]:
+    """Return the candidates of one write, their data as events of a hash version have it.
+
+    With version 1 the members of all objects in data are in order, with version 2 as they were
+    sent (docs/hashes.md).
 
     Raises:
         RefusedError: The first fault, with the index and the field of its event.
@@ -60,10 +66,11 @@ def parse_candidates(texts: Sequence[CandidateText]) -> list[EventCandidate]:
             field="events",
             limit=EVENTS_PER_WRITE_MAX,
         )
+    is_sorted = hash_version is HashVersion.V1
     candidates: list[EventCandidate] = []
     try:
         for text in texts:
-            candidates.append(_parse_candidate(text))  # noqa: PERF401 - its length is the index
+            candidates.append(_parse_candidate(text, is_sorted=is_sorted))  # noqa: PERF401 - its length is the index
     except RefusedError as error:
         raise _located(error, index=len(candidates)) from None
     return candidates
@@ -86,14 +93,15 @@ def parse_preconditions(texts: Sequence[PreconditionText]) -> list[Precondition]
     return [parse_precondition(text, index=index) for index, text in enumerate(texts)]
 
 
-def _parse_candidate(text: CandidateText) -> EventCandidate:
+def _parse_candidate(text: CandidateText, *, is_sorted: bool) -> EventCandidate:
     # UNSET is falsy, as are None and the empty string, which some clients send for nothing.
+    data_text, data = parse_data(text.data or None)
     traceparent = text.traceparent or None
     candidate = EventCandidate(
         _source(text.source or None),
         parse_subject(text.subject or None),
         _event_type(text.type or None),
-        parse_data(text.data or None)[0],
+        sort_members(data_text, data) if is_sorted else data_text,
         None if traceparent is None else parse_traceparent(traceparent),
         parse_tracestate(text.tracestate, traceparent=traceparent) if text.tracestate else None,
     )

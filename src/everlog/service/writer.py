@@ -81,7 +81,7 @@ class Writer:
         """Take over the process that syncs; the clock returns nanoseconds since 1970."""
         self._engine: Final = engine
         self._clock: Final = clock
-        self._hash_version: Final = hash_version
+        self.hash_version: Final = hash_version
         self._schemas: Final = {schema.event_type: schema for schema in schemas}
         self._events: Final = events
         self._loop: Final = loop
@@ -254,7 +254,7 @@ class Writer:
             position=tip.event_count,
             time=format_time(time),
             predecessor_hash=tip.hash,
-            hash_version=self._hash_version,
+            hash_version=self.hash_version,
         )
         self._engine.stage(events, time=time)
         return events

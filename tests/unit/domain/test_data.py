@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from everlog.domain.data import parse_data
+from everlog.domain.data import parse_data, sort_members
 from everlog.domain.errors import Code
 from everlog.domain.limits import EVENT_SIZE_MAX, JSON_NESTING_MAX
 from tests.support.refusals import check_refused
@@ -28,6 +28,51 @@ def test_minifies_and_changes_nothing_else(raw: bytes, text: str | None) -> None
 
     assert minified == (raw.decode() if text is None else text)
     assert data == msgspec.json.decode(raw)
+
+
+@pytest.mark.parametrize(
+    "sent, ordered",
+    [
+        ("{}", None),
+        ('{"a":1}', None),
+        ('{"a":1,"b":2}', None),
+        ('{"b":1,"a":2}', '{"a":2,"b":1}'),
+        # Of a name that is the beginning of another, whatever follows: "!" comes before a quote.
+        ('{"a!":1,"a ":2,"a":3}', '{"a":3,"a ":2,"a!":1}'),
+        ('{"":2," ":1}', None),
+        ('{"a":1,"":2}', '{"":2,"a":1}'),
+        # By code point, which is not the order of UTF-16.
+        ('{"\U0001f600":1,"\uffee":2}', '{"\uffee":2,"\U0001f600":1}'),
+        ('{"Z":1,"a":2,"_":3}', '{"Z":1,"_":3,"a":2}'),
+        # Names are ordered by what they mean, and keep their escapes.
+        ('{"b":1,"\\u0061":2}', '{"\\u0061":2,"b":1}'),
+        ('{"a\\"b":1,"a":2}', '{"a":2,"a\\"b":1}'),
+        # All objects, wherever they are; elements stay where they are.
+        ('{"a":{"c":1,"b":2}}', '{"a":{"b":2,"c":1}}'),
+        ('{"a":[{"c":1,"b":2},3,"x"]}', '{"a":[{"b":2,"c":1},3,"x"]}'),
+        ('{"b":[[],[{}],[2,1]],"a":{}}', '{"a":{},"b":[[],[{}],[2,1]]}'),
+        # Values stay as they were written.
+        ('{"b":1.0,"a":1E+2}', '{"a":1E+2,"b":1.0}'),
+        ('{"b":"\\u003c\\/","a":null}', '{"a":null,"b":"\\u003c\\/"}'),
+        # What looks like members in a string is none.
+        ('{"a":"\\":","b":"{\\"c\\":1,"}', None),
+        ('{"b":"},\\"a\\":[","a":"]\\\\"}', '{"a":"]\\\\","b":"},\\"a\\":["}'),
+        # Both members of a name that occurs twice stay, the first one first.
+        ('{"b":1,"a":2,"b":3,"a":4}', '{"a":2,"a":4,"b":1,"b":3}'),
+        ('{"a":1,"b":2,"a":3}', '{"a":1,"a":3,"b":2}'),
+        ('{"a":1,"a":0}', None),
+    ],
+)
+def test_sorts_members_and_changes_nothing_else(sent: str, ordered: str | None) -> None:
+    text, data = parse_data(sent.encode())
+
+    assert sort_members(text, data) == (sent if ordered is None else ordered)
+
+
+def test_what_is_in_order_is_not_copied() -> None:
+    text, data = parse_data(b'{"a":{"b":[{"c":1,"d":2}]},"e":"f"}')
+
+    assert sort_members(text, data) is text
 
 
 def test_takes_a_raw_part_of_a_request() -> None:

@@ -51,7 +51,11 @@ def run(test: Callable[[Reader], Awaitable[None]]) -> None:
 
 
 async def read_all(found: bytes | AsyncIterator[Block]) -> list[bytes]:
-    return [found] if isinstance(found, bytes) else [bytes(block) async for block in found]
+    if isinstance(found, bytes):
+        return [found]
+    return [
+        bytes(block.lines) if isinstance(block, CachedBlock) else block async for block in found
+    ]
 
 
 @pytest.mark.parametrize("cached_count", [0, 1, 2, 3])

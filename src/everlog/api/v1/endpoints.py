@@ -1,4 +1,8 @@
-"""The endpoints of version 1, each named like its path."""
+"""The endpoints of version 1, each named like its path.
+
+Every line of an answer is an HTTP chunk of its own: some clients take each piece that they are
+given for a line (compatibility specification, section 17).
+"""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -44,7 +48,7 @@ from everlog.service.read_events import read_few_events as read_few
 from everlog.service.read_subjects import read_subjects as list_subjects
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.writer import Outcome
-from everlog.storage.engine import EventType
+from everlog.storage.engine import CachedBlock, EventType
 
 API_TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.api-token-verified"  # noqa: S105 - no secret
 
@@ -126,7 +130,7 @@ def verify_api_token(services: Services, request: Request, exchange: Exchange) -
 def write_events(services: Services, request: Request, exchange: Exchange) -> None:
     """Write events, all of them or none."""
     body = read_leniently(_write_events_body, request.body)
-    candidates, preconditions = parse_write(body)
+    candidates, preconditions = parse_write(body, hash_version=services.store.writer.hash_version)
 
     def answer(outcome: Outcome) -> None:
         if isinstance(outcome, (RefusedError, DiskFullError, StoreFailedError)):
@@ -146,7 +150,7 @@ def read_events(services: Services, request: Request, exchange: Exchange) -> Non
     selection = parse_read(body)
     few = read_few(services.store, selection, transform=services.form.v1)
     if few is not None:
-        exchange.respond(Response(200, few, NDJSON))
+        exchange.respond(_ndjson(few))
         return
     services.tasks.start_for(exchange, _read_events(services, selection, exchange))
 
@@ -167,7 +171,7 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
                 if block is HEARTBEAT:
                     stream.send_nowait(_HEARTBEAT_ITEM)
                 else:
-                    await stream.send(block)
+                    await stream.send_lines(block)
         await stream.send(_line(StreamErrorItem(StreamError(SHUTTING_DOWN_TEXT))))
 
     exchange.stream(200, NDJSON, produce)
@@ -186,7 +190,7 @@ def read_subjects(services: Services, request: Request, exchange: Exchange) -> N
 
     async def produce(stream: Stream) -> None:
         async for subjects in list_subjects(services.store, base_subject):
-            await stream.send(_lines([SubjectItem(Subject(subject)) for subject in subjects]))
+            await stream.send_lines(_lines([SubjectItem(Subject(subject)) for subject in subjects]))
 
     exchange.stream(200, NDJSON, produce)
 
@@ -196,7 +200,7 @@ def read_event_types(services: Services, request: Request, exchange: Exchange) -
     _read_nothing(request)
     entries = list_event_types(services.store)
     items = [EventTypeItem(_event_type_entry(entry)) for entry in entries]
-    exchange.respond(Response(200, _lines(items), NDJSON))
+    exchange.respond(_ndjson(_lines(items)))
 
 
 def read_event_type(services: Services, request: Request, exchange: Exchange) -> None:
@@ -254,13 +258,16 @@ async def _read_events(services: Services, selection: Selection, exchange: Excha
         refuse(services, exchange, error)
         return
     if isinstance(found, bytes):
-        exchange.respond(Response(200, found, NDJSON))
+        exchange.respond(_ndjson(found))
         return
     blocks = found
 
     async def produce(stream: Stream) -> None:
         async for block in blocks:
-            await stream.send(block)
+            if isinstance(block, CachedBlock):
+                await stream.send_lines(block.lines, block.offsets)
+            else:
+                await stream.send_lines(block)
 
     exchange.stream(200, NDJSON, produce)
 
@@ -301,8 +308,17 @@ def _query_error_item(error: RefusedError) -> bytes:
 
 
 _ROW_LOOK: Final = RowLook(
-    RowForm(b'{"type":"row","payload":', b"}\n"), _HEARTBEAT_ITEM, _query_error_item, b""
+    form=RowForm(b'{"type":"row","payload":', b"}\n"),
+    heartbeat=_HEARTBEAT_ITEM,
+    error=_query_error_item,
+    end=b"",
+    send=Stream.send_lines,
 )
+
+
+def _ndjson(lines: bytes) -> Response:
+    """Return an answer of lines, each a chunk: some clients take every piece of it for a line."""
+    return Response(200, lines, NDJSON, is_chunked_by_line=True)
 
 
 def _line(item: msgspec.Struct) -> bytes:

@@ -42,7 +42,7 @@ from everlog.service.read_subjects import read_subjects as list_subjects
 from everlog.service.read_subjects import subject_exists
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.writer import Outcome
-from everlog.storage.engine import EventType
+from everlog.storage.engine import CachedBlock, EventType
 
 TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.token-verified"  # noqa: S105 - no secret
 
@@ -108,7 +108,9 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
     """Write events, all of them or none."""
     body = read_strictly(_write_events_body, request.body)
     try:
-        candidates, preconditions = parse_write(body)
+        candidates, preconditions = parse_write(
+            body, hash_version=services.store.writer.hash_version
+        )
     except RefusedError as error:
         if error.code is Code.DATA_MALFORMED:
             _refuse_null_data(body)
@@ -254,7 +256,7 @@ async def _read_events(services: Services, selection: Selection, exchange: Excha
 
     async def produce(stream: Stream) -> None:
         async for block in blocks:
-            await stream.send(block)
+            await stream.send(block.lines if isinstance(block, CachedBlock) else block)
         await stream.send(_END_ITEM)
 
     exchange.stream(200, NDJSON, produce)
@@ -300,10 +302,11 @@ def _query_error_item(error: RefusedError) -> bytes:
 
 
 _ROW_LOOK: Final = RowLook(
-    RowForm(b'{"type":"row","data":{"value":', b"}}\n"),
-    _HEARTBEAT_ITEM,
-    _query_error_item,
-    _END_ITEM,
+    form=RowForm(b'{"type":"row","data":{"value":', b"}}\n"),
+    heartbeat=_HEARTBEAT_ITEM,
+    error=_query_error_item,
+    end=_END_ITEM,
+    send=Stream.send,
 )
 
 

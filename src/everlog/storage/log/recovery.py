@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from everlog.domain.errors import CorruptLogError
 from everlog.domain.event import AcceptedEvent, Event, is_hash_valid
+from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.domain.time import parse_time
 from everlog.storage.engine import Head
 from everlog.storage.line import BATCH_END, Mark, parse_line
@@ -27,9 +28,9 @@ from everlog.storage.log.segments import Segments
 
 _BLOCK_SIZE: Final = 1024 * 1024
 
-# A line that is not complete after so many bytes is not a line: events are at most 64 KiB,
-# and escaping a tracestate cannot double that.
-_LINE_SIZE_MAX: Final = 256 * 1024
+# A line that is not complete after so many bytes is not a line: what surrounds an event's values,
+# hashes and names and escapes, takes less than they may.
+_LINE_SIZE_MAX: Final = 2 * EVENT_SIZE_MAX
 
 # Putting many writes into the index at once costs little more than one.
 _EVENTS_PER_STAGE: Final = 1_000
