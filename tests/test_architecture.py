@@ -46,7 +46,6 @@ PACKAGES = (
     "service",
     "storage",
     "storage/log",
-    "storage/memory",
 )
 # Those that a contract names.
 EVENTQL_MODULES = (
@@ -106,7 +105,6 @@ def test_an_empty_tree_keeps_the_contracts(tmp_path: Path) -> None:
         ("storage/log/commit.py", "import asyncio", "Storage is synchronous"),
         ("service/status.py", "from http import HTTPStatus", "HTTP stops at the API"),
         ("http/server.py", "from everlog.domain import event", "HTTP knows nothing"),
-        ("storage/memory/read.py", "import everlog.storage.log", "Engines know nothing"),
         ("service/writer.py", "import everlog.storage.log", "Only the composition root"),
         ("api/a.py", "import everlog.api.b", "Siblings do not import"),
         ("maintenance/a.py", "import everlog.storage.log", "Verification shares no code"),

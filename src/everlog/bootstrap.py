@@ -46,7 +46,7 @@ from everlog.http import Limits, Server
 from everlog.monitoring.diagnostics import describe_server
 from everlog.monitoring.figures import Monitor, Release
 from everlog.monitoring.tally import Tally
-from everlog.service.checkpoints import Checkpoints
+from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
 from everlog.service.queries import Queries
 from everlog.service.reader import Reader
@@ -67,7 +67,7 @@ SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version
 # How long exchanges in flight may take once the server is asked to stop.
 _GRACE_SECONDS: Final = 10.0
 
-# Files that no connection may take: the segments and columns of the log, and what checkpoints need.
+# Files that no connection may take: the segments and columns of the log, and what snapshots need.
 _FILES_RESERVED: Final = 256
 
 EXIT_OK: Final = 0
@@ -207,8 +207,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     reader = Reader(loop)
     observers = Observers(loop)
-    checkpoints = _checkpoints(engine, reader, log)
-    events = _writer_events(log, observers, checkpoints)
+    snapshots = _index_snapshots(engine, reader, log)
+    events = _writer_events(log, observers, snapshots)
     hash_version, schemas = settings.hash_version, _load_schemas(engine)
     writer = Writer(
         engine,
@@ -228,7 +228,7 @@ async def _serve(
         clock=clock,
         started_at=time.time(),
         store=store,
-        checkpoints=checkpoints,
+        snapshots=snapshots,
         tally=tally,
         loop_clock=loop.time,
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
@@ -252,7 +252,7 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         log.info("stopping", reason=await stopping)
     finally:
-        await _stop(application, server, store, tasks, checkpoints)
+        await _stop(application, server, store, tasks, snapshots)
 
 
 async def _stop(
@@ -260,7 +260,7 @@ async def _stop(
     server: Server,
     store: Store,
     tasks: Tasks,
-    checkpoints: Checkpoints,
+    snapshots: IndexSnapshots,
 ) -> None:
     """Refuse what comes, end what has no end, and let the rest come to its end."""
     application.stop()
@@ -270,7 +270,7 @@ async def _stop(
     await tasks.wait()
     await store.queries.close()
     await store.writer.stop()
-    await checkpoints.wait()
+    await snapshots.wait()
     store.reader.close()
 
 
@@ -299,14 +299,14 @@ def _server(application: ApiApplication, limits: Limits) -> Server:
     )
 
 
-def _checkpoints(engine: Engine, reader: Reader, log: Log) -> Checkpoints:
+def _index_snapshots(engine: Engine, reader: Reader, log: Log) -> IndexSnapshots:
     def failed(error: OSError) -> None:
-        log.warning("a checkpoint failed", reason=error.strerror)
+        log.warning("a snapshot of the index failed", reason=error.strerror)
 
     def saved() -> None:
-        log.debug("a checkpoint was saved", eventCount=engine.head.event_count)
+        log.debug("a snapshot of the index was saved", eventCount=engine.head.event_count)
 
-    return Checkpoints(engine, reader, on_success=saved, on_failure=failed)
+    return IndexSnapshots(engine, reader, on_success=saved, on_failure=failed)
 
 
 def _start_sync_process(loop: asyncio.AbstractEventLoop, log: Log) -> SyncProcess | None:
@@ -325,14 +325,14 @@ def _certificate_end(credentials: LiveCredentials) -> float | None:
     return None if switch is None else switch.certificate.expires_at.timestamp()
 
 
-def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> WriterEvents:
+def _writer_events(log: Log, observers: Observers, snapshots: IndexSnapshots) -> WriterEvents:
     # Said once: a log that grows with each refusal may lie on the same disk.
     is_full = False
 
     def published(batch: Batch) -> None:
         nonlocal is_full
         observers.publish(batch)
-        checkpoints.save_if_due()
+        snapshots.save_if_due()
         if is_full:
             is_full = False
             log.info("there is room on the disk again: writes are accepted")

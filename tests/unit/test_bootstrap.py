@@ -10,12 +10,12 @@ import pytest
 from everlog import bootstrap
 from everlog.http import Limits
 from everlog.service.reader import Reader
-from everlog.storage.memory import MemoryEngine
 from everlog.telemetry import Level, Log
+from tests.support.memory_engine import MemoryEngine
 
 
 class DueEngine(MemoryEngine):
-    """An engine that always wants a checkpoint, and may not get one."""
+    """An engine that always wants a snapshot, and may not get one."""
 
     def __init__(self, error: OSError | None) -> None:
         """Fail with the error, if there is one."""
@@ -23,25 +23,25 @@ class DueEngine(MemoryEngine):
         self._error = error
 
     @property
-    def is_checkpoint_due(self) -> bool:
+    def is_snapshot_due(self) -> bool:
         """Always."""
         return True
 
-    def checkpoint(self) -> None:
+    def save_snapshot(self) -> None:
         """Fail, or do nothing."""
         if self._error is not None:
             raise self._error
 
 
-def log_of_a_checkpoint(error: OSError | None) -> dict[str, object]:
+def log_of_a_snapshot(error: OSError | None) -> dict[str, object]:
     output = io.StringIO()
 
     async def save() -> None:
         reader = Reader(asyncio.get_running_loop())
         log = Log(level=Level.DEBUG, output=output)
-        checkpoints = bootstrap._checkpoints(DueEngine(error), reader, log)
-        checkpoints.save_if_due()
-        await checkpoints.wait()
+        snapshots = bootstrap._index_snapshots(DueEngine(error), reader, log)
+        snapshots.save_if_due()
+        await snapshots.wait()
         reader.close()
 
     asyncio.run(save())
@@ -53,20 +53,20 @@ def log_of_a_checkpoint(error: OSError | None) -> dict[str, object]:
 @pytest.mark.parametrize(
     "error, level, message, field",
     [
-        (None, "debug", "a checkpoint was saved", ("eventCount", 0)),
+        (None, "debug", "a snapshot of the index was saved", ("eventCount", 0)),
         (
             OSError(errno.EIO, "Input/output error"),
             "warn",
-            "a checkpoint failed",
+            "a snapshot of the index failed",
             ("reason", "Input/output error"),
         ),
     ],
     ids=["saved", "failed"],
 )
-def test_a_checkpoint_is_told_of_and_its_failure_harms_nobody(
+def test_a_snapshot_is_told_of_and_its_failure_harms_nobody(
     error: OSError | None, level: str, message: str, field: tuple[str, object]
 ) -> None:
-    line = log_of_a_checkpoint(error)
+    line = log_of_a_snapshot(error)
 
     assert (line["level"], line["message"]) == (level, message)
     assert line[field[0]] == field[1]

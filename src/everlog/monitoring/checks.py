@@ -115,8 +115,8 @@ def _pending_commit(figures: Figures) -> Finding:
 
 
 def _unsaved_events(figures: Figures) -> Finding:
-    if figures.has_checkpoint_failed:
-        output = "the last checkpoint could not be saved: after a crash, opening would take longer"
+    if figures.has_snapshot_failed:
+        output = "the index could not be saved: after a crash, opening would take longer"
         return Finding(figures.unsaved_event_count, Status.WARN, output)
     return Finding(figures.unsaved_event_count)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from everlog.domain.event import AcceptedEvent, Event
+from everlog.domain.event import AcceptedEvent, Event, is_hash_valid
 
 LINE_PREFIX: Final = b'{"type":"event","payload":'
 
@@ -30,6 +30,9 @@ class Mark(IntEnum):
 BATCH_END: Final = b"}}  \n"
 
 _ENDS: Final = ((Mark.WRITE, b"}} \n"), (Mark.BATCH, BATCH_END), (Mark.EVENT, b"}}\n"))
+
+# What stands behind an event's own text, by its mark.
+_LINE_ENDS: Final = (b"}\n", b"} \n", b"}  \n")
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,3 +76,32 @@ def parse_line(line: bytes) -> tuple[Event, Mark]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"the line is not an event: {error}"
         raise ValueError(message) from error
+
+
+def parse_next_line(
+    line: bytes, *, position: int, predecessor_hash: str, is_verified: bool = False
+) -> tuple[Event, Mark]:
+    """Return the event of a line that continues a log, and its mark.
+
+    Where somebody has verified the hash, it is not computed again.
+
+    Raises:
+        ValueError: It is no line, or not that of the next event.
+    """
+    event, mark = parse_line(line)
+    if event.id != str(position):
+        message = f"its id is {event.id!r}"
+        raise ValueError(message)
+    if event.predecessorhash != predecessor_hash:
+        message = "it does not name the hash of the event before it"
+        raise ValueError(message)
+    if not (is_verified or is_hash_valid(event)):
+        message = "its hash is not that of its content"
+        raise ValueError(message)
+    return event, mark
+
+
+def accepted_event(event: Event, line: bytes, mark: Mark) -> AcceptedEvent:
+    """Return the event of a line as the one who accepted it had it."""
+    json = line[len(LINE_PREFIX) : len(line) - len(_LINE_ENDS[mark])].decode()
+    return AcceptedEvent(event.subject, event.type, json, event.hash)

@@ -10,10 +10,10 @@ from everlog.eventql.planning.plan import Log
 from everlog.maintenance.query_log import opened_query_log
 from everlog.service.query_log import HeadLog
 from everlog.storage.engine import Engine
-from everlog.storage.memory import MemoryEngine
 from tests.support.engines import open_log
 from tests.support.eventql.corpora import Corpus
 from tests.support.events import a_schema, store_staged
+from tests.support.memory_engine import MemoryEngine
 
 # Events of one write; several, so that lines have all kinds of ends.
 WRITE_LENGTH = 2

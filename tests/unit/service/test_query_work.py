@@ -7,8 +7,8 @@ from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import prepare
 from everlog.service.query_log import HeadLog
 from everlog.service.query_work import count_rows, log_sources, scans_by_event_type
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate, store
+from tests.support.memory_engine import MemoryEngine
 
 ONE, TWO = "io.everlog.one", "io.everlog.two"
 EVENTS = 12

@@ -20,8 +20,8 @@ from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import compile_event_schema
 from everlog.service.writer import Outcome, Writer, WriterEvents
 from everlog.storage.engine import Batch
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate
+from tests.support.memory_engine import MemoryEngine
 
 CLOSED_TYPE = "io.everlog.test.closed"
 CLOSED = compile_event_schema(

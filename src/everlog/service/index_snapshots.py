@@ -1,4 +1,4 @@
-"""Checkpoints on the way: saved on a reading thread while writing goes on.
+"""Snapshots of the index, saved on a reading thread while writing goes on.
 
 None of them matters for what is stored, only for how long opening takes after a crash; so a
 failure is reported and the next batch tries again.
@@ -12,8 +12,8 @@ from everlog.service.reader import Reader
 from everlog.storage.engine import Engine
 
 
-class Checkpoints:
-    """Saves a checkpoint whenever one is due, one at a time."""
+class IndexSnapshots:
+    """Saves a snapshot of the index whenever one is due, one at a time."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class Checkpoints:
         self.has_failed = False
 
     def save_if_due(self) -> None:
-        """Start saving if enough was written since the last checkpoint."""
-        if self._saving is None and self._engine.is_checkpoint_due:
+        """Start saving if enough was written since the last snapshot."""
+        if self._saving is None and self._engine.is_snapshot_due:
             self._saving = asyncio.get_running_loop().create_task(self._save())
 
     async def wait(self) -> None:
@@ -46,7 +46,7 @@ class Checkpoints:
 
     async def _save(self) -> None:
         try:
-            await self._reader.call(self._engine.checkpoint)
+            await self._reader.call(self._engine.save_snapshot)
         except OSError as error:
             self.failure_count += 1
             self.has_failed = True

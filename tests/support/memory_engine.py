@@ -1,29 +1,36 @@
-"""The reference engine: the executable specification of the port, kept in lists.
+"""The reference engine: the executable specification of the ports, kept in lists.
 
 It is written to be obviously right, not fast, and forgets everything at the end. The embedded
-engine is tested against it, command by command.
+engine is tested against it, command by command. Unlike that one, it can be told that others append
+to its journal, so that its own batch is lost.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from everlog.domain.event import AcceptedEvent
+from everlog.domain.event import AcceptedEvent, is_hash_valid
 from everlog.domain.precondition import SubjectState
 from everlog.domain.subject import ancestors, is_within, sort_key
 from everlog.domain.time import parse_time
 from everlog.storage.engine import (
     Batch,
+    BatchLostError,
     EventType,
     Head,
+    JournalEntry,
     LocatedScan,
     LogFiles,
     Scan,
     StagedSchema,
+    UnchainedEntryError,
 )
-from everlog.storage.line import Mark, parse_line, render_line
+from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
+
+# What others append behind a head, in the very moment in which we want to: one entry at least.
+Rival = Callable[[Head], Sequence[JournalEntry]]
 
 _LINES_PER_BLOCK = 64
 _SUBJECTS_PER_CHUNK = 64
@@ -48,6 +55,11 @@ class MemoryEngine:
         self._published_schema_count = 0
         self._sealed_event_count = 0
         self._sealed_schema_count = 0
+        self._rivals: list[Rival] = []
+
+    def lose_next(self, *rivals: Rival) -> None:
+        """Let the next commits lose against these, one after the other."""
+        self._rivals.extend(rivals)
 
     @property
     def head(self) -> Head:
@@ -100,7 +112,11 @@ class MemoryEngine:
         )
 
     def commit(self, batch: Batch) -> None:
-        """Do nothing: memory is as durable as it gets."""
+        """Do nothing, unless a rival is first: memory is as durable as it gets."""
+        if self._rivals:
+            # A rival stands behind what is published; so must the batch that loses against it.
+            assert batch.first_position == self._published.event_count
+            raise BatchLostError(self._rivals.pop(0)(self._published))
 
     def begin_commit(self, batch: Batch) -> int | None:  # noqa: ARG002 - the port's
         """Return None: there is no file."""
@@ -127,6 +143,51 @@ class MemoryEngine:
         """Yield the events between head and tip."""
         for stored in self._log[self._published.event_count :]:
             yield stored.event
+
+    def apply(self, entry: JournalEntry, *, is_verified: bool) -> Batch:
+        """Take over a batch from elsewhere, published."""
+        head = self._published
+        assert self.tip == head
+        self._check_is_next(entry, is_verified=is_verified)
+        for line in entry.lines:
+            event, mark = parse_line(line)
+            json = line[len(LINE_PREFIX) : -len("}\n") - mark].decode()
+            accepted = AcceptedEvent(event.subject, event.type, json, event.hash)
+            assert render_line(json, mark) == line
+            self._log.append(_StoredEvent(accepted, line))
+            self._note_type(event.type)
+            self._heads.append(self._head_at_tip(hash_=event.hash, time=parse_time(event.time)))
+        for schema in entry.schemas:
+            self.stage_schema(schema)
+        events = [stored.event for stored in self._log[head.event_count :]]
+        batch = Batch(entry.first_position, events, entry.lines, entry.schemas, self.tip)
+        self._sealed_event_count = len(self._log)
+        self._sealed_schema_count = len(self._schemas)
+        self.publish(batch)
+        return batch
+
+    def _check_is_next(self, entry: JournalEntry, *, is_verified: bool) -> None:
+        position, hash_, time = self._published.event_count, self._published.hash, 0
+        is_next = entry.first_position == position and entry.predecessor_hash == hash_
+        is_next &= len(entry.lines) + len(entry.schemas) > 0
+        is_next &= not {schema.event_type for schema in entry.schemas} & {
+            schema.event_type for schema in self._schemas
+        }
+        for rest, line in reversed([*enumerate(reversed(entry.lines))]):
+            try:
+                event, mark = parse_line(line)
+                following = parse_time(event.time)
+            except ValueError:
+                is_next = False
+                break
+            is_next &= line.count(b"\n") == 1
+            is_next &= event.id == str(position) and event.predecessorhash == hash_
+            is_next &= is_verified or is_hash_valid(event)
+            is_next &= (mark is Mark.BATCH) == (rest == 0)
+            is_next &= max(time, self._published.time) <= following
+            position, hash_, time = position + 1, event.hash, following
+        if not is_next:
+            raise UnchainedEntryError("the entry does not continue the log", position=None)
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
         """Yield blocks of whole lines."""
@@ -203,7 +264,7 @@ class MemoryEngine:
         return next((entry for entry in self.event_types(head) if entry.name == name), None)
 
     @property
-    def is_checkpoint_due(self) -> bool:
+    def is_snapshot_due(self) -> bool:
         """Never: there is nothing to save."""
         return False
 
@@ -212,7 +273,7 @@ class MemoryEngine:
         """Zero: there is nothing that opening could read."""
         return 0
 
-    def checkpoint(self) -> None:
+    def save_snapshot(self) -> None:
         """Do nothing: there is nothing to save."""
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Checkpoints: the index as of some head, saved so that opening need not rebuild it.
+"""Snapshots: the index as of some head, saved so that opening need not rebuild it.
 
-A checkpoint is a small file that says how much of the columns and name files to believe. It is
+A snapshot is a small file that says how much of the columns and name files to believe. It is
 replaced only after everything it speaks of is durable. Whatever is behind it is rubbish, whatever
 is before it never changes.
 """
@@ -20,7 +20,7 @@ from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, w
 from everlog.storage.log.index import Index
 from everlog.storage.log.segments import Segments
 
-_CHECKPOINT_FILE: Final = "checkpoint.json"
+_SNAPSHOT_FILE: Final = "checkpoint.json"
 _SUBJECTS_FILE: Final = "subjects"
 _EVENT_TYPES_FILE: Final = "event-types"
 
@@ -33,7 +33,7 @@ class _Names(msgspec.Struct, frozen=True):
     checksum: int
 
 
-class Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
+class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     """What is saved, and the end of the chain that it was saved at."""
 
     event_count: int
@@ -60,7 +60,7 @@ class Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
 
 _NO_NAMES: Final = _Names(count=0, size=0, checksum=0)
 
-_NOTHING: Final = Checkpoint(
+_NOTHING: Final = Snapshot(
     event_count=0,
     log_size=0,
     hash=GENESIS_HASH,
@@ -71,8 +71,8 @@ _NOTHING: Final = Checkpoint(
 )
 
 
-class CheckpointFiles:
-    """The checkpoint file and the name files of one index folder."""
+class SnapshotFiles:
+    """The snapshot file and the name files of one index folder."""
 
     def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
         """Open or create the name files."""
@@ -83,32 +83,32 @@ class CheckpointFiles:
         self._saved = _NOTHING
 
     def load(self, index: Index) -> Head:
-        """Fill the index from the latest checkpoint and return its head.
+        """Fill the index from the latest snapshot and return its head.
 
         Raises:
-            ValueError: There is no checkpoint, or not all that it speaks of.
+            ValueError: There is no snapshot, or not all that it speaks of.
         """
         try:
-            content = read_file(self._disk, self._folder / _CHECKPOINT_FILE)
+            content = read_file(self._disk, self._folder / _SNAPSHOT_FILE)
         except FileNotFoundError as error:
-            message = "there is no checkpoint"
+            message = "there is no snapshot"
             raise ValueError(message) from error
-        checkpoint = _decode(content)
-        counts = {"event_count": checkpoint.event_count, "subject_count": checkpoint.subjects.count}
+        snapshot = _decode(content)
+        counts = {"event_count": snapshot.event_count, "subject_count": snapshot.subjects.count}
         for column, count in index.columns(**counts):
-            if zlib.crc32(column.cells[:count]) != checkpoint.columns.get(column.name):
-                message = f"the column '{column.name}' does not match its checkpoint"
+            if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
+                message = f"the column '{column.name}' does not match its snapshot"
                 raise ValueError(message)
-        subjects = _read_names(self._subjects_file, checkpoint.subjects)
-        event_types = _read_names(self._event_types_file, checkpoint.event_types)
-        index.load(subjects, event_types, event_count=checkpoint.event_count)
-        self._saved = checkpoint
-        return checkpoint.head
+        subjects = _read_names(self._subjects_file, snapshot.subjects)
+        event_types = _read_names(self._event_types_file, snapshot.event_types)
+        index.load(subjects, event_types, event_count=snapshot.event_count)
+        self._saved = snapshot
+        return snapshot.head
 
     def save(self, index: Index, head: Head) -> None:
         """Make the index durable up to a head; raises OSError as the system does."""
         saved = self._saved
-        checkpoint = Checkpoint(
+        snapshot = Snapshot(
             event_count=head.event_count,
             log_size=head.log_size,
             hash=head.hash,
@@ -125,8 +125,8 @@ class CheckpointFiles:
                 index.event_types.names[saved.event_types.count : head.event_type_count],
             ),
         )
-        replace_file(self._disk, self._folder / _CHECKPOINT_FILE, _encode(checkpoint))
-        self._saved = checkpoint
+        replace_file(self._disk, self._folder / _SNAPSHOT_FILE, _encode(snapshot))
+        self._saved = snapshot
 
     def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
         """Sync the columns and return their checksums, which go on from the ones saved before."""
@@ -151,58 +151,58 @@ class CheckpointFiles:
         )
 
 
-def _encode(checkpoint: Checkpoint) -> bytes:
-    body = msgspec.json.encode(checkpoint)
+def _encode(snapshot: Snapshot) -> bytes:
+    body = msgspec.json.encode(snapshot)
     return body + f"\n{zlib.crc32(body)}\n".encode()
 
 
-def _decode(content: bytes) -> Checkpoint:
+def _decode(content: bytes) -> Snapshot:
     body, _, checksum = content.partition(b"\n")
     if checksum != f"{zlib.crc32(body)}\n".encode():
-        message = "the checkpoint's checksum is wrong"
+        message = "the snapshot's checksum is wrong"
         raise ValueError(message)
     try:
-        return msgspec.json.decode(body, type=Checkpoint)
+        return msgspec.json.decode(body, type=Snapshot)
     except msgspec.MsgspecError as error:
-        message = f"the checkpoint cannot be read: {error}"
+        message = f"the snapshot cannot be read: {error}"
         raise ValueError(message) from error
 
 
 def _read_names(file: int, names: _Names) -> list[str]:
     content = os.pread(file, names.size, 0)
     if len(content) != names.size or zlib.crc32(content) != names.checksum:
-        message = "a file of names does not match its checkpoint"
+        message = "a file of names does not match its snapshot"
         raise ValueError(message)
     found = content.decode().split("\n")[:-1]
     if len(found) != names.count:
-        message = "a file of names holds another number of names than its checkpoint says"
+        message = "a file of names holds another number of names than its snapshot says"
         raise ValueError(message)
     return found
 
 
 def load_index(
     folder: Path, disk: Disk, resources: ExitStack, segments: Segments
-) -> tuple[Index, CheckpointFiles, Head, str | None]:
-    """Return the index as of its checkpoint, or an empty one and why it must be rebuilt."""
-    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
+) -> tuple[Index, SnapshotFiles, Head, str | None]:
+    """Return the index as of its snapshot, or an empty one and why it must be rebuilt."""
+    index, snapshots = Index(folder, disk, resources), SnapshotFiles(folder, disk, resources)
     try:
-        start = checkpoints.load(index)
+        start = snapshots.load(index)
         _check_head(index, segments, start)
     except ValueError as error:
         reason = str(error)
     else:
-        return index, checkpoints, start, None
-    index, checkpoints = Index(folder, disk, resources), CheckpointFiles(folder, disk, resources)
-    return index, checkpoints, Head(), reason if segments.size > 0 else None
+        return index, snapshots, start, None
+    index, snapshots = Index(folder, disk, resources), SnapshotFiles(folder, disk, resources)
+    return index, snapshots, Head(), reason if segments.size > 0 else None
 
 
 def _check_head(index: Index, segments: Segments, head: Head) -> None:
-    """Check that a checkpoint's last event is the log's event at that place."""
+    """Check that a snapshot's last event is the log's event at that place."""
     if head.event_count == 0:
         return
     offset = index.offsets.cells[head.event_count - 1]
     line = segments.read(offset, head.log_size - offset)
-    message = "the checkpoint's last event is not the log's"
+    message = "the snapshot's last event is not the log's"
     try:
         event, _ = parse_line(line)
     except ValueError as error:
