@@ -38,7 +38,7 @@ def a_schema(event_type: str, text: str = '{"type":"object","properties":{}}') -
 
 
 def time_after(tip: Head) -> int:
-    return next_event_time(FIRST_TIME, previous=tip.time + 1)
+    return next_event_time(FIRST_TIME, previous=tip.time + 1)[0]
 
 
 def accept_at(

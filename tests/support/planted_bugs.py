@@ -169,7 +169,11 @@ def _skip_at_hand_over() -> None:
 
 def _trust_the_clock() -> None:
     """Give events the time that the clock says, whatever the time before was."""
-    _replace(writer, "next_event_time", lambda now, *, previous: (now | 1) + 0 * previous)
+    _replace(
+        writer,
+        "next_event_time",
+        lambda now, *, previous: (now | 1, format_time((now | 1) + 0 * previous)),
+    )
 
 
 def _share_the_directory() -> None:

@@ -10,7 +10,7 @@ from everlog.api.media import text_response
 from everlog.domain.errors import BusyError, RefusedError
 from everlog.domain.event import EventCandidate
 from everlog.domain.precondition import Precondition
-from everlog.domain.time import format_time, next_event_time
+from everlog.domain.time import next_event_time
 from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
@@ -113,4 +113,4 @@ class Services:
 
     def now(self) -> str:
         """Return the time as events state it."""
-        return format_time(next_event_time(self.clock(), previous=0))
+        return next_event_time(self.clock(), previous=0)[1]
