@@ -110,7 +110,7 @@ def make_certificate(folder: Path) -> Certificate:
 def serve_everlog(directory: Path, certificate: Certificate) -> Iterator[Addresses]:
     """Run Everlog on a data directory, and stop it cleanly at the end."""
     command = [
-        *(sys.executable, "-m", "everlog.cli", "run", "--data-directory", str(directory)),
+        *(sys.executable, "-m", "everlog", "run", "--data-directory", str(directory)),
         *("--host", "127.0.0.1", "--http-enabled", "--http-port=0", "--https-port=0"),
         *("--https-certificate-file", str(certificate.path)),
         *("--https-private-key-file", str(certificate.key_path)),

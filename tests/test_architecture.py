@@ -62,6 +62,7 @@ EVENTQL_MODULES = (
 MODULES = (
     "_version",
     "bootstrap",
+    "exit_codes",
     "query_worker",
     "sync_worker",
     "settings",

@@ -29,7 +29,7 @@ FILE_CHECKS: tuple[Check, ...] = (
 
 # The way in, and the reference engine: a specification, which the tests hold the other to.
 ENTRY_POINTS = (
-    "everlog.cli",
+    "everlog.__main__",
     "everlog.query_worker",
     "everlog.storage.memory",
     "everlog.sync_worker",

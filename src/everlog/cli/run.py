@@ -13,11 +13,10 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from everlog.api.auth import ApiToken, parse_token
-from everlog.api.rate_limit import WRITE_COST
-from everlog.bootstrap import run_server
+from everlog.credentials.token import ApiToken, parse_token
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
+from everlog.domain.limits import WRITE_COST
 from everlog.settings import Settings, check_settings
 from everlog.telemetry import LEVELS, Level, Log
 
@@ -173,5 +172,8 @@ def run(context: click.Context, /, hash_version: str, **flags: Any) -> None:
         check_settings(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
+    # Not before the flags are known to be right.
+    from everlog.bootstrap import run_server
+
     level = Level[settings.log_level.upper()]
     sys.exit(run_server(settings, Log(level=level)))
