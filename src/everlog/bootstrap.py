@@ -27,7 +27,7 @@ from everlog._version import COMPATIBLE_VERSION, __version__
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.items import EventForm
-from everlog.api.openapi import render_documents
+from everlog.api.openapi import load_documents
 from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
@@ -283,7 +283,7 @@ def _application(
 ) -> ApiApplication:
     return ApiApplication(
         ROUTES,
-        render_documents(ROUTES),
+        load_documents(),
         services=services,
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
