@@ -4,6 +4,7 @@ Every flag takes its value as `--flag value` or `--flag=value`, a boolean one al
 true, and each has an environment variable, which a flag on the command line overrides.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -172,8 +173,18 @@ def run(context: click.Context, /, hash_version: str, **flags: Any) -> None:
         check_settings(settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    # Not before the flags are known to be right.
-    from everlog.bootstrap import run_server
-
+    run_server = _import_server()
     level = Level[settings.log_level.upper()]
     sys.exit(run_server(settings, Log(level=level)))
+
+
+def _import_server() -> Callable[[Settings, Log], int]:
+    """Import the server, in no more time than it takes."""
+    # Importing numpy starts a thread for each processor, which nothing here has work for.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Hardly anything of a module becomes garbage: looking for it takes a tenth of the time.
+    gc.disable()
+    from everlog.bootstrap import run_server
+
+    gc.enable()
+    return run_server

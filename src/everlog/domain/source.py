@@ -21,7 +21,10 @@ _OTHER_SCRIPTS: Final = (
     + "".join(f"{chr(plane)}-{chr(plane + 0xFFFD)}" for plane in range(0x10000, 0xE0000, 0x10000))
     + "\U000e1000-\U000efffd"
 )
-_UNRESERVED: Final = r"A-Za-z0-9\-._~" + _OTHER_SCRIPTS
+_ASCII_OR_OTHER_SCRIPTS: Final = f"[\0-\x7f{_OTHER_SCRIPTS}]*"
+# All that is not ASCII: which of it may stand there is judged once, for a text as a whole, since
+# the many ranges take milliseconds to compile, and few sources need them.
+_UNRESERVED: Final = r"A-Za-z0-9\-._~" + "\x80-\U0010ffff"
 _SUB_DELIMITERS: Final = "!$&'()*+,;="
 
 
@@ -67,7 +70,7 @@ def parse_source(text: str | None, *, field: str = "source") -> str:
             field=field,
             limit=SOURCE_LENGTH_MAX,
         )
-    if not _is_uri_reference(text):
+    if not (_is_uri_reference(text) and _has_letters_only(text)):
         raise RefusedError(
             Code.SOURCE_MALFORMED,
             f"malformed event source '{text}': source must be a valid URI",
@@ -87,6 +90,11 @@ def _is_uri_reference(text: str) -> bool:
         and (query is None or _QUERY.fullmatch(query) is not None)
         and (fragment is None or _QUERY.fullmatch(fragment) is not None)
     )
+
+
+def _has_letters_only(text: str) -> bool:
+    """Tell whether everything that is not ASCII is of a script that people write."""
+    return text.isascii() or re.fullmatch(_ASCII_OR_OTHER_SCRIPTS, text) is not None
 
 
 def _is_authority(text: str) -> bool:
