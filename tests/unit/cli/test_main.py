@@ -1,5 +1,6 @@
 """`everlog --help` teaches, `everlog version` says whose API it is, and neither loads a server."""
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -110,32 +111,30 @@ def loaded_modules(arguments: Sequence[str]) -> set[str]:
 @pytest.mark.parametrize(
     "arguments, needed",
     [
-        (["version"], set()),
-        (["--version"], set()),
-        (["--help"], set()),
-        (["version", "--help"], set()),
-        (["generate", "--help"], set()),
-        (["generate", "api-token"], set()),
-        (["generate", "signing-key", "--file=/"], {"cryptography"}),
-        (["generate", "certificate", "--help"], set()),
-        (["audit", "--help"], {"msgspec", "numpy"}),
-        (["audit", "--data-directory=/missing"], {"msgspec", "numpy"}),
-        (["diagnostics", "--help"], {"ssl"}),
-        (["diagnostics", "--url=http://127.0.0.1:1"], {"ssl"}),
-        (["diagnostics"], {"importlib.metadata", "msgspec", "ssl"}),
-        (["query", "--help"], {"msgspec", "ssl"}),
-        (["query", "--url=http://127.0.0.1:1", "FROM e IN events"], {"msgspec", "ssl"}),
+        ("version", ""),
+        ("--version", ""),
+        ("--help", ""),
+        ("version --help", ""),
+        ("generate --help", ""),
+        ("generate api-token", ""),
+        ("generate signing-key --file=/", "cryptography"),
+        ("generate certificate --help", ""),
+        ("audit --help", "msgspec numpy"),
+        ("audit --data-directory=/missing", "msgspec numpy"),
+        ("diagnostics --help", "ssl"),
+        ("diagnostics --url=http://127.0.0.1:1", "ssl"),
+        ("diagnostics", "importlib.metadata msgspec ssl"),
+        ("query --help", "msgspec ssl"),
+        ("query --url=http://127.0.0.1:1 'FROM e IN events'", "msgspec ssl"),
         # The log writes the server's errors, those of the event loop included.
-        (["run", "--help"], {"asyncio", "msgspec", "ssl"}),
-        (["run"], {"asyncio", "msgspec", "ssl"}),
+        ("run --help", "asyncio msgspec ssl"),
+        ("run", "asyncio msgspec ssl"),
     ],
-    ids=" ".join,
+    ids=lambda text: text or "nothing",
 )
-def test_a_command_loads_no_server_and_only_what_it_needs(
-    arguments: list[str], needed: set[str]
-) -> None:
-    loaded = loaded_modules(arguments)
+def test_a_command_loads_no_server_and_only_what_it_needs(arguments: str, needed: str) -> None:
+    loaded = loaded_modules(shlex.split(arguments))
 
     assert "everlog.cli.main" in loaded
     assert not loaded & SERVER
-    assert loaded & HEAVY <= needed
+    assert loaded & HEAVY <= {*needed.split()}
