@@ -8,6 +8,7 @@ What is left to others: caching, since a writer uses the same few sources again 
 
 import re
 from ipaddress import AddressValueError, IPv6Address
+from string import ascii_letters, digits
 from typing import Final
 
 from everlog.domain.errors import Code, RefusedError
@@ -22,15 +23,20 @@ _OTHER_SCRIPTS: Final = (
     + "\U000e1000-\U000efffd"
 )
 _ASCII_OR_OTHER_SCRIPTS: Final = f"[\0-\x7f{_OTHER_SCRIPTS}]*"
-# All that is not ASCII: which of it may stand there is judged once, for a text as a whole, since
-# the many ranges take milliseconds to compile, and few sources need them.
-_UNRESERVED: Final = r"A-Za-z0-9\-._~" + "\x80-\U0010ffff"
+
+_ASCII: Final = "".join(map(chr, range(0x80)))
+_UNRESERVED: Final = ascii_letters + digits + "-._~"
 _SUB_DELIMITERS: Final = "!$&'()*+,;="
 
 
 def _part(characters: str) -> re.Pattern[str]:
-    """Compile the pattern of a part made of these characters and of percent-encoded bytes."""
-    one = f"[{_UNRESERVED}{_SUB_DELIMITERS}{characters}]"
+    """Compile the pattern of a part made of these characters and of percent-encoded bytes.
+
+    All that is not ASCII passes: which of it may stand there is judged for a text as a whole, since
+    its many ranges take milliseconds to compile, and few sources need them.
+    """
+    allowed = {*_UNRESERVED, *_SUB_DELIMITERS, *characters}
+    one = "[^" + re.escape("".join(letter for letter in _ASCII if letter not in allowed)) + "]"
     return re.compile(f"{one}*(?:%[0-9A-Fa-f]{{2}}{one}*)*")
 
 
@@ -122,5 +128,5 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_port(digits: str) -> bool:
-    return len(digits) <= _PORT_DIGITS_MAX and int(digits) <= _PORT_MAX
+def _is_port(number: str) -> bool:
+    return len(number) <= _PORT_DIGITS_MAX and int(number) <= _PORT_MAX
