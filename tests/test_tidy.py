@@ -28,7 +28,7 @@ FILE_CHECKS: tuple[Check, ...] = (
 )
 
 # The ways in.
-ENTRY_POINTS = ("everlog.cli", "everlog.query_worker", "everlog.sync_worker")
+ENTRY_POINTS = ("everlog.__main__", "everlog.query_worker", "everlog.sync_worker")
 
 
 def check_nothing_found(findings: Iterator[str]) -> None:

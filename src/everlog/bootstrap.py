@@ -23,15 +23,15 @@ from typing import Final, NoReturn
 import msgspec
 import uvloop
 
-from everlog._version import __version__
+from everlog._version import COMPATIBLE_VERSION, __version__
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.items import EventForm
-from everlog.api.openapi import render_documents
+from everlog.api.openapi import load_documents
 from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
-from everlog.credentials import LiveCredentials
+from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
 from everlog.domain.errors import (
     CorruptLogError,
@@ -42,9 +42,17 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.exit_codes import (
+    EXIT_CANNOT_LISTEN,
+    EXIT_DAMAGED,
+    EXIT_DATA_DIRECTORY,
+    EXIT_OK,
+    EXIT_SETTINGS,
+    EXIT_UNEXPECTED,
+)
 from everlog.http import Limits, Server
-from everlog.monitoring.diagnostics import describe_server
-from everlog.monitoring.figures import Monitor, Release
+from everlog.monitoring.diagnostics import RELEASE, describe_server
+from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
@@ -59,9 +67,6 @@ from everlog.storage.log import LogEngine
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 
-# The version of EventSourcingDB whose API this is. SDKs insist on the name.
-COMPATIBLE_VERSION: Final = "1.3.0"
-RELEASE: Final = Release(version=__version__, compatible_version=COMPATIBLE_VERSION)
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
 # How long exchanges in flight may take once the server is asked to stop.
@@ -69,13 +74,6 @@ _GRACE_SECONDS: Final = 10.0
 
 # Files that no connection may take: the segments and columns of the log, and what snapshots need.
 _FILES_RESERVED: Final = 256
-
-EXIT_OK: Final = 0
-EXIT_UNEXPECTED: Final = 1
-EXIT_SETTINGS: Final = 2
-EXIT_DATA_DIRECTORY: Final = 3
-EXIT_DAMAGED: Final = 4
-EXIT_CANNOT_LISTEN: Final = 5
 
 
 class _CannotListenError(EverlogError):
@@ -143,7 +141,13 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     log.info("starting", version=__version__, options=settings.redacted())
     if os.geteuid() == 0:
         log.warning("running as root: give the server a user of its own")
-    credentials = LiveCredentials(settings, log, clock=clock)
+    credentials = LiveCredentials(
+        log,
+        clock=clock,
+        token=settings.api_token,
+        token_file=settings.api_token_file,
+        certificate_files=settings.certificate_files,
+    )
     form = EventForm(load_signing_key(settings.signing_key_file))
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
@@ -279,7 +283,7 @@ def _application(
 ) -> ApiApplication:
     return ApiApplication(
         ROUTES,
-        render_documents(ROUTES),
+        load_documents(),
         services=services,
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -98,3 +100,16 @@ def test_connections_leave_the_files_to_the_store_that_it_needs(
     found = [(line["level"], line["openFilesMax"], line["connectionsMax"]) for line in lines]
     is_told = connections_max < Limits().connections_max
     assert found == ([("warn", file_limit, connections_max)] if is_told else [])
+
+
+def test_a_server_does_not_load_what_it_may_never_need() -> None:
+    program = "import sys, everlog.bootstrap; print(*sys.modules, sep='\\n')"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
+    )
+
+    loaded = set(done.stdout.splitlines())
+    # HTTPS, diagnostics, an audit, and commands.
+    unneeded = {"cryptography.x509", "importlib.metadata", "everlog.maintenance", "everlog.cli"}
+    assert not loaded & unneeded

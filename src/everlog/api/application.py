@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from everlog.api.auth import TokenCheck
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.media import text_response
@@ -19,6 +18,7 @@ from everlog.api.rate_limit import READ_COST, Headers, RateLimit, cost_of
 from everlog.api.routes import Route, name_of
 from everlog.api.services import Services
 from everlog.api.v1.failures import SHUTTING_DOWN_TEXT
+from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
     BusyError,
     DiskFullError,

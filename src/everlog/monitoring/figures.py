@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from everlog.http import Statistics
+from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.figures import CommitFigures
@@ -19,15 +20,6 @@ from everlog.service.writer import Condition
 from everlog.storage.engine import Head
 
 _NANOSECONDS: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """Which server this is."""
-
-    version: str
-    # The version of EventSourcingDB whose API it speaks.
-    compatible_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.querying import table
-from everlog.cli.querying.table import WINDOW_ROWS, TableWriter
-from everlog.cli.querying.text import width_of
+from everlog.cli.querying import forms
+from everlog.cli.querying.forms import WINDOW_ROWS, TableWriter, width_of
 
 
 def written(rows: list[Any], *, width: int | None = None) -> str:
@@ -132,7 +131,7 @@ def test_rows_are_printed_by_the_window_and_the_header_again_where_columns_chang
 
 
 def test_large_rows_do_not_wait_for_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_WINDOW_SIZE_MAX", 1_000)
+    monkeypatch.setattr(forms, "_WINDOW_SIZE_MAX", 1_000)
 
     assert TableWriter(width_max=None).add([b'"%b"' % (b"x" * 400)] * 3).count(b"\n") == 5
 

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
 
-from everlog.api.auth import parse_token
 from everlog.cli.main import cli
 from everlog.credentials.certificate import CertificateFiles, load_certificate
-from everlog.credentials.generate import write_new_files
+from everlog.credentials.new_files import write_new_files
 from everlog.credentials.signing_key import load_signing_key
+from everlog.credentials.token import parse_token
 from everlog.domain.errors import SettingsError
 from everlog.domain.signature import VerificationKey, sign, verify
 

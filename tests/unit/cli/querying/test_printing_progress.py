@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from everlog.cli.querying.progress import (
+from everlog.cli.querying.printing import (
     Progress,
     count_rows,
     describe_events,

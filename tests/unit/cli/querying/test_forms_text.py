@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.querying.text import shorten, to_printable, width_of
+from everlog.cli.querying.forms import shorten, to_printable, width_of
 
 
 @pytest.mark.parametrize(

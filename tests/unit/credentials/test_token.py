@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.api.auth import STRONG_LENGTH_MIN, ApiToken, TokenCheck, parse_token
+from everlog.credentials.token import STRONG_LENGTH_MIN, ApiToken, TokenCheck, parse_token
 from everlog.domain.errors import SettingsError
 
 OLD = parse_token(b"the-old-token")
@@ -123,8 +123,8 @@ def test_every_header_is_digested_once_and_compared_twice(
         return compare_digest(first, second)
 
     compare_digest = hmac.compare_digest
-    monkeypatch.setattr("everlog.api.auth.sha256", digest)
-    monkeypatch.setattr("everlog.api.auth.hmac.compare_digest", compare)
+    monkeypatch.setattr("everlog.credentials.token.sha256", digest)
+    monkeypatch.setattr("everlog.credentials.token.hmac.compare_digest", compare)
 
     for header in HEADERS:
         calls.clear()
