@@ -109,7 +109,7 @@ def test_an_empty_tree_keeps_the_contracts(tmp_path: Path) -> None:
         ("storage/log/commit.py", "import asyncio", "Storage is synchronous"),
         ("service/status.py", "from http import HTTPStatus", "HTTP stops at the API"),
         ("http/server.py", "from everlog.domain import event", "HTTP knows nothing"),
-        ("service/writer.py", "import everlog.storage.log", "Only the composition root"),
+        ("service/writer.py", "import everlog.storage.log", "Only who opens a log"),
         ("api/a.py", "import everlog.api.b", "Siblings do not import"),
         ("maintenance/a.py", "import everlog.storage.log", "Verification shares no code"),
         ("maintenance/a.py", "import everlog.domain.event", "Verification shares no code"),

@@ -6,12 +6,13 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from everlog import bootstrap
 from everlog.http import Limits
-from everlog.service.reader import Reader
+from everlog.service.store import StoreOptions, run_store
 from everlog.telemetry import Level, Log
 from tests.support.memory_engine import MemoryEngine
 
@@ -39,12 +40,10 @@ def log_of_a_snapshot(error: OSError | None) -> dict[str, object]:
     output = io.StringIO()
 
     async def save() -> None:
-        reader = Reader(asyncio.get_running_loop())
-        log = Log(level=Level.DEBUG, output=output)
-        snapshots = bootstrap._index_snapshots(DueEngine(error), reader, log)
-        snapshots.save_if_due()
-        await snapshots.wait()
-        reader.close()
+        events = bootstrap._store_events(Log(level=Level.DEBUG, output=output), Path())
+        options = StoreOptions(events=events)
+        async with run_store(DueEngine(error), options, has_sync_process=False) as store:
+            store.snapshots.save_if_due()
 
     asyncio.run(save())
     (line,) = output.getvalue().splitlines()

@@ -22,7 +22,7 @@ def next_event_time(now: int, *, previous: int) -> tuple[int, str]:
     A whole second becomes the nanosecond after it, so that its text has a fraction.
     """
     # Neither `max` nor `format_time` is called: this runs for every write.
-    time = previous if previous > now else now
+    time = max(now, previous)
     seconds, fraction = divmod(time, NANOSECONDS_PER_SECOND)
     if fraction == 0:
         return next_event_time(time + 1, previous=0)

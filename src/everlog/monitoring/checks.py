@@ -67,6 +67,8 @@ def _writability(figures: Figures) -> Finding:
             return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
         case Condition.DISK_FULL:
             return Finding(value, Status.FAIL, "the last write found no room on the disk")
+        case Condition.STOPPING:
+            return Finding(value, Status.WARN, "the server is being stopped")
         case Condition.FAILED:
             output = "the disk broke its promise: writes are refused until a restart"
             return Finding(value, Status.FAIL, output)

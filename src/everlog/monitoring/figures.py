@@ -14,7 +14,6 @@ from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.figures import CommitFigures
-from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.store import Store
 from everlog.service.writer import Condition
 from everlog.storage.engine import Head
@@ -60,7 +59,6 @@ class Monitor:
     clock: Callable[[], int]
     started_at: float
     store: Store
-    snapshots: IndexSnapshots
     tally: Tally
     # The event loop's time, in seconds.
     loop_clock: Callable[[], float]
@@ -75,7 +73,7 @@ class Monitor:
         disk, process = await self.store.reader.call(
             lambda: (read_disk_space(self.directory), read_process())
         )
-        store, snapshots = self.store, self.snapshots
+        store, snapshots = self.store, self.store.snapshots
         commits = store.writer.figures
         now = self.loop_clock()
         return Figures(

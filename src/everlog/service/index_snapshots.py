@@ -20,10 +20,10 @@ class IndexSnapshots:
         engine: Engine,
         reader: Reader,
         *,
-        on_success: Callable[[], None],
+        on_success: Callable[[int], None],
         on_failure: Callable[[OSError], None],
     ) -> None:
-        """Report what was saved, and what the disk refused."""
+        """Report up to how many events was saved, and what the disk refused."""
         self._engine: Final = engine
         self._reader: Final = reader
         self._on_success: Final = on_success
@@ -54,6 +54,6 @@ class IndexSnapshots:
         else:
             self.saved_count += 1
             self.has_failed = False
-            self._on_success()
+            self._on_success(self._engine.head.event_count)
         finally:
             self._saving = None

@@ -153,8 +153,11 @@ class WriterEvents(msgspec.Struct, frozen=True):
 class _Change(Protocol):
     """A change that waits until what it is based on is durable, kept whole until then."""
 
-    answer: Answer
     outcome: Outcome
+
+    @property
+    def answer(self) -> Answer:
+        """Whom to tell the outcome, once."""
 
     def judge(self, writer: "Writer") -> Outcome:
         """Judge it at the tip, and stage it unless it is refused."""
@@ -534,7 +537,9 @@ class Writer:
 def check_stored_events(engine: Engine, schema: EventSchema, start: int, head: Head) -> None:
     """Refuse a schema that an event between a position and a head does not match."""
     event_types = frozenset({schema.event_type})
-    for block in engine.scan(Scan(start=start, stop=head.event_count, event_types=event_types), head):
+    for block in engine.scan(
+        Scan(start=start, stop=head.event_count, event_types=event_types), head
+    ):
         for line in block.splitlines(keepends=True):
             event, _ = parse_line(line)
             payload = line[len(LINE_PREFIX) :].rstrip().removesuffix(b"}")

@@ -18,7 +18,12 @@ from everlog.domain.errors import (
 )
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import compile_event_schema
-from everlog.service.writer import Outcome, Writer, WriterEvents
+from everlog.service.writer import (
+    Condition,
+    Outcome,
+    Writer,
+    WriterEvents,
+)
 from everlog.storage.engine import Batch
 from tests.support.events import a_candidate
 from tests.support.memory_engine import MemoryEngine
@@ -70,10 +75,8 @@ class Bench:
             schemas=[CLOSED],
             events=WriterEvents(
                 lambda batch: self.said.append(f"published {len(batch.events)}"),
-                lambda _: self.said.append("disk filled"),
-                lambda _: self.said.append("failed"),
+                lambda condition, _: self.said.append(condition.value),
                 self.bugs.append,
-                lambda: self.said.append("read-only"),
             ),
             loop=asyncio.get_running_loop(),
         )
@@ -189,7 +192,7 @@ def test_a_full_disk_fails_its_batch_and_what_is_chained_to_it_but_nothing_later
         bench.write("later", "/a", pristine="/a")
         await bench.wait_for("later")
         assert bench.engine.head.event_count == 1
-        assert bench.said == ["disk filled", "published 1"]
+        assert bench.said == ["disk-full", "writable", "published 1"]
 
     run(work)
 
@@ -205,7 +208,7 @@ def test_any_other_failure_ends_writing(failure: Exception) -> None:
         await bench.wait_for("later")
         assert isinstance(bench.outcomes["first"], Exception)
         assert bench.code("later") is Code.STORE_FAILED
-        assert bench.writer.has_failed
+        assert bench.writer.condition is Condition.FAILED
         assert bench.said == ["failed"]
         assert bench.engine.tip == bench.engine.head
 
