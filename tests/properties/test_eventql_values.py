@@ -18,9 +18,10 @@ from everlog.domain.errors import RefusedError
 from everlog.domain.time import format_time as format_event_time
 from everlog.eventql.evaluation import datetimes, scalars
 from everlog.eventql.evaluation.aggregates import Accumulator
-from everlog.eventql.evaluation.arithmetic import ARITHMETIC
 from everlog.eventql.evaluation.catalogue import AGGREGATES
-from everlog.eventql.evaluation.comparison import (
+from everlog.eventql.evaluation.conversion import CONVERSIONS, convert, render
+from everlog.eventql.evaluation.operators import (
+    ARITHMETIC,
     contains,
     equals,
     identity_key,
@@ -31,8 +32,6 @@ from everlog.eventql.evaluation.comparison import (
     kind_of,
     sort_key,
 )
-from everlog.eventql.evaluation.conversion import CONVERSIONS, convert
-from everlog.eventql.evaluation.rendering import render
 from everlog.eventql.evaluation.values import (
     INT_MAX,
     INT_MIN,
@@ -43,8 +42,7 @@ from everlog.eventql.evaluation.values import (
     Value,
     from_json,
 )
-from everlog.eventql.language.syntax import BinaryOperator
-from everlog.eventql.types import ARRAY, CONVERSION_TARGETS, RECORD, Kind
+from everlog.eventql.types import ARRAY, CONVERSION_TARGETS, RECORD, BinaryOperator, Kind
 
 DAY = 86_400_000_000_000
 

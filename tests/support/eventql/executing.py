@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from everlog.eventql.diagnostic import QueryUnevaluableError
-from everlog.eventql.query import Log, QueryLimits, Surroundings, execute, prepare
+from everlog.eventql.query import EvaluationContext, Log, QueryLimits, execute, prepare
 
 # 2026-11-23T12:30:00.25Z.
 NOW = 1_795_437_000_250_000_000
@@ -18,18 +18,18 @@ def surroundings(
     sign: Callable[[str], str] | None = None,
     random: Callable[[], float] = lambda: 0.25,
     **limits: int,
-) -> Surroundings:
+) -> EvaluationContext:
     """Return surroundings in which everything is known."""
-    return Surroundings(now=NOW, random=random, sign=sign, limits=QueryLimits(**limits))
+    return EvaluationContext(now=NOW, random=random, sign=sign, limits=QueryLimits(**limits))
 
 
-def rows_of(text: str, log: Log, around: Surroundings | None = None) -> list[Any]:
+def rows_of(text: str, log: Log, around: EvaluationContext | None = None) -> list[Any]:
     """Return the decoded rows of a query."""
     chunks = execute(prepare(text), log, around or surroundings())
     return [json.loads(row) for chunk in chunks for row in chunk]
 
 
-def texts_of(text: str, log: Log, around: Surroundings | None = None) -> list[bytes]:
+def texts_of(text: str, log: Log, around: EvaluationContext | None = None) -> list[bytes]:
     """Return the rows of a query as they leave it."""
     chunks = execute(prepare(text), log, around or surroundings())
     return [row for chunk in chunks for row in chunk]
@@ -47,7 +47,7 @@ def check_failure(
     message: str,
     blamed: str,
     event_id: str | None,
-    around: Surroundings | None = None,
+    around: EvaluationContext | None = None,
 ) -> None:
     """Check which rows come before an error, and what the error says."""
     found: list[object] = []

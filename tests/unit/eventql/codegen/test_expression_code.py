@@ -2,8 +2,8 @@
 
 import pytest
 
-from everlog.eventql.execution.compiler import compile_plan
-from everlog.eventql.planning.preparation import prepare
+from everlog.eventql.codegen.compiler import compile_plan
+from everlog.eventql.planning.planner import prepare
 from tests.support.eventql.executing import check_failure, rows_of, surroundings, texts_of
 from tests.support.eventql.logs import MemoryLog, a_line
 
@@ -254,6 +254,6 @@ def test_a_wide_record_of_whole_events_is_made_as_a_value() -> None:
 
 def test_deep_expressions_are_functions_of_their_own() -> None:
     plan = prepare(EVENT + " + ".join(["e.data.int"] * 20))
-    compiled = compile_plan(plan, surroundings(), as_json=True)
+    compiled = compile_plan(plan, is_signed=False, as_json=True)
 
-    assert compiled.module.source.count("def ") > 1
+    assert compiled.program.source.count("def ") > 1
