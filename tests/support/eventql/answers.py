@@ -76,7 +76,7 @@ def answer_by_product(
     texts: list[bytes] = []
     try:
         log = log_of(corpus, block_size) if log is None else log
-        for chunk in execute(plan, log, surroundings_of(corpus, sign)):
+        for chunk in execute(plan, log, context_of(corpus, sign)):
             texts += chunk
     except QueryUnevaluableError as error:
         rows = decoded(texts)
@@ -99,7 +99,7 @@ def log_of(corpus: Corpus, block_size: int) -> MemoryLog:
     return MemoryLog([*corpus.lines], block_size=block_size, other_types=corpus.schema_types)
 
 
-def surroundings_of(corpus: Corpus, sign: Sign | None) -> EvaluationContext:
+def context_of(corpus: Corpus, sign: Sign | None) -> EvaluationContext:
     """Return what the reference takes for granted, for the product."""
     now = parse_datetime(corpus.now).nanoseconds
     return EvaluationContext(now=now, random=lambda: 0.5, sign=sign, limits=QueryLimits())

@@ -404,7 +404,7 @@ def code_of(environment: Environment, expression: TypedExpression) -> Code:
     parts = [code_of(environment, operand) for operand in operands(expression)]
     if _is_fixed(expression, parts):
         return _fixed(environment.module, expression, parts)
-    code = _CODE_OF[type(expression)](environment, expression, parts)
+    code = CODE_OF[type(expression)](environment, expression, parts)
     if code.depth > _DEPTH_MAX:
         parameters = environment.parameters
         function = environment.module.expression_function(parameters, code)
@@ -425,9 +425,14 @@ def condition_code_of(environment: Environment, expression: TypedExpression, cla
 
 def _is_fixed(node: TypedExpression, parts: list[Code]) -> bool:
     """Tell whether the value of a node is known once the time of the query is, without an error."""
+    is_any_fixed = False
+    for part in parts:
+        if part.is_fixed:
+            is_any_fixed = True
+        elif part.constant is None:
+            return False
     return (
-        any(part.is_fixed for part in parts)
-        and all(part.is_fixed or part.constant is not None for part in parts)
+        is_any_fixed
         and not isinstance(node, ArrayOf | RecordOf)
         and is_operation(node)
         and not can_fail_itself(node, ())
@@ -541,7 +546,7 @@ def _check_size(value: Value) -> Value:
     return value
 
 
-_CODE_OF: Final[dict[type, Callable[[Environment, Any, list[Code]], Code]]] = {
+CODE_OF: Final[dict[type, Callable[[Environment, Any, list[Code]], Code]]] = {
     Constant: _constant,
     FieldAccess: _field,
     GroupKey: _group_key,

@@ -96,7 +96,7 @@ def aggregate_lines(
 ) -> list[str]:
     """Return the lines that add a row to the state `g0`.
 
-    They need `j0`, the holdings, as a parameter.
+    They need `j0`, the memory budget, as a parameter.
     """
     lines = []
     for index, call in enumerate(calls, 1):

@@ -29,6 +29,7 @@ from everlog.eventql.analysis.analyzed import (
     FieldAccess,
     GroupKey,
     LogSource,
+    Ordering,
     RecordOf,
     ScalarCall,
     TypeConversion,
@@ -57,6 +58,7 @@ _NODES_MAX: Final = 10_000
 # text can make long ones (`REPLACE`); what is larger is evaluated when it is needed.
 _CONSTANT_SIZE_MAX: Final = QUERY_LENGTH_MAX
 
+_CLAUSES: Final = ("where", "group_key", "having", "projection", "skip", "top")
 _LEAVES: Final = frozenset({Constant, FieldAccess, AggregateValue, GroupKey})
 
 
@@ -140,36 +142,39 @@ def _is_transparent(projection: TypedExpression) -> bool:
 
 
 def _inline(outer: AnalyzedQuery, inner: AnalyzedQuery) -> AnalyzedQuery:
-    def rewritten(expression: TypedExpression) -> TypedExpression:
+    def rewrite(expression: TypedExpression) -> TypedExpression:
         return fold(expression, operands, lambda node, below: _rewrite(node, below, inner))
 
-    query = _with_expressions(outer, rewritten)
-    return replace(query, sources=inner.sources, where=_conjunction(inner.where, query.where))
+    changes = _changes(outer, rewrite)
+    where = _conjunction(inner.where, changes.pop("where", outer.where))
+    return replace(outer, sources=inner.sources, where=where, **changes)
 
 
-def _with_expressions(
-    query: AnalyzedQuery, rewritten: Callable[[TypedExpression], TypedExpression]
-) -> AnalyzedQuery:
-    """Return a query with all its expressions exchanged."""
-
-    def optional(expression: TypedExpression | None) -> TypedExpression | None:
-        return None if expression is None else rewritten(expression)
-
+def _changes(
+    query: AnalyzedQuery, rewrite: Callable[[TypedExpression], TypedExpression]
+) -> dict[str, Any]:
+    """Return what becomes another expression when all are rewritten, by the name of its clause."""
+    changes: dict[str, Any] = {}
+    for clause in _CLAUSES:
+        expression: TypedExpression | None = getattr(query, clause)
+        if expression is not None and (rewritten := rewrite(expression)) is not expression:
+            changes[clause] = rewritten
+    aggregates = [
+        call if call.argument is None else _with_argument(call, rewrite(call.argument))
+        for call in query.aggregates
+    ]
+    if any(map(is_not, aggregates, query.aggregates)):
+        changes["aggregates"] = tuple(aggregates)
     ordering = query.ordering
-    return replace(
-        query,
-        where=optional(query.where),
-        group_key=optional(query.group_key),
-        aggregates=tuple(
-            AggregateCall(call.aggregate, optional(call.argument), call.span)
-            for call in query.aggregates
-        ),
-        having=optional(query.having),
-        ordering=None if ordering is None else replace(ordering, key=rewritten(ordering.key)),
-        projection=rewritten(query.projection),
-        skip=optional(query.skip),
-        top=optional(query.top),
-    )
+    if ordering is not None and (key := rewrite(ordering.key)) is not ordering.key:
+        changes["ordering"] = Ordering(key, ordering.is_descending)
+    return changes
+
+
+def _with_argument(call: AggregateCall, argument: TypedExpression) -> AggregateCall:
+    if argument is call.argument:
+        return call
+    return AggregateCall(call.aggregate, argument, call.span)
 
 
 def _conjunction(
@@ -213,7 +218,8 @@ def _resolve(access: FieldAccess, inner: AnalyzedQuery) -> TypedExpression:
 
 def fold_constants(query: AnalyzedQuery) -> AnalyzedQuery:
     """Return a query whose operations on constants are constants, but for its subqueries."""
-    return _with_expressions(query, lambda expression: _fold(expression)[0])
+    changes = _changes(query, lambda expression: _fold(expression)[0])
+    return replace(query, **changes) if changes else query
 
 
 def _fold(node: TypedExpression) -> tuple[TypedExpression, int]:

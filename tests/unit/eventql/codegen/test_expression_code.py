@@ -4,7 +4,7 @@ import pytest
 
 from everlog.eventql.codegen.compiler import compile_plan
 from everlog.eventql.planning.planner import prepare
-from tests.support.eventql.executing import check_failure, rows_of, surroundings, texts_of
+from tests.support.eventql.executing import a_context, check_failure, rows_of, texts_of
 from tests.support.eventql.logs import MemoryLog, a_line
 
 DATA = (
@@ -200,9 +200,9 @@ def test_an_error_of_constants_is_none_unless_it_is_evaluated() -> None:
 
 def test_random_numbers_are_others_each_time() -> None:
     numbers = iter([0.5, 0.75])
-    around = surroundings(random=lambda: next(numbers))
+    context = a_context(random=lambda: next(numbers))
 
-    assert rows_of("FROM e IN events PROJECT INTO [RAND(), RAND()]", LOG, around) == [
+    assert rows_of("FROM e IN events PROJECT INTO [RAND(), RAND()]", LOG, context) == [
         [0.5, 0.75],
     ]
 

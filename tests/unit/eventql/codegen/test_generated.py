@@ -6,7 +6,7 @@ from everlog.eventql.codegen.generated import Code, GeneratedModule
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.evaluation.values import EvaluationError
 from everlog.eventql.types import INT
-from tests.support.eventql.executing import surroundings
+from tests.support.eventql.executing import a_context
 
 FIRST = Span(1, 2)
 SECOND = Span(3, 4)
@@ -23,7 +23,7 @@ def succeed(*_arguments: object) -> object:
 def span_of_failure(module: GeneratedModule, name: str, *arguments: object) -> Span | None:
     program = module.finish()
     with pytest.raises(EvaluationError) as caught:
-        program.bind(surroundings())[name](*arguments)
+        program.bind(a_context())[name](*arguments)
     return program.span_of(caught.value.__traceback__)
 
 
@@ -84,9 +84,7 @@ def test_what_is_fixed_for_an_execution_is_bound_for_each() -> None:
     later = module.fixed(lambda _, known: known[now] + 20)
     name = module.expression_function("", Code(f"[{now}, {later}]", INT))
     program = module.finish()
-    first, second = (
-        program.bind(replace(surroundings(), now=moment))[name] for moment in (100, 200)
-    )
+    first, second = (program.bind(replace(a_context(), now=moment))[name] for moment in (100, 200))
 
     assert first() == [100, 120]
     assert second() == [200, 220]
@@ -98,7 +96,7 @@ def test_functions_that_depend_on_constants_alone_are_defined_once() -> None:
     name = module.expression_function("", Code(module.constant(20), INT))
     program = module.finish()
 
-    assert program.bind(surroundings())[name] is program.bind(surroundings())[name]
+    assert program.bind(a_context())[name] is program.bind(a_context())[name]
 
 
 def test_generated_code_can_call_nothing_but_what_it_needs() -> None:
@@ -106,4 +104,4 @@ def test_generated_code_can_call_nothing_but_what_it_needs() -> None:
     name = module.expression_function("", Code("open", INT))
 
     with pytest.raises(NameError):
-        module.finish().bind(surroundings())[name]()
+        module.finish().bind(a_context())[name]()

@@ -7,7 +7,7 @@ import pytest
 from everlog.eventql.diagnostic import QueryUnevaluableError
 from everlog.eventql.evaluation.conversion import render
 from everlog.eventql.query import IncrementalAggregation, is_incremental, may_affect, prepare
-from tests.support.eventql.executing import NOW, rows_of, surroundings
+from tests.support.eventql.executing import NOW, a_context, rows_of
 from tests.support.eventql.logs import MemoryLog, a_line
 
 LINES = [
@@ -21,13 +21,13 @@ LINES = [
 ]
 
 
-def tally_of(query: str) -> IncrementalAggregation:
-    return IncrementalAggregation.start(prepare(query), surroundings())
+def aggregation_of(query: str) -> IncrementalAggregation:
+    return IncrementalAggregation.start(prepare(query), a_context())
 
 
-def value_of(tally: IncrementalAggregation) -> Any:
-    """Return the value of a tally as decoded JSON."""
-    return json.loads(render(tally.value()))
+def value_of(aggregation: IncrementalAggregation) -> Any:
+    """Return the value of an aggregation as decoded JSON."""
+    return json.loads(render(aggregation.value()))
 
 
 @pytest.mark.parametrize(
@@ -49,83 +49,83 @@ def value_of(tally: IncrementalAggregation) -> Any:
     ],
 )
 @pytest.mark.parametrize("split", [0, 1, 4, 6])
-def test_a_tally_of_parts_is_what_the_query_answers_about_the_whole(
+def test_an_aggregation_of_parts_is_what_the_query_answers_about_the_whole(
     clauses: str, split: int
 ) -> None:
     query = f"FROM e IN events {clauses}"
     assert is_incremental(prepare(query))
-    tally = tally_of(query)
+    aggregation = aggregation_of(query)
 
     if split:
-        tally.add_any(b"".join(LINES[:split]))
-    tally.value()
+        aggregation.add_any(b"".join(LINES[:split]))
+    aggregation.value()
     # The bytes are our own.
-    tally = pickle.loads(pickle.dumps(tally)).resume(surroundings())
+    aggregation = pickle.loads(pickle.dumps(aggregation)).resume(a_context())
     for line in LINES[split:]:
-        tally.add_any(line)
+        aggregation.add_any(line)
 
-    assert [value_of(tally)] == rows_of(query, MemoryLog(LINES))
+    assert [value_of(aggregation)] == rows_of(query, MemoryLog(LINES))
 
 
 def test_selected_events_are_taken_as_they_are() -> None:
-    tally = tally_of("FROM e IN events WHERE e.type == 't.a' PROJECT INTO COUNT()")
+    aggregation = aggregation_of("FROM e IN events WHERE e.type == 't.a' PROJECT INTO COUNT()")
 
-    tally.add(LINES[0] + LINES[2])
+    aggregation.add(LINES[0] + LINES[2])
 
-    assert tally.value() == 2
+    assert aggregation.value() == 2
 
 
 def test_what_the_index_counts_can_be_taken_in_unread() -> None:
-    tally = tally_of("FROM e IN events WHERE e.type == 't.a' PROJECT INTO COUNT()")
+    aggregation = aggregation_of("FROM e IN events WHERE e.type == 't.a' PROJECT INTO COUNT()")
 
-    assert tally.is_count
-    tally.begin_with(1_000_000)
-    tally.add_any(b"".join(LINES))
+    assert aggregation.is_count
+    aggregation.begin_with(1_000_000)
+    aggregation.add_any(b"".join(LINES))
 
-    assert tally.value() == 1_000_003
-    assert not tally_of("FROM e IN events WHERE e.data.n > 1 PROJECT INTO COUNT()").is_count
+    assert aggregation.value() == 1_000_003
+    assert not aggregation_of("FROM e IN events WHERE e.data.n > 1 PROJECT INTO COUNT()").is_count
 
 
 def test_the_time_of_the_query_stays_what_it_was() -> None:
-    tally = tally_of("FROM e IN events PROJECT INTO [COUNT(), NOW()]")
-    tally = pickle.loads(pickle.dumps(tally))
+    aggregation = aggregation_of("FROM e IN events PROJECT INTO [COUNT(), NOW()]")
+    aggregation = pickle.loads(pickle.dumps(aggregation))
 
-    later = surroundings()
+    later = a_context()
     later = type(later)(now=NOW + 1, random=later.random, sign=None, limits=later.limits)
 
-    assert value_of(tally.resume(later)) == [0, "2026-11-23T12:30:00.25Z"]
+    assert value_of(aggregation.resume(later)) == [0, "2026-11-23T12:30:00.25Z"]
 
 
 def test_a_comparison_is_certain_some_time() -> None:
-    tally = tally_of("FROM e IN events WHERE e.data.n >= 0 PROJECT INTO COUNT() > 1")
+    aggregation = aggregation_of("FROM e IN events WHERE e.data.n >= 0 PROJECT INTO COUNT() > 1")
     found = []
 
     for line in LINES[:3]:
-        found.append((tally.is_certain, tally.value()))
-        tally.add_any(line)
+        found.append((aggregation.is_certain, aggregation.value()))
+        aggregation.add_any(line)
 
     assert found == [(False, False), (False, False), (True, True)]
     # Nothing is read any more.
-    tally.add_any(b"no line")
-    assert not tally_of("FROM e IN events PROJECT INTO SUM(e.data.n)").is_certain
+    aggregation.add_any(b"no line")
+    assert not aggregation_of("FROM e IN events PROJECT INTO SUM(e.data.n)").is_certain
 
 
 def test_an_event_without_a_value_is_an_error() -> None:
-    tally = tally_of("FROM e IN events PROJECT INTO SUM(e.data.k)")
+    aggregation = aggregation_of("FROM e IN events PROJECT INTO SUM(e.data.k)")
 
     with pytest.raises(QueryUnevaluableError) as caught:
-        tally.add(LINES[3])
+        aggregation.add(LINES[3])
 
     assert caught.value.event_id == "3"
 
 
 def test_a_result_without_a_value_is_an_error_of_the_value_only() -> None:
-    tally = tally_of("FROM e IN events PROJECT INTO 1 / COUNT()")
+    aggregation = aggregation_of("FROM e IN events PROJECT INTO 1 / COUNT()")
 
     with pytest.raises(QueryUnevaluableError):
-        tally.value()
-    tally.add(LINES[0])
-    assert tally.value() == 1.0
+        aggregation.value()
+    aggregation.add(LINES[0])
+    assert aggregation.value() == 1.0
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_result_without_a_value_is_an_error_of_the_value_only() -> None:
         "EXPLAIN FROM e IN events PROJECT INTO COUNT()",
     ],
 )
-def test_other_queries_have_no_tally(query: str) -> None:
+def test_other_queries_have_no_incremental_aggregation(query: str) -> None:
     assert not is_incremental(prepare(query))
 
 
@@ -177,10 +177,10 @@ def test_only_events_that_are_selected_may_change_an_answer(query: str, *, expec
     assert may_affect(prepare(query))(LINES[1] + LINES[3]) is expected
 
 
-def test_a_number_beyond_float64_is_an_error_of_a_tally_that_reads_it() -> None:
+def test_a_number_beyond_float64_is_an_error_of_an_aggregation_that_reads_it() -> None:
     lines = a_line(6, f'{{"n":{"9" * 400},"k":"k6"}}') + a_line(7, {"n": 7, "k": "k7"})
-    reading = tally_of("FROM e IN events PROJECT INTO SUM(e.data.n) > 0")
-    other = tally_of("FROM e IN events PROJECT INTO COUNT(e.data.k == 'k7')")
+    reading = aggregation_of("FROM e IN events PROJECT INTO SUM(e.data.n) > 0")
+    other = aggregation_of("FROM e IN events PROJECT INTO COUNT(e.data.k == 'k7')")
 
     other.add_any(lines)
     with pytest.raises(QueryUnevaluableError) as caught:

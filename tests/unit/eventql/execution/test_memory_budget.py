@@ -4,7 +4,7 @@ from everlog.eventql.diagnostic import QueryLimitError
 from everlog.eventql.evaluation.values import DateTime
 from everlog.eventql.execution.memory_budget import MemoryBudget, size_of
 from everlog.eventql.limits import QueryLimits
-from tests.support.eventql.executing import rows_of, surroundings
+from tests.support.eventql.executing import a_context, rows_of
 from tests.support.eventql.logs import MemoryLog, a_log
 
 
@@ -92,9 +92,9 @@ def test_what_a_query_holds_is_limited(clauses: str) -> None:
     log = a_log_of(20)
     query = f"FROM e IN events {clauses}"
 
-    assert rows_of(query, log, surroundings(held_rows_max=20))
+    assert rows_of(query, log, a_context(held_rows_max=20))
     with pytest.raises(QueryLimitError, match="more than 19 rows in memory"):
-        rows_of(query, log, surroundings(held_rows_max=19))
+        rows_of(query, log, a_context(held_rows_max=19))
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_the_memory_of_what_a_query_holds_is_limited(clauses: str) -> None:
     log = a_log(*({"n": number, "text": text} for number, text in enumerate(texts)))
 
     with pytest.raises(QueryLimitError, match="more than 50000 bytes of rows in memory"):
-        rows_of(f"FROM e IN events {clauses}", log, surroundings(held_size_max=50_000))
-    rows_of(f"FROM e IN events {clauses}", log, surroundings(held_size_max=500_000))
+        rows_of(f"FROM e IN events {clauses}", log, a_context(held_size_max=50_000))
+    rows_of(f"FROM e IN events {clauses}", log, a_context(held_size_max=500_000))
 
 
 def test_the_numbers_that_a_median_needs_are_limited() -> None:
@@ -124,17 +124,17 @@ def test_the_numbers_that_a_median_needs_are_limited() -> None:
 
     with pytest.raises(QueryLimitError):
         rows_of(
-            "FROM e IN events PROJECT INTO MEDIAN(e.data.n)", log, surroundings(held_size_max=3_000)
+            "FROM e IN events PROJECT INTO MEDIAN(e.data.n)", log, a_context(held_size_max=3_000)
         )
 
 
 def test_only_the_first_rows_of_a_sort_are_held() -> None:
     log = a_log_of(3_000)
-    around = surroundings(held_rows_max=1_100)
+    context = a_context(held_rows_max=1_100)
 
     for direction, first in (("", 0), (" DESC", 2_999)):
         query = f"FROM e IN events ORDER BY e.data.n{direction} TOP 1 PROJECT INTO e.data.n"
-        assert rows_of(query, log, around) == [first]
+        assert rows_of(query, log, context) == [first]
 
 
 def test_the_combinations_of_a_product_are_limited() -> None:
@@ -144,6 +144,6 @@ def test_the_combinations_of_a_product_are_limited() -> None:
         "WHERE a.id == 'x' OR c.id == 'y' PROJECT INTO 1"
     )
 
-    assert rows_of(query, log, surroundings(product_rows_max=8_000)) == []
+    assert rows_of(query, log, a_context(product_rows_max=8_000)) == []
     with pytest.raises(QueryLimitError, match="more than 7999 rows of its sources"):
-        rows_of(query, log, surroundings(product_rows_max=7_999))
+        rows_of(query, log, a_context(product_rows_max=7_999))
