@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import zip_longest
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the sources that are compiled, as they are."""
     sources: list[str] = []
 
-    def compile_and_note(source: str, *arguments: object, **options: object) -> object:
+    def compile_and_note(source: str, *arguments: Any, **options: Any) -> Any:
         sources.append(source)
-        return compile(source, *arguments, **options)  # type: ignore[call-overload]
+        return compile(source, *arguments, **options)
 
     monkeypatch.setattr(generated, "compile", compile_and_note, raising=False)
     return sources
