@@ -135,7 +135,7 @@ def _plain_call(module: GeneratedModule, node: ScalarCall, arguments: list[Code]
         text, part = arguments
         if text.type <= STRING:
             return f"{text.text}.{method}({part.text})"
-        if part.constant is not None:
+        if part.is_same_for_all:
             first, again = named(module, text)
             guarded = module.call(
                 function.checked(), node.span, value_of(module, again).text, part.text
@@ -196,14 +196,14 @@ def _equals(module: GeneratedModule, left: Code, right: Code) -> str:
     texts = _event_times(module, left, right, _whole_text)
     if texts is not None:
         return f"({texts[0]} == {texts[1]})"
-    if left.constant is not None:
+    if left.is_same_for_all:
         left, right = right, left
     left, right = _loosely(module, left), _loosely(module, right)
     if right.constant is not None and right.text in {"None", "True", "False"}:
         return f"({left.text} is {right.text})"
     if _is_equality_python(left.type, right.type):
         return f"({left.text} == {right.text})"
-    if right.constant is not None and right.type <= NUMBER:
+    if right.is_same_for_all and right.type <= NUMBER:
         # Python takes TRUE for 1, and knows arrays and records to be no numbers.
         first, again = named(module, left)
         return f"(type({first}) is not bool and {again.text} == {right.text})"
@@ -240,11 +240,8 @@ def _order(module: GeneratedModule, node: BinaryOperation, left: Code, right: Co
         return f"({value_of(module, left).text} {operator} {value_of(module, right).text})"
     compare = ORDER_OPERATORS[node.operator]
     for constant, other, is_left in ((right, left, False), (left, right, True)):
-        if (
-            constant.constant is not None
-            and constant.type <= NUMBER | STRING
-            and not other.is_event_time
-        ):
+        is_of_one_kind = constant.type <= NUMBER or constant.type <= STRING
+        if constant.is_same_for_all and is_of_one_kind and not other.is_event_time:
             first, again = named(module, other)
             test = (
                 f"type({first}) is str"
@@ -316,7 +313,7 @@ def _contains(module: GeneratedModule, node: BinaryOperation, left: Code, right:
                 return f"({right.text} in {strings})"
             first, again = named(module, right)
             return f"(type({first}) is str and {again.text} in {strings})"
-    if right.constant is not None and right.type <= STRING:
+    if right.is_same_for_all and right.type <= STRING:
         first, again = named(module, left)
         slowly = module.call(contains, node.span, value_of(module, again).text, right.text)
         return f"({right.text} in {again.text} if type({first}) is list else {slowly})"

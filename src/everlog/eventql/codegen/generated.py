@@ -55,6 +55,11 @@ class Code(NamedTuple):
     # An upper bound on the items, keys and characters of the value.
     size_max: int = 32
 
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether the value is the same for all rows of an execution."""
+        return self.is_fixed or self.constant is not None
+
 
 class Program:
     """What was generated for one plan: compiled, and the same for every execution."""

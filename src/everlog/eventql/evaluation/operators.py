@@ -148,15 +148,6 @@ ORDER_OPERATORS: Final[Mapping[BinaryOperator, Callable[[Any, Any], bool]]] = {
 }
 
 
-def compare_ordered(operator: BinaryOperator, left: Value, right: Value) -> bool:
-    """Evaluate `<`, `<=`, `>` or `>=`; FALSE where a value is NULL.
-
-    Raises:
-        EvaluationError: The values are of different kinds, or arrays, or records.
-    """
-    return ORDER_OPERATORS[operator](left, right)
-
-
 def sort_key(value: Any) -> tuple[Any, ...]:
     """Return a key that sorts like ORDER BY: by kind, and then within the kind.
 

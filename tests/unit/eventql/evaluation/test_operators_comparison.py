@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from everlog.eventql.evaluation.operators import (
-    compare_ordered,
+    ORDER_OPERATORS,
     contains,
     equals,
     identity_key,
@@ -222,14 +222,14 @@ def test_values_of_one_kind_have_an_order(
 
     for (left, right), expected in zip(pairs, answers, strict=True):
         assert compare(left, right) is expected
-        assert compare_ordered(operator, left, right) is expected
+        assert ORDER_OPERATORS[operator](left, right) is expected
 
 
 @pytest.mark.parametrize("operator", [row[0] for row in OPERATORS])
 @pytest.mark.parametrize("other", [None, 1, "a", True, Date(0), [], {}])
 def test_nothing_is_less_or_greater_than_null(operator: BinaryOperator, other: Value) -> None:
-    assert compare_ordered(operator, None, other) is False
-    assert compare_ordered(operator, other, None) is False
+    assert ORDER_OPERATORS[operator](None, other) is False
+    assert ORDER_OPERATORS[operator](other, None) is False
 
 
 @pytest.mark.parametrize("operator", [row[0] for row in OPERATORS])
@@ -250,7 +250,7 @@ def test_values_of_different_kinds_and_nested_ones_have_no_order(
     operator: BinaryOperator, left: Value, right: Value, kinds: str
 ) -> None:
     check_unevaluable(
-        lambda: compare_ordered(operator, left, right), f"'{operator}' cannot compare {kinds}"
+        lambda: ORDER_OPERATORS[operator](left, right), f"'{operator}' cannot compare {kinds}"
     )
 
 
