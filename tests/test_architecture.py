@@ -63,6 +63,7 @@ MODULES = (
     "exit_codes",
     "query_worker",
     "sync_worker",
+    "service/store",
     "settings",
     "telemetry",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),

@@ -178,7 +178,8 @@ class Committer:
         try:
             for entry in entries:
                 # Whoever decided the order has verified what stands there.
-                batches.append(self._engine.apply(entry, is_verified=True))  # noqa: PERF401 - how far
+                batch = self._engine.apply(entry, is_verified=True)
+                batches.append(batch)
         except Exception as error:  # noqa: BLE001 - as above
             failure = error
         self._loop.call_soon_threadsafe(on_end, batches, failure)
