@@ -42,7 +42,7 @@ def test_a_new_log_is_empty(engine: Engine) -> None:
 def test_a_stored_event_is_the_text_that_was_accepted(engine: Engine) -> None:
     batch = store(engine, a_candidate(traceparent=TRACEPARENT, tracestate='a="b"'))
 
-    line = b'{"type":"event","payload":' + batch.events[0].json.encode() + b"}  \n"
+    line = b'{"type":"event","payload":' + batch.events[0].json + b"}  \n"
     assert read(engine) == line
     assert batch.lines == [line]
 

@@ -151,7 +151,7 @@ class MemoryEngine:
         self._check_is_next(entry, is_verified=is_verified)
         for line in entry.lines:
             event, mark = parse_line(line)
-            json = line[len(LINE_PREFIX) : -len("}\n") - mark].decode()
+            json = line[len(LINE_PREFIX) : -len("}\n") - mark]
             accepted = AcceptedEvent(event.subject, event.type, json, event.hash)
             assert render_line(json, mark) == line
             self._log.append(_StoredEvent(accepted, line))

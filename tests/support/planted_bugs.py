@@ -22,7 +22,7 @@ from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events, writer
 from everlog.service.observers import Interest
 from everlog.service.store import Store
-from everlog.service.writer import Turn, Writer
+from everlog.service.writer import Answer, Turn, Writer, _EndOfWriting
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.engine import Scan
 from everlog.storage.line import Mark, parse_line, render_line
@@ -60,18 +60,17 @@ _READS_AGO: Final = 5
 def _answer_early() -> None:
     """Answer as soon as a write is staged; the commit comes a little later."""
 
-    def take_and_answer(self: Writer, change: Any) -> None:
-        change.answer(change.judge(self))
-        change.answer = lambda _: None
-        self._waiting.append(change)
+    def write_and_answer(self: Writer, candidates: Any, preconditions: Any, answer: Answer) -> None:
+        answer(self.judge_write(candidates, preconditions))
+        self._waiting.append(_EndOfWriting(lambda _: None))
         if self._turn is Turn.IDLE:
             self._schedule()
 
     def schedule_late(self: Writer) -> None:
         self._enter(Turn.SCHEDULED)
-        self._loop.call_later(_EARLY_SECONDS, self._start_scheduled)
+        self._loop.call_later(_EARLY_SECONDS, self._start_commit)
 
-    _replace(Writer, "_take", take_and_answer)
+    _replace(Writer, "write", write_and_answer)
     _replace(Writer, "_schedule", schedule_late)
 
 

@@ -424,7 +424,7 @@ def _example_event() -> Json:
         position=0,
         time="2026-11-23T12:00:00.123456789Z",
         predecessor_hash=GENESIS_HASH,
-        hash_version=HashVersion.V2,
+        hash_version=HashVersion.V1,
     )
     event: Json = msgspec.json.decode(accepted.json)
     return event

@@ -60,12 +60,12 @@ class EventForm:
             return Transform(_to_v2, _overwrite_with_v2)
         return Transform(lambda lines: _to_v2(self._sign_lines(lines)), None)
 
-    def event(self, event_json: str, hash_: str) -> str:
+    def event(self, event_json: bytes, hash_: str) -> bytes:
         """Return one event's JSON text, signed if there is a key."""
         if self._signature is None:
             return event_json
-        assert event_json.endswith('"signature":null}')
-        return f'{event_json[: -len("null}")]}"{self._signature(hash_)}"}}'
+        assert event_json.endswith(_UNSIGNED)
+        return b'%b"%b"}' % (event_json[: -len(b"null}")], self._signature(hash_).encode())
 
     def _sign_lines(self, lines: bytes) -> bytes:
         return b"".join(map(self._sign_line, lines.splitlines(keepends=True)))

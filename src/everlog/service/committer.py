@@ -78,7 +78,7 @@ class Committer:
 
         If the loop waits for it, its end may be told before this returns.
         """
-        if self.is_handed_over(write_count):
+        if write_count >= _MANY_WRITES and self.is_handed_over(write_count):
             self._hand_over(batch)
         elif size > _WAIT_SIZE_MAX:
             self._work.put(partial(self._commit, batch))

@@ -17,7 +17,7 @@ those that wait. Each has its table of transitions, and nothing else changes eit
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum, StrEnum
+from enum import StrEnum
 from itertools import islice
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -71,7 +71,7 @@ class Condition(StrEnum):
     FAILED = "failed"
 
 
-class Happening(Enum):
+class Happening(StrEnum):
     """What makes a condition another one."""
 
     BECAME_DURABLE = "a batch became durable"
@@ -120,10 +120,10 @@ _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
 )
 
 
-class Turn(Enum):
+class Turn(StrEnum):
     """What is being done with the changes that wait."""
 
-    IDLE = "nothing waits, or what waits has just come to its end"
+    IDLE = "nothing waits, or what waited has just come to its end"
     SCHEDULED = "they have been judged, and become a batch in the next turn of the event loop"
     COMMITTING = "a batch is on its way, and those that wait belong to the next one"
     APPLYING = "the batch was lost: they are judged when the others' batches are there"
@@ -131,8 +131,9 @@ class Turn(Enum):
 
 TURNS: Final[Mapping[Turn, frozenset[Turn]]] = MappingProxyType(
     {
-        Turn.IDLE: frozenset({Turn.SCHEDULED, Turn.COMMITTING}),
-        Turn.SCHEDULED: frozenset({Turn.IDLE}),
+        # To itself where all that waited was refused, and is answered at once.
+        Turn.IDLE: frozenset({Turn.IDLE, Turn.SCHEDULED, Turn.COMMITTING}),
+        Turn.SCHEDULED: frozenset({Turn.IDLE, Turn.COMMITTING}),
         Turn.COMMITTING: frozenset({Turn.IDLE, Turn.APPLYING}),
         Turn.APPLYING: frozenset({Turn.IDLE}),
     }
@@ -249,7 +250,13 @@ class Writer:
 
         The outcome is a `StaleQueryError` where the answer to a query is not known any more.
         """
-        self._take(_Write(candidates, preconditions, answer))
+        # As `_take`, with fewer calls: this runs for every write.
+        write = _Write(candidates, preconditions, answer)
+        if self._turn is not Turn.APPLYING:
+            write.outcome = self.judge_write(candidates, preconditions)
+        self._waiting.append(write)
+        if self._turn is Turn.IDLE:
+            self._schedule()
 
     def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
         """Stage an event schema against which so many first events have been checked already."""
@@ -410,30 +417,27 @@ class Writer:
     def _schedule(self) -> None:
         # Not at once: what else arrives in this turn of the loop joins the batch.
         self._enter(Turn.SCHEDULED)
-        self._loop.call_soon(self._start_scheduled)
-
-    def _start_scheduled(self) -> None:
-        self._enter(Turn.IDLE)
-        self._start_commit()
+        self._loop.call_soon(self._start_commit)
 
     def _start_commit(self) -> None:
-        assert self._turn is Turn.IDLE
         changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
         except MemoryError as error:
             # Nobody may wait for an answer that never comes.
+            self._enter(Turn.IDLE)
             self._fail(changes, error)
             self._settle()
             return
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
+            self._enter(Turn.IDLE)
             self._deliver(changes)
             self._settle()
             return
         self._in_flight = changes
         self._enter(Turn.COMMITTING)
-        self.figures.begin(self._loop.time())
+        self.figures.begun_at = self._loop.time()
         size = batch.head.log_size - self._engine.head.log_size
         self._committer.begin(batch, write_count=len(changes), size=size)
 
@@ -445,9 +449,17 @@ class Writer:
         changes, self._in_flight = self._in_flight, []
         self._enter(Turn.IDLE)
         if failure is None:
-            self._count(batch, seconds)
+            if self.condition is Condition.DISK_FULL:
+                self._note(Happening.BECAME_DURABLE)
+            self.figures.end(
+                self._loop.time(),
+                seconds,
+                events=len(batch.events),
+                size=batch.head.log_size - self._engine.head.log_size,
+                schemas=len(batch.schemas),
+            )
             self._engine.publish(batch)
-            if self._committer.is_handed_over(len(self._waiting)):
+            if self._waiting and self._committer.is_handed_over(len(self._waiting)):
                 # Before the answers leave, so that the disk has something to do meanwhile.
                 self._start_commit()
             self._deliver(changes)
@@ -457,7 +469,8 @@ class Writer:
             changes += self._waiting
             self._waiting = []
             self._fail(changes, failure)
-        self._settle()
+        if self._waiting or self._drained is not None:
+            self._settle()
 
     def _settle(self) -> None:
         """Go on with what gathered, or let whoever waits for the end know that it is there."""
@@ -482,17 +495,6 @@ class Writer:
         published = {entry.name for entry in entries if entry.schema is not None}
         for event_type in self._schemas.keys() - published:
             del self._schemas[event_type]
-
-    def _count(self, batch: Batch, seconds: float) -> None:
-        if self.condition is Condition.DISK_FULL:
-            self._note(Happening.BECAME_DURABLE)
-        self.figures.end(
-            self._loop.time(),
-            seconds,
-            events=len(batch.events),
-            size=batch.head.log_size - self._engine.head.log_size,
-            schemas=len(batch.schemas),
-        )
 
     def _deliver(self, changes: list[_Change]) -> None:
         for change in changes:
@@ -546,7 +548,7 @@ def check_stored_events(engine: Engine, schema: EventSchema, start: int, head: H
             _check_stored_event(schema, payload, position=int(event.id))
 
 
-def _check_stored_event(schema: EventSchema, event_json: str | bytes, *, position: int) -> None:
+def _check_stored_event(schema: EventSchema, event_json: bytes, *, position: int) -> None:
     violation = find_violation(schema, _decode_stored(event_json).data)
     if violation is not None:
         raise StateConflictError(

@@ -43,16 +43,18 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _DECODER: Final = msgspec.json.Decoder(_Line)
 
 
-def render_line(event_json: str, mark: Mark) -> bytes:
+def render_line(event_json: bytes, mark: Mark) -> bytes:
     """Return the line of one event, with its line feed."""
-    return f'{{"type":"event","payload":{event_json}}}{"  "[:mark]}\n'.encode()
+    return LINE_PREFIX + event_json + _LINE_ENDS[mark]
 
 
 def render_write(events: Sequence[AcceptedEvent]) -> list[bytes]:
     """Return the lines of one write, the last one with its mark."""
-    lines = [f'{{"type":"event","payload":{event.json}}}\n'.encode() for event in events]
-    lines[-1] = render_line(events[-1].json, Mark.WRITE)
-    return lines
+    last = render_line(events[-1].json, Mark.WRITE)
+    # Most writes are of one event.
+    if len(events) == 1:
+        return [last]
+    return [*[render_line(event.json, Mark.EVENT) for event in events[:-1]], last]
 
 
 def parse_line(line: bytes) -> tuple[Event, Mark]:
@@ -103,5 +105,5 @@ def parse_next_line(
 
 def accepted_event(event: Event, line: bytes, mark: Mark) -> AcceptedEvent:
     """Return the event of a line as the one who accepted it had it."""
-    json = line[len(LINE_PREFIX) : len(line) - len(_LINE_ENDS[mark])].decode()
+    json = line[len(LINE_PREFIX) : len(line) - len(_LINE_ENDS[mark])]
     return AcceptedEvent(event.subject, event.type, json, event.hash)

@@ -66,6 +66,6 @@ def store(corpus: Corpus, engine: Engine) -> None:
         store_staged(engine)
 
 
-def payload_of(line: bytes) -> str:
+def payload_of(line: bytes) -> bytes:
     """Return the JSON of a line's event."""
-    return line.decode().strip().removeprefix('{"type":"event","payload":')[:-1]
+    return line.strip().removeprefix(b'{"type":"event","payload":')[:-1]

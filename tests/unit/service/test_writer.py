@@ -1,6 +1,7 @@
 """The writer: one place for each write, answers only when durable, and failures that fail all."""
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -256,7 +257,7 @@ def test_time_never_goes_back_and_is_never_a_whole_second() -> None:
             bench.write(str(number), "/a")
         await bench.wait_for("0", "1", "2")
         events = [event for batch in bench.engine.batches for event in batch.events]
-        assert [event.json.split('"time":"')[1].split('"')[0] for event in events] == [
+        assert [json.loads(event.json)["time"] for event in events] == [
             "1970-01-01T00:00:05.000000001Z",
             "1970-01-01T00:00:05.000000001Z",
             "1970-01-01T00:00:06.000000001Z",

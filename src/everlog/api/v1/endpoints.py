@@ -138,8 +138,8 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
         elif isinstance(outcome, Exception):
             raise outcome
         else:
-            events = ",".join([services.form.event(event.json, event.hash) for event in outcome])
-            exchange.respond(Response(200, f"[{events}]".encode(), JSON))
+            events = b",".join([services.form.event(event.json, event.hash) for event in outcome])
+            exchange.respond(Response(200, b"[%b]" % events, JSON))
 
     services.write(exchange, candidates, preconditions, answer, refuse=refuse)
 

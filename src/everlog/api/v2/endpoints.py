@@ -123,13 +123,9 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
             raise outcome
         else:
             form = services.form
-            events = "".join(
-                [
-                    f'{{"type":"event","data":{form.event(event.json, event.hash)}}}\n'
-                    for event in outcome
-                ]
-            )
-            exchange.respond(Response(200, events.encode() + _END_ITEM, NDJSON))
+            events = [form.event(event.json, event.hash) for event in outcome]
+            lines = b"".join([b'{"type":"event","data":%b}\n' % event for event in events])
+            exchange.respond(Response(200, lines + _END_ITEM, NDJSON))
 
     services.write(exchange, candidates, preconditions, answer, refuse=refuse)
 

@@ -69,7 +69,7 @@ class _Tail:
         return self.head.event_count + len(self._events)
 
     def add(self, event: Event, line: bytes, mark: Mark) -> None:
-        self._events.append(AcceptedEvent(event.subject, event.type, "", event.hash))
+        self._events.append(AcceptedEvent(event.subject, event.type, b"", event.hash))
         self._lines.append(line)
         self.hash = event.hash
         self.size += len(line)
