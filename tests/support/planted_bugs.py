@@ -216,7 +216,10 @@ def _with_each_request(act: Callable[[], object]) -> None:
     @wraps(route)
     def route_and_act(self: ApiApplication, head: Head) -> Endpoint | Response:
         act()
-        return route(self, head)
+        answer = route(self, head)
+        # So that it is asked about the next request with this head, too.
+        head.admission = None
+        return answer
 
     _replace(ApiApplication, "route", route_and_act)
 

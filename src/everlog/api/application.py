@@ -6,6 +6,7 @@ who have it may ask for.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import ceil
 from typing import Final
 
@@ -25,7 +26,7 @@ from everlog.domain.errors import (
     RefusedError,
     StoreFailedError,
 )
-from everlog.http import Endpoint, Exchange, Head, Request, Response
+from everlog.http import Admission, Endpoint, Exchange, Head, Request, Response
 
 HEADERS_KEPT: Final = frozenset({b"authorization"})
 
@@ -52,13 +53,6 @@ _FAILURES: Final = (
 Documents = Mapping[str, Response]
 
 
-class _Admission(msgspec.Struct, frozen=True, eq=False):
-    """That a head, its token included, led to an endpoint while these tokens counted."""
-
-    epoch: object
-    endpoint: Endpoint
-
-
 class ApiApplication:
     """Everything that the server serves."""
 
@@ -83,7 +77,10 @@ class ApiApplication:
         self._documents: Final = documents
         self._endpoints: Final[Mapping[tuple[str, str], Endpoint]] = {
             name_of(route): Endpoint(
-                _bind(route, services), route.body_size_max, services.tally.answers[name_of(route)]
+                partial(route.handle, services),
+                route.body_size_max,
+                services.tally.answers[name_of(route)],
+                _refusing(route, services),
             )
             for route in routes
         }
@@ -97,20 +94,16 @@ class ApiApplication:
     def stop(self) -> None:
         """Refuse whatever is asked from now on."""
         self._is_stopping = True
+        # Heads that were admitted before are asked about again.
+        self._token.epoch = object()
 
     def route(self, head: Head) -> Endpoint | Response:
         """Decide by the head alone, before a body is read."""
-        memory = head.memory
-        if (
-            type(memory) is _Admission
-            and memory.epoch is self._token.epoch
-            and not self._is_stopping
-        ):
-            return memory.endpoint
         answer = self._route(head)
         # Each request has its own headers where there is a rate limit, and is counted.
         if self._rate_limit is None and isinstance(answer, Endpoint):
-            head.memory = _Admission(self._token.epoch, answer)
+            # A head has its token in it, so that this counts for as long as the tokens do.
+            head.admission = Admission(answer, self._token)
         return answer
 
     def _route(self, head: Head) -> Endpoint | Response:
@@ -159,28 +152,28 @@ class ApiApplication:
         return text_response(405, "method not allowed", allow)
 
 
-def _bind(route: Route, services: Services) -> Callable[[Request, Exchange], None]:
-    handle, refuse = route.handle, route.version.refuse
+def _refusing(route: Route, services: Services) -> Callable[[Exchange, Exception], bool]:
+    refuse = route.version.refuse
 
-    def answer(request: Request, exchange: Exchange) -> None:
-        try:
-            handle(services, request, exchange)
-        except _FAILURES as error:
-            refuse(services, exchange, error)
+    def answer(exchange: Exchange, error: Exception) -> bool:
+        if not isinstance(error, _FAILURES):
+            return False
+        refuse(services, exchange, error)
+        return True
 
     return answer
 
 
 def _with_headers(answer: Endpoint | Response, headers: Headers) -> Endpoint | Response:
     if isinstance(answer, Response):
-        return answer._replace(headers=answer.headers + headers)
+        return msgspec.structs.replace(answer, headers=answer.headers + headers)
     handle = answer.handle
 
     def answer_with_headers(request: Request, exchange: Exchange) -> None:
         exchange.add_headers(headers)
         handle(request, exchange)
 
-    return answer._replace(handle=answer_with_headers)
+    return msgspec.structs.replace(answer, handle=answer_with_headers)
 
 
 def _methods_by_path(routes: tuple[Route, ...], documents: Documents) -> dict[str, list[str]]:

@@ -6,15 +6,22 @@ framing, limits, time, back-pressure and disconnects.
 What is left to others: what paths mean, who may ask, and what bodies say.
 """
 
-from everlog.http.answers import Response, StatusCounts, no_counts
-from everlog.http.exchange import Exchange
+from everlog.http.exchange import (
+    Admission,
+    Application,
+    DisconnectedError,
+    Endpoint,
+    Exchange,
+    Head,
+    Request,
+    Stream,
+)
+from everlog.http.framing import Response, StatusCounts, no_counts
 from everlog.http.limits import Limits
-from everlog.http.messages import Application, Endpoint, Head, Request
-from everlog.http.output import DisconnectedError
 from everlog.http.server import Server, Statistics
-from everlog.http.stream import Stream
 
 __all__ = [
+    "Admission",
     "Application",
     "DisconnectedError",
     "Endpoint",

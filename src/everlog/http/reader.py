@@ -13,13 +13,14 @@ What is left to the connection: answering, time, and how many requests are read 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import httptools
+import msgspec
 
-from everlog.http.answers import PLAIN, Form
+from everlog.http.exchange import Head
+from everlog.http.framing import PLAIN, Form
 from everlog.http.limits import Limits
-from everlog.http.messages import Head
 
 # The consumer's word for a body that has to be read only to get past it.
 DISCARD: Final = -1
@@ -64,13 +65,16 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
         self.reason: Final = reason
 
 
-class _KnownHead(NamedTuple):
+class _KnownHead(msgspec.Struct, frozen=True, eq=False):
     """A head by its bytes, with a gap for the number that is its content's length."""
 
     head: Head
     before: bytes
     # None where the head says nothing of a length, so that there is no content.
     after: bytes | None
+    # Where the number begins, and how far it and what is behind it may reach from there.
+    start: int
+    length_size_max: int
 
 
 class Consumer(Protocol):
@@ -189,11 +193,33 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read `data`; raises Refusal when it breaks the rules."""
-        size = len(data)
-        is_at_boundary = not self.is_mid_message
         known = self._known
-        if is_at_boundary and known is not None and self._feed_known(bytes(data), known):
-            return
+        if known is not None and not self.is_mid_message:
+            # Clients repeat their heads, and the parser is between two messages: it would say again
+            # what it said about the same bytes. So a packet that is one whole request with a head
+            # that we know, whatever its body, is taken without it; any other goes to the parser.
+            data = bytes(data)
+            start, size = known.start, len(data)
+            is_whole = data.startswith(known.before)
+            if is_whole and known.after is not None:
+                end = data.find(known.after, start, start + known.length_size_max)
+                digits = data[start:end]
+                start = end + len(known.after)
+                is_whole = end >= 0 and digits.isdigit() and int(digits) == size - start
+            elif is_whole:
+                is_whole = start == size
+            if is_whole:
+                self.form = PLAIN
+                self.content_length = size - start
+                size_max = self._consumer.take_head(known.head)
+                self.content_length = 0
+                body = b"" if size_max == DISCARD else data[start:]
+                self._consumer.take_request(known.head, body)
+                return
+        self._feed_parser(data)
+
+    def _feed_parser(self, data: bytes | memoryview) -> None:
+        is_at_boundary = not self.is_mid_message
         completed = self._completed
         try:
             self._parse(data)
@@ -204,7 +230,7 @@ class RequestReader:
             reason = str(error)
             raise Refusal(_PARSER_STATUSES.get(reason, 400), reason) from None
         if self.is_mid_message:
-            self._check_unfinished(size)
+            self._check_unfinished(len(data))
         elif is_at_boundary and self._completed == completed + 1:
             self._learn(bytes(data))
 
@@ -324,32 +350,6 @@ class RequestReader:
             self._known = _know(head, data[: len(data) - self._last_content_length])
         self._repeated_head = head
 
-    def _feed_known(self, data: bytes, known: _KnownHead) -> bool:
-        """Take a request with a head that we know, whatever its body; return False if it is none.
-
-        Clients repeat their heads, and the parser is between two messages: it would say again what
-        it said about the same bytes.
-        """
-        head, before, after = known
-        if not data.startswith(before):
-            return False
-        start = len(before)
-        if after is not None:
-            end = data.find(after, start, start + _LENGTH_DIGITS_MAX + len(after))
-            digits = data[start:end]
-            start = end + len(after)
-            if end < 0 or not digits.isdigit() or int(digits) != len(data) - start:
-                return False
-        elif start != len(data):
-            return False
-        self.form = PLAIN
-        self.content_length = len(data) - start
-        size_max = self._consumer.take_head(head)
-        body = b"" if size_max == DISCARD else data[start:]
-        self.content_length = 0
-        self._consumer.take_request(head, body)
-        return True
-
     def _notice(self, name: bytes, value: bytes) -> None:
         if self._head is not None:
             # A trailer: RFC 9110 section 6.5.1 lets us ignore it, and never merge it.
@@ -460,8 +460,9 @@ def _know(head: Head, block: bytes) -> _KnownHead | None:
         return None
     found = _CONTENT_LENGTH.search(block)
     if found is None:
-        return _KnownHead(head, block, None)
-    return _KnownHead(head, block[: found.start(1)], block[found.end(1) :])
+        return _KnownHead(head, block, None, len(block), 0)
+    before, after = block[: found.start(1)], block[found.end(1) :]
+    return _KnownHead(head, before, after, len(before), _LENGTH_DIGITS_MAX + len(after))
 
 
 def _split_target(method: str, target: bytes) -> tuple[str, str]:

@@ -5,18 +5,17 @@ and what is left when the grace is over is cut.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Final
 
-from everlog.http.answers import Headers, Renderer
-from everlog.http.connection import Connection
+from everlog.http.connection import Connection, ServerState
+from everlog.http.exchange import Application
+from everlog.http.framing import Headers, Renderer
 from everlog.http.limits import Limits
-from everlog.http.messages import Application
-from everlog.http.peer import expect_signs_of_life
-from everlog.http.state import ServerState
 
 # Room for all clients reconnecting at once after a restart; the kernel caps it at `somaxconn`.
 _BACKLOG: Final = 4_096
@@ -26,6 +25,9 @@ _TICK_SECONDS_MAX: Final = 1.0
 
 # After connections were cut, their streams' tasks have this long to clean up.
 _CANCEL_SECONDS_MAX: Final = 1.0
+
+# An idle connection is asked for a sign of life after this many seconds without traffic.
+_KEEPALIVE_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class Server:
             ssl_handshake_timeout=self._limits.head_seconds_max if ssl else None,
             ssl_shutdown_timeout=self._limits.linger_seconds_max if ssl else None,
         )
-        expect_signs_of_life(listener, seconds_max=self._limits.send_seconds_max)
+        _expect_signs_of_life(listener, seconds_max=self._limits.send_seconds_max)
         self._listeners.append(listener)
         bound_port: int = listener.sockets[0].getsockname()[1]
         return bound_port
@@ -160,3 +162,18 @@ class Server:
         except TimeoutError:
             # What is left will be cut.
             return
+
+
+def _expect_signs_of_life(listener: asyncio.Server, *, seconds_max: float) -> None:
+    """Let the kernel end accepted connections whose other end is silent for too long.
+
+    A machine that loses its network says nothing. What is sent to it stays in the kernel, where
+    our own clocks do not see it. Accepted sockets inherit these options (on Linux).
+    """
+    for endpoint in listener.sockets:
+        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            milliseconds = max(1, int(seconds_max * 1000))
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.http.chunks import FINAL_CHUNK, frame, frame_lines
+from everlog.http.framing import FINAL_CHUNK, frame, frame_lines
 
 # Around what is cut line by line, and around sizes of four digits.
 LONG_LINES = (0, 1, 400, 16 * 1024, 64 * 1024 - 2, 64 * 1024 - 1, 200_000)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from everlog.http import DisconnectedError, Stream
-from everlog.http.output import Output
+from everlog.http.exchange import Output
 
 
 class FakeTransport(asyncio.Transport):
