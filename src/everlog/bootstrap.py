@@ -24,9 +24,9 @@ import msgspec
 import uvloop
 
 from everlog._version import __version__
+from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.failed_attempts import FailedAttempts
-from everlog.api.items import EventForm
 from everlog.api.openapi import render_documents
 from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of
