@@ -23,9 +23,9 @@ from typing import Final, NoReturn
 import uvloop
 
 from everlog._version import COMPATIBLE_VERSION, __version__
+from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.failed_attempts import FailedAttempts
-from everlog.api.items import EventForm
 from everlog.api.openapi import load_documents
 from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from everlog._version import __version__
-from everlog.api.media import HEALTH, JSON, NDJSON, TEXT
+from everlog.api.answers import HEALTH, JSON, NDJSON, TEXT
 from everlog.api.openapi import DOCUMENT
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route
 from everlog.domain.errors import Code
@@ -95,6 +95,11 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ),
     ("v2", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v2", Answer.DIAGNOSTICS): (Content(JSON, ("V2DiagnosticsItem",)),),
+}
+
+# What is less in one version than the endpoint of both says.
+SUMMARIES: Final[Mapping[tuple[str, Answer], str]] = {
+    ("v1", Answer.SUBJECT_STREAM): "Stream a subject and all below it",
 }
 
 # Status by status: the name of its description in the document, and the description.
@@ -257,7 +262,7 @@ def _operation(route: Route) -> Json:
     operation: Json = {
         "operationId": f"{name}-{route.version.name}",
         "tags": [route.version.name],
-        "summary": _summary(route.handle),
+        "summary": SUMMARIES.get((route.version.name, route.answer)) or _summary(route.handle),
     }
     if route.is_open:
         operation["security"] = []

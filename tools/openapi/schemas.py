@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
+from everlog.api import look_v1 as v1
+from everlog.api import look_v2 as v2
+from everlog.api.look_v2 import CODE_PREFIX, ErrorItem
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
-from everlog.api.v1 import endpoints as v1
-from everlog.api.v2 import endpoints as v2
-from everlog.api.v2.failures import CODE_PREFIX, ErrorItem
 from everlog.domain.chain import GENESIS_HASH, HashVersion
 from everlog.domain.errors import Code
 from everlog.domain.event import Event, EventCandidate, accept_event

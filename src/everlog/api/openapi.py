@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from everlog.api.media import JSON
+from everlog.api.answers import JSON
 from everlog.api.routes import OPENAPI_PATH
 from everlog.http import Response
 

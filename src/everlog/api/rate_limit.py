@@ -11,7 +11,7 @@ from math import ceil, floor
 from typing import Final, NamedTuple
 
 from everlog.api.allowances import Allowances, name_client
-from everlog.api.media import text_response
+from everlog.api.answers import text_response
 from everlog.api.routes import Answer, Route
 from everlog.domain.limits import WRITE_COST
 from everlog.http import Response

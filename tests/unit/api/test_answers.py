@@ -1,4 +1,4 @@
-"""Items: stored lines become those of either version, signed where there is a key."""
+"""Answers: stored lines become the items of either version, signed where there is a key."""
 
 import json
 from itertools import accumulate
@@ -7,12 +7,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from everlog.api.items import EventForm
+from everlog.api import look_v1, look_v2
+from everlog.api.answers import EventForm
 from everlog.domain.signature import SigningKey
 from everlog.service.reader import Transform
 from everlog.storage.engine import CachedBlock, Head
 from everlog.storage.line import Mark, render_line
 from tests.support.events import a_candidate, accept_at
+
+V1 = look_v1.LOOK.events
+V2 = look_v2.LOOK.events
 
 # Data that looks like what the transforms search for.
 TRICKY = (
@@ -43,14 +47,14 @@ def parsed(lines: bytes) -> list[dict[str, object]]:
 
 
 def test_version_1_gets_stored_lines_as_they_are() -> None:
-    form = EventForm(None).v1
+    form = EventForm(None).transform(V1)
 
     assert form.convert(LINES) == overwritten(form, LINES) == LINES
 
 
 @pytest.mark.parametrize("lines", [LINES, LINES.splitlines(keepends=True)[1]])
 def test_version_2_gets_the_same_events_in_its_own_envelopes(lines: bytes) -> None:
-    form = EventForm(None).v2
+    form = EventForm(None).transform(V2)
     expected = [{"type": "event", "data": item["payload"]} for item in parsed(lines)]
 
     assert parsed(form.convert(lines)) == parsed(overwritten(form, lines)) == expected
@@ -59,7 +63,7 @@ def test_version_2_gets_the_same_events_in_its_own_envelopes(lines: bytes) -> No
 def test_a_key_signs_every_event_and_changes_nothing_else() -> None:
     form = EventForm(SigningKey.from_pem(PEM))
 
-    for name, transform in (("payload", form.v1), ("data", form.v2)):
+    for name, transform in (("payload", form.transform(V1)), ("data", form.transform(V2))):
         # What becomes longer has no room in the place of what was shorter.
         assert transform.overwrite is None
         for item, event in zip(parsed(transform.convert(LINES)), EVENTS, strict=True):
@@ -70,8 +74,8 @@ def test_a_key_signs_every_event_and_changes_nothing_else() -> None:
             assert prefix == "esdb:signature:v1"
             assert signed | {"signature": None} == json.loads(event.json)
             # The answer to a write has the same text as what is read later.
-            assert json.loads(form.event(event.json, event.hash)) == signed
+            assert json.loads(form.event(event)) == signed
 
 
 def test_an_answer_without_a_key_is_the_stored_text() -> None:
-    assert [EventForm(None).event(e.json, e.hash) for e in EVENTS] == [e.json for e in EVENTS]
+    assert [*map(EventForm(None).event, EVENTS)] == [e.json for e in EVENTS]
