@@ -19,6 +19,7 @@ from benchmarks.calls.page import render_page as render_calls
 from benchmarks.calls.server import Calls, Counted, Row
 from benchmarks.drive import shares
 from benchmarks.figures import Bar, Figure, at_least, at_most, render, take_medians
+from benchmarks.loop_time.server import WORKS as LOOP_WORKS
 from benchmarks.peers.table import PEERS
 from benchmarks.profile.layers import Place, Stacks, by_library, parse_perf
 from benchmarks.profile.page import HotPath
@@ -456,3 +457,19 @@ def test_revisions_can_be_measured_beside_each_other() -> None:
 
     for name in works[1:]:
         assert re.search(rf"^  {name} .* to .* x [0-9.]+ \(", told, re.MULTILINE)
+
+
+def test_the_time_of_the_loop_is_measured_for_both_revisions() -> None:
+    command = [sys.executable, "-m", "benchmarks.loop_time", "--base", "HEAD"]
+    told = subprocess.run(
+        [*command, "--rounds", "1", "--times", "2"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    ).stdout
+
+    for work in LOOP_WORKS:
+        name = re.escape(f"{work.name} x {work.connections}")
+        assert re.search(rf"^{name}( +[0-9]+\.[0-9]{{2}}){{6}}$", told, re.MULTILINE)
