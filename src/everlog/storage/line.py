@@ -51,7 +51,7 @@ def render_line(event_json: str, mark: Mark) -> bytes:
 def render_write(events: Sequence[AcceptedEvent]) -> list[bytes]:
     """Return the lines of one write, the last one with its mark."""
     lines = [f'{{"type":"event","payload":{event.json}}}\n'.encode() for event in events]
-    lines[-1] = render_line(events[-1].json, Mark.WRITE)
+    lines[-1] = f'{{"type":"event","payload":{events[-1].json}}} \n'.encode()
     return lines
 
 

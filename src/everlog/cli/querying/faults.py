@@ -18,7 +18,6 @@ from everlog.cli.querying.text import to_printable, width_of
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
-    DirectoryLockedError,
     EverlogError,
     SettingsError,
 )
@@ -112,8 +111,6 @@ def _faults_of(error: EverlogError, text: str) -> list[_Fault]:
             return [_Fault(str(error), error.diagnostic.span)]
         case RemoteFaultError():
             return _remote_faults(str(error), error.details, text)
-        case DirectoryLockedError():
-            return [_Fault(f"{error}; or ask the server itself with --url", None)]
         case _:
             return [_Fault(str(error), None)]
 
