@@ -279,7 +279,10 @@ class LogEngine(IndexedLog):
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
         content = b"".join(batch.lines)
-        return content, batch.head.log_size - len(content)
+        offset = batch.head.log_size - len(content)
+        # Anywhere else it would overwrite what was acknowledged, or leave a gap.
+        assert offset == self._committed_size
+        return content, offset
 
     def _move_bound(self, batch: Batch) -> None:
         self._durable.write(
@@ -289,7 +292,9 @@ class LogEngine(IndexedLog):
 
     def publish(self, batch: Batch) -> None:
         """Let readers see a committed batch."""
+        # In the order of the log, and not before it is durable: readers tell clients of it.
         assert self._sealed[0] is batch
+        assert batch.head.log_size <= self._committed_size
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self._head = batch.head
@@ -323,10 +328,12 @@ class LogEngine(IndexedLog):
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
         events, time = _read_entry(entry, self._head, is_verified=is_verified)
+        registered = set(self._index.event_types.schemas)
         for schema in entry.schemas:
-            if schema.event_type in self._index.event_types.schemas:
+            if schema.event_type in registered:
                 message = f"the event type {schema.event_type!r} has an event schema already"
                 raise UnchainedEntryError(message, position=None)
+            registered.add(schema.event_type)
         try:
             if events:
                 self._tip = self._index.stage(events, entry.lines, self._tip, time=time)

@@ -34,7 +34,7 @@ import numpy.typing as npt
 from everlog.domain.errors import CorruptLogError
 from everlog.domain.subject import sort_key
 from everlog.domain.time import parse_time
-from everlog.storage.engine import EventType, Head, LocatedScan, LogFiles, Scan
+from everlog.storage.engine import EventType, Head, LocatedScan, LogFiles, Scan, StagedSchema
 from everlog.storage.line import parse_line
 from everlog.storage.log.columns import BorrowedColumn, TypeCode
 from everlog.storage.log.directory import (
@@ -247,7 +247,7 @@ class ReadOnlyLog(IndexedLog):
             was_served = is_served(self._directory, self._disk)
             try:
                 self._log.open_new(self._directory / LOG_FOLDER, self._disk, self._resources)
-                head = self._advance(bound, stop=bound.log_size if was_served else None)
+                head, schemas = self._read_on(bound, stop=bound.log_size if was_served else None)
             except CorruptLogError:
                 self._index.truncate(self._head)
                 if not self._has_become_served(was_served=was_served):
@@ -257,8 +257,8 @@ class ReadOnlyLog(IndexedLog):
                 raise
             else:
                 if not self._has_become_served(was_served=was_served):
-                    self._head = head
-                    return head
+                    self._publish(head, schemas)
+                    return self._head
                 self._index.truncate(self._head)
 
     def _has_become_served(self, *, was_served: bool) -> bool:
@@ -274,9 +274,11 @@ class ReadOnlyLog(IndexedLog):
         firsts = [first for first, _ in self._log.starts]
         return Path(self._log.paths[bisect_right(firsts, position) - 1][0])
 
-    def _advance(self, bound: DurableBound, *, stop: int | None) -> Head:
-        """Put what has come since the head into the index, and return the head behind it."""
-        before, event_types = self._head, self._index.event_types
+    def _read_on(
+        self, bound: DurableBound, *, stop: int | None
+    ) -> tuple[Head, Sequence[StagedSchema]]:
+        """Put what has come since the head into the index; return its head and all schemas."""
+        before = self._head
         if stop is not None:
             # After a loss of power, a server that is just opening has not moved the bound yet.
             stop = max(stop, before.log_size)
@@ -287,7 +289,11 @@ class ReadOnlyLog(IndexedLog):
             content = read_file(self._disk, path)
         if stop is not None:
             content = content[: bound.schemas_size]
-        schemas, _ = parse_schemas(content, path, durable_size=bound.schemas_size)
+        return head, parse_schemas(content, path, durable_size=bound.schemas_size)[0]
+
+    def _publish(self, head: Head, schemas: Sequence[StagedSchema]) -> None:
+        """Show what was read. Only now is it certain that the schemas stay, as the events do."""
+        event_types = self._index.event_types
         for schema in schemas:
             event_types.register(schema)
-        return head._replace(event_type_count=len(event_types.names))
+        self._head = head._replace(event_type_count=len(event_types.names))
