@@ -36,6 +36,7 @@ EVENTQL_PACKAGES = ("language", "evaluation", "analysis", "planning", "codegen",
 PACKAGES = (
     "api",
     "cli",
+    "cli/querying",
     "credentials",
     "domain",
     "eventql",
@@ -59,6 +60,7 @@ EVENTQL_MODULES = (
 )
 MODULES = (
     "_version",
+    "cli/querying/directory",
     "bootstrap",
     "exit_codes",
     "query_worker",

@@ -34,7 +34,7 @@ from everlog.service.query_messages import (
     RowForm,
     encode_frame,
 )
-from everlog.storage.log.view import LogView
+from everlog.storage.log.reading import LogView
 
 # Whoever writes or observes goes first.
 _NICENESS: Final = 10

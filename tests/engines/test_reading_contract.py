@@ -9,7 +9,7 @@ import pytest
 from everlog.domain.time import parse_time
 from everlog.storage.engine import Engine, EventType, Scan
 from everlog.storage.line import parse_line
-from everlog.storage.log.view import LogView
+from everlog.storage.log.reading import LogView
 from tests.support.engines import content_of, positions_of, read, split_lines, subjects_of
 from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
 

@@ -170,9 +170,8 @@ class MemoryEngine:
         position, hash_, time = self._published.event_count, self._published.hash, 0
         is_next = entry.first_position == position and entry.predecessor_hash == hash_
         is_next &= len(entry.lines) + len(entry.schemas) > 0
-        is_next &= not {schema.event_type for schema in entry.schemas} & {
-            schema.event_type for schema in self._schemas
-        }
+        names = [schema.event_type for schema in (*self._schemas, *entry.schemas)]
+        is_next &= len(names) == len(set(names))
         for rest, line in reversed([*enumerate(reversed(entry.lines))]):
             try:
                 event, mark = parse_line(line)
