@@ -17,7 +17,7 @@ AUDIT_OPTIONS = --strict --progress-spinner off --disable-pip --require-hashes
 BENCH_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench profile
+.PHONY: bench profile openapi
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean
 
 help: ## Show this list.
@@ -53,6 +53,9 @@ check: setup ## Judge the sources: lint, layout, types, imports.
 format: setup ## Lay out the sources, and repair what can be repaired.
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
+
+openapi: setup ## Write the OpenAPI document that the server shows, from its routes.
+	.venv/bin/python -m tools.openapi.document
 
 bench: setup ## Measure Everlog beside its peers and beside the machine, into docs/benchmarks.
 	.venv/bin/python -m benchmarks --report docs/benchmarks $(BENCH_OPTIONS)

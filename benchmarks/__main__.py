@@ -31,6 +31,7 @@ from benchmarks.side_by_side import (
     measure_peer_reads,
     measure_peer_writes,
 )
+from benchmarks.starting import measure_starting
 from benchmarks.workbench import FAILURES, LONG, NORMAL, QUICK, Scale, Workbench, prepare
 from benchmarks.writes import measure_batch_writes, measure_small_writes, measure_write_latency
 from tools.bench_environment import prepare as provide_environment
@@ -53,6 +54,7 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "observers": measure_observers,
     "idle-connections": measure_idle_connections,
     "slow-readers": measure_slow_readers,
+    "starting": measure_starting,
     "opening": measure_opening,
     "queries": measure_queries,
     "index-queries": measure_index_queries,

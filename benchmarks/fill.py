@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.events import SOURCE, TYPE, data_of, subject_of
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate, accept_event
-from everlog.domain.time import format_time, next_event_time
+from everlog.domain.time import next_event_time
 from everlog.storage.log import LogEngine
 
 _EVENTS_PER_WRITE = 1_000
@@ -27,8 +27,7 @@ def write_log(directory: Path, candidates: Iterator[EventCandidate]) -> None:
         write_count = 0
         while chunk := list(islice(candidates, _EVENTS_PER_WRITE)):
             tip = engine.tip
-            now = next_event_time(time.time_ns(), previous=tip.time)
-            text = format_time(now)
+            now, text = next_event_time(time.time_ns(), previous=tip.time)
             hash_, events = tip.hash, []
             for position, candidate in enumerate(chunk, start=tip.event_count):
                 event = accept_event(

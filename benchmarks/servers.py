@@ -119,7 +119,7 @@ def serve_everlog(
     Other sources than those that are installed are in a folder that holds the package.
     """
     command = [
-        *(sys.executable, "-m", "everlog.cli", "run", "--data-directory", str(directory)),
+        *(sys.executable, "-m", "everlog", "run", "--data-directory", str(directory)),
         *("--host", "127.0.0.1", "--http-enabled", "--http-port=0", "--https-port=0"),
         *("--https-certificate-file", str(certificate.path)),
         *("--https-private-key-file", str(certificate.key_path)),

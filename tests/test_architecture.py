@@ -32,7 +32,7 @@ def test_imports_keep_the_contracts() -> None:
         pytest.fail(result.stdout + result.stderr, pytrace=False)
 
 
-EVENTQL_PACKAGES = ("language", "evaluation", "analysis", "codegen", "planning", "execution")
+EVENTQL_PACKAGES = ("language", "evaluation", "analysis", "planning", "codegen", "execution")
 PACKAGES = (
     "api",
     "cli",
@@ -46,7 +46,6 @@ PACKAGES = (
     "service",
     "storage",
     "storage/log",
-    "storage/memory",
 )
 # Those that a contract names.
 EVENTQL_MODULES = (
@@ -55,15 +54,16 @@ EVENTQL_MODULES = (
     "language/parser",
     "limits",
     "query",
-    "surroundings",
     "trees",
     "types",
 )
 MODULES = (
     "_version",
     "bootstrap",
+    "exit_codes",
     "query_worker",
     "sync_worker",
+    "service/store",
     "settings",
     "telemetry",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),
@@ -96,18 +96,22 @@ def test_an_empty_tree_keeps_the_contracts(tmp_path: Path) -> None:
         ("domain/event.py", "import everlog.storage", "Imports point inward"),
         ("http/server.py", "import everlog.service", "Imports point inward"),
         ("utilities.py", "", "Imports point inward"),
+        ("settings.py", "import everlog.api", "Imports point inward"),
+        ("credentials/live.py", "import everlog.settings", "Imports point inward"),
+        ("exit_codes.py", "import everlog.domain", "Imports point inward"),
         ("domain/clock.py", "from time import time_ns", "The domain is pure"),
         ("eventql/evaluation/scalars.py", "from random import random", "The domain is pure"),
         ("eventql/planning/planner.py", "import everlog.storage", "Imports point inward"),
         ("eventql/language/cursor.py", "import everlog.eventql.analysis", "EventQL is a one-way"),
-        ("eventql/codegen/row.py", "import everlog.eventql.planning", "EventQL is a one-way"),
+        ("eventql/language/names.py", "import everlog.eventql.evaluation", "EventQL is a one-way"),
+        ("eventql/evaluation/sums.py", "import everlog.eventql.language", "EventQL is a one-way"),
+        ("eventql/planning/folding.py", "import everlog.eventql.codegen", "EventQL is a one-way"),
         ("eventql/tricks.py", "", "EventQL is a one-way"),
         ("eventql/analysis/calls.py", "import everlog.eventql.language.lexer", "Of the language"),
         ("storage/log/commit.py", "import asyncio", "Storage is synchronous"),
         ("service/status.py", "from http import HTTPStatus", "HTTP stops at the API"),
         ("http/server.py", "from everlog.domain import event", "HTTP knows nothing"),
-        ("storage/memory/read.py", "import everlog.storage.log", "Engines know nothing"),
-        ("service/writer.py", "import everlog.storage.log", "Only the composition root"),
+        ("service/writer.py", "import everlog.storage.log", "Only who opens a log"),
         ("api/a.py", "import everlog.api.b", "Siblings do not import"),
         ("maintenance/a.py", "import everlog.storage.log", "Verification shares no code"),
         ("maintenance/a.py", "import everlog.domain.event", "Verification shares no code"),

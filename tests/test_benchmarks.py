@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, add_up
+from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, Turn
 from benchmarks.before_after.works import Done, Work
 from benchmarks.calls.operations import OPERATIONS
 from benchmarks.calls.page import render_page as render_calls
 from benchmarks.calls.server import Calls, Counted, Row
 from benchmarks.drive import shares
 from benchmarks.figures import Bar, Figure, at_least, at_most, render, take_medians
+from benchmarks.loop_time.server import WORKS as LOOP_WORKS
 from benchmarks.peers.table import PEERS
 from benchmarks.profile.layers import Place, Stacks, by_library, parse_perf
 from benchmarks.profile.page import HotPath
@@ -427,17 +428,17 @@ def test_revisions_are_compared_by_turns_that_follow_each_other() -> None:
     for speed in (1.0, 0.25, 1.0):
         comparison.fours.append(
             {
-                side: add_up([(Done(rate * speed, 1.0, times_plain=times), 0.5)] * 2)
-                for side, rate, times in ((BEFORE, 100, 4.0), (NOW, 150, 1.25), (FILE, 200, None))
+                side: [Turn(Done(rate * speed, 1.0, latency, 1.0), 0.5 * speed)] * 2
+                for side, rate, latency in ((BEFORE, 100, 4.0), (NOW, 150, 1.25), (FILE, 200, 0.0))
             }
         )
 
     line = comparison.render()
 
     assert "100 to       150 MB/s" in line
-    assert "x 1.50 (1.50 to 1.50); processor 5,000.0 to 3,333.3 us x 0.67" in line
-    assert "latency of a plain write x 4.00 (4.00 to 4.00) to x 1.25 (1.25 to 1.25)" in line
-    assert "of nginx's rate 0.50 (0.50 to 0.50) to 0.75 (0.75 to 0.75) (at least 0.45)" in line
+    assert "x 1.50 (1.50 to 1.50, best 1.50); processor 5,000.0 to 3,333.3 us x 0.67" in line
+    assert "latency of a plain write x 4.00 (4.00 to 4.00, best 4.00) to x 1.25" in line
+    assert "nginx's rate 0.50 (0.50 to 0.50, best 0.50) to 0.75" in line
 
 
 @pytest.mark.slow
@@ -456,3 +457,19 @@ def test_revisions_can_be_measured_beside_each_other() -> None:
 
     for name in works[1:]:
         assert re.search(rf"^  {name} .* to .* x [0-9.]+ \(", told, re.MULTILINE)
+
+
+def test_the_time_of_the_loop_is_measured_for_both_revisions() -> None:
+    command = [sys.executable, "-m", "benchmarks.loop_time", "--base", "HEAD"]
+    told = subprocess.run(
+        [*command, "--rounds", "1", "--times", "2"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+    ).stdout
+
+    for work in LOOP_WORKS:
+        name = re.escape(f"{work.name} x {work.connections}")
+        assert re.search(rf"^{name}( +[0-9]+\.[0-9]{{2}}){{6}}$", told, re.MULTILINE)

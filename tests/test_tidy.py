@@ -27,13 +27,8 @@ FILE_CHECKS: tuple[Check, ...] = (
     tidy.find_untitled_pages,
 )
 
-# The way in, and the reference engine: a specification, which the tests hold the other to.
-ENTRY_POINTS = (
-    "everlog.cli",
-    "everlog.query_worker",
-    "everlog.storage.memory",
-    "everlog.sync_worker",
-)
+# The ways in.
+ENTRY_POINTS = ("everlog.__main__", "everlog.query_worker", "everlog.sync_worker")
 
 
 def check_nothing_found(findings: Iterator[str]) -> None:
@@ -67,7 +62,7 @@ MACHINE_PATH = "/{}/ada/x".format("home")
 # Each row: the check, a file that breaks its rule, and what is said about it.
 BROKEN: tuple[tuple[Check, str, str, str], ...] = (
     (tidy.find_long_lines, "Makefile", "a" * 101, ":1: 101 columns"),
-    (tidy.find_long_files, "src/a.py", "\n" * 501, ":1: 501 lines"),
+    (tidy.find_long_files, "src/a.py", "\n" * 701, ":1: 701 lines"),
     (tidy.find_long_functions, "a.py", "def f():\n" + " x\n" * 60, ":1: f() has 61 lines"),
     (tidy.find_banned_words, "src/util.py", "", "name says 'util'"),
     (tidy.find_banned_words, "a.py", "class EventManager: ...", "'EventManager' says 'manager'"),

@@ -8,8 +8,14 @@ evaluates to what it says.
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from everlog.eventql.evaluation.catalogue import AGGREGATES, FUNCTIONS
-from everlog.eventql.evaluation.functions import Aggregate, Parameter, ScalarFunction, Section
+from everlog.eventql.evaluation.catalogue import (
+    AGGREGATES,
+    FUNCTIONS,
+    Aggregate,
+    Parameter,
+    ScalarFunction,
+    Section,
+)
 from everlog.eventql.limits import STRING_LENGTH_MAX
 from everlog.eventql.types import ANY, NULL, NUMBER, Kind, Type
 

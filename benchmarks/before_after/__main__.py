@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from shutil import copytree, rmtree
 
-from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, Share, add_up
+from benchmarks.before_after.comparison import BEFORE, FILE, NOW, Comparison, Turn
 from benchmarks.before_after.works import Run, Work, download_file, works
 from benchmarks.load import download
 from benchmarks.machine import describe_machine
@@ -22,7 +22,8 @@ from tools.system_packages import main as provide_programs
 _EPILOGUE = """Each round starts both revisions anew, on copies of the same log, and gives each work
 to one of them at a time: base, now, now, base; in the next round the other way round.
 Turns are short, so that what the machine does meanwhile meets both. Printed are the medians of all
-fours, and of their ratios what the middle half is between.
+fours, with what the middle half of the ratios is between, and the ratio of the best quarters of
+each side's turns, which others who use the machine spoil the least.
 `.venv` serves both: a base that needs other libraries cannot be measured.
 
 examples:
@@ -133,16 +134,13 @@ def _warm_up(work: Work, turns: Sequence[tuple[str, Addresses]], seconds: float)
 
 def _measure(
     work: Work, turns: Sequence[tuple[str, Addresses]], seconds: float
-) -> dict[str, Share]:
-    done = []
+) -> dict[str, list[Turn]]:
+    done: dict[str, list[Turn]] = {side: [] for side, _ in turns}
     for side, server in turns:
         before = tree_cpu_seconds(server.process_id)
         did = _run_of(work, side)(server, seconds)
-        done.append((side, did, tree_cpu_seconds(server.process_id) - before))
-    return {
-        side: add_up([(did, cpu) for whose, did, cpu in done if whose == side])
-        for side in dict(turns)
-    }
+        done[side].append(Turn(did, tree_cpu_seconds(server.process_id) - before))
+    return done
 
 
 def _run_of(work: Work, side: str) -> Run:

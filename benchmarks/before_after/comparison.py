@@ -1,4 +1,9 @@
-"""What the turns of both came to, and the line that says so."""
+"""What the turns of both came to, and the line that says so.
+
+Two ways of looking at the same turns: each four by itself, of which the median holds where the
+machine is now slow and now fast; and the best quarter of each side's turns, which holds where
+others take the machine away most of the time, since they can only make a turn worse.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,85 +18,88 @@ NOW: Final = "now"
 FILE: Final = "nginx"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
-    """What one side did in both its turns of four."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side did in one turn."""
 
-    rate: float
-    cpu_microseconds: float
-    times_plain: float | None
+    done: Done
+    cpu_seconds: float
 
 
-def add_up(turns: Sequence[tuple[Done, float]]) -> Share:
-    """Return what a side did, of what it did in each turn and the processor time that took."""
-    operations = sum(done.operations for done, _ in turns)
-    times = [done.times_plain for done, _ in turns if done.times_plain is not None]
-    return Share(
-        rate=operations / sum(done.seconds for done, _ in turns),
-        cpu_microseconds=sum(cpu for _, cpu in turns) / operations * 1e6,
-        times_plain=median(times) if times else None,
-    )
+_Value = Callable[[Turn], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One work: what each side did in each four turns."""
+    """One work: the two turns of each side, of each four."""
 
     name: str
     work: Work
-    fours: list[dict[str, Share]] = field(default_factory=list)
+    fours: list[dict[str, list[Turn]]] = field(default_factory=list)
 
     def render(self) -> str:
-        """Return the medians, those of the ratios with what the middle half of them is between."""
+        """Return the rates and the processor time of both, and their ratios."""
+        before, now = (self._middle(side, _pace) for side in (BEFORE, NOW))
+        cpu_before, cpu_now = (self._middle(side, _cpu) * 1e6 for side in (BEFORE, NOW))
         parts = [
-            f"{self.name:<22}",
-            f"{self._median(BEFORE, _rate):>9,.0f} to {self._median(NOW, _rate):>9,.0f}",
-            f"{self.work.unit + '/s':<13}",
-            f"x {_spread([of[NOW].rate / of[BEFORE].rate for of in self.fours])};",
-            f"processor {self._median(BEFORE, _cpu):,.1f} to {self._median(NOW, _cpu):,.1f} us",
-            f"x {_spread([_cpu(of[NOW]) / _cpu(of[BEFORE]) for of in self.fours])}",
-            *self._plain(),
-            *self._file(),
+            f"{self.name:<22}{1 / before:>9,.0f} to {1 / now:>9,.0f} {self.work.unit + '/s':<13}",
+            f"x {self._ratio(BEFORE, _pace, NOW, _pace)};",
+            f"processor {cpu_before:,.1f} to {cpu_now:,.1f} us",
+            f"x {self._ratio(NOW, _cpu, BEFORE, _cpu)}",
         ]
+        if self.work.times_plain_max is not None:
+            parts += [
+                "; latency of a plain write",
+                f"x {self._ratio(BEFORE, _latency, BEFORE, _plain_latency)}",
+                f"to x {self._ratio(NOW, _latency, NOW, _plain_latency)}",
+                f"(at most {self.work.times_plain_max})",
+            ]
+        if self.work.version is not None:
+            parts += [
+                f"; of nginx's rate {self._ratio(FILE, _pace, BEFORE, _pace)}",
+                f"to {self._ratio(FILE, _pace, NOW, _pace)}",
+                f"(at least {self.work.version.file_share_min})",
+            ]
         return " ".join(parts)
 
-    def _plain(self) -> list[str]:
-        """Say how much longer a write took with a condition than without one."""
-        if self.work.times_plain_max is None:
-            return []
-        before, now = ([_times_plain(of[side]) for of in self.fours] for side in (BEFORE, NOW))
-        bar = f"(at most {self.work.times_plain_max})"
-        return [f"; latency of a plain write x {_spread(before)} to x {_spread(now)} {bar}"]
+    def _middle(self, side: str, value: _Value) -> float:
+        return median(_sum(four[side], value) for four in self.fours)
 
-    def _file(self) -> list[str]:
-        """Say how the rates compare with that of a file."""
-        if self.work.version is None:
-            return []
-        before, now = (
-            [of[side].rate / of[FILE].rate for of in self.fours] for side in (BEFORE, NOW)
-        )
-        bar = f"(at least {self.work.version.file_share_min})"
-        return [f"; of nginx's rate {_spread(before)} to {_spread(now)} {bar}"]
+    def _best(self, side: str, value: _Value) -> float:
+        """Return the median of the lowest quarter of all turns."""
+        values = sorted(value(turn) for four in self.fours for turn in four[side])
+        return median(values[: max(len(values) // 4, 1)])
 
-    def _median(self, side: str, value: Callable[[Share], float]) -> float:
-        return median(value(of[side]) for of in self.fours)
+    def _ratio(self, over: str, value: _Value, under: str, other: _Value) -> str:
+        ratios = [_sum(four[over], value) / _sum(four[under], other) for four in self.fours]
+        # Of one value there is no half.
+        known = ratios if len(ratios) > 1 else [*ratios, *ratios]
+        low, middle, high = quantiles(known, n=4, method="inclusive")
+        best = self._best(over, value) / self._best(under, other)
+        return f"{middle:.2f} ({low:.2f} to {high:.2f}, best {best:.2f})"
 
 
-def _rate(share: Share) -> float:
-    return share.rate
+def _sum(turns: Sequence[Turn], value: _Value) -> float:
+    """Return a value of both turns together."""
+    operations = sum(turn.done.operations for turn in turns)
+    return sum(value(turn) * turn.done.operations for turn in turns) / operations
 
 
-def _cpu(share: Share) -> float:
-    return share.cpu_microseconds
+def _pace(turn: Turn) -> float:
+    """Return how many seconds an operation took."""
+    return turn.done.seconds / turn.done.operations
 
 
-def _times_plain(share: Share) -> float:
-    assert share.times_plain is not None
-    return share.times_plain
+def _cpu(turn: Turn) -> float:
+    """Return how many seconds of processor time an operation took."""
+    return turn.cpu_seconds / turn.done.operations
 
 
-def _spread(values: Sequence[float]) -> str:
-    # All that is lower or higher tells of the machine; of one value there is no half.
-    known = values if len(values) > 1 else [*values, *values]
-    low, middle, high = quantiles(known, n=4, method="inclusive")
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+def _latency(turn: Turn) -> float:
+    """Return how many seconds a write took with a condition."""
+    return turn.done.median_seconds
+
+
+def _plain_latency(turn: Turn) -> float:
+    """Return how many seconds a write took without one."""
+    return turn.done.plain_median_seconds

@@ -13,69 +13,57 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from typing import Final, NoReturn
 
-import msgspec
 import uvloop
 
-from everlog._version import __version__
+from everlog._version import COMPATIBLE_VERSION, __version__
+from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.failed_attempts import FailedAttempts
-from everlog.api.items import EventForm
-from everlog.api.openapi import render_documents
+from everlog.api.openapi import load_documents
 from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
-from everlog.credentials import LiveCredentials
+from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
-    DiskFullError,
     EverlogError,
     SettingsError,
-    StoreFailedError,
 )
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.exit_codes import (
+    EXIT_CANNOT_LISTEN,
+    EXIT_DAMAGED,
+    EXIT_DATA_DIRECTORY,
+    EXIT_OK,
+    EXIT_SETTINGS,
+    EXIT_UNEXPECTED,
+)
 from everlog.http import Limits, Server
-from everlog.monitoring.diagnostics import describe_server
-from everlog.monitoring.figures import Monitor, Release
+from everlog.monitoring.diagnostics import RELEASE, describe_server
+from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
-from everlog.service.checkpoints import Checkpoints
-from everlog.service.observers import Observers
-from everlog.service.queries import Queries
-from everlog.service.reader import Reader
-from everlog.service.store import Store
-from everlog.service.sync_process import SyncProcess
-from everlog.service.writer import Writer, WriterEvents
+from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
+from everlog.service.writer import Condition
 from everlog.settings import Settings, check_settings, is_loopback
-from everlog.storage.engine import Batch, Engine
-from everlog.storage.log import LogEngine
+from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 
-# The version of EventSourcingDB whose API this is. SDKs insist on the name.
-COMPATIBLE_VERSION: Final = "1.3.0"
-RELEASE: Final = Release(version=__version__, compatible_version=COMPATIBLE_VERSION)
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
 # How long exchanges in flight may take once the server is asked to stop.
 _GRACE_SECONDS: Final = 10.0
 
-# Files that no connection may take: the segments and columns of the log, and what checkpoints need.
+# Files that no connection may take: the segments and columns of the log, and what snapshots need.
 _FILES_RESERVED: Final = 256
-
-EXIT_OK: Final = 0
-EXIT_UNEXPECTED: Final = 1
-EXIT_SETTINGS: Final = 2
-EXIT_DATA_DIRECTORY: Final = 3
-EXIT_DAMAGED: Final = 4
-EXIT_CANNOT_LISTEN: Final = 5
 
 
 class _CannotListenError(EverlogError):
@@ -143,16 +131,30 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     log.info("starting", version=__version__, options=settings.redacted())
     if os.geteuid() == 0:
         log.warning("running as root: give the server a user of its own")
-    credentials = LiveCredentials(settings, log, clock=clock)
-    form = EventForm(load_signing_key(settings.signing_key_file))
+    credentials = LiveCredentials(
+        log,
+        clock=clock,
+        token=settings.api_token,
+        token_file=settings.api_token_file,
+        certificate_files=settings.certificate_files,
+    )
     limits = _limits_within(_raise_file_limit(), log)
+    form = EventForm(load_signing_key(settings.signing_key_file))
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     try:
-        engine = _open_engine(directory, log, disk)
-        try:
-            await _serve(settings, log, clock, engine, directory, form, credentials, limits, disk)
-        finally:
-            engine.close()
+        async with open_store(
+            directory,
+            StoreOptions(
+                hash_version=settings.hash_version,
+                signing_key=form.signing_key,
+                is_read_only=settings.read_only,
+                query_seconds_max=settings.query_time_limit,
+                clock=clock,
+                events=_store_events(log, directory),
+            ),
+            disk=disk,
+        ) as store:
+            await _serve(settings, log, clock, store, directory, form, credentials, limits)
     finally:
         if settings.data_directory_temporary:
             shutil.rmtree(directory, ignore_errors=True)
@@ -169,66 +171,23 @@ def _give_up(log: Log) -> NoReturn:
         os._exit(EXIT_UNEXPECTED)
 
 
-def _open_engine(directory: Path, log: Log, disk: Disk | None) -> LogEngine:
-    started = time.monotonic()
-    engine = LogEngine.open(directory, disk=disk)
-    if directory.stat().st_mode & stat.S_IWOTH:
-        log.warning("every user of this machine may write to the data directory: close it")
-    report = engine.report
-    if report.rebuild_reason is not None and report.event_count > 0:
-        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
-    if report.torn_size > 0:
-        log.warning(
-            "an unfinished write at the end of the log was removed; it was never acknowledged",
-            size=report.torn_size,
-        )
-    log.info(
-        "the data directory is open",
-        directory=str(directory),
-        eventCount=report.event_count,
-        replayedEventCount=report.replayed_event_count,
-        tornSize=report.torn_size,
-        seconds=round(time.monotonic() - started, 3),
-    )
-    return engine
-
-
 async def _serve(
     settings: Settings,
     log: Log,
     clock: Callable[[], int],
-    engine: Engine,
+    store: Store,
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
     limits: Limits,
-    disk: Disk | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    reader = Reader(loop)
-    observers = Observers(loop)
-    checkpoints = _checkpoints(engine, reader, log)
-    events = _writer_events(log, observers, checkpoints)
-    hash_version, schemas = settings.hash_version, _load_schemas(engine)
-    writer = Writer(
-        engine,
-        clock=clock,
-        hash_version=hash_version,
-        schemas=schemas,
-        events=events,
-        loop=loop,
-        sync_process=_start_sync_process(loop, log) if disk is None else None,
-    )
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
-    seconds_max, key = settings.query_time_limit, form.signing_key
-    queries = Queries(engine, reader, clock=clock, signing_key=key, seconds_max=seconds_max)
-    store = Store(engine, writer, reader, observers, queries)
     monitor = Monitor(
         release=RELEASE,
         clock=clock,
         started_at=time.time(),
         store=store,
-        checkpoints=checkpoints,
         tally=tally,
         loop_clock=loop.time,
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
@@ -241,8 +200,6 @@ async def _serve(
     services = Services(store, form, clock, tasks, tally, monitor, describe)
     application = _application(settings, log, credentials, services)
     server = _server(application, limits)
-    if settings.read_only:
-        writer.become_read_only(lambda _: None)
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
 
@@ -252,26 +209,80 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         log.info("stopping", reason=await stopping)
     finally:
-        await _stop(application, server, store, tasks, checkpoints)
+        # Refuse what comes, end what has no end, and let the rest come to its end.
+        application.stop()
+        store.end_streams()
+        await server.stop(grace_seconds=_GRACE_SECONDS)
+        await tasks.wait()
 
 
-async def _stop(
-    application: ApiApplication,
-    server: Server,
-    store: Store,
-    tasks: Tasks,
-    checkpoints: Checkpoints,
-) -> None:
-    """Refuse what comes, end what has no end, and let the rest come to its end."""
-    application.stop()
-    store.observers.close()
-    store.queries.end()
-    await server.stop(grace_seconds=_GRACE_SECONDS)
-    await tasks.wait()
-    await store.queries.close()
-    await store.writer.stop()
-    await checkpoints.wait()
-    store.reader.close()
+def _store_events(log: Log, directory: Path) -> StoreEvents:
+    """Return what the log says of what happens to the store."""
+
+    def opened(report: OpeningReport, seconds: float) -> None:
+        if directory.stat().st_mode & stat.S_IWOTH:
+            log.warning("every user of this machine may write to the data directory: close it")
+        if report.rebuild_reason is not None and report.event_count > 0:
+            log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
+        if report.torn_size > 0:
+            log.warning(
+                "an unfinished write at the end of the log was removed; it was never acknowledged",
+                size=report.torn_size,
+            )
+        log.info(
+            "the data directory is open",
+            directory=str(directory),
+            eventCount=report.event_count,
+            replayedEventCount=report.replayed_event_count,
+            tornSize=report.torn_size,
+            seconds=round(seconds, 3),
+        )
+
+    def condition_changed(condition: Condition, error: Exception | None) -> None:
+        if error is not None and not isinstance(error.__cause__, OSError | None):
+            assert isinstance(error.__cause__, Exception)
+            log.bug(error.__cause__)
+        if condition in _CONDITION_LINES:
+            level, message = _CONDITION_LINES[condition]
+            level(log, message, **({} if error is None else {"reason": str(error)}))
+
+    def snapshot_failed(error: OSError) -> None:
+        log.warning("a snapshot of the index failed", reason=error.strerror)
+
+    def snapshot_saved(event_count: int) -> None:
+        log.debug("a snapshot of the index was saved", eventCount=event_count)
+
+    def sync_process_lost(error: OSError | None) -> None:
+        if error is None:
+            message = "the process that syncs the log ended: writing goes on, slower, without it"
+            log.warning(message)
+        else:
+            message = "the process that syncs the log cannot be started"
+            log.warning(message, reason=error.strerror)
+
+    return StoreEvents(
+        opened=opened,
+        condition_changed=condition_changed,
+        snapshot_saved=snapshot_saved,
+        snapshot_failed=snapshot_failed,
+        sync_process_lost=sync_process_lost,
+        bug=log.bug,
+    )
+
+
+# Said once for each change: a log that grows with each refusal may lie on the same disk.
+_CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
+    Condition.WRITABLE: (Log.info, "there is room on the disk again: writes are accepted"),
+    Condition.DISK_FULL: (Log.error, "the disk is full: writes are refused until there is room"),
+    Condition.READ_ONLY: (
+        Log.warning,
+        "the store is read-only: writes are refused until a restart",
+    ),
+    Condition.FAILED: (
+        Log.fatal,
+        "the store has failed: no write is accepted until a restart",
+    ),
+}
 
 
 def _application(
@@ -279,7 +290,7 @@ def _application(
 ) -> ApiApplication:
     return ApiApplication(
         ROUTES,
-        render_documents(ROUTES),
+        load_documents(),
         services=services,
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
@@ -299,79 +310,14 @@ def _server(application: ApiApplication, limits: Limits) -> Server:
     )
 
 
-def _checkpoints(engine: Engine, reader: Reader, log: Log) -> Checkpoints:
-    def failed(error: OSError) -> None:
-        log.warning("a checkpoint failed", reason=error.strerror)
-
-    def saved() -> None:
-        log.debug("a checkpoint was saved", eventCount=engine.head.event_count)
-
-    return Checkpoints(engine, reader, on_success=saved, on_failure=failed)
-
-
-def _start_sync_process(loop: asyncio.AbstractEventLoop, log: Log) -> SyncProcess | None:
-    def lost() -> None:
-        log.warning("the process that syncs the log ended: writing goes on, slower, without it")
-
-    try:
-        return SyncProcess(loop, on_lost=lost)
-    except OSError as error:
-        log.warning("the process that syncs the log cannot be started", reason=error.strerror)
-        return None
-
-
 def _certificate_end(credentials: LiveCredentials) -> float | None:
     switch = credentials.certificate_switch
     return None if switch is None else switch.certificate.expires_at.timestamp()
 
 
-def _writer_events(log: Log, observers: Observers, checkpoints: Checkpoints) -> WriterEvents:
-    # Said once: a log that grows with each refusal may lie on the same disk.
-    is_full = False
-
-    def published(batch: Batch) -> None:
-        nonlocal is_full
-        observers.publish(batch)
-        checkpoints.save_if_due()
-        if is_full:
-            is_full = False
-            log.info("there is room on the disk again: writes are accepted")
-
-    def disk_filled(error: DiskFullError) -> None:
-        nonlocal is_full
-        if not is_full:
-            is_full = True
-            message = "the disk is full: writes are refused until there is room"
-            log.error(message, reason=str(error))
-
-    def failed(error: StoreFailedError) -> None:
-        if isinstance(error.__cause__, Exception) and not isinstance(error.__cause__, OSError):
-            log.bug(error.__cause__)
-        log.fatal("the store has failed: no write is accepted until a restart", reason=str(error))
-
-    def became_read_only() -> None:
-        log.warning("the store is read-only: writes are refused until a restart")
-
-    return WriterEvents(
-        published,
-        disk_filled,
-        failed,
-        answer_failed=log.bug,
-        became_read_only=became_read_only,
-    )
-
-
 def _warn_of_failures(log: Log, address: str) -> None:
     message = "an address keeps asking without the right token: it is told to wait"
     log.warning(message, address=address)
-
-
-def _load_schemas(engine: Engine) -> list[EventSchema]:
-    return [
-        compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
-        for entry in engine.event_types(engine.head)
-        if entry.schema is not None
-    ]
 
 
 async def _listen(

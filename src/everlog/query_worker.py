@@ -23,7 +23,7 @@ from everlog.domain.signature import SigningKey, sign
 from everlog.eventql.diagnostic import QueryLimitError, QueryUnevaluableError
 from everlog.eventql.limits import QueryLimits
 from everlog.eventql.planning.plan import EventScan
-from everlog.eventql.query import Surroundings, execute, prepare, scans_of
+from everlog.eventql.query import EvaluationContext, execute, prepare, scans_of
 from everlog.service.query_log import tally_of
 from everlog.service.query_messages import (
     FRAME_HEADER,
@@ -196,9 +196,9 @@ def _run(job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threa
     send(FrameKind.END, b"")
 
 
-def _surroundings(job: Job) -> Surroundings:
+def _surroundings(job: Job) -> EvaluationContext:
     key = None if job.signing_key is None else SigningKey.from_pem(job.signing_key)
-    return Surroundings(
+    return EvaluationContext(
         now=job.now,
         random=random.random,
         sign=None if key is None else lambda hash_: sign(key, hash_),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from everlog.api.auth import ApiToken
-from everlog.api.rate_limit import WRITE_COST
+from everlog.credentials.certificate import CertificateFiles
+from everlog.credentials.token import ApiToken
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
+from everlog.domain.limits import WRITE_COST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,19 @@ class Settings:
     read_only: bool
     # The lowest level of the log that is written.
     log_level: str
+
+    @property
+    def certificate_files(self) -> CertificateFiles | None:
+        """What HTTPS needs, None where it is off."""
+        if not self.https_enabled:
+            return None
+        assert self.https_certificate_file is not None
+        assert self.https_private_key_file is not None
+        return CertificateFiles(
+            certificate=self.https_certificate_file,
+            private_key=self.https_private_key_file,
+            passphrase=self.https_private_key_passphrase_file,
+        )
 
     def redacted(self) -> dict[str, object]:
         """Return the settings by the names of their flags, for everybody to see."""

@@ -23,7 +23,7 @@ from typing import IO, Any, Final, TextIO
 
 import msgspec
 
-from everlog.domain.time import format_time, next_event_time
+from everlog.domain.time import next_event_time
 
 
 class Level(IntEnum):
@@ -93,7 +93,7 @@ class Log:
         if level < self._level:
             return
         line = {
-            "time": format_time(next_event_time(self._clock(), previous=0)),
+            "time": next_event_time(self._clock(), previous=0)[1],
             "level": level.name.lower(),
             "message": message,
             **fields,

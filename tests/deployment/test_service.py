@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog import bootstrap
+from everlog import bootstrap, exit_codes
 from everlog._version import __version__
 from everlog.http import Limits
 from tests.support.keys import write_certificate
@@ -85,7 +85,7 @@ def test_only_what_a_restart_can_mend_is_restarted() -> None:
     codes = {int(code) for code in SETTINGS["RestartPreventExitStatus"][0].split()}
 
     assert SETTINGS["Restart"] == ["on-failure"]
-    assert codes == {bootstrap.EXIT_SETTINGS, bootstrap.EXIT_DAMAGED}
+    assert codes == {exit_codes.EXIT_SETTINGS, exit_codes.EXIT_DAMAGED}
 
 
 def test_no_secret_stands_in_the_unit() -> None:
@@ -117,7 +117,7 @@ def test_the_command_of_the_service_starts_a_server_that_ends_when_told(tmp_path
     with started_process(words, tmp_path / "state", {}) as server:
         server.wait_for_log("listening")
         assert server.url.startswith("https://")
-        assert server.stop() == bootstrap.EXIT_OK
+        assert server.stop() == exit_codes.EXIT_OK
 
 
 @pytest.mark.slow

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from everlog.api.auth import STRONG_LENGTH_MIN
 from everlog.api.failed_attempts import ADDRESSES_MAX, FAILURES_MAX, FAILURES_PER_SECOND
-from everlog.api.rate_limit import WRITE_COST
-from everlog.credentials.generate import TOKEN_LENGTH
 from everlog.credentials.live import EXPIRY_WARNING_DAYS
+from everlog.credentials.token import LENGTH_OF_NEW, STRONG_LENGTH_MIN
+from everlog.domain.limits import WRITE_COST
 from tests.support.api import Connection
 from tests.support.pages import code_blocks, read_page, run_script
 from tests.support.server import RunningServer, running_server, wait_until
@@ -93,7 +92,7 @@ def test_the_certificate_of_the_page_is_trusted_by_who_is_told_to(tmp_path: Path
 @pytest.mark.parametrize(
     "page, text",
     [
-        (ACCESS, f"prints {TOKEN_LENGTH} random letters and digits"),
+        (ACCESS, f"prints {LENGTH_OF_NEW} random letters and digits"),
         (ACCESS, f"a token of less than {STRONG_LENGTH_MIN} characters"),
         (ACCESS, f"without the right token {FAILURES_MAX} times is slowed"),
         (ACCESS, f"{ADDRESSES_MAX:,} addresses are remembered"),

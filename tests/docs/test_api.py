@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from everlog.api.openapi import ANSWERS, CODES, EXTENSION
 from everlog.api.routes import ROUTES, Answer, Route
 from everlog.domain.errors import Code
 from everlog.domain.event import Event, is_hash_valid
@@ -23,6 +22,7 @@ from tests.support.openapi import check_against, document
 from tests.support.pages import code_blocks, read_page
 from tests.support.server import running_server
 from tests.support.sources import REPOSITORY
+from tools.openapi.document import ANSWERS, CODES, EXTENSION
 
 FOLDER = "docs/api"
 GIVEN_LINK = "README.md#the-events-of-the-examples"

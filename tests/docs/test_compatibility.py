@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from everlog.bootstrap import COMPATIBLE_VERSION
+from everlog._version import COMPATIBLE_VERSION
 from everlog.domain.limits import PRECONDITIONS_PER_WRITE_MAX
 from tests.support.exchanges import Message, ask
 from tests.support.pages import read_page

@@ -17,7 +17,7 @@ import pytest
 from everlog.eventql.diagnostic import QueryMalformedError
 from everlog.eventql.evaluation.conversion import convertible_to
 from everlog.eventql.language.lexer import RESERVED_WORDS
-from everlog.eventql.language.precedence import CONNECTIVES, VALUE_LEVELS
+from everlog.eventql.language.syntax import CONNECTIVES, VALUE_LEVELS
 from everlog.eventql.query import prepare
 from everlog.eventql.types import CONVERSION_TARGETS, EVENT_FIELDS, Kind
 from tests.support.exchanges import DOCUMENTED_TOKEN, Message, ask, check_answer, exchanges

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog import bootstrap, telemetry
+from everlog import bootstrap, exit_codes, telemetry
 from everlog.cli.run import run
 from everlog.credentials import live
 from tests.support.pages import Block, code_blocks, read_page, run_script
@@ -55,7 +55,7 @@ def test_the_table_of_flags_is_that_of_the_command() -> None:
 def test_the_table_of_exit_codes_is_that_of_the_server() -> None:
     codes = {
         value
-        for name, value in vars(bootstrap).items()
+        for name, value in vars(exit_codes).items()
         if name.startswith("EXIT_") and isinstance(value, int)
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from everlog import bootstrap
+from everlog import exit_codes
 from everlog.cli.query import query
 from everlog.cli.querying import faults
 from tests.support.exchanges import DOCUMENTED_TOKEN, ask, messages
@@ -63,7 +63,7 @@ def test_the_table_of_exit_codes_is_that_of_the_command() -> None:
     own = {value for name, value in vars(faults).items() if name.startswith("EXIT_")}
     documented = {int(code): meaning for code, meaning in rows("| exit code | meaning |")}
 
-    assert documented.keys() == own | {bootstrap.EXIT_OK}
+    assert documented.keys() == own | {exit_codes.EXIT_OK}
     assert query.help is not None
     told = {int(code) for code in re.findall(r"^  (\d)  ", query.help, re.MULTILINE)}
     assert told == {code for code in documented if code < 128}

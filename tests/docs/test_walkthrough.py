@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from everlog import bootstrap
+from everlog import exit_codes
 from tests.support.pages import Block, code_blocks, read_page, run_script, with_placeholders
 from tests.support.proxy import free_port, nginx_process
 from tests.support.server import DEADLINE_SECONDS, RunningServer, started_process, wait_until
@@ -135,7 +135,7 @@ class Machine:
     def _stop_everlog(self) -> str:
         assert self._everlog is not None
         assert self._settings()["KillSignal"] == ["SIGTERM"]
-        assert self._everlog.stop() == bootstrap.EXIT_OK
+        assert self._everlog.stop() == exit_codes.EXIT_OK
         return ""
 
     def _last_lines(self) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from everlog.storage.engine import Engine
-from everlog.storage.memory import MemoryEngine
 from tests.support.engines import open_log
+from tests.support.memory_engine import MemoryEngine
 
 MAKERS: dict[str, Callable[[Path], Engine]] = {
     "memory": lambda _: MemoryEngine(),

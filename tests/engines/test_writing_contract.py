@@ -42,7 +42,7 @@ def test_a_new_log_is_empty(engine: Engine) -> None:
 def test_a_stored_event_is_the_text_that_was_accepted(engine: Engine) -> None:
     batch = store(engine, a_candidate(traceparent=TRACEPARENT, tracestate='a="b"'))
 
-    line = b'{"type":"event","payload":' + batch.events[0].json.encode() + b"}  \n"
+    line = b'{"type":"event","payload":' + batch.events[0].json + b"}  \n"
     assert read(engine) == line
     assert batch.lines == [line]
 
@@ -324,17 +324,17 @@ def test_writing_goes_on_over_many_batches(engine: Engine) -> None:
     assert all(event.predecessorhash == before.hash for before, event in pairwise(events))
 
 
-def test_a_checkpoint_changes_nothing_for_readers(engine: Engine) -> None:
+def test_a_snapshot_changes_nothing_for_readers(engine: Engine) -> None:
     store(engine, a_candidate("/a"), a_candidate("/b"))
     engine.stage_schema(a_schema("io.everlog.schema"))
     store_staged(engine)
     stage(engine, a_candidate("/c"))
     before = content_of(engine)
 
-    assert not engine.is_checkpoint_due
-    engine.checkpoint()
+    assert not engine.is_snapshot_due
+    engine.save_snapshot()
 
-    assert not engine.is_checkpoint_due
+    assert not engine.is_snapshot_due
     assert engine.unsaved_event_count == 0
     assert content_of(engine) == before
     assert engine.tip.event_count == 3

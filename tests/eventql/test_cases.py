@@ -14,9 +14,9 @@ from tests.support.eventql.answers import (
     Answer,
     answer_by_product,
     answer_by_reference,
+    context_of,
     find_differences,
     log_of,
-    surroundings_of,
 )
 from tests.support.eventql.cases import (
     CASE_DIRECTORY,
@@ -67,8 +67,8 @@ def test_no_file_of_cases_is_left_out() -> None:
 
 
 def texts_of(query: str, corpus: Corpus, *, is_signed: bool = False) -> list[bytes]:
-    surroundings = surroundings_of(corpus, signature_of if is_signed else None)
-    chunks = execute(prepare(query), log_of(corpus, block_size=2), surroundings)
+    context = context_of(corpus, signature_of if is_signed else None)
+    chunks = execute(prepare(query), log_of(corpus, block_size=2), context)
     return [text for chunk in chunks for text in chunk]
 
 

@@ -12,8 +12,8 @@ import pytest
 from everlog.domain.limits import JSON_NESTING_MAX
 from everlog.eventql.analysis.analyzed import LogSource
 from everlog.eventql.limits import NESTING_MAX, PATH_LENGTH_MAX, TREE_DEPTH_MAX, VALUE_DEPTH_MAX
-from everlog.eventql.query import Tally, prepare
-from tests.support.eventql.executing import rows_of, surroundings, texts_of
+from everlog.eventql.query import IncrementalAggregation, prepare
+from tests.support.eventql.executing import a_context, rows_of, texts_of
 from tests.support.eventql.logs import MemoryLog, a_log
 from tests.support.eventql.nesting import ARRAYS, RECORDS, nested_source
 
@@ -133,13 +133,13 @@ def test_no_expression_becomes_deeper_than_one_of_a_text(levels: int, *, is_inli
     assert {depth_of(row) for row in rows} == {levels}
 
 
-def test_a_tally_of_the_deepest_value_goes_to_another_process(log: MemoryLog) -> None:
+def test_an_aggregation_of_the_deepest_value_goes_to_another_process(log: MemoryLog) -> None:
     nested = f"{'[' * (NESTING_MAX - 1)}e{']' * (NESTING_MAX - 1)}"
     plan = prepare(f"FROM e IN events PROJECT INTO UNIQUE({nested}) == UNIQUE({nested})")
-    tally = Tally.start(plan, surroundings())
+    aggregation = IncrementalAggregation.start(plan, a_context())
 
     with few_frames():
-        tally.add(b"".join(log.lines))
-        copy = pickle.loads(pickle.dumps(tally)).resume(surroundings())
+        aggregation.add(b"".join(log.lines))
+        copy = pickle.loads(pickle.dumps(aggregation)).resume(a_context())
 
         assert copy.value() is True

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.support.eventql.executing import (
+    a_context,
     check_failure,
     check_rows,
     rows_of,
-    surroundings,
     texts_of,
 )
 from tests.support.eventql.logs import MemoryLog, a_log
@@ -114,7 +114,7 @@ def test_a_bug_is_not_taken_for_such_a_number() -> None:
             rows_of(
                 f"FROM e IN events {clauses} PROJECT INTO RAND()",
                 a_log_with_huge_numbers(),
-                surroundings(random=broken),
+                a_context(random=broken),
             )
 
 

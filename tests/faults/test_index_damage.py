@@ -14,7 +14,7 @@ from tests.support.events import a_candidate, a_schema, store, store_staged
 
 COLUMNS = ("offset", "subject", "type", "previous", "parent")
 NAMES = ("subjects", "event-types")
-CHECKPOINT = "checkpoint.json"
+SNAPSHOT = "checkpoint.json"
 
 
 def fill(directory: Path, *, count: int = 8, data: str = '{"n":1}') -> None:
@@ -84,16 +84,16 @@ def test_a_new_log_has_no_index_to_rebuild(tmp_path: Path) -> None:
 
 
 def test_a_lost_index_is_rebuilt(directory: Path) -> None:
-    check_rebuilt(directory, shutil.rmtree, reason="no checkpoint")
+    check_rebuilt(directory, shutil.rmtree, reason="no snapshot")
 
 
-def test_a_lost_checkpoint_is_rebuilt(directory: Path) -> None:
-    check_rebuilt(directory, lambda index: (index / CHECKPOINT).unlink(), reason="no checkpoint")
+def test_a_lost_snapshot_is_rebuilt(directory: Path) -> None:
+    check_rebuilt(directory, lambda index: (index / SNAPSHOT).unlink(), reason="no snapshot")
 
 
 @pytest.mark.parametrize("name", [*COLUMNS, *NAMES])
 def test_a_lost_file_is_rebuilt(directory: Path, name: str) -> None:
-    check_rebuilt(directory, lambda index: (index / name).unlink(), reason="checkpoint")
+    check_rebuilt(directory, lambda index: (index / name).unlink(), reason="snapshot")
 
 
 @pytest.mark.parametrize("name", [*COLUMNS, *NAMES])
@@ -102,7 +102,7 @@ def test_a_file_cut_short_is_rebuilt(directory: Path, name: str) -> None:
         content = (index / name).read_bytes().rstrip(b"\0")
         (index / name).write_bytes(content[: len(content) // 2])
 
-    check_rebuilt(directory, cut, reason="checkpoint")
+    check_rebuilt(directory, cut, reason="snapshot")
 
 
 @pytest.mark.parametrize("name", [*COLUMNS, *NAMES])
@@ -110,7 +110,7 @@ def test_a_file_of_zeros_is_rebuilt(directory: Path, name: str) -> None:
     def erase(index: Path) -> None:
         (index / name).write_bytes(bytes((index / name).stat().st_size))
 
-    check_rebuilt(directory, erase, reason="checkpoint")
+    check_rebuilt(directory, erase, reason="snapshot")
 
 
 @pytest.mark.parametrize("name", [*COLUMNS, *NAMES])
@@ -119,35 +119,35 @@ def test_a_damaged_file_is_rebuilt(directory: Path, name: str) -> None:
     content = (directory / "index" / name).read_bytes()
     count = len(content) if name in NAMES else len(content.rstrip(b"\0")) // size * size
     for offset in range(0, count, 5):
-        check_rebuilt(directory, lambda index, at=offset: flip(index / name, at), reason="check")
+        check_rebuilt(directory, lambda index, at=offset: flip(index / name, at), reason="snapshot")
 
 
-def test_a_damaged_checkpoint_is_rebuilt(directory: Path) -> None:
-    size = (directory / "index" / CHECKPOINT).stat().st_size
+def test_a_damaged_snapshot_is_rebuilt(directory: Path) -> None:
+    size = (directory / "index" / SNAPSHOT).stat().st_size
     for offset in range(0, size, 7):
         check_rebuilt(
-            directory, lambda index, at=offset: flip(index / CHECKPOINT, at), reason="checkpoint"
+            directory, lambda index, at=offset: flip(index / SNAPSHOT, at), reason="snapshot"
         )
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"{}\n2745614147\n", b"null\n634125391\n", b"\xff"]
 )
-def test_a_checkpoint_that_is_none_is_rebuilt(directory: Path, content: bytes) -> None:
+def test_a_snapshot_that_is_none_is_rebuilt(directory: Path, content: bytes) -> None:
     def replace(index: Path) -> None:
-        (index / CHECKPOINT).write_bytes(content)
+        (index / SNAPSHOT).write_bytes(content)
 
-    check_rebuilt(directory, replace, reason="checkpoint")
+    check_rebuilt(directory, replace, reason="snapshot")
 
 
-def test_a_checkpoint_that_miscounts_its_names_is_rebuilt(directory: Path) -> None:
+def test_a_snapshot_that_miscounts_its_names_is_rebuilt(directory: Path) -> None:
     def miscount(index: Path) -> None:
-        checkpoint = json.loads((index / CHECKPOINT).read_bytes().split()[0])
-        checkpoint["eventTypes"]["count"] += 1
-        body = json.dumps(checkpoint, separators=(",", ":")).encode()
-        (index / CHECKPOINT).write_bytes(body + f"\n{zlib.crc32(body)}\n".encode())
+        snapshot = json.loads((index / SNAPSHOT).read_bytes().split()[0])
+        snapshot["eventTypes"]["count"] += 1
+        body = json.dumps(snapshot, separators=(",", ":")).encode()
+        (index / SNAPSHOT).write_bytes(body + f"\n{zlib.crc32(body)}\n".encode())
 
-    check_rebuilt(directory, miscount, reason="another number of names than its checkpoint")
+    check_rebuilt(directory, miscount, reason="another number of names than its snapshot")
 
 
 def test_the_index_of_another_log_is_rebuilt(directory: Path) -> None:
@@ -159,7 +159,7 @@ def test_the_index_of_another_log_is_rebuilt(directory: Path) -> None:
             shutil.rmtree(index)
             shutil.copytree(other / "index", index)
 
-        check_rebuilt(directory, exchange, reason="checkpoint")
+        check_rebuilt(directory, exchange, reason="snapshot")
         shutil.rmtree(other)
 
 

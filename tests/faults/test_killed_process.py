@@ -32,7 +32,7 @@ while True:
     store_staged(engine)
     print(engine.head.event_count, flush=True)
     if chance.randrange(20) == 0:
-        engine.checkpoint()
+        engine.save_snapshot()
 """
 
 

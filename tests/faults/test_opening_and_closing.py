@@ -1,4 +1,4 @@
-"""Faults of the disk while a data directory is opened, checkpointed or closed."""
+"""Faults of the disk while a data directory is opened, saved or closed."""
 
 import contextlib
 import errno
@@ -95,7 +95,7 @@ def fill_and_close(directory: Path) -> None:
 
 def fill_and_kill(directory: Path) -> None:
     engine = fill(directory)
-    engine.checkpoint()
+    engine.save_snapshot()
     store(engine, a_candidate("/late"))
     kill(engine)
     # A batch that was being written when the process died.
@@ -154,7 +154,7 @@ def test_a_directory_opens_after_any_fault_while_it_was_closed(tmp_path: Path, e
     def act(directory: Path, disk: FailingDisk) -> None:
         engine = open_log(directory, disk=disk)
         try:
-            engine.checkpoint()
+            engine.save_snapshot()
         finally:
             engine.close()
 
@@ -168,11 +168,11 @@ def test_a_directory_opens_after_any_fault_while_it_was_closed(tmp_path: Path, e
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
-def test_a_directory_opens_for_reading_although_there_is_no_room_for_a_checkpoint(
+def test_a_directory_opens_for_reading_although_there_is_no_room_for_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     fill_and_kill(tmp_path)
-    monkeypatch.setattr("everlog.storage.log.engine._CHECKPOINT_EVENTS", 1)
+    monkeypatch.setattr("everlog.storage.log.engine._SNAPSHOT_EVENTS", 1)
     disk = FailingDisk()
     disk.arm(Fault(Kind.RENAME, 0, error, is_lasting=True))
 
@@ -180,15 +180,15 @@ def test_a_directory_opens_for_reading_although_there_is_no_room_for_a_checkpoin
 
     assert disk.has_failed
     assert engine.head.event_count == 25
-    assert engine.is_checkpoint_due
+    assert engine.is_snapshot_due
     disk.arm(None)
-    engine.checkpoint()
-    assert not engine.is_checkpoint_due
+    engine.save_snapshot()
+    assert not engine.is_snapshot_due
     engine.close()
 
 
 @pytest.mark.parametrize("kind", [Kind.OPEN, Kind.WRITE, Kind.RENAME])
-def test_a_directory_is_closed_although_there_is_no_room_for_a_checkpoint(
+def test_a_directory_is_closed_although_there_is_no_room_for_a_snapshot(
     tmp_path: Path, kind: Kind
 ) -> None:
     disk = FailingDisk()
@@ -204,11 +204,11 @@ def test_a_directory_is_closed_although_there_is_no_room_for_a_checkpoint(
     engine.close()
 
 
-def test_a_disk_that_fails_the_checkpoint_fails_the_opening(
+def test_a_disk_that_fails_the_snapshot_fails_the_opening(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_and_kill(tmp_path)
-    monkeypatch.setattr("everlog.storage.log.engine._CHECKPOINT_EVENTS", 1)
+    monkeypatch.setattr("everlog.storage.log.engine._SNAPSHOT_EVENTS", 1)
     disk = FailingDisk()
     disk.arm(Fault(Kind.RENAME, 0, errno.EIO))
 

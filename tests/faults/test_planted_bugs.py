@@ -7,22 +7,25 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from everlog.domain.errors import DiskFullError, EverlogError, StoreFailedError
+from everlog.domain.event import Event
 from everlog.maintenance import audit, audit_index, audit_log
+from everlog.storage import line as stored_line
 from everlog.storage.engine import Batch
-from everlog.storage.line import Mark, parse_line
+from everlog.storage.line import Mark, parse_next_line
 from everlog.storage.log import (
     LogEngine,
-    checkpoint,
     columns,
     directory,
     disk,
     recovery,
     schemas,
     segments,
+    snapshot,
 )
 from everlog.storage.log.disk import Disk
 from everlog.storage.log.durable import DurableBound, DurableFile
@@ -92,7 +95,10 @@ def move_the_bound_before_the_sync(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_writes_without_an_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recovery, "parse_line", lambda line: (parse_line(line)[0], Mark.WRITE))
+    def parse(line: bytes, **options: Any) -> tuple[Event, Mark]:
+        return parse_next_line(line, **options)[0], Mark.WRITE
+
+    patch.setattr(recovery, "parse_next_line", parse)
 
 
 def trust_what_a_failed_sync_left(patch: pytest.MonkeyPatch) -> None:
@@ -251,14 +257,14 @@ def cut_instead_of_refusing(patch: pytest.MonkeyPatch) -> None:
 
 
 def recover_without_hashes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recovery, "is_hash_valid", lambda _: True)
+    patch.setattr(stored_line, "is_hash_valid", lambda _: True)
 
 
 def trust_the_index(patch: pytest.MonkeyPatch) -> None:
-    def read_names(file: int, names: checkpoint._Names) -> list[str]:
+    def read_names(file: int, names: snapshot._Names) -> list[str]:
         return os.pread(file, names.size, 0).decode(errors="replace").split("\n")[: names.count]
 
-    patch.setattr(checkpoint, "_read_names", read_names)
+    patch.setattr(snapshot, "_read_names", read_names)
 
 
 def audit_without_hashes(patch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_nothing_that_was_published_is_lost_with_the_power(tmp_path: Path) -> No
             machine.engine.stage_schema(a_schema(f"io.everlog.t{number}"))
             store_staged(machine.engine)
         if number % 7 == 0:
-            machine.engine.checkpoint()
+            machine.engine.save_snapshot()
         machine.check_nothing_is_lost()
 
     machine.reopen()

@@ -52,12 +52,12 @@ def test_nothing_is_lost_in_any_state_of_the_index(tmp_path: Path) -> None:
     show.is_on = False
     machine.start()
     machine.write([a_candidate("/a")])
-    machine.checkpoint()
+    machine.save_snapshot()
     show.is_on = True
 
     machine.write([a_candidate("/a/b")])
     machine.write([a_candidate("/c", "io.everlog.other")], schema="io.everlog.one")
-    machine.checkpoint()
+    machine.save_snapshot()
     machine.write([a_candidate("/a")])
     machine.stop()
 

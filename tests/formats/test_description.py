@@ -88,20 +88,20 @@ def test_the_columns_hold_what_the_page_says() -> None:
         assert subjects[parent] == (name.rpartition("/")[0] or "/")
 
 
-def test_the_checkpoint_sums_up_what_the_page_says() -> None:
+def test_the_snapshot_sums_up_what_the_page_says() -> None:
     body, checksum = (INDEX / "checkpoint.json").read_bytes().split()
 
-    checkpoint = json.loads(body)
+    snapshot = json.loads(body)
 
     assert int(checksum) == zlib.crc32(body)
     sizes = {"offset": 32 * 8, "subject": 32 * 4, "type": 32 * 4, "previous": 32 * 8}
-    sizes["parent"] = 4 * checkpoint["subjects"]["count"]
-    assert checkpoint["columns"] == {
+    sizes["parent"] = 4 * snapshot["subjects"]["count"]
+    assert snapshot["columns"] == {
         name: zlib.crc32((INDEX / name).read_bytes()[:size]) for name, size in sizes.items()
     }
     for member, name in (("subjects", "subjects"), ("eventTypes", "event-types")):
         content = (INDEX / name).read_bytes()
-        assert checkpoint[member] == {
+        assert snapshot[member] == {
             "count": content.count(b"\n"),
             "size": len(content),
             "checksum": zlib.crc32(content),

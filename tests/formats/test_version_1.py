@@ -114,7 +114,7 @@ def test_the_index_is_used_where_there_is_one(directory: Path) -> None:
     engine = LogEngine.open(directory)
 
     assert engine.report.replayed_event_count == (0 if has_index else 32)
-    assert engine.report.rebuild_reason == (None if has_index else "there is no checkpoint")
+    assert engine.report.rebuild_reason == (None if has_index else "there is no snapshot")
     engine.close()
 
 

@@ -9,11 +9,18 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from everlog.api.bodies import MalformedRequestError, read_leniently, read_strictly
+from everlog.api.bodies import (
+    MalformedRequestError,
+    parse_observe,
+    parse_read,
+    preconditions_of,
+    read_leniently,
+    read_strictly,
+)
 from everlog.api.requests import v1, v2
-from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import RefusedError
+from everlog.service.write_events import parse_candidates
 
 NAMES = sorted(
     {
@@ -31,6 +38,12 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=20,
 )
 bodies = st.binary(max_size=50) | values.map(json.dumps).map(str.encode)
+
+
+def parse_write(body: v1.WriteEvents | v2.WriteEvents, *, hash_version: HashVersion) -> None:
+    parse_candidates(body.events or (), hash_version=hash_version)
+    preconditions_of(body)
+
 
 PARSERS: tuple[tuple[Any, Any, Any], ...] = (
     (v1.WriteEvents, read_leniently, partial(parse_write, hash_version=HashVersion.V1)),

@@ -23,14 +23,21 @@ from hypothesis.stateful import (
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate
-from everlog.storage.engine import Batch, Engine, Head, Scan
-from everlog.storage.log import columns, reading, recovery, selecting, view
+from everlog.storage.engine import Batch, BatchLostError, Engine, Head, Scan
+from everlog.storage.log import columns, reader, reading, recovery, selecting, view
 from everlog.storage.log import engine as log_engine
 from everlog.storage.log.view import LogView
-from everlog.storage.memory import MemoryEngine
 from tests.support.committing import commit_in_steps
 from tests.support.engines import content_of, kill, open_log, subjects_of
-from tests.support.events import TRACEPARENT, a_candidate, a_schema, accept_at, time_after
+from tests.support.events import (
+    TRACEPARENT,
+    a_candidate,
+    a_schema,
+    accept_at,
+    an_entry,
+    time_after,
+)
+from tests.support.memory_engine import MemoryEngine
 
 SUBJECTS = ("/", "/a", "/a/b", "/a/b/c", "/a-b", "/a-b/c", "/b", "/b/a", "/b/a/b/c")
 TYPES = ("io.everlog.one", "io.everlog.two", "io.everlog.three")
@@ -128,6 +135,40 @@ class Engines(RuleBasedStateMachine):
             engine.publish(batch)
         self.heads.append(self.log.head)
 
+    @rule(
+        writes=st.lists(EVENTS, max_size=3),
+        name=st.none() | st.sampled_from(("io.everlog.phantom", "io.everlog.ghost")),
+        is_verified=st.booleans(),
+    )
+    def apply(
+        self, writes: list[list[EventCandidate]], name: str | None, *, is_verified: bool
+    ) -> None:
+        """Take over what somebody else put behind the head, in place of what was staged."""
+        self.roll_back()
+        known = {schema.event_type for schema in self.memory._schemas}
+        schemas = [] if name is None or name in known else [a_schema(name)]
+        if not writes and not schemas:
+            return
+        entry = an_entry(self.log.head, *writes, schemas=schemas)
+        memory, log = (engine.apply(entry, is_verified=is_verified) for engine in self.engines)
+        assert memory == log
+        self.heads.append(self.log.head)
+
+    @rule(writes=st.lists(EVENTS, min_size=1, max_size=2))
+    def lose(self, writes: list[list[EventCandidate]]) -> None:
+        """Lose what was staged against others, and take over what they wrote."""
+        self.seal()
+        if not self.sealed:
+            return
+        self.memory.lose_next(lambda head: [an_entry(head, *writes)])
+        with pytest.raises(BatchLostError) as raised:
+            self.memory.commit(self.sealed[0].memory)
+        self.roll_back()
+        for entry in raised.value.entries:
+            for engine in self.engines:
+                engine.apply(entry, is_verified=False)
+        self.heads.append(self.log.head)
+
     @rule()
     def roll_back(self) -> None:
         for engine in self.engines:
@@ -135,9 +176,9 @@ class Engines(RuleBasedStateMachine):
         self.sealed.clear()
 
     @rule()
-    def save_a_checkpoint(self) -> None:
+    def save_a_snapshot(self) -> None:
         for engine in self.engines:
-            engine.checkpoint()
+            engine.save_snapshot()
 
     @rule(way=st.sampled_from(("close", "kill", "commit and kill", "lose the index")))
     def reopen(self, way: str) -> None:
@@ -280,8 +321,8 @@ def test_both_engines_show_the_same_whatever_the_commands(
     monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
     monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)
     monkeypatch.setattr(recovery, "_EVENTS_PER_STAGE", 3)
-    monkeypatch.setattr(log_engine, "_SUBJECTS_PER_CHUNK", 2)
-    monkeypatch.setattr(log_engine, "_CHECKPOINT_EVENTS", 10)
+    monkeypatch.setattr(reader, "_SUBJECTS_PER_CHUNK", 2)
+    monkeypatch.setattr(log_engine, "_SNAPSHOT_EVENTS", 10)
 
     examples = settings().max_examples // 4
     run_state_machine_as_test(

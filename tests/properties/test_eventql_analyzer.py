@@ -11,8 +11,7 @@ import pytest
 
 from everlog.eventql.analysis.analyzed import AnalyzedQuery
 from everlog.eventql.analysis.analyzer import analyze
-from everlog.eventql.analysis.reporting import DIAGNOSTICS_MAX
-from everlog.eventql.diagnostic import QueryMalformedError, describe
+from everlog.eventql.diagnostic import DIAGNOSTICS_MAX, QueryMalformedError, describe
 from everlog.eventql.language.parser import parse
 from everlog.eventql.language.syntax import Query, Statement
 from tests.support.eventql.any_syntax import any_query

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from everlog.eventql.codegen.compiler import CompiledQuery, compile_plan
 from everlog.eventql.diagnostic import QueryMalformedError
-from everlog.eventql.execution.compiler import CompiledQuery, compile_plan
 from everlog.eventql.planning.plan import Plan
-from everlog.eventql.planning.preparation import prepare
-from tests.support.eventql.executing import rows_of, surroundings
+from everlog.eventql.planning.planner import prepare
+from tests.support.eventql.executing import rows_of
 from tests.support.eventql.generator import sensible_query
 from tests.support.eventql.logs import a_log
 from tests.support.eventql.printer import print_query
@@ -54,13 +54,13 @@ def check_source(source: str) -> None:
 
 def sources_of(compiled: CompiledQuery) -> list[str]:
     inner = (source for each in compiled.subqueries.values() for source in sources_of(each))
-    return [compiled.module.source, *inner]
+    return [compiled.program.source, *inner]
 
 
 def check_plan(plan: Plan) -> None:
     for as_json in (True, False):
-        for sign in (None, str.upper):
-            compiled = compile_plan(plan, surroundings(sign=sign), as_json=as_json)
+        for is_signed in (False, True):
+            compiled = compile_plan(plan, is_signed=is_signed, as_json=as_json)
             for source in sources_of(compiled):
                 check_source(source)
 

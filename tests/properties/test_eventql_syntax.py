@@ -12,8 +12,7 @@ import pytest
 from everlog.eventql.diagnostic import QueryMalformedError
 from everlog.eventql.language.lexer import RESERVED_WORDS, Token, TokenKind, read_tokens
 from everlog.eventql.language.parser import parse, tokens_around
-from everlog.eventql.language.precedence import ASSOCIATIVE
-from everlog.eventql.language.syntax import Binary, Expression, Query, operands
+from everlog.eventql.language.syntax import ASSOCIATIVE, Binary, Expression, Query, operands
 from everlog.eventql.trees import walk
 from tests.support.eventql.any_syntax import any_expression, any_query
 from tests.support.eventql.ebnf import (

@@ -18,9 +18,15 @@ from everlog.domain.errors import RefusedError
 from everlog.domain.time import format_time as format_event_time
 from everlog.eventql.evaluation import datetimes, scalars
 from everlog.eventql.evaluation.aggregates import Accumulator
-from everlog.eventql.evaluation.arithmetic import ARITHMETIC
-from everlog.eventql.evaluation.catalogue import AGGREGATES
-from everlog.eventql.evaluation.comparison import (
+from everlog.eventql.evaluation.catalogue import AGGREGATES, FUNCTIONS, Purity, ScalarFunction
+from everlog.eventql.evaluation.conversion import (
+    CONVERSIONS,
+    always_convertible_to,
+    convert,
+    render,
+)
+from everlog.eventql.evaluation.operators import (
+    ARITHMETIC,
     contains,
     equals,
     identity_key,
@@ -31,8 +37,6 @@ from everlog.eventql.evaluation.comparison import (
     kind_of,
     sort_key,
 )
-from everlog.eventql.evaluation.conversion import CONVERSIONS, convert
-from everlog.eventql.evaluation.rendering import render
 from everlog.eventql.evaluation.values import (
     INT_MAX,
     INT_MIN,
@@ -43,8 +47,15 @@ from everlog.eventql.evaluation.values import (
     Value,
     from_json,
 )
-from everlog.eventql.language.syntax import BinaryOperator
-from everlog.eventql.types import ARRAY, CONVERSION_TARGETS, RECORD, Kind
+from everlog.eventql.types import (
+    ARRAY,
+    CONVERSION_TARGETS,
+    NULL,
+    RECORD,
+    BinaryOperator,
+    Kind,
+    Type,
+)
 
 DAY = 86_400_000_000_000
 
@@ -90,6 +101,52 @@ def test_all_ways_to_compare_agree(left: Any, right: Any) -> None:
     assert (sort_key(left) < sort_key(right)) + (sort_key(right) < sort_key(left)) + is_equal == 1
     if is_equal:
         assert hash(identity_key(left)) == hash(identity_key(right))
+
+
+VALUES_OF_KINDS: dict[Kind, st.SearchStrategy[Any]] = {
+    Kind.NULL: st.none(),
+    Kind.BOOLEAN: st.booleans(),
+    Kind.INT: small | ints,
+    Kind.FLOAT64: floats,
+    Kind.STRING: texts,
+    Kind.DATE: dates,
+    Kind.TIME: times,
+    Kind.DATETIME: moments,
+    Kind.ARRAY: st.lists(scalar_values, max_size=2),
+    Kind.RECORD: st.dictionaries(texts, scalar_values, max_size=2),
+}
+
+
+def values_of(kinds: Type) -> st.SearchStrategy[Any]:
+    return st.one_of(VALUES_OF_KINDS[kind] for kind in sorted(kinds))
+
+
+TOTAL_FUNCTIONS = [
+    function
+    for function in FUNCTIONS.values()
+    if function.is_total and function.purity is Purity.PURE
+]
+
+
+@pytest.mark.parametrize("function", TOTAL_FUNCTIONS, ids=lambda function: function.name)
+@given(st.data())
+def test_a_total_function_has_a_value_for_all_arguments(
+    function: ScalarFunction, data: st.DataObject
+) -> None:
+    arguments = [data.draw(values_of(each.types | NULL)) for each in function.parameters]
+
+    value = function.checked()(*arguments)
+
+    types = tuple(frozenset({kind_of(argument)}) for argument in arguments)
+    assert kind_of(value) in function.result(types) | NULL
+
+
+@pytest.mark.parametrize("target", CONVERSION_TARGETS)
+@given(st.data())
+def test_what_can_always_be_converted_is(target: Kind, data: st.DataObject) -> None:
+    value = data.draw(values_of(always_convertible_to(target)))
+
+    assert kind_of(convert(value, target)) in {target, Kind.NULL}
 
 
 @given(scalar_values, scalar_values)

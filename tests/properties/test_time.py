@@ -26,8 +26,9 @@ def test_what_is_written_reads_back(time: int) -> None:
 def test_times_never_go_back_however_the_clock_jumps(clock: list[int]) -> None:
     previous = 0
     for now in clock:
-        time = next_event_time(now, previous=previous)
+        time, text = next_event_time(now, previous=previous)
 
+        assert text == format_time(time)
         assert time >= previous
         assert has_fraction(time)
         assert time in {now, now + 1, previous}

@@ -246,10 +246,10 @@ def check_is_in_memory(server: RunningServer, text: bytes, *, expected: bool) ->
 
 def test_programs_that_the_server_starts_inherit_no_token() -> None:
     program = (
-        "import importlib, os\n"
+        "import os\n"
+        "from everlog import bootstrap\n"
         "from everlog.cli.main import cli\n"
-        "module = importlib.import_module('everlog.cli.run')\n"
-        "vars(module)['run_server'] = lambda *_: print('EVERLOG_API_TOKEN' in os.environ)\n"
+        "bootstrap.run_server = lambda *_: print('EVERLOG_API_TOKEN' in os.environ)\n"
         "cli(['run', '--data-directory=x', '--http-enabled', '--https-enabled=false'])\n"
     )
 

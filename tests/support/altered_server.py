@@ -3,15 +3,14 @@
 Only for entry points of their own process: what is altered stays so.
 """
 
-import importlib
 from functools import partial
 from typing import Any
 
+from everlog import bootstrap
 from everlog.cli import main
 
 
 def run_altered(**options: Any) -> None:
     """Run the command line; the options are those of `everlog.bootstrap.run_server`."""
-    command = importlib.import_module("everlog.cli.run")
-    vars(command)["run_server"] = partial(vars(command)["run_server"], **options)
+    vars(bootstrap)["run_server"] = partial(bootstrap.run_server, **options)
     main()

@@ -19,11 +19,11 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from everlog.api.openapi import EXTENSION
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer
 from tests.support.api import Connection, an_event
 from tests.support.openapi import document
 from tests.support.server import DEADLINE_SECONDS, TOKEN, RunningServer, wait_until
+from tools.openapi.document import EXTENSION
 
 # How many requests are generated, and from what: `make test-all` asks for more.
 REQUEST_COUNT: Final = int(os.environ.get("BAD_INPUT_REQUESTS", "4000"))

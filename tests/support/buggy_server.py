@@ -11,16 +11,18 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NoReturn
 
 from everlog import bootstrap
 from everlog.api.application import ApiApplication
-from everlog.api.routes import Handle, Route
+from everlog.api.endpoints import answer_write
+from everlog.api.routes import V1, Handle, Route
 from everlog.api.services import Services
 from everlog.cli import main
 from everlog.domain.event import AcceptedEvent
 from everlog.http import Endpoint, Exchange, Head, Request, Response, Stream
+from everlog.service.writer import Answer, Outcome, _EndOfWriting
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 
@@ -67,10 +69,18 @@ class QuotingError(Exception):
     """An error that says all it knows."""
 
 
-def fail(text: str) -> NoReturn:
+def quoting(text: str) -> QuotingError:
     error = QuotingError(text)
     error.add_note(text)
-    raise error
+    return error
+
+
+def fail(text: str) -> NoReturn:
+    raise quoting(text)
+
+
+def _call_with(answer: Answer, outcome: Outcome, _: Outcome) -> None:
+    answer(outcome)
 
 
 async def fail_soon(text: str) -> None:
@@ -141,8 +151,10 @@ def _meet(bug: Bug, services: Services, request: Request, exchange: Exchange) ->
         case Bug.READER:
             services.tasks.start_for(exchange, services.store.reader.call(lambda: fail(text)))
         case Bug.ANSWER:
-            answer = services.guard(exchange, lambda _: fail(text))
-            services.store.writer._answer_when_durable(answer, ())
+            answer = partial(answer_write, V1, services, exchange)
+            # What comes out of judging it is an error that nobody expected.
+            change = _EndOfWriting(partial(_call_with, answer, quoting(text)))
+            services.store.writer._take(change)
         case Bug.STREAM:
             exchange.stream(200, b"text/plain", produce)
         case Bug.DISCONNECT:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
 from everlog.domain.time import format_time, next_event_time
-from everlog.storage.engine import Batch, Engine, Head, StagedSchema
+from everlog.storage.engine import Batch, Engine, Head, JournalEntry, StagedSchema
+from everlog.storage.line import Mark, render_line, render_write
 
 FIRST_TIME = 1_700_000_000_000_000_001
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -37,7 +38,7 @@ def a_schema(event_type: str, text: str = '{"type":"object","properties":{}}') -
 
 
 def time_after(tip: Head) -> int:
-    return next_event_time(FIRST_TIME, previous=tip.time + 1)
+    return next_event_time(FIRST_TIME, previous=tip.time + 1)[0]
 
 
 def accept_at(
@@ -61,6 +62,27 @@ def accept_at(
         accepted.append(event)
         previous_hash = event.hash
     return accepted
+
+
+def an_entry(
+    head: Head,
+    *writes: Sequence[EventCandidate],
+    schemas: Sequence[StagedSchema] = (),
+    hash_version: HashVersion = HashVersion.V2,
+) -> JournalEntry:
+    """Return the batch of some writes that somebody else put behind a head."""
+    tip, lines = head, list[bytes]()
+    last: AcceptedEvent | None = None
+    for candidates in writes:
+        time = time_after(tip)
+        events = accept_at(tip, candidates, time=time, hash_version=hash_version)
+        lines += render_write(events)
+        last = events[-1]
+        count = tip.event_count + len(events)
+        tip = tip._replace(event_count=count, hash=last.hash, time=time)
+    if last is not None:
+        lines[-1] = render_line(last.json, Mark.BATCH)
+    return JournalEntry(head.event_count, head.hash, lines, schemas)
 
 
 def stage(

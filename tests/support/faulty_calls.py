@@ -167,7 +167,7 @@ class Client:
         for size in (1, 3, 1):
             self._write(size)
         self._write(1, schema="io.everlog.one")
-        self._checkpoint()
+        self._save_snapshot()
         self._write(2, schema="io.everlog.two")
         for _ in range(3):
             # Columns and segments grow.
@@ -260,9 +260,9 @@ class Client:
         else:
             raise BrokenPromiseError("a write was accepted behind one whose outcome is unknown")
 
-    def _checkpoint(self) -> None:
+    def _save_snapshot(self) -> None:
         try:
-            self._running().checkpoint()
+            self._running().save_snapshot()
         except OSError:
             self._check_reads(content_of(self._running()))
 

@@ -17,11 +17,12 @@ from everlog import bootstrap
 from everlog.api.application import ApiApplication
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.selection import Selection
+from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events, writer
 from everlog.service.observers import Interest
 from everlog.service.store import Store
-from everlog.service.writer import Answer, Outcome, Writer
+from everlog.service.writer import Answer, Turn, Writer, _EndOfWriting
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.engine import Scan
 from everlog.storage.line import Mark, parse_line, render_line
@@ -59,19 +60,18 @@ _READS_AGO: Final = 5
 def _answer_early() -> None:
     """Answer as soon as a write is staged; the commit comes a little later."""
 
-    def answer_at_once(self: Writer, answer: Answer, outcome: Outcome) -> None:
-        answer(outcome)
-        self._waiting.append((lambda _: None, outcome))
-        if not self._is_committing:
-            self._schedule_commit()
+    def write_and_answer(self: Writer, candidates: Any, preconditions: Any, answer: Answer) -> None:
+        answer(self.judge_write(candidates, preconditions))
+        self._waiting.append(_EndOfWriting(lambda _: None))
+        if self._turn is Turn.IDLE:
+            self._schedule()
 
     def schedule_late(self: Writer) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_later(_EARLY_SECONDS, self._start_commit)
+        self._enter(Turn.SCHEDULED)
+        self._loop.call_later(_EARLY_SECONDS, self._start_commit)
 
-    _replace(Writer, "_answer_when_durable", answer_at_once)
-    _replace(Writer, "_schedule_commit", schedule_late)
+    _replace(Writer, "write", write_and_answer)
+    _replace(Writer, "_schedule", schedule_late)
 
 
 def _tear_writes() -> None:
@@ -169,7 +169,11 @@ def _skip_at_hand_over() -> None:
 
 def _trust_the_clock() -> None:
     """Give events the time that the clock says, whatever the time before was."""
-    _replace(writer, "next_event_time", lambda now, *, previous: (now | 1) + 0 * previous)
+    _replace(
+        writer,
+        "next_event_time",
+        lambda now, *, previous: (now | 1, format_time((now | 1) + 0 * previous)),
+    )
 
 
 def _share_the_directory() -> None:

@@ -156,8 +156,8 @@ class Machine:
             self.types.add(schema)
         return True
 
-    def checkpoint(self) -> None:
-        self._running().checkpoint()
+    def save_snapshot(self) -> None:
+        self._running().save_snapshot()
 
     def stop(self) -> None:
         self._running().close()
@@ -229,7 +229,7 @@ def run_everything(machine: Machine) -> None:
     machine.write([a_candidate("/a")])
     machine.write([a_candidate("/a"), a_candidate("/b")], [a_candidate("/c")])
     machine.write([a_candidate("/a")], schema="io.everlog.one")
-    machine.checkpoint()
+    machine.save_snapshot()
     machine.write([a_candidate("/d")], schema="io.everlog.two")
     machine.write([a_candidate("/a/b/c"), a_candidate("/a")])
     machine.write([a_candidate("/a", data='{"text":"%s"}' % ("x" * 1_200))])
@@ -281,7 +281,7 @@ class Life:
         if rng.random() < 0.08:
             machine.disk.calls_until_death = rng.randrange(1, 12)
         is_well = False
-        # A sync that fails may be that of a checkpoint, or of a stop.
+        # A sync that fails may be that of a snapshot, or of a stop.
         with contextlib.suppress(ProcessDiedError, OSError):
             is_well = self._do_something()
         machine.disk.is_next_sync_failing = False
@@ -300,7 +300,7 @@ class Life:
             machine.stop()
             return False
         if what < 0.15:
-            machine.checkpoint()
+            machine.save_snapshot()
             return True
         self._batches += 1
         name = f"io.everlog.t{self._batches}" if what < 0.3 else None

@@ -21,13 +21,13 @@ import msgspec
 
 from everlog.service import committer
 from everlog.service.writer import Writer
-from everlog.storage.log import LogEngine, checkpoint, engine, schemas, segments
-from everlog.storage.log.checkpoint import CheckpointFiles
+from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
 from everlog.storage.log.columns import Column
 from everlog.storage.log.disk import PosixDisk
 from everlog.storage.log.durable import DurableFile
 from everlog.storage.log.event_types import EventTypeTable
 from everlog.storage.log.segments import Segments
+from everlog.storage.log.snapshot import SnapshotFiles
 from everlog.storage.log.subjects import SubjectTree
 from tests.support.altered_server import run_altered
 from tests.support.clock_server import clock_of
@@ -66,8 +66,8 @@ class Moment(StrEnum):
     CUT = "cut"
     NAME = "name"
     ALLOCATE = "allocate"
-    # A checkpoint.
-    CHECKPOINT = "checkpoint"
+    # A snapshot.
+    SNAPSHOT = "snapshot"
     COLUMN = "column"
     NAMES = "names"
     REPLACE = "replace"
@@ -109,10 +109,10 @@ SPOTS: Final = MappingProxyType(
         Moment.CUT: Spot(Segments, "cut", 4),
         Moment.NAME: Spot(segments, "sync_names", 4),
         Moment.ALLOCATE: Spot(segments, "allocate", 4),
-        Moment.CHECKPOINT: Spot(CheckpointFiles, "save", 3),
+        Moment.SNAPSHOT: Spot(SnapshotFiles, "save", 3),
         Moment.COLUMN: Spot(Column, "sync", 12),
-        Moment.NAMES: Spot(checkpoint, "write_all", 6, is_write=True),
-        Moment.REPLACE: Spot(checkpoint, "replace_file", 3),
+        Moment.NAMES: Spot(snapshot, "write_all", 6, is_write=True),
+        Moment.REPLACE: Spot(snapshot, "replace_file", 3),
         Moment.REPLAY: Spot(engine, "replay", 1),
     }
 )
@@ -137,7 +137,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is different from an ordinary server."""
 
     segment_size_max: int = 64 * 1024
-    checkpoint_events: int = 300
+    snapshot_events: int = 300
     # How long each sync takes longer, so that requests gather meanwhile. If it does, the server has
     # no process that syncs, since such a disk is none of the system's.
     sync_seconds: float = 0.0
@@ -212,7 +212,7 @@ def _with_shortage(function: Callable[..., Any], shortage: Shortage) -> Callable
 def prepare(plan: Plan) -> None:
     """Alter the server of this process for good."""
     vars(LogEngine)["open"].__func__.__kwdefaults__["segment_size_max"] = plan.segment_size_max
-    vars(engine)["_CHECKPOINT_EVENTS"] = plan.checkpoint_events
+    vars(engine)["_SNAPSHOT_EVENTS"] = plan.snapshot_events
     vars(committer)["_MANY_WRITES"] = plan.many_writes
     if plan.bug is not None:
         PLANTED[plan.bug]()

@@ -160,7 +160,7 @@ class Judge:
         if not _log_of(copy).startswith(before):
             raise HiddenRotError("something was cut or changed")
         if flip.part is Part.LOG:
-            # Events before the checkpoint are not read again: it is there as it lies on the disk,
+            # Events before the snapshot are not read again: it is there as it lies on the disk,
             # and whoever verifies the chain sees it.
             self._check_clients_can_tell(content)
             self._check_audit_tells(copy, flip)

@@ -21,7 +21,7 @@ from tests.support.sources import REPOSITORY
 
 TOKEN: Final = "the-token-of-the-tests"
 
-EVERLOG: Final = (sys.executable, "-m", "everlog.cli")
+EVERLOG: Final = (sys.executable, "-m", "everlog")
 
 # Far longer than anything takes here: whoever waits that long has found a bug.
 DEADLINE_SECONDS: Final = 30.0

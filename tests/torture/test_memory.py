@@ -38,7 +38,7 @@ MOMENTS = (
     Moment.SCHEMA,
     Moment.ROLL,
     Moment.ALLOCATE,
-    Moment.CHECKPOINT,
+    Moment.SNAPSHOT,
     Moment.NAMES,
 )
 

@@ -39,7 +39,7 @@ WARM_UP_SHARE = 0.3
 GROWTH_MAX = 12 * 1024 * 1024
 GROWTH_PER_REQUEST_MAX = 1024
 
-# Connections that come and go, and the files of a checkpoint.
+# Connections that come and go, and the files of a snapshot.
 FILES_GROWTH_MAX = 12
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.bootstrap import EXIT_DATA_DIRECTORY
+from everlog.exit_codes import EXIT_DATA_DIRECTORY
 from tests.support.history_checker import find_violations
 from tests.support.planted_bugs import Bug
 from tests.support.rack_server import Plan, entry_point

@@ -4,18 +4,21 @@ import asyncio
 import errno
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from everlog import bootstrap
 from everlog.http import Limits
-from everlog.service.reader import Reader
-from everlog.storage.memory import MemoryEngine
+from everlog.service.store import StoreOptions, run_store
 from everlog.telemetry import Level, Log
+from tests.support.memory_engine import MemoryEngine
 
 
 class DueEngine(MemoryEngine):
-    """An engine that always wants a checkpoint, and may not get one."""
+    """An engine that always wants a snapshot, and may not get one."""
 
     def __init__(self, error: OSError | None) -> None:
         """Fail with the error, if there is one."""
@@ -23,26 +26,24 @@ class DueEngine(MemoryEngine):
         self._error = error
 
     @property
-    def is_checkpoint_due(self) -> bool:
+    def is_snapshot_due(self) -> bool:
         """Always."""
         return True
 
-    def checkpoint(self) -> None:
+    def save_snapshot(self) -> None:
         """Fail, or do nothing."""
         if self._error is not None:
             raise self._error
 
 
-def log_of_a_checkpoint(error: OSError | None) -> dict[str, object]:
+def log_of_a_snapshot(error: OSError | None) -> dict[str, object]:
     output = io.StringIO()
 
     async def save() -> None:
-        reader = Reader(asyncio.get_running_loop())
-        log = Log(level=Level.DEBUG, output=output)
-        checkpoints = bootstrap._checkpoints(DueEngine(error), reader, log)
-        checkpoints.save_if_due()
-        await checkpoints.wait()
-        reader.close()
+        events = bootstrap._store_events(Log(level=Level.DEBUG, output=output), Path())
+        options = StoreOptions(events=events)
+        async with run_store(DueEngine(error), options, has_sync_process=False) as store:
+            store.snapshots.save_if_due()
 
     asyncio.run(save())
     (line,) = output.getvalue().splitlines()
@@ -53,20 +54,20 @@ def log_of_a_checkpoint(error: OSError | None) -> dict[str, object]:
 @pytest.mark.parametrize(
     "error, level, message, field",
     [
-        (None, "debug", "a checkpoint was saved", ("eventCount", 0)),
+        (None, "debug", "a snapshot of the index was saved", ("eventCount", 0)),
         (
             OSError(errno.EIO, "Input/output error"),
             "warn",
-            "a checkpoint failed",
+            "a snapshot of the index failed",
             ("reason", "Input/output error"),
         ),
     ],
     ids=["saved", "failed"],
 )
-def test_a_checkpoint_is_told_of_and_its_failure_harms_nobody(
+def test_a_snapshot_is_told_of_and_its_failure_harms_nobody(
     error: OSError | None, level: str, message: str, field: tuple[str, object]
 ) -> None:
-    line = log_of_a_checkpoint(error)
+    line = log_of_a_snapshot(error)
 
     assert (line["level"], line["message"]) == (level, message)
     assert line[field[0]] == field[1]
@@ -98,3 +99,16 @@ def test_connections_leave_the_files_to_the_store_that_it_needs(
     found = [(line["level"], line["openFilesMax"], line["connectionsMax"]) for line in lines]
     is_told = connections_max < Limits().connections_max
     assert found == ([("warn", file_limit, connections_max)] if is_told else [])
+
+
+def test_a_server_does_not_load_what_it_may_never_need() -> None:
+    program = "import sys, everlog.bootstrap; print(*sys.modules, sep='\\n')"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
+    )
+
+    loaded = set(done.stdout.splitlines())
+    # HTTPS, diagnostics, an audit, and commands.
+    unneeded = {"cryptography.x509", "importlib.metadata", "everlog.maintenance", "everlog.cli"}
+    assert not loaded & unneeded

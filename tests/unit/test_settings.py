@@ -1,8 +1,44 @@
 """What settings mean, before anything is started."""
 
+from pathlib import Path
+
 import pytest
 
-from everlog.settings import is_loopback
+from everlog.credentials.certificate import CertificateFiles
+from everlog.domain.chain import HashVersion
+from everlog.settings import Settings, is_loopback
+
+
+def settings(*, https_enabled: bool) -> Settings:
+    return Settings(
+        api_token=None,
+        api_token_file=Path("token"),
+        data_directory=Path("data"),
+        data_directory_temporary=False,
+        host="localhost",
+        http_enabled=True,
+        http_port=0,
+        https_enabled=https_enabled,
+        https_port=0,
+        https_certificate_file=Path("tls.crt"),
+        https_private_key_file=Path("tls.key"),
+        https_private_key_passphrase_file=Path("passphrase"),
+        rate_limit=0,
+        query_time_limit=1,
+        signing_key_file=None,
+        hash_version=HashVersion.V2,
+        read_only=False,
+        log_level="info",
+    )
+
+
+def test_files_of_a_certificate_count_where_https_is_on() -> None:
+    files = CertificateFiles(
+        certificate=Path("tls.crt"), private_key=Path("tls.key"), passphrase=Path("passphrase")
+    )
+
+    assert settings(https_enabled=True).certificate_files == files
+    assert settings(https_enabled=False).certificate_files is None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -11,12 +11,12 @@ from math import ceil, floor
 from typing import Final, NamedTuple
 
 from everlog.api.allowances import Allowances, name_client
-from everlog.api.media import text_response
+from everlog.api.answers import text_response
 from everlog.api.routes import Answer, Route
+from everlog.domain.limits import WRITE_COST
 from everlog.http import Response
 
 READ_COST: Final = 1
-WRITE_COST: Final = 5
 
 # About 100 bytes each.
 ADDRESSES_MAX: Final = 10_000

@@ -10,15 +10,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from everlog.api.refusals import Failure
+from everlog.api import look_v1, look_v2
+from everlog.api.endpoints import FORMS, Endpoints, health
+from everlog.api.look import Look
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
-from everlog.api.system import FORMS, health
-from everlog.api.v1 import endpoints as v1
-from everlog.api.v1.failures import refuse as v1_refuse
-from everlog.api.v2 import endpoints as v2
-from everlog.api.v2.failures import refuse as v2_refuse
 from everlog.domain.limits import (
     REQUEST_BODY_SIZE_MAX,
     SCHEMA_SIZE_MAX,
@@ -54,17 +51,10 @@ class Answer(Enum):
     DIAGNOSTICS = "what the server is"
 
 
-class Version(NamedTuple):
-    """What all routes of a version have in common."""
-
-    name: str
-    refuse: Callable[[Services, Exchange, Failure], None]
-
-
 class Route(NamedTuple):
     """One endpoint of the API."""
 
-    version: Version
+    version: Look
     method: str
     path: str
     handle: Handle
@@ -82,8 +72,11 @@ def name_of(route: Route) -> EndpointName:
     return EndpointName(route.method, route.path)
 
 
-V1: Final = Version("v1", v1_refuse)
-V2: Final = Version("v2", v2_refuse)
+V1: Final = look_v1.LOOK
+V2: Final = look_v2.LOOK
+
+v1 = Endpoints(V1)
+v2 = Endpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
 

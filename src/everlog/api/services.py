@@ -1,23 +1,37 @@
-"""What every endpoint works with."""
+"""What every endpoint works with, and what it may fail with on purpose."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from everlog.api.items import EventForm
-from everlog.api.media import text_response
-from everlog.domain.errors import BusyError, RefusedError
+from everlog.api.answers import EventForm, text_response
+from everlog.api.bodies import MalformedRequestError
+from everlog.domain.errors import (
+    BusyError,
+    Code,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+    TooManyObserversError,
+)
 from everlog.domain.event import EventCandidate
 from everlog.domain.precondition import Precondition
-from everlog.domain.time import format_time, next_event_time
+from everlog.domain.time import next_event_time
 from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
 from everlog.service.query_preconditions import without_queries, write_after_queries
 from everlog.service.store import Store
-from everlog.service.writer import Answer, Outcome
+from everlog.service.writer import Answer
+
+Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
+
+# No codes of the API: version 2 has statuses and texts for these.
+MALFORMED: Final = "malformed-request"
+TOO_MANY_OBSERVERS: Final = "too-many-observers"
+TOO_MANY_QUERIES: Final = "too-many-queries"
 
 
 class Tasks:
@@ -28,23 +42,17 @@ class Tasks:
         self._on_error: Final = on_error
         self._running: Final[set[asyncio.Task[None]]] = set()
 
-    def start(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Run work to its end, whether or not the client is still there."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-
-        def finish(done: asyncio.Task[None]) -> None:
-            self._running.discard(done)
-            if not done.cancelled() and (error := done.exception()) is not None:
-                self._on_error(error)
-                answer_bug(exchange)
-
-        task.add_done_callback(finish)
-        return task
+        self._watch(exchange, asyncio.get_running_loop().create_task(work))
 
     def start_for(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Run work that is of no use once the client is gone."""
-        task = self.start(exchange, work)
+        self.tie(exchange, asyncio.get_running_loop().create_task(work))
+
+    def tie(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        """Take over a task that is of no use once the client is gone."""
+        self._watch(exchange, task)
 
         def cancel() -> None:
             task.cancel()
@@ -56,11 +64,52 @@ class Tasks:
         while self._running:
             await asyncio.wait(self._running)
 
+    def _watch(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        self._running.add(task)
+
+        def finish(done: asyncio.Task[None]) -> None:
+            self._running.discard(done)
+            if not done.cancelled() and (error := done.exception()) is not None:
+                self._on_error(error)
+                answer_bug(exchange)
+
+        task.add_done_callback(finish)
+
 
 def answer_bug(exchange: Exchange) -> None:
     """Answer a request that met a bug on the way, so that its client does not wait for ever."""
     if exchange.answer is None:
         exchange.respond(text_response(500, "the request could not be handled"))
+
+
+def write(
+    store: Store,
+    candidates: Sequence[EventCandidate],
+    preconditions: Sequence[Precondition],
+    answer: Answer,
+) -> asyncio.Task[None] | None:
+    """Write events, and call the answer with the outcome, once, on the event loop's thread.
+
+    A task that is returned may be cancelled when nobody waits for the answer any more.
+    """
+    subjects_only = without_queries(preconditions) if preconditions else ()
+    if subjects_only is None:
+        work = _write_after_queries(store, candidates, preconditions, answer)
+        return asyncio.get_running_loop().create_task(work)
+    store.writer.write(candidates, subjects_only, answer)
+    return None
+
+
+async def _write_after_queries(
+    store: Store,
+    candidates: Sequence[EventCandidate],
+    preconditions: Sequence[Precondition],
+    answer: Answer,
+) -> None:
+    try:
+        await write_after_queries(store, candidates, preconditions, answer)
+    except (RefusedError, BusyError) as error:
+        answer(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +124,26 @@ class Services:
     monitor: Monitor
     describe: Callable[[], Diagnostics]
 
-    def write(
-        self,
-        exchange: Exchange,
-        candidates: Sequence[EventCandidate],
-        preconditions: Sequence[Precondition],
-        answer: Answer,
-        *,
-        refuse: "Callable[[Services, Exchange, RefusedError | BusyError], None]",
-    ) -> None:
-        """Write, and answer; `refuse` answers where a query among the preconditions is refused."""
-        guarded = self.guard(exchange, answer)
-        subjects_only = without_queries(preconditions)
-        if subjects_only is not None:
-            self.store.writer.write(candidates, subjects_only, guarded)
-            return
-
-        async def work() -> None:
-            try:
-                await write_after_queries(self.store, candidates, preconditions, guarded)
-            except (RefusedError, BusyError) as error:
-                refuse(self, exchange, error)
-
-        self.tasks.start_for(exchange, work())
-
-    def guard(self, exchange: Exchange, answer: Answer) -> Answer:
-        """Return the answer with one more promise: if it meets a bug, the client is told."""
-
-        def guarded(outcome: Outcome) -> None:
-            try:
-                answer(outcome)
-            except Exception:
-                answer_bug(exchange)
-                raise
-
-        return guarded
+    def count_refusal(self, error: Failure) -> None:
+        """Count a failure by its code."""
+        self.tally.refusals[_code(error)] += 1
 
     def now(self) -> str:
         """Return the time as events state it."""
-        return format_time(next_event_time(self.clock(), previous=0))
+        return next_event_time(self.clock(), previous=0)[1]
+
+
+def _code(error: Failure) -> str:
+    match error:
+        case RefusedError():
+            return error.code.value
+        case MalformedRequestError():
+            return MALFORMED
+        case DiskFullError():
+            return Code.DISK_FULL.value
+        case TooManyObserversError():
+            return TOO_MANY_OBSERVERS
+        case BusyError():
+            return TOO_MANY_QUERIES
+        case StoreFailedError():
+            return Code.STORE_FAILED.value

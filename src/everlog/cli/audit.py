@@ -9,8 +9,8 @@ from typing import Final
 import click
 import msgspec
 
-from everlog.bootstrap import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.domain.errors import DataDirectoryError
+from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
 from everlog.maintenance.audit import audit as audit_directory
 from everlog.maintenance.findings import Finding, Summary
@@ -18,11 +18,11 @@ from everlog.maintenance.findings import Finding, Summary
 _PROGRESS_SECONDS: Final = 0.5
 
 # Click does not fill a paragraph that begins with this character.
-_HELP: Final = """Read a whole data directory and tell everything that is not as it was written.
+_HELP: Final = """Tell what in a data directory is not as it was written.
 
-No server may have it open; nothing in it is changed. Each finding names the event, the file and
-the place. The exit code is 0 if nothing was found, 4 if something was, 3 if the directory cannot
-be audited.
+All of it is read and compared. No server may have it open; nothing in it is changed. Each finding
+names the event, the file and the place. The exit code is 0 if nothing was found, 4 if something
+was, 3 if the directory cannot be audited.
 
 \b
 Example:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from everlog.credentials.token_file import FILE_SIZE_MAX
+from everlog.credentials.token import FILE_SIZE_MAX
 
 TOKEN_VARIABLE: Final = "EVERLOG_API_TOKEN"  # noqa: S105 - the name of a variable.
 

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
 
-from everlog.bootstrap import RELEASE
 from everlog.cli.connecting import (
     TOKEN_VARIABLE,
     certificate_option,
@@ -16,7 +14,6 @@ from everlog.cli.connecting import (
     find_token,
     token_file_option,
 )
-from everlog.monitoring.diagnostics import describe_server
 
 _PATH: Final = "/api/v1/diagnostics"
 _TIMEOUT_SECONDS: Final = 10.0
@@ -24,10 +21,11 @@ _TIMEOUT_SECONDS: Final = 10.0
 _ANSWER_SIZE_MAX: Final = 1024 * 1024
 
 # Click does not fill a paragraph that begins with this character.
-_HELP: Final = f"""Print version, system and licence as JSON, and of a server also its options.
+_HELP: Final = f"""Print version, system and licence as JSON.
 
 Nothing of it is secret. Without --url it is about this machine. With it, a server is asked, which
-needs the token: in the environment variable {TOKEN_VARIABLE}, or in a file.
+tells its options too, and needs the token: in the environment variable {TOKEN_VARIABLE}, or in a
+file.
 """
 
 
@@ -40,13 +38,21 @@ def diagnostics(
 ) -> None:
     """Print what this machine or a server says of itself."""
     if url is None:
-        found = msgspec.to_builtins(describe_server(RELEASE, options=None))
+        found = _describe_this_machine()
     else:
         try:
             found = _ask(url, find_token(api_token_file), https_certificate_file)
         except (OSError, HTTPException, ValueError) as error:
             raise click.ClickException(f"{url} cannot be asked: {error}") from error
     click.echo(json.dumps(found, indent=2))
+
+
+def _describe_this_machine() -> object:
+    import msgspec
+
+    from everlog.monitoring.diagnostics import RELEASE, describe_server
+
+    return msgspec.to_builtins(describe_server(RELEASE, options=None))
 
 
 def _ask(url: str, token: str, certificate_file: Path | None) -> object:

@@ -1,17 +1,15 @@
-"""`everlog`: the list of commands."""
+"""`everlog`: the list of commands, each of which is imported when it is called.
+
+A server takes long to import, and most commands need none of it.
+"""
 
 import sys
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 import click
 
-from everlog.cli.audit import audit
-from everlog.cli.diagnostics import diagnostics
-from everlog.cli.generate import generate
-from everlog.cli.query import query
-from everlog.cli.run import run
-from everlog.cli.version import version
-
-_EPILOG = """
+_EPILOG: Final = """
 \b
 A server to try things out, its data gone at the end:
   everlog run --api-token secret --data-directory-temporary --http-enabled --https-enabled=false
@@ -24,20 +22,97 @@ A server that lasts:
 """
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["--help", "-h"]})
+class Listed(NamedTuple):
+    """A command as the list shows it, without having been imported."""
+
+    # The first sentence of its help.
+    short_help: str
+    load: Callable[[], click.Command]
+
+
+def _audit() -> click.Command:
+    from everlog.cli.audit import audit
+
+    return audit
+
+
+def _diagnostics() -> click.Command:
+    from everlog.cli.diagnostics import diagnostics
+
+    return diagnostics
+
+
+def _generate() -> click.Command:
+    from everlog.cli.generate import generate
+
+    return generate
+
+
+def _query() -> click.Command:
+    from everlog.cli.query import query
+
+    return query
+
+
+def _run() -> click.Command:
+    from everlog.cli.run import run
+
+    return run
+
+
+def _version() -> click.Command:
+    from everlog.cli.version import version
+
+    return version
+
+
+COMMANDS: Final[Mapping[str, Listed]] = {
+    "audit": Listed("Tell what in a data directory is not as it was written.", _audit),
+    "diagnostics": Listed("Print version, system and licence as JSON.", _diagnostics),
+    "generate": Listed("Make tokens, keys and certificates.", _generate),
+    "query": Listed("Ask a question in EventQL, and print its rows.", _query),
+    "run": Listed("Run the server.", _run),
+    "version": Listed("Print the version.", _version),
+}
+
+
+class _Commands(click.Group):
+    """The commands of the table; the list of them is the table's too."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return [*COMMANDS]
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        listed = COMMANDS.get(name)
+        return None if listed is None else listed.load()
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, listed.short_help) for name, listed in COMMANDS.items()])
+
+
+def _print_version(context: click.Context, _: click.Parameter, value: object) -> None:
+    if value and not context.resilient_parsing:
+        context.invoke(_version())
+        context.exit()
+
+
+@click.group(
+    cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["--help", "-h"]}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
 def cli() -> None:
     """Everlog is an event store: an append-only, hash-chained log of CloudEvents.
 
     Its HTTP API is that of EventSourcingDB, versions 1 and 2, so that all client SDKs work with it.
     """
-
-
-cli.add_command(audit)
-cli.add_command(diagnostics)
-cli.add_command(generate)
-cli.add_command(query)
-cli.add_command(run)
-cli.add_command(version)
 
 
 def main() -> None:
@@ -46,4 +121,5 @@ def main() -> None:
         # Assertions are part of how a database trusts itself.
         click.echo("Error: Everlog does not run under python -O", err=True)
         sys.exit(2)
-    cli()
+    # By name also where a module was run: click would say `python -m everlog`.
+    cli(prog_name="everlog")

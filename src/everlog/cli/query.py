@@ -16,10 +16,8 @@ from everlog.cli.connecting import (
     find_token,
     token_file_option,
 )
-from everlog.cli.querying.directory import query_directory
 from everlog.cli.querying.faults import EXIT_INTERRUPTED
-from everlog.cli.querying.printing import print_rows
-from everlog.cli.querying.progress import Progress, describe_events, describe_rows
+from everlog.cli.querying.printing import Progress, describe_events, describe_rows, print_rows
 from everlog.cli.querying.server import TIMEOUT_SECONDS, ServerError, query_server
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.language.parser import tokens_around
@@ -112,6 +110,9 @@ def query(
             text = f"EXPLAIN {text}"
         address, directory = _target(context, url, data_directory)
         if directory is not None:
+            # A server that is asked brings what a query needs.
+            from everlog.cli.querying.directory import query_directory
+
             rows = query_directory(
                 directory,
                 text,

@@ -4,8 +4,7 @@ import platform
 
 import click
 
-from everlog._version import __version__
-from everlog.bootstrap import COMPATIBLE_VERSION
+from everlog._version import COMPATIBLE_VERSION, __version__
 
 
 @click.command()

@@ -9,9 +9,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
-
-from cryptography import x509
+from typing import Final, NamedTuple
 
 from everlog.domain.errors import SettingsError
 
@@ -66,14 +64,14 @@ def load_certificate(files: CertificateFiles, *, now: datetime) -> Certificate:
             certificate at this time.
     """
     pem = _read("--https-certificate-file", files.certificate)
-    leaf = _parse_leaf(files.certificate, pem)
+    validity = _parse_validity(files.certificate, pem)
     context = _new_context()
     _load_chain(context, files)
     # OpenSSL reads the file itself. It has to be the one that was judged.
     if _read("--https-certificate-file", files.certificate) != pem:
         raise SettingsError(f"--https-certificate-file {files.certificate} is being replaced")
-    _check_dates(files.certificate, leaf, now)
-    return Certificate(context, leaf.not_valid_after_utc)
+    _check_dates(files.certificate, validity, now)
+    return Certificate(context, validity.end)
 
 
 class CertificateSwitch:
@@ -141,29 +139,39 @@ def _load_chain(context: ssl.SSLContext, files: CertificateFiles) -> None:
         ) from error
 
 
-def _parse_leaf(path: Path, pem: bytes) -> x509.Certificate:
+class _Validity(NamedTuple):
+    """From when until when a certificate is to be trusted."""
+
+    begin: datetime
+    end: datetime
+
+
+def _parse_validity(path: Path, pem: bytes) -> _Validity:
+    """Return that of the first certificate in a file, which is the server's own."""
+    # Fifty modules, which a server without HTTPS does not need.
+    from cryptography import x509  # noqa: PLC0415 - as said above.
+
     try:
         leaf, *_ = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise SettingsError(
             f"--https-certificate-file {path} cannot be read: it holds no certificate as PEM"
         ) from error
-    return leaf
+    return _Validity(leaf.not_valid_before_utc, leaf.not_valid_after_utc)
 
 
-def _check_dates(path: Path, leaf: x509.Certificate, now: datetime) -> None:
+def _check_dates(path: Path, validity: _Validity, now: datetime) -> None:
     """Judge the server's own certificate only.
 
     An expired one further up the chain may be there on purpose, for old clients.
     """
-    if now < leaf.not_valid_before_utc:
+    if now < validity.begin:
         raise SettingsError(
-            f"--https-certificate-file {path} is not valid before "
-            f"{_format(leaf.not_valid_before_utc)}"
+            f"--https-certificate-file {path} is not valid before {_format(validity.begin)}"
         )
-    if now > leaf.not_valid_after_utc:
+    if now > validity.end:
         raise SettingsError(
-            f"--https-certificate-file {path} expired on {_format(leaf.not_valid_after_utc)}: "
+            f"--https-certificate-file {path} expired on {_format(validity.end)}: "
             "it has to be renewed"
         )
 

@@ -6,18 +6,17 @@ What is left to others: when to read again (`bootstrap`, on SIGHUP).
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
-from everlog.api.auth import ApiToken, TokenCheck
 from everlog.credentials.certificate import (
     Certificate,
     CertificateFiles,
     CertificateSwitch,
     load_certificate,
 )
-from everlog.credentials.token_file import load_token_file
+from everlog.credentials.token import ApiToken, TokenCheck, load_token_file
 from everlog.domain.errors import SettingsError
-from everlog.settings import Settings
 from everlog.telemetry import Log
 
 # A certificate that ends sooner is warned about: enough to renew it without haste.
@@ -29,17 +28,27 @@ _NANOSECONDS: Final = 1_000_000_000
 class LiveCredentials:
     """Whom the server lets in, and how it shows who it is."""
 
-    def __init__(self, settings: Settings, log: Log, *, clock: Callable[[], int]) -> None:
-        """Load what the settings name; the clock returns nanoseconds since 1970.
+    def __init__(
+        self,
+        log: Log,
+        *,
+        clock: Callable[[], int],
+        token: ApiToken | None,
+        token_file: Path | None,
+        certificate_files: CertificateFiles | None,
+    ) -> None:
+        """Load what there is: a token or a file of tokens, and without HTTPS no certificate.
+
+        The clock returns nanoseconds since 1970.
 
         Raises:
             SettingsError: Something cannot be used.
         """
-        self._token_file: Final = settings.api_token_file
-        self._certificate_files: Final = _find_certificate_files(settings)
+        self._token_file: Final = token_file
+        self._certificate_files: Final = certificate_files
         self._log: Final = log
         self._clock: Final = clock
-        self.token_check: Final = TokenCheck(self._warn_of_tokens(_load_tokens(settings)))
+        self.token_check: Final = TokenCheck(self._warn_of_tokens(_find_tokens(token, token_file)))
         # None without HTTPS.
         self.certificate_switch: Final = (
             None
@@ -98,23 +107,11 @@ class LiveCredentials:
         return certificate
 
 
-def _load_tokens(settings: Settings) -> tuple[ApiToken, ...]:
-    if settings.api_token_file is not None:
-        return load_token_file(settings.api_token_file)
-    assert settings.api_token is not None
-    return (settings.api_token,)
-
-
-def _find_certificate_files(settings: Settings) -> CertificateFiles | None:
-    if not settings.https_enabled:
-        return None
-    assert settings.https_certificate_file is not None
-    assert settings.https_private_key_file is not None
-    return CertificateFiles(
-        certificate=settings.https_certificate_file,
-        private_key=settings.https_private_key_file,
-        passphrase=settings.https_private_key_passphrase_file,
-    )
+def _find_tokens(token: ApiToken | None, file: Path | None) -> tuple[ApiToken, ...]:
+    if file is not None:
+        return load_token_file(file)
+    assert token is not None
+    return (token,)
 
 
 def _format(certificate: Certificate) -> str:

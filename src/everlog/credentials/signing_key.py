@@ -1,8 +1,12 @@
-"""The signing key's file."""
+"""The signing key: read from its file, and made anew."""
 
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from everlog.credentials.new_files import Pair
 from everlog.domain.errors import SettingsError
 from everlog.domain.signature import SigningKey
 
@@ -29,3 +33,12 @@ def load_signing_key(path: Path | None) -> SigningKey | None:
     except SettingsError as error:
         message = f"--signing-key-file {path}: {error}"
         raise SettingsError(message) from error
+
+
+def new_signing_key() -> Pair:
+    """Return an Ed25519 signing key and its verification key."""
+    key = Ed25519PrivateKey.generate()
+    return Pair(
+        SigningKey(key).to_pem(),
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+    )

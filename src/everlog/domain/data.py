@@ -69,6 +69,14 @@ def sort_members(text: str, data: dict[str, object]) -> str:
     # Where a name occurs twice, or a string looks like a name, there are more of these.
     if _count_ordered(data) == text.count('":'):
         return text
+    if text.find("{", 1) < 0 and "[" not in text and "\\" not in text:
+        # As most data is, for a third of the time: a member ends where a comma and a quote follow.
+        # So does a string that ends with a comma, but then there are more parts than members.
+        parts = text[2:-1].split(',"')
+        if len(parts) == len(data):
+            pairs = sorted(zip(data, parts, strict=True))
+            ordered = ',"'.join([part for _, part in pairs])
+            return f'{{"{ordered}}}'
     by_name = _decode_name if "\\" in text else itemgetter(0)
     # What is open, the innermost last: its own name, empty where it has none, and the members of
     # what holds it, each a name and a text.

@@ -17,8 +17,10 @@ from everlog.domain.chain import HASH_V2_PREFIX, HashVersion, hash_v1, hash_v2, 
 SPECVERSION: Final = "1.0"
 DATACONTENTTYPE: Final = "application/json"
 
-_HASHED_START: Final = f"{HASH_V2_PREFIX}\n{SPECVERSION}\n"
-_HASHED_CONTENT_TYPE: Final = f"\n{DATACONTENTTYPE}\n"
+_HASHED_V1_START: Final = f"{SPECVERSION}|"
+_HASHED_V1_END: Final = f"|{DATACONTENTTYPE}"
+_HASHED_V2_START: Final = f"{HASH_V2_PREFIX}\n{SPECVERSION}\n"
+_HASHED_V2_CONTENT_TYPE: Final = f"\n{DATACONTENTTYPE}\n"
 _JSON_START: Final = f'{{"specversion":"{SPECVERSION}","id":"'
 _JSON_CONTENT_TYPE: Final = f'","datacontenttype":"{DATACONTENTTYPE}",'
 
@@ -56,11 +58,11 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class AcceptedEvent(msgspec.Struct, frozen=True, gc=False):
-    """The JSON text of an event that has its place in the log, with what an index needs."""
+    """The JSON text (UTF-8) of an event that has its place in the log, and what an index needs."""
 
     subject: str
     type: str
-    json: str
+    json: bytes
     hash: str
 
 
@@ -86,16 +88,21 @@ def accept_events(
         tracing_lines, tracing_members = "-\n-", ""
         if candidate.traceparent is not None:
             tracing_lines, tracing_members = _tracing(candidate.traceparent, candidate.tracestate)
+        # What `hash_v2` and `hash_v1` hash, with constant parts joined beforehand, and without a
+        # call: this runs for every event written.
         if is_v2:
-            # What `hash_v2` hashes, with its constant parts joined beforehand, and without a call:
-            # this runs for every event written.
             content = (
-                f"{_HASHED_START}{id_}\n{predecessor_hash}\n{time}\n{source}\n{subject}\n{type_}"
-                f"{_HASHED_CONTENT_TYPE}{tracing_lines}\n{data}"
+                f"{_HASHED_V2_START}{id_}\n{predecessor_hash}\n{time}\n{source}\n{subject}\n{type_}"
+                f"{_HASHED_V2_CONTENT_TYPE}{tracing_lines}\n{data}"
             )
             hash_ = HASH_V2_PREFIX + sha256(content.encode()).hexdigest()
         else:
-            hash_ = _hash_v1(candidate, id_=id_, time=time, predecessor_hash=predecessor_hash)
+            metadata = (
+                f"{_HASHED_V1_START}{id_}|{predecessor_hash}|{time}|{source}|{subject}|{type_}"
+                f"{_HASHED_V1_END}"
+            )
+            digests = sha256(metadata.encode()).hexdigest() + sha256(data.encode()).hexdigest()
+            hash_ = sha256(digests.encode()).hexdigest()
         # No value but tracestate needs escaping: the grammars of the others leave out quotes,
         # backslashes and control characters.
         json = (
@@ -103,7 +110,7 @@ def accept_events(
             f'"type":"{type_}{_JSON_CONTENT_TYPE}{tracing_members}"data":{data},'
             f'"predecessorhash":"{predecessor_hash}","hash":"{hash_}","signature":null}}'
         )
-        events.append(AcceptedEvent(subject, type_, json, hash_))
+        events.append(AcceptedEvent(subject, type_, json.encode(), hash_))
         predecessor_hash = hash_
         position += 1
     return events
@@ -173,20 +180,6 @@ def candidate_size(candidate: EventCandidate) -> int:
     if candidate.traceparent is not None:
         size += len(candidate.traceparent) + len(candidate.tracestate or "")
     return size
-
-
-def _hash_v1(candidate: EventCandidate, *, id_: str, time: str, predecessor_hash: str) -> str:
-    return hash_v1(
-        SPECVERSION,
-        id_,
-        predecessor_hash,
-        time,
-        candidate.source,
-        candidate.subject,
-        candidate.type,
-        DATACONTENTTYPE,
-        candidate.data,
-    )
 
 
 def _tracing(traceparent: str, tracestate: str | None) -> tuple[str, str]:

@@ -48,3 +48,7 @@ OBSERVERS_MAX: Final = 10_000
 
 # Each has a client that waits, and a process that computes or a turn to wait for.
 QUERIES_MAX: Final = 64
+
+# What a write counts as where an operator limits how much a client may ask for, a read being 1: all
+# clients share one writer and one disk.
+WRITE_COST: Final = 5

@@ -8,6 +8,7 @@ What is left to others: caching, since a writer uses the same few sources again 
 
 import re
 from ipaddress import AddressValueError, IPv6Address
+from string import ascii_letters, digits
 from typing import Final
 
 from everlog.domain.errors import Code, RefusedError
@@ -21,13 +22,21 @@ _OTHER_SCRIPTS: Final = (
     + "".join(f"{chr(plane)}-{chr(plane + 0xFFFD)}" for plane in range(0x10000, 0xE0000, 0x10000))
     + "\U000e1000-\U000efffd"
 )
-_UNRESERVED: Final = r"A-Za-z0-9\-._~" + _OTHER_SCRIPTS
+_ASCII_OR_OTHER_SCRIPTS: Final = f"[\0-\x7f{_OTHER_SCRIPTS}]*"
+
+_ASCII: Final = "".join(map(chr, range(0x80)))
+_UNRESERVED: Final = ascii_letters + digits + "-._~"
 _SUB_DELIMITERS: Final = "!$&'()*+,;="
 
 
 def _part(characters: str) -> re.Pattern[str]:
-    """Compile the pattern of a part made of these characters and of percent-encoded bytes."""
-    one = f"[{_UNRESERVED}{_SUB_DELIMITERS}{characters}]"
+    """Compile the pattern of a part made of these characters and of percent-encoded bytes.
+
+    All that is not ASCII passes: which of it may stand there is judged for a text as a whole, since
+    its many ranges take milliseconds to compile, and few sources need them.
+    """
+    allowed = {*_UNRESERVED, *_SUB_DELIMITERS, *characters}
+    one = "[^" + re.escape("".join(letter for letter in _ASCII if letter not in allowed)) + "]"
     return re.compile(f"{one}*(?:%[0-9A-Fa-f]{{2}}{one}*)*")
 
 
@@ -67,7 +76,7 @@ def parse_source(text: str | None, *, field: str = "source") -> str:
             field=field,
             limit=SOURCE_LENGTH_MAX,
         )
-    if not _is_uri_reference(text):
+    if not (_is_uri_reference(text) and _has_letters_only(text)):
         raise RefusedError(
             Code.SOURCE_MALFORMED,
             f"malformed event source '{text}': source must be a valid URI",
@@ -87,6 +96,11 @@ def _is_uri_reference(text: str) -> bool:
         and (query is None or _QUERY.fullmatch(query) is not None)
         and (fragment is None or _QUERY.fullmatch(fragment) is not None)
     )
+
+
+def _has_letters_only(text: str) -> bool:
+    """Tell whether everything that is not ASCII is of a script that people write."""
+    return text.isascii() or re.fullmatch(_ASCII_OR_OTHER_SCRIPTS, text) is not None
 
 
 def _is_authority(text: str) -> bool:
@@ -114,5 +128,5 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_port(digits: str) -> bool:
-    return len(digits) <= _PORT_DIGITS_MAX and int(digits) <= _PORT_MAX
+def _is_port(number: str) -> bool:
+    return len(number) <= _PORT_DIGITS_MAX and int(number) <= _PORT_MAX

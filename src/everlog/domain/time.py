@@ -16,20 +16,24 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERN: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 
 
-def next_event_time(now: int, *, previous: int) -> int:
-    """Return the time in nanoseconds for the next write, never before the previous one's.
+def next_event_time(now: int, *, previous: int) -> tuple[int, str]:
+    """Return the time of the next write, never before the previous one's, and its text.
 
     A whole second becomes the nanosecond after it, so that its text has a fraction.
     """
+    # Neither `max` nor `format_time` is called: this runs for every write.
     time = max(now, previous)
-    return time if time % NANOSECONDS_PER_SECOND else time + 1
+    seconds, fraction = divmod(time, NANOSECONDS_PER_SECOND)
+    if fraction == 0:
+        return next_event_time(time + 1, previous=0)
+    return time, f"{_format_second(seconds)}.{fraction:09d}".rstrip("0") + "Z"
 
 
 def format_time(time: int) -> str:
     """Return the RFC 3339 text of nanoseconds since 1970 that are not a whole second."""
-    seconds, fraction = divmod(time, NANOSECONDS_PER_SECOND)
-    assert fraction != 0
-    return f"{_format_second(seconds)}.{fraction:09d}".rstrip("0") + "Z"
+    same_time, text = next_event_time(time, previous=0)
+    assert same_time == time
+    return text
 
 
 def parse_time(text: str) -> int:

@@ -1,32 +1,31 @@
 """Queries: the way in, for whoever has a text and a log.
 
     plan = prepare(text)
-    for chunk in execute(plan, log, surroundings):
+    for chunk in execute(plan, log, context):
         ...
 
-`prepare` tells all that is wrong with a text; what it returns can be executed again and again.
+`prepare` tells all that is wrong with a text; what it returns can be executed again and again,
+by several threads at once, and is compiled the first time only.
 """
 
 from collections.abc import Iterator
 
 import msgspec
 
-from everlog.eventql.execution.compiler import compile_plan
+from everlog.eventql.codegen.compiler import compile_plan
 from everlog.eventql.execution.executor import written_rows
-from everlog.eventql.execution.tally import Tally, is_incremental, may_affect
+from everlog.eventql.execution.incremental import IncrementalAggregation, is_incremental, may_affect
 from everlog.eventql.limits import QueryLimits
-from everlog.eventql.planning.explain import explain
-from everlog.eventql.planning.plan import EventScan, Log, Plan
-from everlog.eventql.planning.preparation import prepare
-from everlog.eventql.surroundings import Surroundings
+from everlog.eventql.planning.plan import EvaluationContext, EventScan, Log, Plan, explain
+from everlog.eventql.planning.planner import prepare
 
 __all__ = [
+    "EvaluationContext",
     "EventScan",
+    "IncrementalAggregation",
     "Log",
     "Plan",
     "QueryLimits",
-    "Surroundings",
-    "Tally",
     "execute",
     "explain",
     "is_incremental",
@@ -37,7 +36,7 @@ __all__ = [
 ]
 
 
-def execute(plan: Plan, log: Log, surroundings: Surroundings) -> Iterator[list[bytes]]:
+def execute(plan: Plan, log: Log, context: EvaluationContext) -> Iterator[list[bytes]]:
     """Yield the rows of a query as JSON texts, in chunks, as they are found.
 
     A chunk without rows says that work goes on. Closing the iterator stops everything.
@@ -49,7 +48,8 @@ def execute(plan: Plan, log: Log, surroundings: Surroundings) -> Iterator[list[b
     if plan.is_explain:
         yield [msgspec.json.encode(explain(plan, log))]
     else:
-        yield from written_rows(compile_plan(plan, surroundings, as_json=True), log, surroundings)
+        compiled = compile_plan(plan, is_signed=context.sign is not None, as_json=True)
+        yield from written_rows(compiled, log, context)
 
 
 def scans_of(plan: Plan) -> tuple[EventScan, ...]:

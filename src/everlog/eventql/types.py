@@ -24,6 +24,33 @@ class Kind(StrEnum):
     RECORD = "record"
 
 
+class UnaryOperator(StrEnum):
+    """Operators before their operand."""
+
+    NOT = "NOT"
+    PLUS = "+"
+    MINUS = "-"
+
+
+class BinaryOperator(StrEnum):
+    """Operators between their operands; see `grammar.ebnf` for what binds how tightly."""
+
+    OR = "OR"
+    XOR = "XOR"
+    AND = "AND"
+    EQUAL = "=="
+    NOT_EQUAL = "!="
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+    CONTAINS = "CONTAINS"
+    ADD = "+"
+    SUBTRACT = "-"
+    MULTIPLY = "*"
+    DIVIDE = "/"
+
+
 Type = frozenset[Kind]
 
 # The kinds that a value can be converted to with AS.

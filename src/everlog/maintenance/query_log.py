@@ -18,8 +18,8 @@ import msgspec
 
 from everlog.domain.chain import GENESIS_HASH
 from everlog.domain.errors import CorruptLogError, DataDirectoryError
+from everlog.eventql.execution.readers import selected_lines
 from everlog.eventql.planning.plan import EventScan
-from everlog.eventql.planning.selecting import selected_lines
 from everlog.maintenance.audit import check_format
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, read_schema_line

@@ -67,6 +67,8 @@ def _writability(figures: Figures) -> Finding:
             return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
         case Condition.DISK_FULL:
             return Finding(value, Status.FAIL, "the last write found no room on the disk")
+        case Condition.STOPPING:
+            return Finding(value, Status.WARN, "the server is being stopped")
         case Condition.FAILED:
             output = "the disk broke its promise: writes are refused until a restart"
             return Finding(value, Status.FAIL, output)
@@ -115,8 +117,8 @@ def _pending_commit(figures: Figures) -> Finding:
 
 
 def _unsaved_events(figures: Figures) -> Finding:
-    if figures.has_checkpoint_failed:
-        output = "the last checkpoint could not be saved: after a crash, opening would take longer"
+    if figures.has_snapshot_failed:
+        output = "the index could not be saved: after a crash, opening would take longer"
         return Finding(figures.unsaved_event_count, Status.WARN, output)
     return Finding(figures.unsaved_event_count)
 

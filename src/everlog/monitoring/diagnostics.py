@@ -5,13 +5,25 @@ Nothing in it is secret: options come without their secrets.
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from everlog.monitoring.figures import Release
+from everlog._version import COMPATIBLE_VERSION, __version__
 from everlog.monitoring.machine import Machine, read_machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Which server this is."""
+
+    version: str
+    # The version of EventSourcingDB whose API it speaks.
+    compatible_version: str
+
+
+RELEASE: Final = Release(version=__version__, compatible_version=COMPATIBLE_VERSION)
 
 _PACKAGE: Final = "everlog"
 _LICENSE: Final = "MIT"
@@ -81,6 +93,13 @@ def _describe(machine: Machine) -> SystemSection:
 
 def _find_packages() -> dict[str, str]:
     """Return the versions of the packages that Everlog needs, as they are installed."""
+    # Twenty modules, for a question that is seldom asked.
+    from importlib.metadata import (  # noqa: PLC0415 - as said above.
+        PackageNotFoundError,
+        requires,
+        version,
+    )
+
     try:
         names = [_bare_name(line) for line in requires(_PACKAGE) or ()]
         return {name: version(name) for name in sorted(names)}

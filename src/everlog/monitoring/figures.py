@@ -10,24 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from everlog.http import Statistics
+from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
-from everlog.service.checkpoints import Checkpoints
 from everlog.service.figures import CommitFigures
 from everlog.service.store import Store
 from everlog.service.writer import Condition
 from everlog.storage.engine import Head
 
 _NANOSECONDS: Final = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """Which server this is."""
-
-    version: str
-    # The version of EventSourcingDB whose API it speaks.
-    compatible_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +35,9 @@ class Figures:
     seconds_since_commit: float | None
     pending_seconds: float
     unsaved_event_count: int
-    checkpoint_count: int
-    checkpoint_failure_count: int
-    has_checkpoint_failed: bool
+    snapshot_count: int
+    snapshot_failure_count: int
+    has_snapshot_failed: bool
     observer_count: int
     query_count: int
     http: Statistics
@@ -68,7 +59,6 @@ class Monitor:
     clock: Callable[[], int]
     started_at: float
     store: Store
-    checkpoints: Checkpoints
     tally: Tally
     # The event loop's time, in seconds.
     loop_clock: Callable[[], float]
@@ -83,7 +73,7 @@ class Monitor:
         disk, process = await self.store.reader.call(
             lambda: (read_disk_space(self.directory), read_process())
         )
-        store, checkpoints = self.store, self.checkpoints
+        store, snapshots = self.store, self.store.snapshots
         commits = store.writer.figures
         now = self.loop_clock()
         return Figures(
@@ -96,9 +86,9 @@ class Monitor:
             seconds_since_commit=None if commits.ended_at is None else now - commits.ended_at,
             pending_seconds=0.0 if commits.begun_at is None else now - commits.begun_at,
             unsaved_event_count=store.engine.unsaved_event_count,
-            checkpoint_count=checkpoints.saved_count,
-            checkpoint_failure_count=checkpoints.failure_count,
-            has_checkpoint_failed=checkpoints.has_failed,
+            snapshot_count=snapshots.saved_count,
+            snapshot_failure_count=snapshots.failure_count,
+            has_snapshot_failed=snapshots.has_failed,
             observer_count=store.observers.places.present_count,
             query_count=store.queries.places.present_count,
             http=self.statistics(),

@@ -209,11 +209,13 @@ METRICS: Final = (
         "Events that an opening after a crash would have to read again.",
         lambda found: found.unsaved_event_count,
     ),
-    _counter("everlog_checkpoints", "Checkpoints saved.", lambda found: found.checkpoint_count),
+    _counter(
+        "everlog_checkpoints", "Snapshots of the index saved.", lambda found: found.snapshot_count
+    ),
     _counter(
         "everlog_checkpoint_failures",
-        "Checkpoints that could not be saved.",
-        lambda found: found.checkpoint_failure_count,
+        "Snapshots of the index that could not be saved.",
+        lambda found: found.snapshot_failure_count,
     ),
     # Requests.
     Metric(

@@ -12,13 +12,14 @@ Guarantees that the end of each batch is told once, on the loop's thread.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Final, NamedTuple
 
 from everlog.service.sync_process import SyncProcess, SyncProcessLostError
-from everlog.storage.engine import Batch, Engine
+from everlog.storage.engine import Batch, Engine, JournalEntry
 
 # As measured: with fewer clients at a time, the way to a process and back takes longer than what
 # the loop could do meanwhile.
@@ -54,13 +55,14 @@ class Committer:
         self._loop: Final = loop
         self._sync_process: Final = sync_process
         self._on_end: Final = on_end
-        self._batches: Final[SimpleQueue[Batch | None]] = SimpleQueue()
+        # What the thread is to do next, None for its end.
+        self._work: Final[SimpleQueue[Callable[[], None] | None]] = SimpleQueue()
         self._ended: Final[SimpleQueue[Ended]] = SimpleQueue()
         # Whether the loop's thread waits for the end, so that nobody has to wake it.
         self._is_waiting = False
         self._thread: Final = threading.Thread(
             # Whoever is done without it calls `stop`; whoever fails must not wait for it.
-            target=self._commit_batches,
+            target=self._run,
             name="commit",
             daemon=True,
         )
@@ -76,16 +78,24 @@ class Committer:
 
         If the loop waits for it, its end may be told before this returns.
         """
-        if self.is_handed_over(write_count):
+        if write_count >= _MANY_WRITES and self.is_handed_over(write_count):
             self._hand_over(batch)
         elif size > _WAIT_SIZE_MAX:
-            self._batches.put(batch)
+            self._work.put(partial(self._commit, batch))
         else:
             self._wait_for(batch)
 
+    def apply(
+        self,
+        entries: Sequence[JournalEntry],
+        on_end: Callable[[Sequence[Batch], Exception | None], None],
+    ) -> None:
+        """Take over others' batches, while nothing is staged, and tell how far that went."""
+        self._work.put(partial(self._apply, entries, on_end))
+
     def stop(self) -> None:
         """End thread and process, which have nothing to do."""
-        self._batches.put(None)
+        self._work.put(None)
         # It takes no time; a thread that waits for it would take memory.
         self._thread.join()
         if self._sync_process is not None:
@@ -103,7 +113,7 @@ class Committer:
             return
         seconds = perf_counter() - started
         if file is None:
-            self._batches.put(batch)
+            self._work.put(partial(self._commit, batch))
         else:
             self._sync_process.sync(
                 file, lambda error, more: self._end_sync(batch, error, seconds + more)
@@ -114,7 +124,7 @@ class Committer:
     ) -> None:
         if isinstance(error, SyncProcessLostError):
             # Nobody knows what is on the disk: all of the batch is written once more, and synced.
-            self._batches.put(batch)
+            self._work.put(partial(self._commit, batch))
             return
         failure: Exception | None = None
         try:
@@ -127,7 +137,7 @@ class Committer:
 
     def _wait_for(self, batch: Batch) -> None:
         self._is_waiting = True
-        self._batches.put(batch)
+        self._work.put(partial(self._commit, batch))
         try:
             ended = self._ended.get(timeout=_WAIT_SECONDS)
         except Empty:
@@ -142,15 +152,34 @@ class Committer:
         if not self._ended.empty():
             self._on_end(self._ended.get())
 
-    def _commit_batches(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            failure: Exception | None = None
-            started = perf_counter()
-            try:
-                self._engine.commit(batch)
-            except Exception as error:  # noqa: BLE001 - as above
-                failure = error
-            # In this order: whoever stops waiting says so first, and then looks once more.
-            self._ended.put(Ended(batch, failure, perf_counter() - started))
-            if not self._is_waiting:
-                self._loop.call_soon_threadsafe(self._take_ended)
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def _commit(self, batch: Batch) -> None:
+        failure: Exception | None = None
+        started = perf_counter()
+        try:
+            self._engine.commit(batch)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        # In this order: whoever stops waiting says so first, and then looks once more.
+        self._ended.put(Ended(batch, failure, perf_counter() - started))
+        if not self._is_waiting:
+            self._loop.call_soon_threadsafe(self._take_ended)
+
+    def _apply(
+        self,
+        entries: Sequence[JournalEntry],
+        on_end: Callable[[Sequence[Batch], Exception | None], None],
+    ) -> None:
+        batches: list[Batch] = []
+        failure: Exception | None = None
+        try:
+            for entry in entries:
+                # Whoever decided the order has verified what stands there.
+                batch = self._engine.apply(entry, is_verified=True)
+                batches.append(batch)
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        self._loop.call_soon_threadsafe(on_end, batches, failure)

@@ -63,13 +63,9 @@ class CommitFigures:
         self.seconds: Final = Histogram(_SECONDS_BOUNDS)
         self.average_seconds: float | None = None
         # In the event loop's time: when the last batch became durable, and when the one that is on
-        # its way set out; None where there is none.
+        # its way set out, noted by whoever sends it; None where there is none.
         self.ended_at: float | None = None
         self.begun_at: float | None = None
-
-    def begin(self, now: float) -> None:
-        """Note that a batch is on its way to the disk."""
-        self.begun_at = now
 
     def fail(self) -> None:
         """Note that it did not get there."""
@@ -77,14 +73,14 @@ class CommitFigures:
         self.failures += 1
 
     def end(self, now: float, seconds: float, *, events: int, size: int, schemas: int) -> None:
-        """Note that it is durable, and how long that took."""
+        """Note that a batch is durable, and how long that took."""
         self.begun_at, self.ended_at = None, now
         self.events += events
         self.bytes += size
         self.schemas += schemas
         self.batch_events.add(events)
         self.seconds.add(seconds)
-        before = self.average_seconds
+        average = self.average_seconds
         self.average_seconds = (
-            seconds if before is None else before + _AVERAGE_WEIGHT * (seconds - before)
+            seconds if average is None else average + _AVERAGE_WEIGHT * (seconds - average)
         )

@@ -29,17 +29,6 @@ class Interest(NamedTuple):
     recursive: bool
 
 
-class _RecentBatch(NamedTuple):
-    first_position: int
-    subjects: list[str]
-    lines: list[bytes]
-    size: int
-
-    @property
-    def end(self) -> int:
-        return self.first_position + len(self.lines)
-
-
 class Observers:
     """All who wait, by what they wait for, and the latest batches.
 
@@ -53,7 +42,7 @@ class Observers:
         self._loop: Final = loop
         self._exact: Final[_Waiters] = {}
         self._recursive: Final[_Waiters] = {}
-        self._recent: Final[deque[_RecentBatch]] = deque()
+        self._recent: Final[deque[Batch]] = deque()
         self._recent_size = 0
         # The latest question about recent lines (interest, start, stop), and its answer.
         self._question: tuple[Interest, int, int] | None = None
@@ -67,7 +56,11 @@ class Observers:
 
     def publish(self, batch: Batch) -> None:
         """Wake those whom a batch concerns."""
-        self._keep(batch)
+        if batch.lines:
+            self._recent.append(batch)
+            self._recent_size += sum(map(len, batch.lines))
+            while self._recent_size > _RECENT_SIZE_MAX:
+                self._recent_size -= sum(map(len, self._recent.popleft().lines))
         if not self._exact and not self._recursive:
             return
         for event in batch.events:
@@ -84,7 +77,7 @@ class Observers:
                 return None
             lines: list[bytes] = []
             for batch in reversed(self._recent):
-                if batch.end <= start:
+                if batch.first_position + len(batch.lines) <= start:
                     break
                 lines[:0] = _lines_of_interest(batch, interest, start, stop)
             self._question, self._answer = question, lines
@@ -118,16 +111,6 @@ class Observers:
         for waiters in (self._exact, self._recursive):
             self._wake(waiters, tuple(waiters))
 
-    def _keep(self, batch: Batch) -> None:
-        if not batch.lines:
-            return
-        size = sum(map(len, batch.lines))
-        subjects = [event.subject for event in batch.events]
-        self._recent.append(_RecentBatch(batch.first_position, subjects, list(batch.lines), size))
-        self._recent_size += size
-        while self._recent_size > _RECENT_SIZE_MAX:
-            self._recent_size -= self._recent.popleft().size
-
     @staticmethod
     def _wake(waiters: _Waiters, subjects: Iterable[str]) -> None:
         for subject in subjects:
@@ -136,14 +119,12 @@ class Observers:
                     future.set_result(True)
 
 
-def _lines_of_interest(
-    batch: _RecentBatch, interest: Interest, start: int, stop: int
-) -> list[bytes]:
+def _lines_of_interest(batch: Batch, interest: Interest, start: int, stop: int) -> list[bytes]:
     wanted = slice(max(start - batch.first_position, 0), max(stop - batch.first_position, 0))
-    pairs = zip(batch.subjects[wanted], batch.lines[wanted], strict=True)
+    pairs = zip(batch.events[wanted], batch.lines[wanted], strict=True)
     if interest.recursive:
-        return [line for subject, line in pairs if is_within(subject, interest.subject)]
-    return [line for subject, line in pairs if subject == interest.subject]
+        return [line for event, line in pairs if is_within(event.subject, interest.subject)]
+    return [line for event, line in pairs if event.subject == interest.subject]
 
 
 def _expire(future: "asyncio.Future[bool]") -> None:

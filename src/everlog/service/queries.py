@@ -34,8 +34,8 @@ from everlog.eventql.diagnostic import (
 from everlog.eventql.limits import QueryLimits
 from everlog.eventql.planning.plan import EventScan, Plan
 from everlog.eventql.query import (
-    Surroundings,
-    Tally,
+    EvaluationContext,
+    IncrementalAggregation,
     execute,
     explain,
     prepare,
@@ -114,7 +114,7 @@ class Queries:
             async for block in with_heartbeats:
                 yield block
 
-    async def tally(self, plan: Plan, head: Head) -> Tally:
+    async def tally(self, plan: Plan, head: Head) -> IncrementalAggregation:
         """Return the tally of an incremental plan over a head.
 
         Raises: as `rows`.
@@ -127,7 +127,7 @@ class Queries:
                 pass
         return step.result()
 
-    async def _tally(self, plan: Plan, head: Head, watch: "_Stopwatch") -> Tally:
+    async def _tally(self, plan: Plan, head: Head, watch: "_Stopwatch") -> IncrementalAggregation:
         # Judged and done in one hand-over between threads: a write waits for it.
         tally = await self._reader.call(lambda: self._tally_here(plan, head))
         return await self._tally_there(plan, head, watch) if tally is None else tally
@@ -136,10 +136,10 @@ class Queries:
         """Tell whether a query takes a few milliseconds, so that a thread may run it."""
         return await self._reader.call(lambda: self._is_quick(plan, head))
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> EvaluationContext:
         """Return what a query that begins now sees besides the log."""
         key = self._signing_key
-        return Surroundings(
+        return EvaluationContext(
             now=self._clock(),
             random=random.random,
             sign=None if key is None else lambda hash_: sign(key, hash_),
@@ -175,7 +175,7 @@ class Queries:
                 raise found
             yield form.render(found)
 
-    def _tally_here(self, plan: Plan, head: Head) -> Tally | None:
+    def _tally_here(self, plan: Plan, head: Head) -> IncrementalAggregation | None:
         """Return a tally, or None if that would take too long for a thread."""
         if not self._is_quick(plan, head):
             return None
@@ -191,13 +191,15 @@ class Queries:
                 if kind is FrameKind.ROWS:
                     yield content
 
-    async def _tally_there(self, plan: Plan, head: Head, watch: "_Stopwatch") -> Tally:
+    async def _tally_there(
+        self, plan: Plan, head: Head, watch: "_Stopwatch"
+    ) -> IncrementalAggregation:
         form = RowForm(b"", b"")
         async with aclosing(self._run(plan, head, form, watch, is_tally=True)) as frames:
             async for kind, content in frames:
                 if kind is FrameKind.TALLY:
                     # From a process that we started, and that runs our code.
-                    tally: Tally = pickle.loads(content)  # noqa: S301 - see above
+                    tally: IncrementalAggregation = pickle.loads(content)  # noqa: S301 - see above
                     return tally.resume(self.surroundings())
         raise QueryProcessDiedError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from everlog.domain.subject import ROOT
 from everlog.eventql.planning.plan import EventScan, Log, Plan
-from everlog.eventql.query import Surroundings, Tally, scans_of
+from everlog.eventql.query import EvaluationContext, IncrementalAggregation, scans_of
 from everlog.storage.engine import Engine, Head, Scan
 
 
@@ -60,9 +60,9 @@ def to_storage_scan(scan: EventScan, engine: Engine, head: Head) -> Scan:
     )
 
 
-def tally_of(plan: Plan, log: Log, surroundings: Surroundings) -> Tally:
+def tally_of(plan: Plan, log: Log, surroundings: EvaluationContext) -> IncrementalAggregation:
     """Return the tally of all events that a plan's scan selects, or of enough of them."""
-    tally = Tally.start(plan, surroundings)
+    tally = IncrementalAggregation.start(plan, surroundings)
     [scan] = scans_of(plan)
     if tally.is_count:
         tally.begin_with(log.count(scan))
@@ -71,6 +71,6 @@ def tally_of(plan: Plan, log: Log, surroundings: Surroundings) -> Tally:
     return tally
 
 
-def _add_enough(tally: Tally, blocks: Iterator[bytes]) -> None:
+def _add_enough(tally: IncrementalAggregation, blocks: Iterator[bytes]) -> None:
     while not tally.is_certain and (block := next(blocks, None)) is not None:
         tally.add(block)

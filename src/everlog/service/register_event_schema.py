@@ -10,9 +10,7 @@ from typing import Final
 
 from everlog.domain.schema import EventSchema
 from everlog.service.store import Store
-from everlog.service.writer import Outcome, check_stored_event
-from everlog.storage.engine import Head, Scan
-from everlog.storage.line import LINE_PREFIX, parse_line
+from everlog.service.writer import Outcome, check_stored_events
 
 # As many as are checked on the loop's thread without being noticed: a few milliseconds.
 _REMAINING_EVENTS_MAX: Final = 1_000
@@ -29,9 +27,9 @@ async def register_event_schema(store: Store, schema: EventSchema) -> None:
     checked = 0
     head = store.engine.head
     while head.event_count - checked > _REMAINING_EVENTS_MAX:
-        await store.reader.call(partial(_check_stored_events, store, schema, checked, head))
+        await store.reader.call(partial(check_stored_events, store.engine, schema, checked, head))
         checked, head = head.event_count, store.engine.head
-    _check_stored_events(store, schema, checked, head)
+    check_stored_events(store.engine, schema, checked, head)
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def answer(outcome: Outcome) -> None:
@@ -42,16 +40,3 @@ async def register_event_schema(store: Store, schema: EventSchema) -> None:
     outcome = await done
     if isinstance(outcome, Exception):
         raise outcome
-
-
-def _check_stored_events(store: Store, schema: EventSchema, start: int, head: Head) -> None:
-    scan = Scan(
-        start=start,
-        stop=head.event_count,
-        event_types=frozenset({schema.event_type}),
-    )
-    for block in store.engine.scan(scan, head):
-        for line in block.splitlines(keepends=True):
-            event, _ = parse_line(line)
-            payload = line[len(LINE_PREFIX) :].rstrip().removesuffix(b"}")
-            check_stored_event(schema, payload, position=int(event.id))

@@ -46,6 +46,7 @@ class StandingQuery:
         self._sees_event_types: Final = sees_event_types
         self._is_quick: Final = is_quick
         self._event_type_count: Final = head.event_type_count
+        self._is_lost = False
         # Up to before which position events have been taken in.
         self.position = head.event_count
 
@@ -57,10 +58,18 @@ class StandingQuery:
             RefusedError: The query cannot be evaluated with them.
         """
         # A schema makes an event type known without an event.
+        if self._is_lost:
+            raise StaleQueryError(is_quick=self._is_quick)
         has_new_type = self._sees_event_types and tip.event_type_count != self._event_type_count
         if has_new_type or (lines and not self._take(lines)):
             raise StaleQueryError(is_quick=self._is_quick)
         self.position = tip.event_count
+
+    def forget(self, head: Head) -> None:
+        """Do without what was taken in from behind a head, where others' events stand now."""
+        if self.position > head.event_count:
+            # It cannot be taken out again.
+            self._is_lost = True
 
     def is_true(self) -> bool:
         """Tell whether the answer is TRUE.

@@ -1,18 +1,26 @@
 """The single writer: every change of the log goes through here, one after the other.
 
-A write is judged, given its place and hashed as soon as it arrives, on the event loop's thread.
+A change is judged, given its place and hashed as soon as it arrives, on the event loop's thread.
 While one batch is on its way to the disk (`committer`), the next one gathers; so the number of
-writes that share a sync follows the load.
+changes that share a sync follows the load.
 
-An answer leaves only when everything it is based on is durable. That holds for refusals too: who
-is told that a subject is not pristine learns of an event, which must not vanish in a crash.
+**A change is kept whole until it is durable.** Where another batch stood in the place of ours (the
+journal says *lost*), nothing that was judged counts any more: the others' batches are applied, and
+every change that waits is judged again in its order, at the place where it stands in the end.
+
+**An answer leaves only when everything it is based on is durable.** That holds for refusals too:
+who is told that a subject is not pristine learns of an event, which must not vanish in a crash.
+
+State is told by two words: `Condition` is what a new change is told, `Turn` what is being done with
+those that wait. Each has its table of transitions, and nothing else changes either.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import msgspec
 
@@ -26,46 +34,184 @@ from everlog.domain.errors import (
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.precondition import SubjectPrecondition, holds
-from everlog.domain.schema import EventSchema, find_violation
-from everlog.domain.time import format_time, next_event_time
+from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
+from everlog.domain.time import next_event_time
 from everlog.service.committer import Committer, Ended
 from everlog.service.figures import CommitFigures
 from everlog.service.standing_query import StaleQueryError, StandingQuery
 from everlog.service.sync_process import SyncProcess
-from everlog.storage.engine import Batch, Engine, Scan, StagedSchema
-from everlog.storage.line import Mark, render_line
+from everlog.storage.engine import (
+    Batch,
+    BatchLostError,
+    Engine,
+    Head,
+    JournalEntry,
+    Scan,
+    StagedSchema,
+)
+from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
+Preconditions = Sequence[SubjectPrecondition | StandingQuery]
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class Condition(StrEnum):
-    """Whether anything can be written now, and if not, why."""
+    """What a new change is told."""
 
     WRITABLE = "writable"
-    # Until there is room.
+    # Until there is room; each change finds out anew.
     DISK_FULL = "disk-full"
     # The following until a restart.
     READ_ONLY = "read-only"
+    STOPPING = "stopping"
     FAILED = "failed"
+
+
+class Happening(StrEnum):
+    """What makes a condition another one."""
+
+    BECAME_DURABLE = "a batch became durable"
+    DISK_FILLED = "there was no room, for staging or for committing"
+    MADE_READ_ONLY = "somebody asked for the read-only mode"
+    STOPPED = "the store is being closed"
+    BROKE = "the disk broke its promise, or an error came that nobody expected"
+
+
+# By what it was, then by what happened; what is not named stays as it is.
+CONDITIONS: Final[Mapping[Condition, Mapping[Happening, Condition]]] = MappingProxyType(
+    {
+        Condition.WRITABLE: {
+            Happening.DISK_FILLED: Condition.DISK_FULL,
+            Happening.MADE_READ_ONLY: Condition.READ_ONLY,
+            Happening.STOPPED: Condition.STOPPING,
+            Happening.BROKE: Condition.FAILED,
+        },
+        Condition.DISK_FULL: {
+            Happening.BECAME_DURABLE: Condition.WRITABLE,
+            Happening.MADE_READ_ONLY: Condition.READ_ONLY,
+            Happening.STOPPED: Condition.STOPPING,
+            Happening.BROKE: Condition.FAILED,
+        },
+        Condition.READ_ONLY: {
+            Happening.STOPPED: Condition.STOPPING,
+            Happening.BROKE: Condition.FAILED,
+        },
+        Condition.STOPPING: {Happening.BROKE: Condition.FAILED},
+        Condition.FAILED: {},
+    }
+)
+
+_REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
+    {
+        Condition.FAILED: (
+            Code.STORE_FAILED,
+            "the store has failed: no write is accepted until the server is restarted",
+        ),
+        Condition.STOPPING: (Code.SERVER_SHUTTING_DOWN, "server is shutting down"),
+        Condition.READ_ONLY: (
+            Code.STORE_READ_ONLY,
+            "the store is read-only until the server is restarted without --read-only",
+        ),
+    }
+)
+
+
+class Turn(StrEnum):
+    """What is being done with the changes that wait."""
+
+    IDLE = "nothing waits, or what waited has just come to its end"
+    SCHEDULED = "they have been judged, and become a batch in the next turn of the event loop"
+    COMMITTING = "a batch is on its way, and those that wait belong to the next one"
+    APPLYING = "the batch was lost: they are judged when the others' batches are there"
+
+
+TURNS: Final[Mapping[Turn, frozenset[Turn]]] = MappingProxyType(
+    {
+        # To itself where all that waited was refused, and is answered at once.
+        Turn.IDLE: frozenset({Turn.IDLE, Turn.SCHEDULED, Turn.COMMITTING}),
+        Turn.SCHEDULED: frozenset({Turn.IDLE, Turn.COMMITTING}),
+        Turn.COMMITTING: frozenset({Turn.IDLE, Turn.APPLYING}),
+        Turn.APPLYING: frozenset({Turn.IDLE}),
+    }
+)
 
 
 class WriterEvents(msgspec.Struct, frozen=True):
     """Whom the writer tells; each is called on the event loop's thread."""
 
+    # Ours or another's: readers see it.
     published: Callable[[Batch], None]
-    disk_filled: Callable[[DiskFullError], None]
-    failed: Callable[[StoreFailedError], None]
+    # What new changes are told from now on, and the error that made it so, if one did.
+    condition_changed: Callable[[Condition, Exception | None], None]
     # An answer could not be delivered: a bug, which must not harm the other answers of its batch.
     answer_failed: Callable[[Exception], None]
-    became_read_only: Callable[[], None]
+
+
+class _Change(Protocol):
+    """A change that waits until what it is based on is durable, kept whole until then."""
+
+    outcome: Outcome
+
+    @property
+    def answer(self) -> Answer:
+        """Whom to tell the outcome, once."""
+
+    def judge(self, writer: "Writer") -> Outcome:
+        """Judge it at the tip, and stage it unless it is refused."""
+
+    def forget(self, head: Head) -> None:
+        """Forget what is known of events behind a head: others stand there now."""
+
+
+class _Write(msgspec.Struct):
+    candidates: Sequence[EventCandidate]
+    preconditions: Preconditions
+    answer: Answer
+    outcome: Outcome = ()
+
+    def judge(self, writer: "Writer") -> Outcome:
+        return writer.judge_write(self.candidates, self.preconditions)
+
+    def forget(self, head: Head) -> None:
+        for precondition in self.preconditions:
+            if isinstance(precondition, StandingQuery):
+                precondition.forget(head)
+
+
+class _Registration(msgspec.Struct):
+    schema: EventSchema
+    # So many first events have been checked.
+    checked_event_count: int
+    answer: Answer
+    outcome: Outcome = ()
+
+    def judge(self, writer: "Writer") -> Outcome:
+        return writer.judge_registration(self.schema, self.checked_event_count)
+
+    def forget(self, head: Head) -> None:
+        # Only published events have been checked.
+        assert self.checked_event_count <= head.event_count
+
+
+class _EndOfWriting(msgspec.Struct):
+    """The read-only mode, for which there is nothing to be judged: all before it is to be done."""
+
+    answer: Answer
+    outcome: Outcome = ()
+
+    def judge(self, _: "Writer") -> Outcome:
+        return ()
+
+    def forget(self, _: Head) -> None:
+        """There is nothing that it knows."""
 
 
 class Writer:
-    """Owns the tip of the log while the server runs."""
+    """Owns the tip of the log while the store is open."""
 
     def __init__(
         self,
@@ -85,68 +231,36 @@ class Writer:
         self._schemas: Final = {schema.event_type: schema for schema in schemas}
         self._events: Final = events
         self._loop: Final = loop
-        # Answers to what is gathering, and to what is being committed.
-        self._waiting: list[tuple[Answer, Outcome]] = []
-        self._in_flight: list[tuple[Answer, Outcome]] = []
-        self._is_committing = False
-        self._is_scheduled = False
-        self._has_failed = False
-        self._is_disk_full = False
-        self._is_read_only = False
-        self._is_stopping = False
+        self.condition = Condition.WRITABLE
+        self._turn = Turn.IDLE
+        # What gathers, and what is being committed, each in the order in which it came.
+        self._waiting: list[_Change] = []
+        self._in_flight: list[_Change] = []
         self.figures: Final = CommitFigures()
-        self._drained: asyncio.Future[None] = loop.create_future()
+        # Done when nothing waits any more; none while nobody wants to know.
+        self._drained: asyncio.Future[None] | None = None
         self._committer: Final = Committer(
             engine, loop=loop, sync_process=sync_process, on_end=self._finish_commit
         )
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether the disk broke its promise, so that nothing is accepted until a restart."""
-        return self._has_failed
-
-    @property
-    def condition(self) -> Condition:
-        """Whether anything can be written now, and if not, why."""
-        if self._has_failed:
-            return Condition.FAILED
-        if self._is_read_only:
-            return Condition.READ_ONLY
-        return Condition.DISK_FULL if self._is_disk_full else Condition.WRITABLE
-
     def write(
-        self,
-        candidates: Sequence[EventCandidate],
-        preconditions: Sequence[SubjectPrecondition | StandingQuery],
-        answer: Answer,
+        self, candidates: Sequence[EventCandidate], preconditions: Preconditions, answer: Answer
     ) -> None:
         """Judge and stage one write; the answer is called once its outcome is durable.
 
         The outcome is a `StaleQueryError` where the answer to a query is not known any more.
         """
-        outcome: Outcome
-        try:
-            self._check_is_open()
-            self._check_preconditions(preconditions)
-            self._check_schemas(candidates)
-            outcome = self._stage(candidates)
-        except (RefusedError, StaleQueryError, DiskFullError) as error:
-            outcome = error
-        self._answer_when_durable(answer, outcome)
+        # As `_take`, with fewer calls: this runs for every write.
+        write = _Write(candidates, preconditions, answer)
+        if self._turn is not Turn.APPLYING:
+            write.outcome = self.judge_write(candidates, preconditions)
+        self._waiting.append(write)
+        if self._turn is Turn.IDLE:
+            self._schedule()
 
     def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
         """Stage an event schema against which so many first events have been checked already."""
-        outcome: Outcome = ()
-        try:
-            self._check_is_open()
-            self._check_is_unregistered(schema.event_type)
-            self._check_unpublished_events(schema)
-            assert checked_event_count == self._engine.head.event_count
-            self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
-            self._schemas[schema.event_type] = schema
-        except (RefusedError, DiskFullError) as error:
-            outcome = error
-        self._answer_when_durable(answer, outcome)
+        self._take(_Registration(schema, checked_event_count, answer))
 
     def become_read_only(self, answer: Answer) -> None:
         """Refuse every write and registration from now on, until the server is restarted.
@@ -156,40 +270,101 @@ class Writer:
         Raises:
             RefusedError: It is so already.
         """
-        if self._is_read_only:
+        if self.condition is Condition.READ_ONLY:
             raise StateConflictError(
                 Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
             )
-        self._is_read_only = True
-        self._events.became_read_only()
-        self._answer_when_durable(answer, ())
+        self._note(Happening.MADE_READ_ONLY)
+        self._take(_EndOfWriting(answer))
 
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
-        self._is_stopping = True
-        if self._is_committing or self._waiting:
+        self._note(Happening.STOPPED)
+        if self._turn is not Turn.IDLE:
+            self._drained = self._loop.create_future()
             await self._drained
         self._committer.stop()
 
-    # Judging.
+    def _take(self, change: _Change) -> None:
+        if self._turn is not Turn.APPLYING:
+            change.outcome = change.judge(self)
+        self._waiting.append(change)
+        if self._turn is Turn.IDLE:
+            self._schedule()
 
-    def _check_is_open(self) -> None:
-        if self._has_failed:
-            raise RefusedError(
-                Code.STORE_FAILED,
-                "the store has failed: no write is accepted until the server is restarted",
-            )
-        if self._is_stopping:
-            raise RefusedError(Code.SERVER_SHUTTING_DOWN, "server is shutting down")
-        if self._is_read_only:
-            raise RefusedError(
-                Code.STORE_READ_ONLY,
-                "the store is read-only until the server is restarted without --read-only",
-            )
+    def _note(self, happening: Happening, error: Exception | None = None) -> None:
+        """Let something happen to the condition, and say so where that makes it another one."""
+        condition = CONDITIONS[self.condition].get(happening)
+        if condition is not None:
+            self.condition = condition
+            self._events.condition_changed(condition, error)
 
-    def _check_preconditions(
-        self, preconditions: Sequence[SubjectPrecondition | StandingQuery]
-    ) -> None:
+    def _note_failure(self, failure: Exception) -> DiskFullError | StoreFailedError:
+        """Let a failure happen, and return what those who wait are told."""
+        if isinstance(failure, DiskFullError):
+            self._note(Happening.DISK_FILLED, failure)
+            return failure
+        error = _as_store_failed(failure)
+        self._note(Happening.BROKE, error)
+        return error
+
+    # Judging, for the changes.
+
+    def judge_write(
+        self, candidates: Sequence[EventCandidate], preconditions: Preconditions
+    ) -> Outcome:
+        """Judge a write at the tip, and stage it unless it is refused."""
+        assert len(candidates) > 0
+        engine = self._engine
+        try:
+            if self.condition in _REFUSALS:
+                self._refuse()
+            if preconditions:
+                self._check_preconditions(preconditions)
+            if self._schemas:
+                self._check_schemas(candidates)
+            tip = engine.tip
+            time, time_text = next_event_time(self._clock(), previous=tip.time)
+            events = accept_events(
+                candidates,
+                position=tip.event_count,
+                time=time_text,
+                predecessor_hash=tip.hash,
+                hash_version=self.hash_version,
+            )
+            engine.stage(events, time=time)
+        except (RefusedError, StaleQueryError) as error:
+            return error
+        except (DiskFullError, StoreFailedError) as error:
+            return self._note_failure(error)
+        return events
+
+    def judge_registration(self, schema: EventSchema, checked_event_count: int) -> Outcome:
+        """Judge the registration of a schema at the tip, and stage it unless it is refused."""
+        try:
+            if self.condition in _REFUSALS:
+                self._refuse()
+            if schema.event_type in self._schemas:
+                raise StateConflictError(
+                    Code.EVENT_SCHEMA_ALREADY_REGISTERED,
+                    "schema already exists",
+                    eventType=schema.event_type,
+                )
+            check_stored_events(self._engine, schema, checked_event_count, self._engine.head)
+            self._check_unpublished_events(schema)
+            self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
+        except RefusedError as error:
+            return error
+        except (DiskFullError, StoreFailedError) as error:
+            return self._note_failure(error)
+        self._schemas[schema.event_type] = schema
+        return ()
+
+    def _refuse(self) -> None:
+        code, message = _REFUSALS[self.condition]
+        raise RefusedError(code, message)
+
+    def _check_preconditions(self, preconditions: Preconditions) -> None:
         for index, precondition in enumerate(preconditions):
             if isinstance(precondition, StandingQuery):
                 precondition.advance(self._lines_since(precondition.position), self._engine.tip)
@@ -214,8 +389,6 @@ class Writer:
         return b"".join([*published, *(render_line(event.json, Mark.EVENT) for event in staged)])
 
     def _check_schemas(self, candidates: Sequence[EventCandidate]) -> None:
-        if not self._schemas:
-            return
         for index, candidate in enumerate(candidates):
             schema = self._schemas.get(candidate.type)
             if schema is None:
@@ -229,137 +402,153 @@ class Writer:
                     eventType=candidate.type,
                 )
 
-    def _check_is_unregistered(self, event_type: str) -> None:
-        if event_type in self._schemas:
-            raise StateConflictError(
-                Code.EVENT_SCHEMA_ALREADY_REGISTERED,
-                "schema already exists",
-                eventType=event_type,
-            )
-
     def _check_unpublished_events(self, schema: EventSchema) -> None:
         first = self._engine.head.event_count
         for position, event in enumerate(self._engine.unpublished_events(), start=first):
             if event.type == schema.event_type:
-                check_stored_event(schema, event.json, position=position)
-
-    # Staging.
-
-    def _stage(self, candidates: Sequence[EventCandidate]) -> Sequence[AcceptedEvent]:
-        assert len(candidates) > 0
-        tip = self._engine.tip
-        time = next_event_time(self._clock(), previous=tip.time)
-        events = accept_events(
-            candidates,
-            position=tip.event_count,
-            time=format_time(time),
-            predecessor_hash=tip.hash,
-            hash_version=self.hash_version,
-        )
-        self._engine.stage(events, time=time)
-        return events
-
-    def _answer_when_durable(self, answer: Answer, outcome: Outcome) -> None:
-        self._waiting.append((answer, outcome))
-        if not self._is_committing:
-            self._schedule_commit()
+                _check_stored_event(schema, event.json, position=position)
 
     # Committing.
 
-    def _schedule_commit(self) -> None:
-        if not self._is_scheduled:
-            # Not at once: what else arrives in this turn of the loop joins the batch.
-            self._is_scheduled = True
-            self._loop.call_soon(self._start_commit)
+    def _enter(self, turn: Turn) -> None:
+        assert turn in TURNS[self._turn]
+        self._turn = turn
+
+    def _schedule(self) -> None:
+        # Not at once: what else arrives in this turn of the loop joins the batch.
+        self._enter(Turn.SCHEDULED)
+        self._loop.call_soon(self._start_commit)
 
     def _start_commit(self) -> None:
-        self._is_scheduled = False
-        if self._is_committing:
-            # Scheduled by an answer that brought the next write, and overtaken.
-            return
+        changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
         except MemoryError as error:
             # Nobody may wait for an answer that never comes.
-            self._fail(self._waiting, error)
+            self._enter(Turn.IDLE)
+            self._fail(changes, error)
             self._settle()
             return
-        answers, self._waiting = self._waiting, []
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
-            self._deliver(answers)
+            self._enter(Turn.IDLE)
+            self._deliver(changes)
             self._settle()
             return
-        self._in_flight = answers
-        self._is_committing = True
-        self.figures.begin(self._loop.time())
+        self._in_flight = changes
+        self._enter(Turn.COMMITTING)
+        self.figures.begun_at = self._loop.time()
         size = batch.head.log_size - self._engine.head.log_size
-        self._committer.begin(batch, write_count=len(answers), size=size)
+        self._committer.begin(batch, write_count=len(changes), size=size)
 
     def _finish_commit(self, ended: Ended) -> None:
         batch, failure, seconds = ended
-        self._is_committing = False
-        answers, self._in_flight = self._in_flight, []
+        if isinstance(failure, BatchLostError):
+            self._begin_again(failure.entries)
+            return
+        changes, self._in_flight = self._in_flight, []
+        self._enter(Turn.IDLE)
         if failure is None:
-            self._count(batch, seconds)
+            if self.condition is Condition.DISK_FULL:
+                self._note(Happening.BECAME_DURABLE)
+            self.figures.end(
+                self._loop.time(),
+                seconds,
+                events=len(batch.events),
+                size=batch.head.log_size - self._engine.head.log_size,
+                schemas=len(batch.schemas),
+            )
             self._engine.publish(batch)
-            if self._committer.is_handed_over(len(self._waiting)):
+            if self._waiting and self._committer.is_handed_over(len(self._waiting)):
                 # Before the answers leave, so that the disk has something to do meanwhile.
                 self._start_commit()
-            self._deliver(answers)
+            self._deliver(changes)
             self._events.published(batch)
         else:
-            self._fail([*answers, *self._waiting], failure)
-        if not self._is_committing:
-            if self._waiting:
-                self._schedule_commit()
-            else:
-                self._settle()
+            # What gathered meanwhile is chained to what failed, so it fails with it.
+            changes += self._waiting
+            self._waiting = []
+            self._fail(changes, failure)
+        if self._waiting or self._drained is not None:
+            self._settle()
 
-    def _fail(self, answers: list[tuple[Answer, Outcome]], failure: Exception) -> None:
-        # What gathered meanwhile is chained to what failed, so it fails with it.
-        self._waiting = []
+    def _settle(self) -> None:
+        """Go on with what gathered, or let whoever waits for the end know that it is there."""
+        if self._turn is not Turn.IDLE:
+            return
+        if self._waiting:
+            self._schedule()
+        elif self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _fail(self, changes: list[_Change], failure: Exception) -> None:
         self.figures.fail()
+        self._roll_back()
+        outcome = self._note_failure(failure)
+        for change in changes:
+            change.outcome = outcome
+        self._deliver(changes)
+
+    def _roll_back(self) -> None:
         self._engine.roll_back()
         entries = self._engine.event_types(self._engine.head)
         published = {entry.name for entry in entries if entry.schema is not None}
         for event_type in self._schemas.keys() - published:
             del self._schemas[event_type]
-        outcome: DiskFullError | StoreFailedError
-        if isinstance(failure, DiskFullError):
-            outcome = failure
-            self._is_disk_full = True
-            self._events.disk_filled(outcome)
-        else:
-            outcome = _as_store_failed(failure)
-            self._has_failed = True
-            self._events.failed(outcome)
-        self._deliver([(answer, outcome) for answer, _ in answers])
 
-    def _count(self, batch: Batch, seconds: float) -> None:
-        self._is_disk_full = False
-        self.figures.end(
-            self._loop.time(),
-            seconds,
-            events=len(batch.events),
-            size=batch.head.log_size - self._engine.head.log_size,
-            schemas=len(batch.schemas),
-        )
-
-    def _deliver(self, answers: list[tuple[Answer, Outcome]]) -> None:
-        for answer, outcome in answers:
+    def _deliver(self, changes: list[_Change]) -> None:
+        for change in changes:
             try:
-                answer(outcome)
+                change.answer(change.outcome)
             except Exception as error:  # noqa: BLE001 - the answers of others must go out
                 self._events.answer_failed(error)
 
-    def _settle(self) -> None:
-        if self._is_stopping and not self._drained.done():
-            self._drained.set_result(None)
+    # Losing.
+
+    def _begin_again(self, entries: Sequence[JournalEntry]) -> None:
+        """Forget what was judged on a tip that is none, and take over what stands in its place."""
+        self._enter(Turn.APPLYING)
+        self._waiting[:0] = self._in_flight
+        self._in_flight = []
+        self.figures.fail()
+        self._roll_back()
+        for change in self._waiting:
+            change.forget(self._engine.head)
+        self._committer.apply(entries, self._judge_again)
+
+    def _judge_again(self, batches: Sequence[Batch], failure: Exception | None) -> None:
+        """Judge all that waits in its order, behind the others' batches."""
+        self._enter(Turn.IDLE)
+        changes, self._waiting = self._waiting, []
+        for batch in batches:
+            for schema in batch.schemas:
+                text = msgspec.Raw(schema.text.encode())
+                self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
+            self._events.published(batch)
+        if failure is not None:
+            self._fail(changes, failure)
+        for change in changes if failure is None else ():
+            try:
+                change.outcome = change.judge(self)
+            except Exception as error:  # noqa: BLE001 - the others are judged all the same
+                change.outcome = error
+            self._waiting.append(change)
+        self._settle()
 
 
-def check_stored_event(schema: EventSchema, event_json: str | bytes, *, position: int) -> None:
-    """Refuse a schema that an event already stored does not match."""
+def check_stored_events(engine: Engine, schema: EventSchema, start: int, head: Head) -> None:
+    """Refuse a schema that an event between a position and a head does not match."""
+    event_types = frozenset({schema.event_type})
+    for block in engine.scan(
+        Scan(start=start, stop=head.event_count, event_types=event_types), head
+    ):
+        for line in block.splitlines(keepends=True):
+            event, _ = parse_line(line)
+            payload = line[len(LINE_PREFIX) :].rstrip().removesuffix(b"}")
+            _check_stored_event(schema, payload, position=int(event.id))
+
+
+def _check_stored_event(schema: EventSchema, event_json: bytes, *, position: int) -> None:
     violation = find_violation(schema, _decode_stored(event_json).data)
     if violation is not None:
         raise StateConflictError(

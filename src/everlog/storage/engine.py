@@ -1,26 +1,36 @@
-"""The port: what every engine promises.
+"""The two ports of storage, and the engine that is both: what every implementation promises.
+
+**`LogReader` is what a head shows.** Everything in a log only grows, so that whoever holds a head
+and looks at nothing beyond its counts sees one state of the log for as long as it likes.
+
+**`Journal` decides the order and makes a batch durable.** An append ends in one of three ways:
+it is *appended*; it is *lost*, since another batch stands in this place, which `BatchLostError`
+brings along; or it has failed for good. A journal that does not know how an append ended asks, and
+appends the very same batch again, until it knows: it never guesses, and never returns before.
+
+**`Engine` is one log on this machine:** a reader of it, its own journal, and what a single writer
+needs. Others' batches come in by `apply`, wherever they are from.
 
 A write passes four moments. *Staged*: it has its place and later writes are judged as if it were
 stored. *Sealed*: it belongs to a batch. *Committed*: the batch is on the disk. *Published*: readers
 see it. Staging is refused or undone as a whole; a published event never goes away.
 
-The head is a consistent view: everything in an engine only grows, so that a reader who holds a
-head and looks at nothing beyond its counts sees one state of the log for as long as it likes.
-
 There are two ways to commit. `commit` does all of it and waits for the disk. `begin_commit` and
 `end_commit` do not: somebody else syncs a file in between.
 
-Threads: `stage...`, `seal`, `begin_commit`, `end_commit`, `publish`, `roll_back` and `tip` belong
-to the one writer. `commit` may run on another thread. Batches are committed one at a time, in
-order. Reading may happen on any thread.
+Threads: `stage...`, `seal`, `begin_commit`, `end_commit`, `publish`, `roll_back`, `apply` and `tip`
+belong to the one writer. `commit` may run on another thread, beside nothing but `stage...`; `apply`
+waits for the disk and may, too, beside nothing at all. Batches are committed one at a time, in
+order. Reading may happen on any thread, always.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from everlog.domain.chain import GENESIS_HASH
+from everlog.domain.errors import EverlogError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
 from everlog.domain.subject import ROOT
@@ -54,6 +64,46 @@ class Batch(NamedTuple):
     lines: Sequence[bytes]
     schemas: Sequence[StagedSchema]
     head: Head
+
+
+class JournalEntry(NamedTuple):
+    """A batch as it stands in a journal, for whoever takes it over from there.
+
+    An entry is what shares one sync wherever it is stored: its last line has the mark of a batch,
+    no line before it has. A torn tail is told from damage by that, so that several batches never
+    become one entry as they are.
+    """
+
+    first_position: int
+    predecessor_hash: str
+    # As in `storage.line`; none where only event schemas were registered.
+    lines: Sequence[bytes]
+    schemas: Sequence[StagedSchema] = ()
+
+
+class BatchLostError(EverlogError):
+    """Another batch stands in the place of the one that was to be committed.
+
+    Nothing of that one is stored, and nothing will be. `entries` are the others' batches since the
+    published head, in their order, one at least: whoever staged rolls back, applies them, and
+    judges anew.
+    """
+
+    def __init__(self, entries: Sequence[JournalEntry]) -> None:
+        super().__init__("another batch stands in this place")
+        assert len(entries) > 0
+        self.entries: Final = entries
+
+
+class UnchainedEntryError(EverlogError):
+    """An entry does not continue the log; nothing of it was taken over.
+
+    `position` is that of its first event that is not right, None where no event is concerned.
+    """
+
+    def __init__(self, message: str, *, position: int | None) -> None:
+        super().__init__(message)
+        self.position: Final = position
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,76 +190,12 @@ class CachedBlocks(Protocol):
         """Return the next block, which must exist, if that takes no waiting for a disk."""
 
 
-class Engine(Protocol):
-    """One log: see the module's text for the moments of a write and for threads."""
+class LogReader(Protocol):
+    """What a head of a log shows; every method may be called on any thread."""
 
     @property
     def head(self) -> Head:
         """The published head."""
-
-    # Writing.
-
-    @property
-    def tip(self) -> Head:
-        """The head as it will be when all that is staged has been published."""
-
-    @property
-    def state(self) -> SubjectState:
-        """The subjects as of the tip, for preconditions."""
-
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        """Add one write's events at the tip.
-
-        Raises:
-            DiskFullError: There is no room to index them; nothing was staged.
-            MemoryError: There is no memory for them; nothing was staged.
-            StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
-                reads and `close` now.
-        """
-
-    def stage_schema(self, schema: StagedSchema) -> None:
-        """Add an event schema; the type must not have one."""
-
-    def seal(self) -> Batch | None:
-        """Take all that was staged since the last call as one batch, None if there is nothing."""
-
-    def commit(self, batch: Batch) -> None:
-        """Make a batch durable.
-
-        Raises:
-            DiskFullError: There is no room; the disk is as before.
-            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
-        """
-
-    def begin_commit(self, batch: Batch) -> int | None:
-        """Write a batch, and return the file that has to be synced before `end_commit`.
-
-        None where that is not all that there is to do: then nothing was done, and `commit` is to be
-        used. It may also be used instead of `end_commit`, if nobody knows how the sync ended.
-
-        Raises:
-            DiskFullError: There is no room; the disk is as before.
-            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
-        """
-
-    def end_commit(self, batch: Batch, error: OSError | None) -> None:
-        """Take note of how the sync ended: the batch is durable if there was no error.
-
-        Raises:
-            DiskFullError: There is no room; the disk is as before.
-            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
-        """
-
-    def publish(self, batch: Batch) -> None:
-        """Let readers see a committed batch."""
-
-    def roll_back(self) -> None:
-        """Forget all that is staged, sealed or failed to commit: the tip is the head again."""
-
-    def unpublished_events(self) -> Iterator[AcceptedEvent]:
-        """Yield the events between head and tip, in order."""
-
-    # Reading.
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
         """Return blocks of whole lines (`storage.line`), a few hundred KiB each at most.
@@ -253,17 +239,99 @@ class Engine(Protocol):
     def event_type(self, name: str, head: Head) -> EventType | None:
         """Return one event type, None if it has neither events nor a schema."""
 
+
+class Journal(Protocol):
+    """What decides which batch is next, and makes it durable."""
+
+    def commit(self, batch: Batch) -> None:
+        """Make a batch durable.
+
+        Raises:
+            BatchLostError: Another batch stands in its place.
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+    def begin_commit(self, batch: Batch) -> int | None:
+        """Write a batch, and return the file that has to be synced before `end_commit`.
+
+        None where that is not all that there is to do: then nothing was done, and `commit` is to be
+        used. It may also be used instead of `end_commit`, if nobody knows how the sync ended.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+    def end_commit(self, batch: Batch, error: OSError | None) -> None:
+        """Take note of how the sync ended: the batch is durable if there was no error.
+
+        Raises:
+            DiskFullError: There is no room; the disk is as before.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+
+class Engine(LogReader, Journal, Protocol):
+    """One log: see the module's text for the moments of a write and for threads."""
+
+    @property
+    def tip(self) -> Head:
+        """The head as it will be when all that is staged has been published."""
+
+    @property
+    def state(self) -> SubjectState:
+        """The subjects as of the tip, for preconditions."""
+
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+        """Add one write's events at the tip.
+
+        Raises:
+            DiskFullError: There is no room to index them; nothing was staged.
+            MemoryError: There is no memory for them; nothing was staged.
+            StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
+                reads and `close` now.
+        """
+
+    def stage_schema(self, schema: StagedSchema) -> None:
+        """Add an event schema; the type must not have one."""
+
+    def seal(self) -> Batch | None:
+        """Take all that was staged since the last call as one batch, None if there is nothing."""
+
+    def publish(self, batch: Batch) -> None:
+        """Let readers see a committed batch."""
+
+    def roll_back(self) -> None:
+        """Forget all that is staged, sealed or failed to commit: the tip is the head again."""
+
+    def unpublished_events(self) -> Iterator[AcceptedEvent]:
+        """Yield the events between head and tip, in order."""
+
+    def apply(self, entry: JournalEntry, *, is_verified: bool) -> Batch:
+        """Take over a batch from elsewhere, durable and published; return it as if it were ours.
+
+        Nothing may be staged: what was has been judged on another tip. That the lines are events,
+        that their ids follow, and that each names the hash of the one before is always checked;
+        that a hash is that of its event is left out where somebody trusted has verified it.
+
+        Raises:
+            UnchainedEntryError: The entry does not continue the log; nothing was changed.
+            DiskFullError, MemoryError: There is no room; nothing was changed.
+            StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
     # Housekeeping.
 
     @property
-    def is_checkpoint_due(self) -> bool:
+    def is_snapshot_due(self) -> bool:
         """Whether opening would take noticeably long if the process died now."""
 
     @property
     def unsaved_event_count(self) -> int:
         """How many events opening would have to read again if the process died now."""
 
-    def checkpoint(self) -> None:
+    def save_snapshot(self) -> None:
         """Save what opening would otherwise have to rebuild; may run on another thread."""
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from everlog.domain.event import AcceptedEvent, Event
+from everlog.domain.event import AcceptedEvent, Event, is_hash_valid
 
 LINE_PREFIX: Final = b'{"type":"event","payload":'
 
@@ -31,6 +31,9 @@ BATCH_END: Final = b"}}  \n"
 
 _ENDS: Final = ((Mark.WRITE, b"}} \n"), (Mark.BATCH, BATCH_END), (Mark.EVENT, b"}}\n"))
 
+# What stands behind an event's own text, by its mark.
+_LINE_ENDS: Final = (b"}\n", b"} \n", b"}  \n")
+
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: str
@@ -40,16 +43,18 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _DECODER: Final = msgspec.json.Decoder(_Line)
 
 
-def render_line(event_json: str, mark: Mark) -> bytes:
+def render_line(event_json: bytes, mark: Mark) -> bytes:
     """Return the line of one event, with its line feed."""
-    return f'{{"type":"event","payload":{event_json}}}{"  "[:mark]}\n'.encode()
+    return LINE_PREFIX + event_json + _LINE_ENDS[mark]
 
 
 def render_write(events: Sequence[AcceptedEvent]) -> list[bytes]:
     """Return the lines of one write, the last one with its mark."""
-    lines = [f'{{"type":"event","payload":{event.json}}}\n'.encode() for event in events]
-    lines[-1] = render_line(events[-1].json, Mark.WRITE)
-    return lines
+    last = render_line(events[-1].json, Mark.WRITE)
+    # Most writes are of one event.
+    if len(events) == 1:
+        return [last]
+    return [*[render_line(event.json, Mark.EVENT) for event in events[:-1]], last]
 
 
 def parse_line(line: bytes) -> tuple[Event, Mark]:
@@ -73,3 +78,32 @@ def parse_line(line: bytes) -> tuple[Event, Mark]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"the line is not an event: {error}"
         raise ValueError(message) from error
+
+
+def parse_next_line(
+    line: bytes, *, position: int, predecessor_hash: str, is_verified: bool = False
+) -> tuple[Event, Mark]:
+    """Return the event of a line that continues a log, and its mark.
+
+    Where somebody has verified the hash, it is not computed again.
+
+    Raises:
+        ValueError: It is no line, or not that of the next event.
+    """
+    event, mark = parse_line(line)
+    if event.id != str(position):
+        message = f"its id is {event.id!r}"
+        raise ValueError(message)
+    if event.predecessorhash != predecessor_hash:
+        message = "it does not name the hash of the event before it"
+        raise ValueError(message)
+    if not (is_verified or is_hash_valid(event)):
+        message = "its hash is not that of its content"
+        raise ValueError(message)
+    return event, mark
+
+
+def accepted_event(event: Event, line: bytes, mark: Mark) -> AcceptedEvent:
+    """Return the event of a line as the one who accepted it had it."""
+    json = line[len(LINE_PREFIX) : len(line) - len(_LINE_ENDS[mark])]
+    return AcceptedEvent(event.subject, event.type, json, event.hash)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from everlog.eventql.codegen.events import Sign
+from everlog.eventql.codegen.structs import Sign
 from everlog.eventql.diagnostic import (
     QueryMalformedError,
     QueryUnevaluableError,
@@ -14,7 +14,7 @@ from everlog.eventql.diagnostic import (
 )
 from everlog.eventql.evaluation.datetimes import parse_datetime
 from everlog.eventql.language.parser import parse
-from everlog.eventql.query import Log, Plan, QueryLimits, Surroundings, execute, prepare
+from everlog.eventql.query import EvaluationContext, Log, Plan, QueryLimits, execute, prepare
 from tests.support.eventql.cases import Case
 from tests.support.eventql.comparing import are_same
 from tests.support.eventql.corpora import Corpus
@@ -76,7 +76,7 @@ def answer_by_product(
     texts: list[bytes] = []
     try:
         log = log_of(corpus, block_size) if log is None else log
-        for chunk in execute(plan, log, surroundings_of(corpus, sign)):
+        for chunk in execute(plan, log, context_of(corpus, sign)):
             texts += chunk
     except QueryUnevaluableError as error:
         rows = decoded(texts)
@@ -99,10 +99,10 @@ def log_of(corpus: Corpus, block_size: int) -> MemoryLog:
     return MemoryLog([*corpus.lines], block_size=block_size, other_types=corpus.schema_types)
 
 
-def surroundings_of(corpus: Corpus, sign: Sign | None) -> Surroundings:
+def context_of(corpus: Corpus, sign: Sign | None) -> EvaluationContext:
     """Return what the reference takes for granted, for the product."""
     now = parse_datetime(corpus.now).nanoseconds
-    return Surroundings(now=now, random=lambda: 0.5, sign=sign, limits=QueryLimits())
+    return EvaluationContext(now=now, random=lambda: 0.5, sign=sign, limits=QueryLimits())
 
 
 def find_differences(case: Case, answer: Answer) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Final
 from everlog.eventql.language.lexer import RESERVED_WORDS
 from everlog.eventql.language.syntax import (
     Array,
-    BinaryOperator,
     Call,
     Conversion,
     Entry,
@@ -26,8 +25,8 @@ from everlog.eventql.language.syntax import (
     Path,
     Query,
     Record,
-    UnaryOperator,
 )
+from everlog.eventql.types import BinaryOperator, UnaryOperator
 from tests.support.eventql.builders import NOWHERE, binary, literal, name, unary
 
 INT_MAX: Final = 2**63 - 1

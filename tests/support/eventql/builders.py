@@ -9,7 +9,6 @@ from everlog.eventql.diagnostic import Span
 from everlog.eventql.language.syntax import (
     Array,
     Binary,
-    BinaryOperator,
     Call,
     Conversion,
     Entry,
@@ -19,8 +18,8 @@ from everlog.eventql.language.syntax import (
     Path,
     Record,
     Unary,
-    UnaryOperator,
 )
+from everlog.eventql.types import BinaryOperator, UnaryOperator
 
 NOWHERE: Final = Span(0, 0)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from everlog.eventql.analysis.analyzed import LogSource
-from everlog.eventql.codegen.events import Sign
+from everlog.eventql.codegen.structs import Sign
 from everlog.eventql.language import syntax
 from everlog.eventql.language.parser import parse
 from everlog.eventql.planning.plan import EventScan, Plan, SourcePlan

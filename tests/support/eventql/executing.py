@@ -7,31 +7,31 @@ from typing import Any
 import pytest
 
 from everlog.eventql.diagnostic import QueryUnevaluableError
-from everlog.eventql.query import Log, QueryLimits, Surroundings, execute, prepare
+from everlog.eventql.query import EvaluationContext, Log, QueryLimits, execute, prepare
 
 # 2026-11-23T12:30:00.25Z.
 NOW = 1_795_437_000_250_000_000
 
 
-def surroundings(
+def a_context(
     *,
     sign: Callable[[str], str] | None = None,
     random: Callable[[], float] = lambda: 0.25,
     **limits: int,
-) -> Surroundings:
-    """Return surroundings in which everything is known."""
-    return Surroundings(now=NOW, random=random, sign=sign, limits=QueryLimits(**limits))
+) -> EvaluationContext:
+    """Return a context in which everything is known."""
+    return EvaluationContext(now=NOW, random=random, sign=sign, limits=QueryLimits(**limits))
 
 
-def rows_of(text: str, log: Log, around: Surroundings | None = None) -> list[Any]:
+def rows_of(text: str, log: Log, context: EvaluationContext | None = None) -> list[Any]:
     """Return the decoded rows of a query."""
-    chunks = execute(prepare(text), log, around or surroundings())
+    chunks = execute(prepare(text), log, context or a_context())
     return [json.loads(row) for chunk in chunks for row in chunk]
 
 
-def texts_of(text: str, log: Log, around: Surroundings | None = None) -> list[bytes]:
+def texts_of(text: str, log: Log, context: EvaluationContext | None = None) -> list[bytes]:
     """Return the rows of a query as they leave it."""
-    chunks = execute(prepare(text), log, around or surroundings())
+    chunks = execute(prepare(text), log, context or a_context())
     return [row for chunk in chunks for row in chunk]
 
 
@@ -47,11 +47,11 @@ def check_failure(
     message: str,
     blamed: str,
     event_id: str | None,
-    around: Surroundings | None = None,
+    context: EvaluationContext | None = None,
 ) -> None:
     """Check which rows come before an error, and what the error says."""
     found: list[object] = []
-    chunks = execute(prepare(text), log, around or surroundings())
+    chunks = execute(prepare(text), log, context or a_context())
     with pytest.raises(QueryUnevaluableError) as caught:
         found.extend(json.loads(row) for chunk in chunks for row in chunk)
 

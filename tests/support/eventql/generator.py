@@ -12,16 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from everlog.eventql.language.syntax import (
-    BinaryOperator,
-    Expression,
-    From,
-    Group,
-    Order,
-    Path,
-    Query,
-    UnaryOperator,
-)
+from everlog.eventql.language.syntax import Expression, From, Group, Order, Path, Query
+from everlog.eventql.types import BinaryOperator, UnaryOperator
 from tests.support.eventql.builders import (
     NOWHERE,
     array,

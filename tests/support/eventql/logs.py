@@ -108,7 +108,7 @@ def a_line(
         predecessor_hash=GENESIS_HASH,
         hash_version=HashVersion.V1,
     )
-    return b'{"type":"event","payload":%b}%b\n' % (event.json.encode(), b" " * (position % 3))
+    return b'{"type":"event","payload":%b}%b\n' % (event.json, b" " * (position % 3))
 
 
 def a_log(*data: object, block_size: int = 3) -> MemoryLog:

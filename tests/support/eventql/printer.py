@@ -7,11 +7,12 @@ tree again, for every tree that the parser can make.
 import re
 from typing import Final, assert_never
 
-from everlog.eventql.language.precedence import ASSOCIATIVE, CONNECTIVES, VALUE_LEVELS
 from everlog.eventql.language.syntax import (
+    ASSOCIATIVE,
+    CONNECTIVES,
+    VALUE_LEVELS,
     Array,
     Binary,
-    BinaryOperator,
     Call,
     Conversion,
     Expression,
@@ -22,8 +23,8 @@ from everlog.eventql.language.syntax import (
     Query,
     Record,
     Unary,
-    UnaryOperator,
 )
+from everlog.eventql.types import BinaryOperator, UnaryOperator
 
 # How tightly an expression holds together: the higher, the tighter.
 _BINARY_TIGHTNESS: Final = {

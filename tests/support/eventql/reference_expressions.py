@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.language import syntax
-from everlog.eventql.language.syntax import BinaryOperator, UnaryOperator
+from everlog.eventql.types import BinaryOperator, UnaryOperator
 from tests.support.eventql.reference_functions import FUNCTIONS, call, index_of
 from tests.support.eventql.reference_values import (
     DateTime,

@@ -10,10 +10,10 @@ from everlog.eventql.planning.plan import Log
 from everlog.maintenance.query_log import opened_query_log
 from everlog.service.query_log import HeadLog
 from everlog.storage.engine import Engine
-from everlog.storage.memory import MemoryEngine
 from tests.support.engines import open_log
 from tests.support.eventql.corpora import Corpus
 from tests.support.events import a_schema, store_staged
+from tests.support.memory_engine import MemoryEngine
 
 # Events of one write; several, so that lines have all kinds of ends.
 WRITE_LENGTH = 2
@@ -66,6 +66,6 @@ def store(corpus: Corpus, engine: Engine) -> None:
         store_staged(engine)
 
 
-def payload_of(line: bytes) -> str:
+def payload_of(line: bytes) -> bytes:
     """Return the JSON of a line's event."""
-    return line.decode().strip().removeprefix('{"type":"event","payload":')[:-1]
+    return line.strip().removeprefix(b'{"type":"event","payload":')[:-1]

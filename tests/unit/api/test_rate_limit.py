@@ -2,8 +2,9 @@
 
 import pytest
 
-from everlog.api.rate_limit import READ_COST, WRITE_COST, RateLimit, cost_of
+from everlog.api.rate_limit import READ_COST, RateLimit, cost_of
 from everlog.api.routes import ROUTES
+from everlog.domain.limits import WRITE_COST
 
 WRITING = {"write_events", "register_event_schema"}
 

@@ -1,12 +1,19 @@
-"""`everlog --help` teaches, and `everlog version` says whose API it is."""
+"""`everlog --help` teaches, `everlog version` says whose API it is, and neither loads a server."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 import everlog
-from everlog.cli.main import cli
+from everlog.cli.main import COMMANDS, cli
 from everlog.cli.run import run
+from tests.support.server import DEADLINE_SECONDS, clean_environment, run_to_end
 
 
 def check_says(*arguments: str, texts: tuple[str, ...]) -> None:
@@ -36,3 +43,98 @@ def test_the_help_of_run_explains_flags_and_exit_codes() -> None:
 
 def test_the_help_of_run_says_who_can_see_a_token_on_the_command_line() -> None:
     check_says("run", "--help", texts=("can be seen in process lists",))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_of_a_command_what_it_says_of_itself(name: str) -> None:
+    command = COMMANDS[name].load()
+
+    assert command.name == name
+    # However long it is.
+    assert COMMANDS[name].short_help == command.get_short_help_str(sys.maxsize)
+
+
+def test_the_list_shows_every_text_to_its_end() -> None:
+    check_says("--help", texts=tuple(listed.short_help for listed in COMMANDS.values()))
+
+
+def test_an_unknown_command_is_told() -> None:
+    result = CliRunner().invoke(cli, ["serve"])
+
+    assert result.exit_code == 2
+    assert "No such command 'serve'" in result.output
+
+
+def test_the_module_and_the_script_are_the_same_program() -> None:
+    script = Path(sys.executable).with_name("everlog")
+    by_script = subprocess.run(
+        [script, "version"], capture_output=True, encoding="utf-8", check=True
+    ).stdout
+
+    for arguments in (["version"], ["--version"]):
+        ended = run_to_end(*arguments)
+        assert (ended.code, ended.output, ended.errors) == (0, by_script, "")
+    assert run_to_end("--help").output.startswith("Usage: everlog [OPTIONS] COMMAND")
+
+
+# What only a server has, and what only some commands need.
+SERVER = {"everlog.api", "everlog.bootstrap", "everlog.http", "everlog.service", "everlog.storage"}
+SERVER |= {"httptools", "jsonschema_rs", "uvloop"}
+HEAVY = {"asyncio", "cryptography", "msgspec", "numpy", "ssl", "importlib.metadata"}
+
+# Leaves nothing of its own: each name is printed when the module has been loaded.
+PROGRAM = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, sep="\\n", file=sys.stderr))
+from everlog.cli import main
+main()
+"""
+
+
+def loaded_modules(arguments: Sequence[str]) -> set[str]:
+    """Return the modules that a command has loaded when it ends."""
+    variables = clean_environment() | {"EVERLOG_API_TOKEN": "token"}
+    # What measures the coverage loads modules of its own.
+    variables = {name: text for name, text in variables.items() if "COVERAGE" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=variables,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    return set(done.stderr.splitlines())
+
+
+# Each row: a command, whatever becomes of it, and what it needs of what is heavy.
+@pytest.mark.parametrize(
+    "arguments, needed",
+    [
+        ("version", ""),
+        ("--version", ""),
+        ("--help", ""),
+        ("version --help", ""),
+        ("generate --help", ""),
+        ("generate api-token", ""),
+        ("generate signing-key --file=/", "cryptography"),
+        ("generate certificate --help", ""),
+        ("audit --help", "msgspec numpy"),
+        ("audit --data-directory=/missing", "msgspec numpy"),
+        ("diagnostics --help", "ssl"),
+        ("diagnostics --url=http://127.0.0.1:1", "ssl"),
+        ("diagnostics", "importlib.metadata msgspec ssl"),
+        ("query --help", "msgspec ssl"),
+        ("query --url=http://127.0.0.1:1 'FROM e IN events'", "msgspec ssl"),
+        # The log writes the server's errors, those of the event loop included.
+        ("run --help", "asyncio msgspec ssl"),
+        ("run", "asyncio msgspec ssl"),
+    ],
+    ids=lambda text: text or "nothing",
+)
+def test_a_command_loads_no_server_and_only_what_it_needs(arguments: str, needed: str) -> None:
+    loaded = loaded_modules(shlex.split(arguments))
+
+    assert "everlog.cli.main" in loaded
+    assert not loaded & SERVER
+    assert loaded & HEAVY <= {*needed.split()}

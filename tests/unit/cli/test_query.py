@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from everlog.cli.main import cli
 from everlog.cli.querying import directory as querying_directory
-from everlog.cli.querying import printing, progress
+from everlog.cli.querying import printing
 from everlog.domain.signature import SIGNATURE_PREFIX
 from tests.support.engines import open_log
 from tests.support.events import a_candidate, store
@@ -292,10 +292,10 @@ def test_progress_makes_room_for_rows_and_is_gone_at_the_end(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(progress, "_SHOWN_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "_SHOWN_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(progress, "_is_watched", lambda: True)
-    monkeypatch.setattr(progress, "_show", shown.append)
+    monkeypatch.setattr(printing, "_SHOWN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(printing, "_SHOWN_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(printing, "_is_watched", lambda: True)
+    monkeypatch.setattr(printing, "_show", shown.append)
     monkeypatch.setattr(printing, "_write", lambda _, text: shown.append(text.decode()))
 
     assert run_on(directory, "FROM e IN events PROJECT INTO e.data.n").exit_code == 0
@@ -317,7 +317,7 @@ def test_a_process_without_standard_output_ends_quietly(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stdout", None)
 
     with pytest.raises(SystemExit) as raised:
-        printing.print_rows(iter(()), COUNT, None, progress.Progress(), is_explain=False)
+        printing.print_rows(iter(()), COUNT, None, printing.Progress(), is_explain=False)
 
     assert raised.value.code == 141
 
@@ -340,7 +340,7 @@ def test_rows_of_a_table_wait_for_each_other_but_not_for_long(
         yield [b"3"]
 
     monkeypatch.setattr(printing, "_write", lambda _, text: shown.append(text))
-    told = progress.Progress(clock=lambda: now)
+    told = printing.Progress(clock=lambda: now)
 
     assert printing.print_rows(rows(), COUNT, "table", told, is_explain=False) == 0
     assert shown[1:] == [b"    3\n"]

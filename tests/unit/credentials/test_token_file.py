@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from everlog.api.auth import TokenCheck, parse_token
-from everlog.credentials import token_file
-from everlog.credentials.token_file import FILE_SIZE_MAX, load_token_file
+from everlog.credentials import token as token_file
+from everlog.credentials.token import FILE_SIZE_MAX, TokenCheck, load_token_file, parse_token
 from everlog.domain.errors import SettingsError
 
 

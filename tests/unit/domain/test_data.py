@@ -40,6 +40,9 @@ def test_minifies_and_changes_nothing_else(raw: bytes, text: str | None) -> None
         # Of a name that is the beginning of another, whatever follows: "!" comes before a quote.
         ('{"a!":1,"a ":2,"a":3}', '{"a":3,"a ":2,"a!":1}'),
         ('{"":2," ":1}', None),
+        # A string that ends with a comma looks like the end of a member.
+        ('{"b":"x,","a":1}', '{"a":1,"b":"x,"}'),
+        ('{"b":",","a":",","c":""}', '{"a":",","b":",","c":""}'),
         ('{"a":1,"":2}', '{"":2,"a":1}'),
         # By code point, which is not the order of UTF-16.
         ('{"\U0001f600":1,"\uffee":2}', '{"\uffee":2,"\U0001f600":1}'),

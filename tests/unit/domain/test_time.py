@@ -72,4 +72,7 @@ def test_refuses_what_is_no_time(text: str) -> None:
 def test_the_next_time_never_goes_back_and_has_a_fraction(
     now: int, previous: int, expected: int
 ) -> None:
-    assert next_event_time(now, previous=previous) == expected
+    time, text = next_event_time(now, previous=previous)
+
+    assert time == expected
+    assert parse_time(text) == time

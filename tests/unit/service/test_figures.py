@@ -37,12 +37,12 @@ def test_the_average_follows_the_latest_batches() -> None:
 
 def test_a_batch_is_pending_until_it_ends_or_fails() -> None:
     figures = CommitFigures()
-    figures.begin(1.0)
+    figures.begun_at = 1.0
     assert figures.begun_at == 1.0
 
     figures.end(3.0, 2.0, events=1, size=1, schemas=0)
     assert (figures.begun_at, figures.ended_at) == (None, 3.0)
 
-    figures.begin(4.0)
+    figures.begun_at = 4.0
     figures.fail()
     assert (figures.begun_at, figures.ended_at, figures.failures) == (None, 3.0, 1)

@@ -8,8 +8,8 @@ import pytest
 from everlog.domain.errors import TooManyObserversError
 from everlog.service.observers import Interest, Observers
 from everlog.storage.engine import Batch
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate, store
+from tests.support.memory_engine import MemoryEngine
 
 SHORT = 0.02
 LONG = 20.0

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from everlog.eventql.planning.plan import EventScan
-from everlog.eventql.query import QueryLimits, Surroundings, prepare
+from everlog.eventql.query import EvaluationContext, QueryLimits, prepare
 from everlog.service.query_log import HeadLog, tally_of, to_storage_scan
 from everlog.storage.engine import Scan
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import FIRST_TIME, a_candidate, stage, store_staged
+from tests.support.memory_engine import MemoryEngine
 
 ONE, TWO = "io.everlog.one", "io.everlog.two"
 EVENTS = (("/a/1", ONE), ("/a/2", TWO), ("/b", ONE), ("/a/1", TWO))
 
-SURROUNDINGS = Surroundings(
+SURROUNDINGS = EvaluationContext(
     now=FIRST_TIME, random=random.Random(1).random, sign=None, limits=QueryLimits()
 )
 

@@ -7,8 +7,8 @@ from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import prepare
 from everlog.service.query_log import HeadLog
 from everlog.service.query_work import count_rows, log_sources, scans_by_event_type
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate, store
+from tests.support.memory_engine import MemoryEngine
 
 ONE, TWO = "io.everlog.one", "io.everlog.two"
 EVENTS = 12
@@ -48,8 +48,10 @@ def log() -> HeadLog:
         ("FROM e IN events SKIP 3 TOP 2 PROJECT INTO e", 5),
         ("FROM e IN events TOP 100 PROJECT INTO e", EVENTS),
         ("FROM e IN events SKIP 3 PROJECT INTO e", EVENTS),
-        ("FROM e IN events SKIP ROUND(3.5) AS INT TOP 2 PROJECT INTO e", EVENTS),
-        ("FROM e IN events TOP ROUND(3.5) AS INT PROJECT INTO e", EVENTS),
+        ("FROM e IN events SKIP ROUND(3.5) AS INT TOP 2 PROJECT INTO e", 6),
+        ("FROM e IN events TOP ROUND(3.5) AS INT PROJECT INTO e", 4),
+        ("FROM e IN events SKIP DAY(NOW()) TOP 2 PROJECT INTO e", EVENTS),
+        ("FROM e IN events TOP DAY(NOW()) PROJECT INTO e", EVENTS),
         ("FROM e IN events ORDER BY e.time DESC TOP 2 PROJECT INTO e", 2),
         ("FROM e IN events ORDER BY e.data.n TOP 2 PROJECT INTO e", EVENTS),
         ("FROM e IN events WHERE e.data.n > 0 TOP 2 PROJECT INTO e", EVENTS),

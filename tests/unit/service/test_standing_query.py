@@ -4,8 +4,8 @@ import pytest
 
 from everlog.service.standing_query import StaleQueryError, StandingQuery
 from everlog.storage.engine import Head
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate, store
+from tests.support.memory_engine import MemoryEngine
 
 LINES = b"what the stored lines hold does not matter here\n"
 

@@ -1,6 +1,7 @@
 """The writer: one place for each write, answers only when durable, and failures that fail all."""
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -18,10 +19,15 @@ from everlog.domain.errors import (
 )
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import compile_event_schema
-from everlog.service.writer import Outcome, Writer, WriterEvents
+from everlog.service.writer import (
+    Condition,
+    Outcome,
+    Writer,
+    WriterEvents,
+)
 from everlog.storage.engine import Batch
-from everlog.storage.memory import MemoryEngine
 from tests.support.events import a_candidate
+from tests.support.memory_engine import MemoryEngine
 
 CLOSED_TYPE = "io.everlog.test.closed"
 CLOSED = compile_event_schema(
@@ -70,10 +76,8 @@ class Bench:
             schemas=[CLOSED],
             events=WriterEvents(
                 lambda batch: self.said.append(f"published {len(batch.events)}"),
-                lambda _: self.said.append("disk filled"),
-                lambda _: self.said.append("failed"),
+                lambda condition, _: self.said.append(condition.value),
                 self.bugs.append,
-                lambda: self.said.append("read-only"),
             ),
             loop=asyncio.get_running_loop(),
         )
@@ -189,7 +193,7 @@ def test_a_full_disk_fails_its_batch_and_what_is_chained_to_it_but_nothing_later
         bench.write("later", "/a", pristine="/a")
         await bench.wait_for("later")
         assert bench.engine.head.event_count == 1
-        assert bench.said == ["disk filled", "published 1"]
+        assert bench.said == ["disk-full", "writable", "published 1"]
 
     run(work)
 
@@ -205,7 +209,7 @@ def test_any_other_failure_ends_writing(failure: Exception) -> None:
         await bench.wait_for("later")
         assert isinstance(bench.outcomes["first"], Exception)
         assert bench.code("later") is Code.STORE_FAILED
-        assert bench.writer.has_failed
+        assert bench.writer.condition is Condition.FAILED
         assert bench.said == ["failed"]
         assert bench.engine.tip == bench.engine.head
 
@@ -253,7 +257,7 @@ def test_time_never_goes_back_and_is_never_a_whole_second() -> None:
             bench.write(str(number), "/a")
         await bench.wait_for("0", "1", "2")
         events = [event for batch in bench.engine.batches for event in batch.events]
-        assert [event.json.split('"time":"')[1].split('"')[0] for event in events] == [
+        assert [json.loads(event.json)["time"] for event in events] == [
             "1970-01-01T00:00:05.000000001Z",
             "1970-01-01T00:00:05.000000001Z",
             "1970-01-01T00:00:06.000000001Z",

@@ -10,7 +10,7 @@ import msgspec
 from everlog.credentials.signing_key import load_signing_key
 from everlog.domain.errors import CorruptLogError, DataDirectoryError
 from everlog.domain.signature import sign
-from everlog.eventql.query import QueryLimits, Surroundings, execute, prepare, scans_of
+from everlog.eventql.query import EvaluationContext, QueryLimits, execute, prepare, scans_of
 from everlog.maintenance.query_log import opened_query_log
 
 
@@ -32,7 +32,7 @@ def query_directory(
     """
     key = load_signing_key(signing_key_file)
     plan = prepare(text)
-    surroundings = Surroundings(
+    surroundings = EvaluationContext(
         now=time.time_ns(),
         random=random.random,
         sign=None if key is None else lambda hash_: sign(key, hash_),

@@ -6,15 +6,8 @@ The codes that a query shares with the other commands mean the same there.
 import re
 from typing import Final, NamedTuple
 
-from everlog.bootstrap import (
-    EXIT_DAMAGED,
-    EXIT_DATA_DIRECTORY,
-    EXIT_SETTINGS,
-    EXIT_UNEXPECTED,
-)
-from everlog.cli.querying.forms import RowFormError
+from everlog.cli.querying.forms import RowFormError, to_printable, width_of
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
-from everlog.cli.querying.text import to_printable, width_of
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
@@ -31,6 +24,12 @@ from everlog.eventql.diagnostic import (
     locate,
 )
 from everlog.eventql.language.parser import tokens_around
+from everlog.exit_codes import (
+    EXIT_DAMAGED,
+    EXIT_DATA_DIRECTORY,
+    EXIT_SETTINGS,
+    EXIT_UNEXPECTED,
+)
 
 EXIT_MALFORMED: Final = 6
 EXIT_UNEVALUABLE: Final = 7

@@ -21,16 +21,16 @@ from enum import StrEnum
 from typing import assert_never
 
 from everlog.eventql.diagnostic import Span
-from everlog.eventql.evaluation.functions import Aggregate, ScalarFunction
-from everlog.eventql.language.syntax import BinaryOperator, UnaryOperator
-from everlog.eventql.types import Kind, Type
+from everlog.eventql.evaluation.catalogue import Aggregate, ScalarFunction
+from everlog.eventql.evaluation.values import Value
+from everlog.eventql.types import BinaryOperator, Kind, Type, UnaryOperator
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A literal."""
+    """A literal; after planning, whatever was computed from literals too."""
 
-    value: bool | int | float | str | None
+    value: Value
     type: Type
     span: Span = field(compare=False)
 

@@ -1,9 +1,15 @@
 """Typed expressions: an expression of the syntax tree with its names resolved and types known.
 
+What operators, functions and clauses accept is checked here. Unmet is only what cannot be met,
+whatever the values are: none of the kinds that an expression can have is accepted. Where NULL is
+accepted but other kinds are possible too, NULL does not help: who compares a name with a number
+made a mistake, even if the name may be missing.
+
 What failed stays in the tree with any type, so that nothing else is reported because of it.
-What is left to others: where aggregates may stand, and what they do to fields (`grouping`).
+What is left to others: where aggregates may stand, and what they do to fields (`analyzer`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -15,24 +21,25 @@ from everlog.eventql.analysis.analyzed import (
     BinaryOperation,
     Constant,
     RecordOf,
+    ScalarCall,
     TypeConversion,
     TypedExpression,
     UnaryOperation,
     operands,
 )
-from everlog.eventql.analysis.calls import (
-    aggregate_of,
-    check_aggregate_call,
-    function_of,
-    type_scalar_call,
+from everlog.eventql.analysis.scope import Scope, type_path
+from everlog.eventql.diagnostic import Reporter, Span, enumerate_kinds, join_alternatives, locate
+from everlog.eventql.evaluation.catalogue import (
+    AGGREGATES,
+    FUNCTIONS,
+    Aggregate,
+    Parameter,
+    Purity,
+    ScalarFunction,
 )
-from everlog.eventql.analysis.names import FOREIGN_TYPES, nearest
-from everlog.eventql.analysis.operator_types import type_of_binary, type_of_unary
-from everlog.eventql.analysis.paths import type_path
-from everlog.eventql.analysis.reporting import Reporter, enumerate_kinds, join_alternatives
-from everlog.eventql.analysis.scope import Scope
-from everlog.eventql.diagnostic import Span, locate
 from everlog.eventql.language import syntax
+from everlog.eventql.language.hints import FOREIGN_FUNCTIONS, FOREIGN_TYPES, nearest
+from everlog.eventql.language.syntax import Name
 from everlog.eventql.trees import fold, walk
 from everlog.eventql.types import (
     ANY,
@@ -40,13 +47,415 @@ from everlog.eventql.types import (
     BOOLEAN,
     CONVERSION_TARGETS,
     CONVERTIBLE,
+    DATE,
+    DATETIME,
     FLOAT64,
     INT,
+    JSON,
     NULL,
+    NUMBER,
+    ORDERED,
     RECORD,
     STRING,
+    TIME,
+    BinaryOperator,
+    Kind,
     Type,
+    UnaryOperator,
 )
+
+# What to convert to, the most likely first, where several kinds would be accepted.
+_LIKELY_TARGETS: Final = (Kind.INT, Kind.FLOAT64, Kind.DATETIME, Kind.DATE, Kind.TIME, Kind.STRING)
+_FORMS: Final = (
+    (Kind.INT, re.compile(r"[+-]?[0-9]+")),
+    (Kind.FLOAT64, re.compile(r"[+-]?[0-9]+\.[0-9]+")),
+    (Kind.DATE, re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")),
+    (Kind.DATETIME, re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.*")),
+    (Kind.TIME, re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}.*")),
+)
+
+
+# --- What is accepted
+
+
+def is_dynamic(type_: Type) -> bool:
+    """Tell whether an expression is judged value by value only, like all that is from `data`.
+
+    It may be missing in each event that a query meets, so that even what JSON does not have, such
+    as a DATE, is no reason to refuse the query.
+    """
+    return type_ >= JSON
+
+
+def is_possible(type_: Type, accepted: Type) -> bool:
+    """Tell whether an expression of a type can be what is accepted."""
+    values = type_ - NULL
+    return is_dynamic(type_) or not accepted.isdisjoint(values or NULL)
+
+
+def expect(
+    accepted: Type,
+    expression: TypedExpression,
+    *,
+    what: str,
+    reporter: Reporter,
+    role: str = "",
+    hint: str | None = None,
+) -> bool:
+    """Report an expression that cannot be what is accepted; tell whether it can.
+
+    The message begins with `what` expects it, and `role` says as what. Without a hint one is made
+    from the types.
+    """
+    if is_possible(expression.type, accepted):
+        return True
+    reporter.report(
+        f"{what} expects {enumerate_kinds(accepted - NULL)}{role}, "
+        f"but {reporter.quote(expression.span)} is {enumerate_kinds(expression.type)}",
+        expression.span,
+        hint=hint or suggest(accepted, expression, reporter),
+    )
+    return False
+
+
+def suggest(accepted: Type, expression: TypedExpression, reporter: Reporter) -> str | None:
+    """Return how to make of an expression what is accepted, if that is likely to be meant."""
+    code = reporter.code(expression.span)
+    if accepted == BOOLEAN:
+        if isinstance(expression, Constant):
+            return None
+        return f"compare it with something: {code} == x"
+    target = _likely_target(accepted, expression)
+    if target is None:
+        return None
+    if _is_bare_operation(expression, reporter.text):
+        return f"use ({code}) AS {target}"
+    if target is Kind.DATETIME and _form(expression) is Kind.DATE:
+        # A date alone is no RFC 3339.
+        return f"use {code[:-1]}T00:00:00Z{code[-1:]} AS DATETIME"
+    return f"use {code} AS {target}"
+
+
+def _is_bare_operation(expression: TypedExpression, text: str) -> bool:
+    """Tell whether an expression needs parentheses before AS; its place includes those it has."""
+    match expression:
+        case UnaryOperation():
+            return not text.startswith("(", expression.span.start)
+        case BinaryOperation(left=left):
+            return expression.span.start == left.span.start
+        case _:
+            return False
+
+
+def _likely_target(accepted: Type, expression: TypedExpression) -> Kind | None:
+    if isinstance(expression, Constant):
+        # Of a literal it can be seen what it is meant to be.
+        form = _form(expression)
+        possible = [] if form is None else [form]
+        if form is Kind.DATE:
+            possible.append(Kind.DATETIME)
+    else:
+        convertible = {kind for each in expression.type - NULL for kind in CONVERTIBLE[each]}
+        possible = [kind for kind in _LIKELY_TARGETS if kind in convertible]
+    return next((kind for kind in possible if kind in accepted), None)
+
+
+def _form(expression: TypedExpression) -> Kind | None:
+    """Return what a string literal looks like, apart from a string."""
+    if isinstance(expression, Constant) and isinstance(expression.value, str):
+        for kind, form in _FORMS:
+            if form.fullmatch(expression.value):
+                return kind
+    return None
+
+
+# --- Operators
+
+
+_LOGICAL: Final = frozenset({BinaryOperator.OR, BinaryOperator.XOR, BinaryOperator.AND})
+_EQUALITIES: Final = frozenset({BinaryOperator.EQUAL, BinaryOperator.NOT_EQUAL})
+_ORDERS: Final = frozenset(
+    {
+        BinaryOperator.LESS,
+        BinaryOperator.LESS_OR_EQUAL,
+        BinaryOperator.GREATER,
+        BinaryOperator.GREATER_OR_EQUAL,
+    }
+)
+
+
+def type_of_unary(operator: UnaryOperator, operand: TypedExpression, reporter: Reporter) -> Type:
+    """Return the type of `operator operand`; report what is impossible."""
+    if operator is UnaryOperator.NOT:
+        expect(BOOLEAN, operand, what="NOT", reporter=reporter)
+        return BOOLEAN
+    hint = _hint_for_late_conversion(operand, operator.value, reporter)
+    if not _expect_number(operator, operand, reporter, hint):
+        return ANY
+    return operand.type & (NUMBER | NULL)
+
+
+def type_of_binary(
+    operator: BinaryOperator,
+    left: TypedExpression,
+    right: TypedExpression,
+    reporter: Reporter,
+) -> Type:
+    """Return the type of `left operator right`; report what is impossible."""
+    if operator in _EQUALITIES:
+        # Any two values can be compared: those of different kinds are different.
+        return BOOLEAN
+    if operator in _ORDERS:
+        _check_order(operator, left, right, reporter)
+        return BOOLEAN
+    if operator in _LOGICAL:
+        expect(BOOLEAN, left, what=operator.value, reporter=reporter)
+        expect(BOOLEAN, right, what=operator.value, reporter=reporter)
+        return BOOLEAN
+    if operator is BinaryOperator.CONTAINS:
+        hint = _hint_for_contains(left, right, reporter)
+        expect(
+            ARRAY | NULL, left, what="CONTAINS", role=" on its left", reporter=reporter, hint=hint
+        )
+        return BOOLEAN
+    # One report for both operands: `"a" + "b"` is one mistake.
+    start = f"{reporter.code(left.span)} {operator.value} "
+    hint = _hint_for_late_conversion(right, start, reporter)
+    if not _expect_number(operator, left, reporter):
+        return ANY
+    if not _expect_number(operator, right, reporter, hint):
+        return ANY
+    return _type_of_arithmetic(operator, left.type, right.type)
+
+
+def _expect_number(
+    operator: UnaryOperator | BinaryOperator,
+    operand: TypedExpression,
+    reporter: Reporter,
+    hint: str | None = None,
+) -> bool:
+    if hint is None and not operand.type.isdisjoint(DATE | TIME | DATETIME):
+        hint = "there is no arithmetic with dates and times"
+    elif hint is None and operator is BinaryOperator.ADD and isinstance(operand, Constant):
+        hint = "there is no operator that joins strings"
+    what = f"'{operator.value}'"
+    return expect(NUMBER | NULL, operand, what=what, reporter=reporter, hint=hint)
+
+
+def _hint_for_late_conversion(
+    operand: TypedExpression, start: str, reporter: Reporter
+) -> str | None:
+    """Return a hint for `1 + 2 AS STRING`, where AS binds to the last operand only."""
+    if not isinstance(operand, TypeConversion) or operand.target is not Kind.STRING:
+        # Of a number, nothing else can be made that is no number.
+        return None
+    converted = operand.operand
+    is_bare = operand.span.start == converted.span.start
+    if not is_bare or not is_possible(converted.type, NUMBER):
+        return None
+    return f"use ({start}{reporter.code(converted.span)}) AS {operand.target}"
+
+
+def _type_of_arithmetic(operator: BinaryOperator, left: Type, right: Type) -> Type:
+    """Return the type of a calculation with operands that can be numbers or NULL."""
+    result = (left | right) & NULL
+    if left.isdisjoint(NUMBER) or right.isdisjoint(NUMBER):
+        return result
+    if Kind.INT in left and Kind.INT in right:
+        result |= FLOAT64 if operator is BinaryOperator.DIVIDE else frozenset({Kind.INT})
+    if Kind.FLOAT64 in left or Kind.FLOAT64 in right:
+        result |= FLOAT64
+    return result
+
+
+def _check_order(
+    operator: BinaryOperator, left: TypedExpression, right: TypedExpression, reporter: Reporter
+) -> None:
+    for operand in (left, right):
+        if not is_possible(operand.type, ORDERED | NULL):
+            reporter.report(
+                f"'{operator.value}' expects values that have an order, "
+                f"but {reporter.quote(operand.span)} is {enumerate_kinds(operand.type)}",
+                operand.span,
+            )
+            return
+    if not _are_comparable(left.type, right.type):
+        reporter.report(
+            f"'{operator.value}' cannot compare {_describe(left, reporter)} "
+            f"with {_describe(right, reporter)}",
+            Span(left.span.start, right.span.end),
+            hint=_hint_for_order(operator, left, right, reporter),
+        )
+
+
+def _are_comparable(left: Type, right: Type) -> bool:
+    """Tell whether some values of the types can be compared, or one of them is always NULL."""
+    if is_dynamic(left) or is_dynamic(right) or NULL in (left, right):
+        return True
+    return not left.isdisjoint(_comparable_kinds(right))
+
+
+def _comparable_kinds(type_: Type) -> Type:
+    """Return the kinds that values of a type can be compared with."""
+    same = type_ & ORDERED
+    return same if same.isdisjoint(NUMBER) else same | NUMBER
+
+
+def _describe(operand: TypedExpression, reporter: Reporter) -> str:
+    return f"{reporter.quote(operand.span)} ({enumerate_kinds(operand.type)})"
+
+
+def _hint_for_order(
+    operator: BinaryOperator, left: TypedExpression, right: TypedExpression, reporter: Reporter
+) -> str | None:
+    if isinstance(left, BinaryOperation) and left.operator in _ORDERS:
+        middle = reporter.code(left.right.span)
+        last = reporter.code(right.span)
+        return f"use {reporter.code(left.span)} AND {middle} {operator.value} {last}"
+    # A string is the one to be converted, and nothing else is into a string.
+    for_left = _comparable_kinds(right.type) - STRING
+    for_right = _comparable_kinds(left.type) - STRING
+    if Kind.STRING in left.type:
+        return suggest(for_left, left, reporter)
+    return suggest(for_right, right, reporter) or suggest(for_left, left, reporter)
+
+
+def _hint_for_contains(
+    left: TypedExpression, right: TypedExpression, reporter: Reporter
+) -> str | None:
+    text, part = reporter.code(left.span), reporter.code(right.span)
+    if right.type == ARRAY:
+        return f"the array stands on the left: {part} CONTAINS {text}"
+    if Kind.STRING in left.type:
+        return f"use INSTR({text}, {part}) > 0"
+    return None
+
+
+# --- Calls
+
+
+_COUNT_HINT: Final = "COUNT() counts rows, COUNT(condition) those where it is TRUE"
+
+# More than for other names: there are many functions, and their names are short. `FOO` has 0.75
+# with `FLOOR`, `MEAN` 0.8 with `MEDIAN`.
+_FUNCTION_LIKENESS_MIN: Final = 0.78
+
+# What others have a function for, and what EventQL has instead.
+_INSTEAD: Final[dict[str, str]] = {
+    "COALESCE": "use IF(x == null, y, x)",
+    "IFNULL": "use IF(x == null, y, x)",
+    "NULLIF": "use IF(x == y, null, x)",
+    "CAST": "use x AS INT, x AS STRING, ...",
+    "CONVERT": "use x AS INT, x AS STRING, ...",
+    "CONCAT": "there is no function that joins strings",
+    "LEFT": "use SUBSTRING(text, 0, length)",
+    "DATE": "use x AS DATE",
+    "TIME": "use x AS TIME",
+    "DATETIME": "use x AS DATETIME",
+    "MOD": "there is no function for the remainder",
+}
+
+
+def aggregate_of(name: Name) -> Aggregate | None:
+    """Return the aggregate that a name calls, if it calls one."""
+    return AGGREGATES.get(name.text.upper())
+
+
+def function_of(name: Name, reporter: Reporter) -> ScalarFunction | None:
+    """Return the function that a name calls; report that there is none."""
+    function = FUNCTIONS.get(name.text.upper())
+    if function is None:
+        reporter.report(
+            f"unknown function {reporter.quote(name.span)}",
+            name.span,
+            hint=lambda: _hint_for_function(name.text),
+        )
+    return function
+
+
+def _hint_for_function(name: str) -> str | None:
+    if name.upper() in _INSTEAD:
+        return _INSTEAD[name.upper()]
+    found = nearest(
+        name,
+        [*FUNCTIONS, *AGGREGATES],
+        foreign=FOREIGN_FUNCTIONS,
+        likeness_min=_FUNCTION_LIKENESS_MIN,
+    )
+    return None if found is None else f"did you mean '{found}'?"
+
+
+def type_scalar_call(
+    function: ScalarFunction, arguments: Sequence[TypedExpression], span: Span, reporter: Reporter
+) -> ScalarCall:
+    """Return a call of a function; report what is impossible about it."""
+    type_ = ANY
+    if _has_arity(function.name, function.parameters, len(arguments), span, reporter):
+        is_lazy = function.purity is Purity.LAZY
+        are_possible = [
+            expect(
+                # Other functions are not called with NULL, see the text of `functions`.
+                parameter.types if is_lazy else parameter.types | NULL,
+                argument,
+                what=function.name,
+                role=f" as '{parameter.name}'",
+                reporter=reporter,
+            )
+            # Parameters may be more than arguments: the last ones may be optional.
+            for parameter, argument in zip(function.parameters, arguments, strict=False)
+        ]
+        if all(are_possible):
+            type_ = _type_of_result(function, tuple(argument.type for argument in arguments))
+    return ScalarCall(function, tuple(arguments), type_, span)
+
+
+def check_aggregate_call(
+    aggregate: Aggregate, arguments: Sequence[TypedExpression], span: Span, reporter: Reporter
+) -> tuple[AggregateCall, Type]:
+    """Return a call of an aggregate and the type of its value; report what is impossible."""
+    parameter = aggregate.parameter
+    call = AggregateCall(aggregate, arguments[0] if arguments else None, span)
+    if not _has_arity(aggregate.name, (parameter,), len(arguments), span, reporter):
+        return call, ANY
+    if call.argument is None:
+        return call, aggregate.result(frozenset())
+    hint = _COUNT_HINT if parameter.is_optional else None
+    # Rows where the argument is NULL are left out.
+    accepted = parameter.types | NULL
+    if expect(accepted, call.argument, what=aggregate.name, reporter=reporter, hint=hint):
+        return call, aggregate.result(call.argument.type & parameter.types)
+    return call, ANY
+
+
+def _has_arity(
+    name: str, parameters: tuple[Parameter, ...], count: int, span: Span, reporter: Reporter
+) -> bool:
+    needed = sum(not parameter.is_optional for parameter in parameters)
+    if needed <= count <= len(parameters):
+        return True
+    numbers = [str(number) for number in range(needed, len(parameters) + 1)]
+    noun = "argument" if numbers == ["1"] else "arguments"
+    usage = ", ".join(parameter.name for parameter in parameters)
+    reporter.report(
+        f"{name} expects {join_alternatives(numbers)} {noun}, but found {count}",
+        span,
+        hint=f"use {name}({usage})",
+    )
+    return False
+
+
+def _type_of_result(function: ScalarFunction, arguments: tuple[Type, ...]) -> Type:
+    if function.purity is Purity.LAZY:
+        return function.result(arguments)
+    result = function.result(tuple(argument - NULL for argument in arguments))
+    if result == BOOLEAN:
+        return result
+    if NULL in arguments:
+        return NULL
+    return result | NULL if any(argument >= NULL for argument in arguments) else result
+
+
+# --- Expressions
 
 
 @dataclass(frozen=True, slots=True)

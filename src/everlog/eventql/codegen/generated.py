@@ -7,21 +7,31 @@ consists of such names, of Python's own words, and of a fixed set of attributes.
 Each call that may fail stands at the beginning of a line of its own, and each field that may be
 one that cannot be read on a line of its own, so that the line of a traceback tells which
 expression failed, and a row that does not fail pays nothing for it.
+
+A program is compiled once for a plan, and bound for each execution: what only that knows (the
+time, chance, the key to sign with) has a name in the source too, and its value by then.
 What is left to others: what the source says.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from everlog.eventql.analysis.analyzed import Constant
 from everlog.eventql.diagnostic import Span
+from everlog.eventql.planning.plan import EvaluationContext
 from everlog.eventql.types import Type
 
 _FILE_NAME: Final = "<generated from a query>"
 
 # Where a line says which call stands in it: as its name, or in a comment.
 _SITE: Final = re.compile(r"\s*x(\d+)\(|.*# x(\d+)$")
+
+
+# Finds out a value when a program is bound; it may ask for those that were named before it.
+Fixed = Callable[[EvaluationContext, Mapping[str, Any]], Any]
+Functions = Mapping[str, Callable[..., Any]]
 
 
 class Code(NamedTuple):
@@ -33,8 +43,10 @@ class Code(NamedTuple):
     depth: int = 0
     # Reading it a second time costs nothing and gives the same.
     is_name: bool = False
-    # Made of nothing but constants, and evaluated already: a name in the namespace.
-    is_constant: bool = False
+    # The value, where it is known.
+    constant: Constant | None = None
+    # A name whose value is known once the program is bound.
+    is_fixed: bool = False
     # The text of an event's time stands for the moment.
     is_event_time: bool = False
     # Where decoded JSON is read, in which integers of arrays and records may still be beyond 64
@@ -43,18 +55,65 @@ class Code(NamedTuple):
     # An upper bound on the items, keys and characters of the value.
     size_max: int = 32
 
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether the value is the same for all rows of an execution."""
+        return self.is_fixed or self.constant is not None
+
+
+class Program:
+    """What was generated for one plan: compiled, and the same for every execution."""
+
+    def __init__(
+        self,
+        source: str,
+        constants: dict[str, Any],
+        fixed: dict[str, Fixed],
+        spans: dict[int, Span],
+    ) -> None:
+        self.source: Final = source
+        self._code: Final = compile(source, _FILE_NAME, "exec", dont_inherit=True)
+        self._constants: Final = constants
+        self._fixed: Final = fixed
+        self._spans: Final = spans
+        # Without anything that is fixed, all executions have the same functions.
+        self._functions: Final = None if fixed else self._namespace_with({})
+
+    def bind(self, context: EvaluationContext) -> Functions:
+        """Return the functions of the program, by their names, for one execution."""
+        if self._functions is not None:
+            return self._functions
+        values: dict[str, Any] = {}
+        for name, find in self._fixed.items():
+            values[name] = find(context, values)
+        return self._namespace_with(values)
+
+    def span_of(self, traceback: TracebackType | None) -> Span | None:
+        """Return the place of the expression whose evaluation failed; None if it is not known."""
+        span = None
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == _FILE_NAME:
+                span = self._spans.get(traceback.tb_lineno, span)
+            traceback = traceback.tb_next
+        return span
+
+    def _namespace_with(self, fixed: dict[str, Any]) -> Functions:
+        # A namespace of its own, since functions look names up where they were defined.
+        namespace = {"__builtins__": _BUILTINS, **self._constants, **fixed}
+        exec(self._code, namespace)  # noqa: S102 - nothing of the query's text is in it.
+        return namespace
+
 
 class GeneratedModule:
-    """The namespace and the functions generated for one query."""
+    """The namespace and the functions that are being generated for one plan."""
 
     def __init__(self) -> None:
-        self._namespace: dict[str, Any] = {"__builtins__": _BUILTINS}
+        self._constants: dict[str, Any] = {}
+        self._fixed: dict[str, Fixed] = {}
         self._names: dict[int, str] = {}
         self._functions: list[str] = []
         self._spans: list[Span] = []
         self._count = 0
-        self._line_spans: dict[int, Span] = {}
-        self.source = ""
 
     def constant(self, value: Any) -> str:
         """Return the name of an object; the same object has the same name."""
@@ -62,7 +121,15 @@ class GeneratedModule:
         if name is None:
             # The namespace keeps the object alive, so that its id stays its own.
             name = self._names[id(value)] = self._new_name("c")
-            self._namespace[name] = value
+            self._constants[name] = value
+        return name
+
+    def fixed(self, find: Fixed) -> str:
+        """Return the name of what is found out for each execution; the same for the same one."""
+        name = self._names.get(id(find))
+        if name is None:
+            name = self._names[id(find)] = self._new_name("u")
+            self._fixed[name] = find
         return name
 
     def temporary(self) -> str:
@@ -73,7 +140,7 @@ class GeneratedModule:
         """Return a call that may fail, because of the expression at a span."""
         name = f"x{len(self._spans)}"
         self._spans.append(span)
-        self._namespace[name] = function
+        self._constants[name] = function
         return f"\n{name}({', '.join(arguments)})"
 
     def reading(self, text: str, span: Span) -> str:
@@ -87,7 +154,7 @@ class GeneratedModule:
         return f"{statement}  # x{len(self._spans) - 1}"
 
     def function(self, parameters: str, body: list[str]) -> str:
-        """Add a function and return its name; it exists after `finish`."""
+        """Add a function and return its name; it exists in the finished program."""
         name = self._new_name("f")
         self._functions.append("\n".join([f"def {name}({parameters}):", *body]))
         return name
@@ -96,34 +163,15 @@ class GeneratedModule:
         """Add a function that returns an expression's value."""
         return self.function(parameters, [f" return ({code.text})"])
 
-    def evaluate(self, code: Code) -> Any:
-        """Return the value of an expression of constants, at once."""
-        # Nothing of the query's text is in the code, see the module's text.
-        return eval(f"({code.text})", self._namespace)  # noqa: S307 - see above.
-
-    def finish(self) -> None:
-        """Compile all functions that were added."""
-        self.source = "\n".join(self._functions)
-        for number, line in enumerate(self.source.split("\n"), 1):
+    def finish(self) -> Program:
+        """Return the program of all functions that were added."""
+        source = "\n".join(self._functions)
+        spans = {}
+        for number, line in enumerate(source.split("\n"), 1):
             match = _SITE.match(line)
             if match is not None:
-                self._line_spans[number] = self._spans[int(match[1] or match[2])]
-        program = compile(self.source, _FILE_NAME, "exec", dont_inherit=True)
-        exec(program, self._namespace)  # noqa: S102 - nothing of the query's text is in it.
-
-    def __getitem__(self, name: str) -> Callable[..., Any]:
-        """Return a finished function."""
-        function: Callable[..., Any] = self._namespace[name]
-        return function
-
-    def span_of(self, traceback: TracebackType | None) -> Span | None:
-        """Return the place of the expression whose evaluation failed; None if it is not known."""
-        span = None
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == _FILE_NAME:
-                span = self._line_spans.get(traceback.tb_lineno, span)
-            traceback = traceback.tb_next
-        return span
+                spans[number] = self._spans[int(match[1] or match[2])]
+        return Program(source, self._constants, self._fixed, spans)
 
     def _new_name(self, letter: str) -> str:
         self._count += 1

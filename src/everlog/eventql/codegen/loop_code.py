@@ -13,16 +13,186 @@ The first source's rows come in chunks, `p0` is an iterator over one; `n0` retur
 row by its place in the chunk. The rows of other sources are lists. What is chosen is appended to
 the list `o0`, which whoever runs the loop empties whenever it yields; so it is known which rows
 were chosen before one that is an error.
+
+A loop that aggregates adds each row to the state of its group instead. A state is a list: the key
+of the group, and one cell for each aggregate. Counts and first values are kept in the cells
+themselves, everything else in an accumulator.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from everlog.eventql.analysis.analyzed import FieldAccess, TypedExpression, operands
-from everlog.eventql.codegen.expression_code import CodeContext, condition_code_of
-from everlog.eventql.codegen.fallible import Sources, is_condition_safe
+from everlog.eventql.analysis.analyzed import (
+    AggregateCall,
+    AggregateValue,
+    FieldAccess,
+    GroupKey,
+    TypedExpression,
+    operands,
+)
+from everlog.eventql.codegen.expression_code import (
+    Environment,
+    code_of,
+    condition_code_of,
+    value_code_of,
+    value_of,
+)
+from everlog.eventql.codegen.generated import Code, GeneratedModule
 from everlog.eventql.codegen.row_code import EventRows, ValueRows
+from everlog.eventql.evaluation.operators import identity_key
+from everlog.eventql.limits import STRING_LENGTH_MAX, VALUE_SIZE_MAX
+from everlog.eventql.planning.fallible import Sources, can_fail, is_condition_safe
 from everlog.eventql.trees import walk
+from everlog.eventql.types import ARRAY, BOOLEAN, RECORD, STRING, Kind
+
+# Values that are not their own keys, see `identity_key`.
+_KEYED: Final = ARRAY | RECORD | BOOLEAN
+
+# Aggregates that hold one of the values that were added.
+_EXTREMES: Final = frozenset({"MIN", "MAX"})
+
+Start = Callable[[], Any]
+
+
+# --- What a row adds to its group
+
+
+def start_of(call: AggregateCall) -> Start:
+    """Return what makes the first content of the aggregate's cell."""
+    if _is_counted(call):
+        return int
+    if call.aggregate.name == "UNIQUE":
+        return _nothing
+    return call.aggregate.start
+
+
+def result_of(call: AggregateCall, cell: Any) -> Any:
+    """Return the result of an aggregate's cell."""
+    return cell if is_result_kept(call) else cell.result()
+
+
+def is_result_kept(call: AggregateCall) -> bool:
+    """Tell whether the cell is the result itself, and not an accumulator."""
+    return _is_counted(call) or call.aggregate.name == "UNIQUE"
+
+
+def group_lines(environment: Environment, key: TypedExpression) -> list[str]:
+    """Return the lines that find or make the state `g0` of a row's group.
+
+    They need `get0`, which finds a state, and `m0`, which makes one, as parameters.
+    """
+    code = code_of(environment, key)
+    lines = [f"k0 = ({code.text})", "h0 = k0"]
+    if code.type & _KEYED and not code.is_event_time:
+        # Most keys are strings, which are keys and values as they are.
+        key_of_other = value_of(environment.module, code._replace(text="k0")).text
+        identity = environment.module.constant(identity_key)
+        lines.append(f"if type(k0) is not str: k0 = ({key_of_other}); h0 = {identity}(k0)")
+    return [*lines, "g0 = q0(h0)", "if g0 is None: g0 = m0(h0, k0)"]
+
+
+def aggregate_lines(
+    environment: Environment, calls: Sequence[AggregateCall], sources: Sources, *, is_grouped: bool
+) -> list[str]:
+    """Return the lines that add a row to the state `g0`.
+
+    They need `j0`, the memory budget, as a parameter.
+    """
+    lines = []
+    for index, call in enumerate(calls, 1):
+        cell = f"g0[{index}]"
+        if call.argument is None:
+            lines.append(f"{cell} += 1")
+            continue
+        if call.aggregate.name == "UNIQUE":
+            code = value_code_of(environment, call.argument)
+            lines += _first_lines(cell, code, is_safe=not can_fail(call.argument, sources))
+            continue
+        code = code_of(environment, call.argument)
+        if code.is_event_time:
+            code = value_of(environment.module, code)
+        if _is_counted(call):
+            lines.append(f"if ({code.text}): {cell} += 1")
+        else:
+            lines += _added_lines(environment, call, cell, code, is_grouped=is_grouped)
+    return lines
+
+
+def _added_lines(
+    environment: Environment, call: AggregateCall, cell: str, code: Code, *, is_grouped: bool
+) -> list[str]:
+    """Return the lines that add a value to an accumulator; arrays and records are errors there."""
+    value = "v0"
+    if call.aggregate.name == "MEDIAN":
+        value = "j0.hold_number(v0)"
+    elif call.aggregate.name in _EXTREMES and is_grouped and code.type & STRING:
+        value = "j0.hold_text(v0)"
+    test = "if v0 is not None: " if Kind.NULL in code.type else ""
+    add = environment.module.failing_line(f"{test}{cell}.add({value})", call.span)
+    return [f"v0 = ({code.text})", add]
+
+
+def value_lines(environment: Environment, calls: Sequence[AggregateCall]) -> str:
+    """Return the code of a list of what a row adds to each aggregate."""
+    values = [
+        "True" if call.argument is None else value_code_of(environment, call.argument).text
+        for call in calls
+    ]
+    return f"[{', '.join(values)}]"
+
+
+def _first_lines(cell: str, code: Code, *, is_safe: bool) -> list[str]:
+    if is_safe:
+        return [f"if {cell} is None: {cell} = j0.hold({code.text})"]
+    return [f"v0 = ({code.text})", f"if {cell} is None: {cell} = j0.hold(v0)"]
+
+
+def _is_counted(call: AggregateCall) -> bool:
+    """Tell whether the cell is a number that is counted up in place."""
+    if call.aggregate.name != "COUNT":
+        return False
+    return call.argument is None or call.argument.type <= BOOLEAN
+
+
+def _nothing() -> None:
+    return None
+
+
+class GroupEnvironment:
+    """What expressions find that are evaluated for each group: `k0`, the key, and `y0`, results."""
+
+    parameters: Final = "k0, y0"
+
+    def __init__(self, module: GeneratedModule, *, is_key_event_time: bool) -> None:
+        self.module = module
+        self._is_key_event_time = is_key_event_time
+
+    def field(self, access: FieldAccess) -> Code:
+        """There are no rows any more."""
+        raise AssertionError(access)
+
+    def is_event_id(self, _expression: TypedExpression) -> bool:
+        """There are no events any more."""
+        return False
+
+    def group_key(self, key: GroupKey) -> Code:
+        """Return the code of the key of the group."""
+        is_time = self._is_key_event_time
+        return Code("k0", key.type, is_name=True, is_event_time=is_time, size_max=_size_max_of(key))
+
+    def aggregate(self, value: AggregateValue) -> Code:
+        """Return the code of an aggregate's result."""
+        return Code(f"y0[{value.index}]", value.type, is_name=True, size_max=_size_max_of(value))
+
+
+def _size_max_of(node: GroupKey | AggregateValue) -> int:
+    if node.type & (ARRAY | RECORD):
+        return VALUE_SIZE_MAX - 1
+    return STRING_LENGTH_MAX if node.type & STRING else 32
+
+
+# --- Loops
+
 
 # So many rows of a product are gathered before they are handed on.
 _CHUNK_ROWS: Final = 256
@@ -31,7 +201,7 @@ Rows = Sequence[EventRows | ValueRows]
 
 
 def row_loop(
-    context: CodeContext,
+    environment: Environment,
     rows: Rows,
     conditions: Sequence[TypedExpression],
     sources: Sources,
@@ -54,7 +224,7 @@ def row_loop(
             lines.append(f"{indent}if b0(len(s{index})): yield")
         lines += [indent + line for line in _head(source, index)]
         for condition in placed[index]:
-            code = condition_code_of(context, condition, "WHERE")
+            code = condition_code_of(environment, condition, "WHERE")
             lines.append(f"{indent} if not ({code}): continue")
     indent = " " * (len(rows) + 1)
     if _takes_line_late(rows[0]):
@@ -68,17 +238,19 @@ def row_loop(
     others = [f"s{index}" for index in range(1, len(rows))]
     budget = ["b0"] if others else []
     names = ["p0", "n0", "o0", *budget, *others, *parameters]
-    return context.module.function(", ".join(names), lines)
+    return environment.module.function(", ".join(names), lines)
 
 
-def group_loop(context: CodeContext, having: TypedExpression | None, body: Sequence[str]) -> str:
+def group_loop(
+    environment: Environment, having: TypedExpression | None, body: Sequence[str]
+) -> str:
     """Add the loop over the results of groups, and return its name."""
     lines = [" a0 = o0.append", " for k0, y0 in p0:"]
     if having is not None:
-        lines.append(f"  if not ({condition_code_of(context, having, 'HAVING')}): continue")
+        lines.append(f"  if not ({condition_code_of(environment, having, 'HAVING')}): continue")
     lines += [f"  {line}" for line in body]
     lines.append(" yield")
-    return context.module.function("p0, n0, o0, z0", lines)
+    return environment.module.function("p0, n0, o0, z0", lines)
 
 
 def _head(source: EventRows | ValueRows, index: int) -> list[str]:

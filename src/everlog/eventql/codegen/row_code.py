@@ -5,8 +5,8 @@ the used fields), `w` the stored line of an event, `d` a struct of what is neede
 A field's text is only for rows that are written out as JSON.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.eventql.analysis.analyzed import (
@@ -18,22 +18,25 @@ from everlog.eventql.analysis.analyzed import (
     TypedExpression,
     operands,
 )
-from everlog.eventql.codegen.events import (
+from everlog.eventql.codegen.generated import Code, GeneratedModule
+from everlog.eventql.codegen.structs import (
     EVENT_START,
     EVENT_STOP,
     MARK,
+    EventStructs,
+    Path,
     Sign,
     event_text_of,
     event_value_of,
     text_of_line,
+    value_below,
 )
-from everlog.eventql.codegen.generated import Code, GeneratedModule
-from everlog.eventql.codegen.structs import EventStructs, Path, value_below
+from everlog.eventql.planning.fallible import is_event_id
+from everlog.eventql.planning.plan import EvaluationContext
 from everlog.eventql.trees import walk
 from everlog.eventql.types import STRING, Kind
 
 _TIME: Final = ("time",)
-_ID: Final = ("id",)
 _SIGNATURE: Final = ("signature",)
 _HASH: Final = ("hash",)
 _DATA: Final = "data"
@@ -72,12 +75,12 @@ class EventRows:
     """Code for the rows of a source of events."""
 
     def __init__(
-        self, module: GeneratedModule, index: int, uses: frozenset[Use], sign: Sign | None
+        self, module: GeneratedModule, index: int, uses: frozenset[Use], *, is_signed: bool
     ) -> None:
         self._module = module
         self._index = index
-        self._sign = sign
-        stored = [use for use in uses if _is_stored(use, sign)]
+        self._is_signed = is_signed
+        stored = [use for use in uses if _is_stored(use, is_signed=is_signed)]
         values = {_stored_path(use) for use in stored if not use.is_text}
         # What is a value anyway is written from that.
         texts = {_stored_path(use) for use in stored if use.is_text} - values
@@ -110,7 +113,7 @@ class EventRows:
         line = f"w{self._index}"
         path = access.path
         if not path:
-            text = module.call(event_value_of, access.span, line, module.constant(self._sign))
+            text = module.call(event_value_of, access.span, line, self._sign())
             return Code(text, access.type, 1, size_max=EVENT_SIZE_MAX)
         if path[0] != _DATA and len(path) > 1:
             return _null(access)
@@ -128,7 +131,7 @@ class EventRows:
         path = access.path
         if not path:
             line = f"w{self._index}"
-            return f"{module.constant(text_of_line)}({line}, {module.constant(self._sign)})"
+            return f"{module.constant(text_of_line)}({line}, {self._sign()})"
         if path[0] != _DATA:
             return self.field(access).text
         if path in self._late_paths:
@@ -140,16 +143,20 @@ class EventRows:
         """Return the code of the JSON of a whole event, as bytes."""
         module = self._module
         line = f"w{self._index}"
-        if self._sign is None:
+        if not self._is_signed:
             start, stop = module.constant(EVENT_START), module.constant(EVENT_STOP)
             return f"{line}.rstrip({module.constant(MARK)})[{start}:{stop}]"
-        return f"{module.constant(event_text_of)}({line}, {module.constant(self._sign)})"
+        return f"{module.constant(event_text_of)}({line}, {self._sign()})"
+
+    def _sign(self) -> str:
+        """Return the name of what signs; of None where signatures are off."""
+        return self._module.fixed(_sign) if self._is_signed else "None"
 
     def _signature(self, access: FieldAccess) -> Code:
-        if self._sign is None:
+        if not self._is_signed:
             return _null(access)
         hash_ = self.structs.value_code(self._module, f"r{self._index}", _HASH, access.span)
-        return Code(f"{self._module.constant(self._sign)}({hash_})", STRING, 1)
+        return Code(f"{self._sign()}({hash_})", STRING, 1)
 
 
 class ValueRows:
@@ -183,8 +190,12 @@ class RowEnvironment:
     """What expressions find that are evaluated for each row."""
 
     def __init__(
-        self, sources: Sequence[LogSource | AnalyzedQuery], rows: Sequence[EventRows | ValueRows]
+        self,
+        module: GeneratedModule,
+        sources: Sequence[LogSource | AnalyzedQuery],
+        rows: Sequence[EventRows | ValueRows],
     ) -> None:
+        self.module = module
         self._sources = sources
         self._rows = rows
         names = []
@@ -211,11 +222,7 @@ class RowEnvironment:
 
     def is_event_id(self, expression: TypedExpression) -> bool:
         """Tell whether it is the id of an event, which is a whole number as a text."""
-        return (
-            isinstance(expression, FieldAccess)
-            and self._sources[expression.source] is LogSource.EVENTS
-            and expression.path == _ID
-        )
+        return is_event_id(expression, self._sources)
 
     def group_key(self, key: GroupKey) -> Code:
         """There are no groups yet."""
@@ -230,10 +237,14 @@ def _stored_path(use: Use) -> Path:
     return _HASH if use.path == _SIGNATURE else use.path
 
 
-def _is_stored(use: Use, sign: Sign | None) -> bool:
+def _sign(context: EvaluationContext, _known: Mapping[str, Any]) -> Sign | None:
+    return context.sign
+
+
+def _is_stored(use: Use, *, is_signed: bool) -> bool:
     """Tell whether a field is decoded: the whole line is not, and what is NULL anyway neither."""
     path = use.path
-    if not path or (path == _SIGNATURE and sign is None):
+    if not path or (path == _SIGNATURE and not is_signed):
         return False
     return path[0] == _DATA or len(path) == 1
 

@@ -1,12 +1,18 @@
 """The catalogue: all functions and aggregates, as data.
 
-How a function computes stands in `scalars` and `datetimes`, an aggregate in `aggregates` and
-`sums`. The examples are tests, too.
+The analyzer checks calls against an entry, the planner asks it what cannot fail, generated code
+calls what it names, and the documentation is made of it. How a function computes stands in
+`scalars` and `datetimes`, an aggregate in `aggregates`. The examples are tests, too.
+
+NULL in, NULL out: a scalar function is not called where an argument is NULL; its value is NULL
+then, or FALSE for a function whose result is BOOLEAN. IF is the exception, see `Purity.LAZY`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from everlog.eventql.evaluation import datetimes, scalars
 from everlog.eventql.evaluation.aggregates import (
@@ -14,25 +20,17 @@ from everlog.eventql.evaluation.aggregates import (
     Count,
     First,
     Median,
-    maximum,
-    minimum,
-)
-from everlog.eventql.evaluation.functions import (
-    Aggregate,
-    Parameter,
-    Purity,
-    ScalarFunction,
-    Section,
-)
-from everlog.eventql.evaluation.sums import (
     Moments,
     Total,
     deviation_of,
+    maximum,
     mean_of,
+    minimum,
     sum_of,
     variance_of,
 )
-from everlog.eventql.evaluation.values import Value
+from everlog.eventql.evaluation.operators import kind_of
+from everlog.eventql.evaluation.values import EvaluationError, Value
 from everlog.eventql.types import (
     ANY,
     BOOLEAN,
@@ -45,8 +43,117 @@ from everlog.eventql.types import (
     ORDERED,
     STRING,
     TIME,
+    Kind,
     Type,
 )
+
+
+class Section(StrEnum):
+    """Where the documentation lists a function."""
+
+    MATH = "Math"
+    STRING = "String"
+    DATE_AND_TIME = "Date and time"
+    CONDITIONAL = "Conditional"
+    AGGREGATE = "Aggregate"
+
+
+class Purity(StrEnum):
+    """What the value of a call depends on."""
+
+    # On the arguments alone.
+    PURE = "pure"
+    # On the time of the query too: NOW.
+    FIXED_PER_QUERY = "fixed per query"
+    # On nothing: each evaluation gives another value: RAND.
+    RANDOM = "random"
+    # Evaluated by the executor itself, since not all arguments may be evaluated: IF. Its branches
+    # may be NULL, so that the types of its parameters and of its arguments are with NULL.
+    LAZY = "lazy"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument: its name in messages and documentation, and the kinds it may have.
+
+    `types` is without NULL, see the module's text.
+    """
+
+    name: str
+    types: Type
+    is_optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarFunction:
+    """A function of one row's values.
+
+    `call` is None for those that the executor evaluates itself (NOW, RAND, IF); it gets values of
+    the parameters' kinds, none of them NULL, and raises `values.EvaluationError`.
+    `result` tells the type of the result from the types of the arguments; neither has NULL in it.
+    Kinds that a parameter does not take are no matter.
+    `is_total` is a promise: there is a value for all arguments of the parameters' kinds.
+    """
+
+    name: str
+    section: Section
+    parameters: tuple[Parameter, ...]
+    result: Callable[[tuple[Type, ...]], Type]
+    call: Callable[..., Value] | None
+    purity: Purity
+    # For the documentation: one sentence, and pairs of expression and JSON value.
+    summary: str
+    examples: tuple[tuple[str, str], ...]
+    is_total: bool = False
+
+    def checked(self) -> Callable[..., Value]:
+        """Return what to call with values of any kind: it looks at them first.
+
+        The function raises `EvaluationError` where a value is of a kind that it does not take.
+        """
+        call = self.call
+        assert call is not None
+        name, parameters = self.name, self.parameters
+        is_boolean = self.result(tuple(parameter.types for parameter in parameters)) == BOOLEAN
+        value_of_null = False if is_boolean else None
+
+        def call_checked(*arguments: Any) -> Value:
+            for argument in arguments:
+                if argument is None:
+                    return value_of_null
+            for argument, parameter in zip(arguments, parameters, strict=False):
+                if kind_of(argument) not in parameter.types:
+                    raise EvaluationError(
+                        f"{name} expects {_listed(parameter.types)} for '{parameter.name}',"
+                        f" but found {kind_of(argument)}"
+                    )
+            return call(*arguments)
+
+        return call_checked
+
+
+def _listed(kinds: Type) -> str:
+    return " or ".join(kind.value for kind in Kind if kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A function of the values of many rows; `start` makes an empty accumulator.
+
+    `result` tells the type of the result from that of the argument, with NULL where there may be
+    no value at all. The argument of COUNT may be left out.
+    """
+
+    name: str
+    parameter: Parameter
+    result: Callable[[Type], Type]
+    start: Callable[[], Accumulator]
+    # Whether each value stays in memory as long as the accumulator.
+    holds_values: bool
+    summary: str
+    # JSON arrays of values, and the JSON value that comes of them.
+    examples: tuple[tuple[str, str], ...]
+
 
 Example = tuple[str, str]
 ResultType = Callable[[tuple[Type, ...]], Type]
@@ -85,9 +192,18 @@ def _math(
     *examples: Example,
     parameters: tuple[Parameter, ...] = (_X,),
     result: ResultType = _FLOAT,
+    is_total: bool = False,
 ) -> ScalarFunction:
     return ScalarFunction(
-        name, Section.MATH, parameters, result, call, Purity.PURE, summary, examples
+        name,
+        Section.MATH,
+        parameters,
+        result,
+        call,
+        Purity.PURE,
+        summary,
+        examples,
+        is_total=is_total,
     )
 
 
@@ -98,9 +214,18 @@ def _string(
     *examples: Example,
     parameters: tuple[Parameter, ...] = (_TEXT,),
     result: Type = STRING,
+    is_total: bool = False,
 ) -> ScalarFunction:
     return ScalarFunction(
-        name, Section.STRING, parameters, _always(result), call, Purity.PURE, summary, examples
+        name,
+        Section.STRING,
+        parameters,
+        _always(result),
+        call,
+        Purity.PURE,
+        summary,
+        examples,
+        is_total=is_total,
     )
 
 
@@ -120,6 +245,7 @@ def _part(
         Purity.PURE,
         summary,
         examples,
+        is_total=True,
     )
 
 
@@ -139,6 +265,7 @@ _SCALARS: Final = (
         ("CEIL(1.2)", "2"),
         ("CEIL(-1.2)", "-1"),
         result=_same_number,
+        is_total=True,
     ),
     _math(
         "FLOOR",
@@ -147,6 +274,7 @@ _SCALARS: Final = (
         ("FLOOR(1.8)", "1"),
         ("FLOOR(-1.2)", "-2"),
         result=_same_number,
+        is_total=True,
     ),
     _math(
         "ROUND",
@@ -156,10 +284,19 @@ _SCALARS: Final = (
         ("ROUND(2.5)", "3"),
         ("ROUND(-2.5)", "-3"),
         result=_same_number,
+        is_total=True,
     ),
-    _math("SIN", scalars.sine, "The sine of an angle in radians.", ("SIN(0)", "0")),
-    _math("COS", scalars.cosine, "The cosine of an angle in radians.", ("COS(0)", "1")),
-    _math("TAN", scalars.tangent, "The tangent of an angle in radians.", ("TAN(0)", "0")),
+    _math("SIN", scalars.sine, "The sine of an angle in radians.", ("SIN(0)", "0"), is_total=True),
+    _math(
+        "COS", scalars.cosine, "The cosine of an angle in radians.", ("COS(0)", "1"), is_total=True
+    ),
+    _math(
+        "TAN",
+        scalars.tangent,
+        "The tangent of an angle in radians.",
+        ("TAN(0)", "0"),
+        is_total=True,
+    ),
     _math(
         "EXP",
         scalars.exponential,
@@ -185,6 +322,7 @@ _SCALARS: Final = (
         Purity.RANDOM,
         "A random number of at least 0 and less than 1, a new one for each row and each call.",
         (),
+        is_total=True,
     ),
     _math(
         "PI",
@@ -192,6 +330,7 @@ _SCALARS: Final = (
         "The circumference of a circle of diameter 1.",
         ("PI()", "3.141592653589793"),
         parameters=(),
+        is_total=True,
     ),
     _string(
         "LOWER",
@@ -210,18 +349,21 @@ _SCALARS: Final = (
         scalars.trim,
         "The text without white space at both ends.",
         ("TRIM('  a b ')", '"a b"'),
+        is_total=True,
     ),
     _string(
         "LTRIM",
         scalars.trim_left,
         "The text without white space at its beginning.",
         ("LTRIM('  a b ')", '"a b "'),
+        is_total=True,
     ),
     _string(
         "RTRIM",
         scalars.trim_right,
         "The text without white space at its end.",
         ("RTRIM('  a b ')", '"  a b"'),
+        is_total=True,
     ),
     _string(
         "LEN",
@@ -229,6 +371,7 @@ _SCALARS: Final = (
         "How many characters (code points) the text has.",
         ("LEN('Dune')", "4"),
         result=INT,
+        is_total=True,
     ),
     _string(
         "INSTR",
@@ -239,6 +382,7 @@ _SCALARS: Final = (
         ("INSTR('/books/42', 'x')", "0"),
         parameters=(_TEXT, Parameter("part", STRING)),
         result=INT,
+        is_total=True,
     ),
     _string(
         "SUBSTRING",
@@ -264,6 +408,7 @@ _SCALARS: Final = (
         ("STARTSWITH(null, '/books/')", "false"),
         parameters=(_TEXT, Parameter("prefix", STRING)),
         result=BOOLEAN,
+        is_total=True,
     ),
     _string(
         "ENDSWITH",
@@ -272,6 +417,7 @@ _SCALARS: Final = (
         ("ENDSWITH('/books/42', '42')", "true"),
         parameters=(_TEXT, Parameter("suffix", STRING)),
         result=BOOLEAN,
+        is_total=True,
     ),
     ScalarFunction(
         "NOW",
@@ -282,6 +428,7 @@ _SCALARS: Final = (
         Purity.FIXED_PER_QUERY,
         "The time at which the query began, the same for all of it.",
         (),
+        is_total=True,
     ),
     _part(
         _DAY,

@@ -7,8 +7,8 @@ are code points; positions and lengths count them.
 import math
 from typing import Final
 
-from everlog.eventql.evaluation.arithmetic import fitting
-from everlog.eventql.evaluation.rendering import quote
+from everlog.eventql.evaluation.conversion import quote
+from everlog.eventql.evaluation.operators import fitting
 from everlog.eventql.evaluation.values import EvaluationError
 from everlog.eventql.limits import STRING_LENGTH_MAX
 

@@ -1,56 +1,199 @@
 """The executor: gets rows from sources through loops and operators to whoever asks for them.
 
 Everything is an iterator over chunks of rows: nothing is read before somebody asks, and whoever
-stops asking has stopped the query. A chunk may be empty, see `operators`.
-An error is given its place in the text and the event that was read, after the rows before it.
+stops asking has stopped the query. A chunk may be empty, see `row_operators`.
+
+An error is given its place in the text and the event that was read, after the rows before it. The
+event is the one that the loop over the first source had come to, which is known from how much of
+the chunk is left; where rows of several sources meet, it is the one whose field the expression
+names first. All that is looked for only once an error has happened, so that rows that do not fail
+pay nothing for it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import length_hint
+from types import TracebackType
 from typing import Any, Final
 
 import msgspec
 
-from everlog.eventql.codegen.aggregate_code import is_result_kept
+from everlog.eventql.analysis.analyzed import (
+    AnalyzedQuery,
+    FieldAccess,
+    LogSource,
+    TypedExpression,
+    operands,
+)
+from everlog.eventql.codegen.compiler import ROW_ERRORS, CompiledQuery, Loop, RowEncoding, RowError
+from everlog.eventql.codegen.loop_code import is_result_kept
 from everlog.eventql.codegen.row_code import EventRows
+from everlog.eventql.codegen.structs import event_id_of, lines_of, unreadable_field
 from everlog.eventql.diagnostic import Diagnostic, QueryUnevaluableError, Span
-from everlog.eventql.evaluation.comparison import kind_of
-from everlog.eventql.evaluation.rendering import to_json
+from everlog.eventql.evaluation.conversion import to_json
+from everlog.eventql.evaluation.operators import kind_of
 from everlog.eventql.evaluation.values import EvaluationError, Value
-from everlog.eventql.execution.compiler import CompiledQuery, RowForm
-from everlog.eventql.execution.groups import Groups, State, new_state, results_of
-from everlog.eventql.execution.holdings import Holdings, size_of
-from everlog.eventql.execution.operators import (
+from everlog.eventql.execution.memory_budget import MemoryBudget, size_of
+from everlog.eventql.execution.readers import BlockLines, Turns, items_of, name_chunks, read_table
+from everlog.eventql.execution.row_operators import (
     Chunks,
     Deferred,
+    GroupStates,
     Sorter,
+    State,
     distinct_rows,
     limit_rows,
+    new_state,
+    results_of,
     sort_rows,
 )
-from everlog.eventql.execution.readers import Lines, Turns, items_of, name_chunks, read_table
-from everlog.eventql.execution.running import Runner
-from everlog.eventql.planning.plan import EventScan, IndexAnswer, Log, Plan
-from everlog.eventql.surroundings import Surroundings
+from everlog.eventql.planning.plan import EvaluationContext, EventScan, IndexAnswer, Log, Plan
+from everlog.eventql.trees import walk
+
+# --- Whose value it was
+
+
+def blamed_source(query: AnalyzedQuery, span: Span) -> int:
+    """Return the source of events that the expression at a span names first; 0 if it names none."""
+    blamed = next((node for place, node in _evaluated(query) if place == span), None)
+    if blamed is None:
+        return 0
+    named = (node for node in walk(blamed, operands) if isinstance(node, FieldAccess))
+    events = (field for field in named if query.sources[field.source] is LogSource.EVENTS)
+    first = min(events, key=lambda field: field.span.start, default=None)
+    return 0 if first is None else first.source
+
+
+def place_of_row(traceback: TracebackType | None, source: int) -> int | None:
+    """Return the place in its table of the row that a loop over a later source had come to.
+
+    The names are those that generated loops have (`codegen.loop_code`).
+    """
+    while traceback is not None:
+        names = traceback.tb_frame.f_locals
+        table = names.get(f"s{source}")
+        row = names.get(f"r{source}", names.get(f"w{source}"))
+        if table is not None and row is not None:
+            return next((place for place, item in enumerate(table) if _is_of(item, row)), None)
+        traceback = traceback.tb_next
+    return None
+
+
+def event_at(log: Log, scan: EventScan, place: int) -> str:
+    """Return the id of an event by its place in a scan, which is read again up to there."""
+    before = 0
+    for block in log.scan(scan):
+        count = block.count(b"\n")
+        if place < before + count:
+            return event_id_of(lines_of(block)[place - before])
+        before += count
+    raise AssertionError
+
+
+def _is_of(item: Any, row: Any) -> bool:
+    """Tell whether an item of a table is a row, or a row with its line."""
+    return item is row or (type(item) is tuple and item[0] is row)
+
+
+def _evaluated(query: AnalyzedQuery) -> Iterator[tuple[Span, TypedExpression]]:
+    """Yield what is evaluated with a row of each source, with the places that errors name."""
+    roots = [query.where, query.group_key, query.projection]
+    if query.ordering is not None:
+        roots.append(query.ordering.key)
+    for call in query.aggregates:
+        if call.argument is not None:
+            yield call.span, call.argument
+            roots.append(call.argument)
+    for root in roots:
+        if root is not None:
+            yield from ((node.span, node) for node in walk(root, operands))
+
+
+# --- Running loops
+
+
+class Runner:
+    """Runs the loops of one query, chunk by chunk."""
+
+    def __init__(self, compiled: CompiledQuery, log: Log | None = None) -> None:
+        """Run the loops of a query; the log is needed where it has several sources."""
+        self._compiled = compiled
+        self._log = log
+        self._items: Sequence[Any] = ()
+        self._iterator: Iterator[Any] = iter(())
+        self._lines: BlockLines | None = None
+
+    def choose(
+        self, loop: Loop, items: Sequence[Any], lines: BlockLines | None, *parameters: Any
+    ) -> Chunks:
+        """Run a loop over one chunk, and yield what it chooses; `lines` are those of events."""
+        self._items = items
+        self._iterator = iterator = iter(items)
+        self._lines = lines
+        chosen: list[Any] = []
+        try:
+            for _ in loop(iterator, lines, chosen, *parameters):
+                yield chosen.copy()
+                chosen.clear()
+        except ROW_ERRORS as error:
+            yield chosen
+            raise self.unevaluable(error) from error
+
+    def defer(self, error: RowError) -> Deferred:
+        """Return a row that is an error."""
+        return Deferred(self.unevaluable(error))
+
+    def unevaluable(self, row_error: RowError) -> QueryUnevaluableError:
+        """Return an error with its place in the text and the event that was read."""
+        error = _meaning_of(row_error)
+        span = self._compiled.span_of(error)
+        query = self._compiled.plan.query
+        event_id = self._event_id(error, blamed_source(query, span))
+        return QueryUnevaluableError(query.text, Diagnostic(str(error), span), event_id=event_id)
+
+    def _event_id(self, error: EvaluationError, source: int) -> str | None:
+        if source == 0:
+            if self._lines is None:
+                return None
+            return self._lines.event_id(len(self._items) - length_hint(self._iterator) - 1)
+        scan = self._compiled.plan.sources[source].source
+        place = place_of_row(error.__traceback__, source)
+        if place is None or self._log is None or not isinstance(scan, EventScan):
+            return None
+        return event_at(self._log, scan, place)
+
+
+def _meaning_of(error: RowError) -> EvaluationError:
+    """Return what an error says about a row; one that is a bug of ours is raised again."""
+    if isinstance(error, EvaluationError):
+        return error
+    meaning = unreadable_field(error)
+    if meaning is None:
+        raise error
+    return meaning
+
+
+# --- Queries
+
 
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
-def written_rows(compiled: CompiledQuery, log: Log, surroundings: Surroundings) -> Chunks:
+def written_rows(compiled: CompiledQuery, log: Log, context: EvaluationContext) -> Chunks:
     """Yield the rows of a query as JSON texts."""
     is_sorted = compiled.sorts_rows
-    for chunk in rows_of(compiled, log, surroundings):
-        if compiled.form is RowForm.JSON or not chunk:
+    for chunk in rows_of(compiled, log, context):
+        if compiled.encoding is RowEncoding.JSON or not chunk:
             yield chunk
-        elif compiled.form is RowForm.VALUE:
+        elif compiled.encoding is RowEncoding.VALUE:
             yield _encode([*map(to_json, chunk)])
         else:
             # What was sorted was encoded before, so that its size was known.
             yield chunk if is_sorted else _encode(chunk)
 
 
-def rows_of(compiled: CompiledQuery, log: Log, surroundings: Surroundings) -> Chunks:
+def rows_of(compiled: CompiledQuery, log: Log, context: EvaluationContext) -> Chunks:
     """Yield the rows of a query in the form of the compiled query; if sorted, as JSON or values."""
-    return _Run(compiled, log, surroundings, Holdings(surroundings.limits)).rows()
+    return _Run(compiled, log, context, MemoryBudget(context.limits)).rows()
 
 
 def _encode(rows: Sequence[Any]) -> list[bytes]:
@@ -70,21 +213,22 @@ class _Run:
     """One execution of a query; those of its subqueries share what may be held."""
 
     def __init__(
-        self, compiled: CompiledQuery, log: Log, surroundings: Surroundings, holdings: Holdings
+        self, compiled: CompiledQuery, log: Log, context: EvaluationContext, budget: MemoryBudget
     ) -> None:
         self._compiled = compiled
+        self._functions = compiled.bind(context)
         self._plan = compiled.plan
         self._query = compiled.plan.query
         self._log = log
-        self._surroundings = surroundings
-        self._holdings = holdings
+        self._context = context
+        self._budget = budget
         self._runner = Runner(compiled, log)
 
     def rows(self) -> Chunks:
         """Yield the rows of the query."""
         compiled = self._compiled
-        skip = self._count(compiled.skip, "SKIP") or 0
-        top = self._count(compiled.top, "TOP")
+        skip = self._count(self._functions.skip, "SKIP") or 0
+        top = self._count(self._functions.top, "TOP")
         if top == 0:
             return
         chunks = self._chosen()
@@ -92,7 +236,7 @@ class _Run:
             is_limited = top is not None and not self._query.is_distinct
             chunks = self._sorted(chunks, skip + (top or 0) if is_limited else None)
         if self._query.is_distinct:
-            chunks = distinct_rows(chunks, self._holdings, are_strings=compiled.has_string_rows)
+            chunks = distinct_rows(chunks, self._budget, are_strings=compiled.has_string_rows)
         if skip or top is not None:
             chunks = limit_rows(chunks, skip=skip, top=top)
         yield from chunks
@@ -120,15 +264,15 @@ class _Run:
         ordering = self._plan.ordering
         assert ordering is not None
         sorter = Sorter(
-            self._holdings, is_descending=ordering.is_descending, row_count_max=row_count_max
+            self._budget, is_descending=ordering.is_descending, row_count_max=row_count_max
         )
-        is_written = self._compiled.form is RowForm.WRITTEN and self._compiled.sorts_rows
+        is_written = self._compiled.encoding is RowEncoding.WRITTEN and self._compiled.sorts_rows
         return sort_rows(pairs, sorter, keep=_encode_kept if is_written else list)
 
     def _chosen(self) -> Chunks:
         """Yield what the last loop chooses: of rows, or of groups."""
-        compiled, query = self._compiled, self._query
-        if compiled.group_loop is None:
+        query, group_loop = self._query, self._functions.group_loop
+        if group_loop is None:
             yield from self._loop_through_rows((self._runner.defer,))
             return
         states: Iterable[State]
@@ -139,12 +283,12 @@ class _Run:
             yield from self._aggregated(state)
             states = [state]
         else:
-            groups = Groups(query.aggregates, self._holdings)
-            parameters = (groups.states.get, groups.make, self._holdings)
+            groups = GroupStates(query.aggregates, self._budget)
+            parameters = (groups.states.get, groups.make, self._budget)
             yield from self._loop_through_rows(parameters)
             states = groups.states.values()
         for results in results_of(states, query.aggregates, query.text):
-            yield from self._runner.choose(compiled.group_loop, results, None, self._runner.defer)
+            yield from self._runner.choose(group_loop, results, None, self._runner.defer)
 
     def _states_of_index(self, answer: IndexAnswer) -> Iterable[State]:
         scan = self._plan.sources[0].source
@@ -165,7 +309,7 @@ class _Run:
         if self._compiled.sorts_before_aggregating:
             yield from self._aggregated_in_order(state)
         elif enough != 0:
-            for chunk in self._loop_through_rows((state, self._holdings)):
+            for chunk in self._loop_through_rows((state, self._budget)):
                 yield chunk
                 if enough is not None and state[1] >= enough:
                     return
@@ -196,19 +340,19 @@ class _Run:
                 return
             tables.append(table)
         if tables:
-            turns = Turns(self._surroundings.limits)
+            turns = Turns(self._context.limits)
             parameters = (turns.take, *tables, *parameters)
         for items, lines in self._chunks_of_first():
-            yield from self._runner.choose(compiled.loop, items, lines, *parameters)
+            yield from self._runner.choose(self._functions.loop, items, lines, *parameters)
 
-    def _chunks_of_first(self) -> Iterator[tuple[Sequence[Any], Lines | None]]:
+    def _chunks_of_first(self) -> Iterator[tuple[Sequence[Any], BlockLines | None]]:
         """Yield the rows of the first source, as the loop takes them, with the lines of events."""
         source = self._plan.sources[0].source
         if isinstance(source, EventScan):
             rows = self._compiled.rows[0]
             assert isinstance(rows, EventRows)
             for block in self._log.scan(source):
-                yield items_of(block, rows), Lines(block)
+                yield items_of(block, rows), BlockLines(block)
         else:
             for values in self._values_of(0):
                 yield values, None
@@ -217,7 +361,7 @@ class _Run:
         source = self._plan.sources[index].source
         if isinstance(source, Plan):
             subquery = self._compiled.subqueries[index]
-            run = _Run(subquery, self._log, self._surroundings, self._holdings)
+            run = _Run(subquery, self._log, self._context, self._budget)
             return run.rows()
         assert not isinstance(source, EventScan)
         return name_chunks(self._log, source)
@@ -227,11 +371,11 @@ class _Run:
         rows = self._compiled.rows[index]
         if isinstance(source, EventScan):
             assert isinstance(rows, EventRows)
-            for _ in read_table(self._log, source, rows, self._holdings, table):
+            for _ in read_table(self._log, source, rows, self._budget, table):
                 yield []
             return
         for chunk in self._values_of(index):
-            self._holdings.add(len(chunk), sum(map(size_of, chunk)))
+            self._budget.add(len(chunk), sum(map(size_of, chunk)))
             table += chunk
             yield []
 

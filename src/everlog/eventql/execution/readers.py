@@ -2,28 +2,78 @@
 
 A chunk of events is a block of stored lines, of which structs, lines or only the number is made,
 whatever the code asks for. Names are sorted, since the log has them in another order.
+`selected_lines` does without the index, for lines that are not in it yet, since they are about to
+be written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
+import msgspec
+
 from everlog.eventql.analysis.analyzed import LogSource
-from everlog.eventql.codegen.events import event_id_of, lines_of
 from everlog.eventql.codegen.row_code import EventRows
+from everlog.eventql.codegen.structs import event_id_of, lines_of
 from everlog.eventql.diagnostic import QueryLimitError
-from everlog.eventql.execution.holdings import Holdings, size_of
-from everlog.eventql.execution.operators import chunks_of
+from everlog.eventql.evaluation.datetimes import parse_event_time
+from everlog.eventql.execution.memory_budget import MemoryBudget, size_of
+from everlog.eventql.execution.row_operators import chunks_of
 from everlog.eventql.limits import QueryLimits
 from everlog.eventql.planning.plan import EventScan, Log
+
+
+class _Event(msgspec.Struct, gc=False):
+    id: str
+    time: str
+    subject: str
+    type: str
+
+
+class _Line(msgspec.Struct, gc=False):
+    payload: _Event
+
+
+_decode_lines: Final[Callable[[bytes], list[_Line]]] = msgspec.json.Decoder(_Line).decode_lines
+
+
+def selected_lines(block: bytes, scan: EventScan) -> bytes:
+    """Return those lines of a block whose events a scan selects, in their order."""
+    decoded = _decode_lines(block)
+    chosen = [
+        line
+        for line, struct in zip(lines_of(block), decoded, strict=True)
+        if _is_selected(struct.payload, scan)
+    ]
+    if len(chosen) == len(decoded):
+        return block
+    return b"".join(line + b"\n" for line in chosen)
+
+
+def _is_selected(event: _Event, scan: EventScan) -> bool:
+    is_named = (scan.event_types is None or event.type in scan.event_types) and (
+        scan.subjects is None or event.subject in scan.subjects
+    )
+    if not is_named or not event.subject.startswith(scan.subject_prefix or ""):
+        return False
+    if not _is_between(int(event.id), scan.id_start, scan.id_stop):
+        return False
+    if scan.time_start is None and scan.time_stop is None:
+        return True
+    return _is_between(parse_event_time(event.time).nanoseconds, scan.time_start, scan.time_stop)
+
+
+def _is_between(number: int, start: int | None, stop: int | None) -> bool:
+    return (start is None or number >= start) and (stop is None or number < stop)
+
 
 # Combinations of rows that are judged before whoever asks for rows is heard of.
 _TURN_ROWS: Final = 50_000
 
 
 @dataclass(slots=True)
-class Lines:
+class BlockLines:
     """The lines of a block, which is split when one of them is asked for."""
 
     block: bytes
@@ -48,7 +98,7 @@ def items_of(block: bytes, rows: EventRows) -> Sequence[Any]:
 
 
 def read_table(
-    log: Log, scan: EventScan, rows: EventRows, holdings: Holdings, table: list[Any]
+    log: Log, scan: EventScan, rows: EventRows, budget: MemoryBudget, table: list[Any]
 ) -> Iterator[None]:
     """Read all events of a scan into a table, for loops within loops; yield after each block."""
     for block in log.scan(scan):
@@ -58,7 +108,7 @@ def read_table(
             if rows.needs_line:
                 items = [*zip(items, lines_of(block), strict=True)]
         # The structs refer to texts in the block.
-        holdings.add(len(items), len(block) + size_of(None) * len(items))
+        budget.add(len(items), len(block) + size_of(None) * len(items))
         table.extend(items)
         yield
 

@@ -2,40 +2,17 @@
 
 Names stand as they were written, functions and types too. Equality ignores places, so that two
 texts that say the same have equal trees. Parentheses leave no trace but the shape of the tree.
+
+Tighter than all operators between operands bind the signs, tighter than those AS, and tightest
+calls and paths. All operators between operands group to the left; where grouping has no meaning,
+the parser chooses (see `ASSOCIATIVE`).
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from everlog.eventql.diagnostic import Span
-
-
-class UnaryOperator(StrEnum):
-    """Operators before their operand."""
-
-    NOT = "NOT"
-    PLUS = "+"
-    MINUS = "-"
-
-
-class BinaryOperator(StrEnum):
-    """Operators between their operands; see `grammar.ebnf` for what binds how tightly."""
-
-    OR = "OR"
-    XOR = "XOR"
-    AND = "AND"
-    EQUAL = "=="
-    NOT_EQUAL = "!="
-    LESS = "<"
-    LESS_OR_EQUAL = "<="
-    GREATER = ">"
-    GREATER_OR_EQUAL = ">="
-    CONTAINS = "CONTAINS"
-    ADD = "+"
-    SUBTRACT = "-"
-    MULTIPLY = "*"
-    DIVIDE = "/"
+from everlog.eventql.types import BinaryOperator, UnaryOperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +179,28 @@ class Statement:
 
     query: Query
     is_explain: bool
+
+
+# Operators between conditions, the loosest first, each a level of its own. Their operands may
+# begin with NOT, which binds more tightly than all of them and more loosely than what follows.
+CONNECTIVES: Final = (BinaryOperator.OR, BinaryOperator.XOR, BinaryOperator.AND)
+
+# Operators between values, the tightest level first.
+VALUE_LEVELS: Final = (
+    (BinaryOperator.MULTIPLY, BinaryOperator.DIVIDE),
+    (BinaryOperator.ADD, BinaryOperator.SUBTRACT),
+    (BinaryOperator.CONTAINS,),
+    (
+        BinaryOperator.EQUAL,
+        BinaryOperator.NOT_EQUAL,
+        BinaryOperator.LESS,
+        BinaryOperator.LESS_OR_EQUAL,
+        BinaryOperator.GREATER,
+        BinaryOperator.GREATER_OR_EQUAL,
+    ),
+)
+
+# Operators whose grouping has no meaning: `(a AND b) AND c` evaluates the same operands in the
+# same order to the same end as `a AND (b AND c)`, errors included. A chain of them becomes a tree
+# as flat as can be, the left half being the larger one, so that thousands are no deep tree.
+ASSOCIATIVE: Final = frozenset(CONNECTIVES)

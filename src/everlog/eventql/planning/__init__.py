@@ -1,1 +1,4 @@
-"""Planning: what of a query the indexes can do, and what is left to be judged row by row."""
+"""Planning: what can be known and left out before any row, and what is judged row by row.
+
+Rewrites a query into a simpler one, evaluates what is constant, and says which events are read.
+"""

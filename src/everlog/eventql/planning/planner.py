@@ -1,8 +1,8 @@
-"""The planner: takes all decisions about how a query is answered.
+"""The planner: from a text to a plan, with all decisions about how a query is answered.
 
-Rules in order: simple subqueries are inlined; conditions on type, subject, id and time become
-scans; an order that the log has anyway is not sorted for; what the index can count is not read;
-counting for a comparison stops when its result is certain.
+Rules in order: simple subqueries are inlined; operations on constants are folded; conditions on
+type, subject, id and time become scans; an order that the log has anyway is not sorted for; what
+the index can count is not read; counting for a comparison stops when its result is certain.
 Nothing here changes an answer, and no error is hidden by a rule, but for rows that an early end
 never asks for.
 """
@@ -23,21 +23,32 @@ from everlog.eventql.analysis.analyzed import (
     TypedExpression,
     operands,
 )
-from everlog.eventql.codegen.fallible import can_fail, is_event_id, known_value
-from everlog.eventql.language.syntax import BinaryOperator
-from everlog.eventql.planning.inlining import inline_subquery
+from everlog.eventql.analysis.analyzer import analyze
+from everlog.eventql.language.parser import parse
+from everlog.eventql.planning.fallible import can_fail, is_event_id
 from everlog.eventql.planning.plan import EventScan, IndexAnswer, Plan, SourcePlan
 from everlog.eventql.planning.pushdown import bounds_of, conjuncts_of
+from everlog.eventql.planning.rewriting import fold_constants, inline_subquery
 from everlog.eventql.trees import walk
-from everlog.eventql.types import Kind
+from everlog.eventql.types import BinaryOperator, Kind
 
 # Aggregates whose result depends on the order of rows.
 _ORDERED_AGGREGATES: Final = frozenset({"UNIQUE"})
 
 
+def prepare(text: str) -> Plan:
+    """Return the plan for a query.
+
+    Raises:
+        QueryMalformedError: The text is no query, or one without meaning.
+    """
+    statement = parse(text)
+    return plan_query(analyze(statement.query, text), is_explain=statement.is_explain)
+
+
 def plan_query(query: AnalyzedQuery, *, is_explain: bool = False) -> Plan:
     """Return the plan for a query."""
-    query = inline_subquery(query)
+    query = fold_constants(inline_subquery(query))
     conditions = [*conjuncts_of(query.where)]
     sources: list[SourcePlan] = []
     for index, source in enumerate(query.sources):
@@ -148,10 +159,9 @@ def _count_enough(query: AnalyzedQuery) -> int | None:
 
 
 def _certain_from(operator: BinaryOperator, other: TypedExpression, *, is_left: bool) -> int | None:
-    known = known_value(other) if isinstance(other, Constant) else None
-    if known is None or not (type(known.value) is int or type(known.value) is float):
+    number = other.value if isinstance(other, Constant) else None
+    if not (type(number) is int or type(number) is float):
         return None
-    number = known.value
     match operator:
         case BinaryOperator.EQUAL | BinaryOperator.NOT_EQUAL:
             limit = math.floor(number) + 1

@@ -3,10 +3,13 @@
 A bound is a scan that selects every event for which a condition is TRUE. Outside of it, the
 condition is FALSE without an error: otherwise a scan would hide errors. In `a AND b` the bound of
 `b` therefore counts only if `a` cannot fail; in `a OR b` both have to have one.
+
+Scans are sets of events: `intersect` has what is in both of two, `unite` what is in one of them.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from everlog.eventql.analysis.analyzed import (
@@ -18,12 +21,117 @@ from everlog.eventql.analysis.analyzed import (
     TypeConversion,
     TypedExpression,
 )
-from everlog.eventql.codegen.fallible import Sources, is_condition_safe, is_event_id, known_value
 from everlog.eventql.evaluation.values import DateTime
-from everlog.eventql.language.syntax import BinaryOperator
-from everlog.eventql.planning.plan import EventScan
-from everlog.eventql.planning.scans import ALL, NOTHING, intersect, unite
-from everlog.eventql.types import Kind
+from everlog.eventql.planning.fallible import Sources, is_condition_safe, is_event_id
+from everlog.eventql.planning.plan import ALL, NOTHING, EventScan
+from everlog.eventql.types import BinaryOperator, Kind
+
+# --- Scans
+
+
+def is_nothing(scan: EventScan) -> bool:
+    """Tell whether no event can be selected."""
+    return (
+        scan.event_types == frozenset()
+        or scan.subjects == frozenset()
+        or (scan.id_stop is not None and scan.id_stop <= scan.id_start)
+        or (
+            scan.time_start is not None
+            and scan.time_stop is not None
+            and scan.time_stop <= scan.time_start
+        )
+    )
+
+
+def intersect(first: EventScan, second: EventScan) -> EventScan:
+    """Return the scan of the events that both select; at most one condition is on subjects."""
+    prefixes = {scan.subject_prefix for scan in (first, second)} - {None}
+    subjects = _intersection(first.subjects, second.subjects)
+    longest = max((prefix or "" for prefix in prefixes), key=len, default="")
+    if not all(longest.startswith(prefix or "") for prefix in prefixes):
+        return NOTHING
+    if subjects is not None:
+        subjects = frozenset(subject for subject in subjects if subject.startswith(longest))
+    scan = EventScan(
+        event_types=_intersection(first.event_types, second.event_types),
+        subjects=subjects,
+        subject_prefix=longest if prefixes and subjects is None else None,
+        id_start=max(first.id_start, second.id_start),
+        id_stop=_least(first.id_stop, second.id_stop),
+        time_start=_greatest(first.time_start, second.time_start),
+        time_stop=_least(first.time_stop, second.time_stop),
+    )
+    return NOTHING if is_nothing(scan) else scan
+
+
+def unite(first: EventScan, second: EventScan) -> tuple[EventScan, bool]:
+    """Return a scan of the events that either selects, and whether it selects no others."""
+    if is_nothing(first):
+        return second, True
+    if is_nothing(second):
+        return first, True
+    subjects, prefix = _united_subjects(first, second)
+    scan = EventScan(
+        event_types=_union(first.event_types, second.event_types),
+        subjects=subjects,
+        subject_prefix=prefix,
+        id_start=min(first.id_start, second.id_start),
+        id_stop=_loosest(first.id_stop, second.id_stop, max),
+        time_start=_loosest(first.time_start, second.time_start, min),
+        time_stop=_loosest(first.time_stop, second.time_stop, max),
+    )
+    # Exact where they differ in one set only, or not at all: then nothing comes in between.
+    sides = (first, second, scan)
+    is_exact = (
+        len({replace(side, event_types=None) for side in sides}) == 1
+        or len({replace(side, subjects=None) for side in sides}) == 1
+    )
+    return scan, is_exact
+
+
+def _united_subjects(
+    first: EventScan, second: EventScan
+) -> tuple[frozenset[str] | None, str | None]:
+    if first.subjects is not None and second.subjects is not None:
+        return first.subjects | second.subjects, None
+    for one, other in ((first, second), (second, first)):
+        prefix = one.subject_prefix
+        if prefix is None:
+            continue
+        others = other.subjects or (() if other.subject_prefix is None else (other.subject_prefix,))
+        if others and all(subject.startswith(prefix) for subject in others):
+            return None, prefix
+    return None, None
+
+
+def _intersection(
+    first: frozenset[str] | None, second: frozenset[str] | None
+) -> frozenset[str] | None:
+    if first is None or second is None:
+        return first if second is None else second
+    return first & second
+
+
+def _union(first: frozenset[str] | None, second: frozenset[str] | None) -> frozenset[str] | None:
+    return None if first is None or second is None else first | second
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    return min((bound for bound in (first, second) if bound is not None), default=None)
+
+
+def _greatest(first: int | None, second: int | None) -> int | None:
+    return max((bound for bound in (first, second) if bound is not None), default=None)
+
+
+def _loosest(
+    first: int | None, second: int | None, choose: Callable[[int, int], int]
+) -> int | None:
+    return None if first is None or second is None else choose(first, second)
+
+
+# --- Bounds
+
 
 # Ids and times are numbers of 64 bits: what is beyond is a bound for none.
 _NUMBER_MAX: Final = 2**63 - 1
@@ -100,9 +208,8 @@ def _bound_of(node: TypedExpression, source: int, sources: Sources) -> Bound:
         case ScalarCall(function=function, arguments=(text, beginning)) if (
             function.name == "STARTSWITH" and _field_of(text, source, sources) == "subject"
         ):
-            known = known_value(beginning)
-            if known is not None and type(known.value) is str:
-                return Bound(EventScan(subject_prefix=known.value), is_exact=True)
+            if isinstance(beginning, Constant) and type(beginning.value) is str:
+                return Bound(EventScan(subject_prefix=beginning.value), is_exact=True)
     return _NO_BOUND
 
 
@@ -119,10 +226,9 @@ def _field_of(node: TypedExpression, source: int, sources: Sources) -> str | Non
 
 def _strings_of(array: TypedExpression) -> list[str] | None:
     """Return the strings of an array of constants; others equal no string."""
-    known = known_value(array)
-    if known is None or type(known.value) is not list:
+    if not isinstance(array, Constant) or type(array.value) is not list:
         return None
-    return [item for item in known.value if type(item) is str]
+    return [item for item in array.value if type(item) is str]
 
 
 def _bound_of_strings(
@@ -148,10 +254,9 @@ def _bound_of_comparison(
     sources: Sources,
 ) -> Bound | None:
     """Return the bound of a field compared with a constant on its right."""
-    known = known_value(right)
-    if known is None:
+    if not isinstance(right, Constant):
         return None
-    value: Any = known.value
+    value: Any = right.value
     field = _field_of(left, source, sources)
     if type(value) is str and operator is BinaryOperator.EQUAL:
         if field == "id":
@@ -189,11 +294,11 @@ def _shift_of_id(node: TypedExpression, source: int, sources: Sources) -> int | 
 def _shifted(
     node: TypedExpression, shift: TypedExpression, sign: int, source: int, sources: Sources
 ) -> int | None:
-    known = known_value(shift)
-    if known is None or type(known.value) is not int or abs(known.value) > _ID_SHIFT_MAX:
+    number = shift.value if isinstance(shift, Constant) else None
+    if type(number) is not int or abs(number) > _ID_SHIFT_MAX:
         return None
-    is_number = isinstance(node, TypeConversion) and _shift_of_id(node, source, sources) == 0
-    return sign * known.value if is_number else None
+    is_id = isinstance(node, TypeConversion) and _shift_of_id(node, source, sources) == 0
+    return sign * number if is_id else None
 
 
 def _ids(operator: BinaryOperator, number: float) -> EventScan:

@@ -1,7 +1,7 @@
 """The embedded engine: an append-only log of lines in a data directory, and an index beside it.
 
 The log is the truth. The index (columns, subject tree, event types) is derived from it, saved at
-checkpoints, and rebuilt where it is missing or stale. See docs/internals/data-format.md.
+snapshots, and rebuilt where it is missing or stale. See docs/internals/data-format.md.
 """
 
 from everlog.storage.log.engine import LogEngine, OpeningReport

@@ -1,32 +1,29 @@
 """The embedded engine itself: opening, the moments of a write, reading, closing."""
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from heapq import merge
-from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from everlog.domain.errors import DiskFullError, StoreFailedError
-from everlog.domain.event import AcceptedEvent
+from everlog.domain.event import AcceptedEvent, Event
 from everlog.domain.precondition import SubjectState
-from everlog.domain.subject import sort_key
 from everlog.domain.time import parse_time
 from everlog.storage.engine import (
     Batch,
-    EventType,
     Head,
-    LocatedScan,
+    JournalEntry,
     LogFiles,
-    Scan,
     StagedSchema,
+    UnchainedEntryError,
 )
-from everlog.storage.line import Mark, parse_line, render_line, render_write
-from everlog.storage.log.checkpoint import CheckpointFiles, load_index
+from everlog.storage.line import (
+    Mark,
+    accepted_event,
+    parse_next_line,
+    render_line,
+    render_write,
+)
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
@@ -38,20 +35,17 @@ from everlog.storage.log.directory import (
 from everlog.storage.log.disk import Disk, PosixDisk, SyncError, describe_shortage, is_full
 from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.index import Index
-from everlog.storage.log.reading import RangeBlocks, read_few, read_positions
+from everlog.storage.log.reader import IndexedLog
 from everlog.storage.log.recovery import replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
-from everlog.storage.log.selecting import Selector
+from everlog.storage.log.snapshot import SnapshotFiles, load_index
 
 # Replaying costs about 10 microseconds an event: with these, a killed server opens within seconds.
-_CHECKPOINT_EVENTS: Final = 200_000
-_CHECKPOINT_SIZE: Final = 256 * 1024 * 1024
+_SNAPSHOT_EVENTS: Final = 200_000
+_SNAPSHOT_SIZE: Final = 256 * 1024 * 1024
 
-_SUBJECTS_PER_CHUNK: Final = 4_096
-
-# So many lines are read and sent in less time than a hand-over to a thread and back takes.
-_FEW_EVENTS_MAX: Final = 64
+_FAILED_BEFORE: Final = "an earlier write to the disk failed"
 
 
 class OpeningReport(NamedTuple):
@@ -60,11 +54,11 @@ class OpeningReport(NamedTuple):
     event_count: int
     replayed_event_count: int
     torn_size: int
-    # Why the index was rebuilt from the log; None where its checkpoint could be used.
+    # Why the index was rebuilt from the log; None where its snapshot could be used.
     rebuild_reason: str | None
 
 
-class LogEngine:
+class LogEngine(IndexedLog):
     """An engine whose log is a data directory. Made by `open`."""
 
     def __init__(
@@ -74,10 +68,10 @@ class LogEngine:
         segments: Segments,
         schemas: SchemasFile,
         durable: DurableFile,
-        checkpoints: CheckpointFiles,
+        snapshots: SnapshotFiles,
         index: Index,
         head: Head,
-        checkpoint_head: Head,
+        snapshot_head: Head,
         report: OpeningReport,
     ) -> None:
         """Take over what `open` has opened and recovered."""
@@ -85,14 +79,12 @@ class LogEngine:
         self._segments = segments
         self._schemas = schemas
         self._durable = durable
-        self._checkpoints = checkpoints
-        self._index = index
-        self._selector: Final = Selector(index)
-        self._head = head
+        self._snapshots = snapshots
+        super().__init__(segments, index, head)
         self._tip = head
         # Moved by `commit`, the head by `publish`.
         self._committed_size = head.log_size
-        self._checkpoint_head = checkpoint_head
+        self._snapshot_head = snapshot_head
         self._staged_events: list[AcceptedEvent] = []
         self._staged_lines: list[bytes] = []
         self._staged_schemas: list[StagedSchema] = []
@@ -136,7 +128,7 @@ class LogEngine:
         )
         durable = DurableFile(directory, disk, resources)
         index_folder = directory / INDEX_FOLDER
-        index, checkpoints, start, reason = load_index(index_folder, disk, resources, segments)
+        index, snapshots, start, reason = load_index(index_folder, disk, resources, segments)
         bound = durable.read()
         replayed = replay(segments, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
@@ -154,24 +146,17 @@ class LogEngine:
             segments=segments,
             schemas=schemas,
             durable=durable,
-            checkpoints=checkpoints,
+            snapshots=snapshots,
             index=index,
             head=head,
-            checkpoint_head=start,
+            snapshot_head=start,
             report=OpeningReport(
                 head.event_count, replayed.event_count, replayed.torn_size, reason
             ),
         )
-        if engine.is_checkpoint_due:
-            _checkpoint_if_there_is_room(engine)
+        if engine.is_snapshot_due:
+            _save_snapshot_if_there_is_room(engine)
         return engine
-
-    @property
-    def head(self) -> Head:
-        """The published head."""
-        return self._head
-
-    # Writing.
 
     @property
     def tip(self) -> Head:
@@ -193,27 +178,18 @@ class LogEngine:
         """
         assert len(events) > 0
         lines = render_write(events)
-        count = len(self._staged_lines)
+        tip, count = self._tip, len(self._staged_lines)
         try:
-            log_size = self._index.stage(events, lines, self._tip)
+            self._tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
         except OSError as error:
-            self._has_failed = True
-            message = f"growing the index failed: {error}"
-            raise StoreFailedError(message) from error
+            raise self._fail(f"growing the index failed: {error}") from error
         except MemoryError:
-            self._index.truncate(self._tip)
+            self._index.truncate(tip)
+            self._tip = tip
             del self._staged_events[count:], self._staged_lines[count:]
             raise
-        self._tip = Head(
-            event_count=self._tip.event_count + len(events),
-            log_size=log_size,
-            subject_count=len(self._index.subjects.names),
-            event_type_count=len(self._index.event_types.names),
-            hash=events[-1].hash,
-            time=time,
-        )
 
     def stage_schema(self, schema: StagedSchema) -> None:
         """Add an event schema."""
@@ -230,6 +206,9 @@ class LogEngine:
             # The last line's mark becomes that of a batch, which is one byte longer.
             self._staged_lines[-1] = render_line(self._staged_events[-1].json, Mark.BATCH)
             self._tip = self._tip._replace(log_size=self._tip.log_size + 1)
+        return self._make_batch()
+
+    def _make_batch(self) -> Batch:
         batch = Batch(
             first_position=self._tip.event_count - len(self._staged_events),
             events=self._staged_events,
@@ -292,8 +271,7 @@ class LogEngine:
     def _take_content(self, batch: Batch) -> tuple[bytes, int]:
         """Return a batch's bytes and where in the log they belong."""
         if self._has_failed:
-            message = "an earlier write to the disk failed"
-            raise StoreFailedError(message)
+            raise StoreFailedError(_FAILED_BEFORE)
         content = b"".join(batch.lines)
         return content, batch.head.log_size - len(content)
 
@@ -325,47 +303,39 @@ class LogEngine:
             yield from batch.events
         yield from self._staged_events
 
-    # Reading.
+    def apply(self, entry: JournalEntry, *, is_verified: bool) -> Batch:
+        """Take over a batch from elsewhere, durable and published.
 
-    def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
-        """Return blocks of whole lines, with more promises for neighbours in their order."""
-        stop = min(scan.stop, head.event_count)
-        if scan.start >= stop:
-            return iter(())
-        is_everything = scan.event_types is None and not scan.is_of_some_subjects
-        if is_everything and not scan.is_reversed:
-            offsets = self._index.offsets.cells
-            end = head.log_size if stop == head.event_count else offsets[stop]
-            return RangeBlocks(self._segments, offsets, scan.start, stop, end)
-        return self._scan_selected(scan, head)
-
-    def _scan_selected(self, scan: Scan, head: Head) -> Iterator[bytes]:
-        offsets: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
-        for positions in self._selector.select(scan, head):
-            yield from read_positions(self._segments, offsets, head.log_size, positions)
-
-    def read_few(self, scan: Scan, head: Head) -> bytes | None:
-        """Return all lines of a scan if they are few and in the system's cache."""
-        positions = self._selector.select_few(scan, head, count_max=_FEW_EVENTS_MAX)
-        if positions is None:
-            return None
-        offsets = self._index.offsets.cells
-        return read_few(self._segments, offsets, positions, head)
-
-    def count(self, scan: Scan, head: Head) -> int:
-        """Return how many events a scan means."""
-        return self._selector.count(scan, head)
-
-    def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
-        """Return the same by event type, in the order of each type's first event."""
-        return self._selector.count_by_event_type(scan, head)
-
-    def find_time(self, time: int, head: Head) -> int:
-        """Return the position of the first event at or after a time."""
-        # Times never go back, so that reading a few lines is enough.
-        return bisect_left(
-            range(head.event_count), time, key=lambda position: self._read_time(position, head)
-        )
+        Raises:
+            UnchainedEntryError: The entry does not continue the log; nothing was changed.
+            DiskFullError, MemoryError: There is no room; nothing was changed.
+            StoreFailedError: The disk broke its promise.
+        """
+        # What is staged was judged on another tip, and would be published behind it.
+        assert self._tip == self._head
+        assert not self._sealed
+        if self._has_failed:
+            raise StoreFailedError(_FAILED_BEFORE)
+        events, time = _read_entry(entry, self._head, is_verified=is_verified)
+        for schema in entry.schemas:
+            if schema.event_type in self._index.event_types.schemas:
+                message = f"the event type {schema.event_type!r} has an event schema already"
+                raise UnchainedEntryError(message, position=None)
+        try:
+            if events:
+                self._tip = self._index.stage(events, entry.lines, self._tip, time=time)
+                self._staged_events, self._staged_lines = events, list(entry.lines)
+            for schema in entry.schemas:
+                self.stage_schema(schema)
+            batch = self._make_batch()
+            self.commit(batch)
+        except OSError as error:
+            raise self._fail(f"growing the index failed: {error}") from error
+        except BaseException:
+            self.roll_back()
+            raise
+        self.publish(batch)
+        return batch
 
     def files(self, head: Head) -> LogFiles | None:
         """Return where another process can read the log."""
@@ -376,80 +346,33 @@ class LogEngine:
             log_size=head.log_size,
         )
 
-    def locate(self, scan: Scan, head: Head) -> LocatedScan:
-        """Find the events of a scan for a process that reads `files`."""
-        stop = max(scan.start, min(scan.stop, head.event_count))
-        if scan.event_types is None and not scan.is_of_some_subjects:
-            return LocatedScan(scan.start, stop, scan.is_reversed, None, stop - scan.start)
-        is_selected = self._selector.mask(scan, head)
-        count = int(np.count_nonzero(is_selected))
-        selected = np.packbits(is_selected).tobytes()
-        return LocatedScan(scan.start, stop, scan.is_reversed, selected, count)
-
-    def find_latest(self, subject: str, event_type: str, head: Head) -> int | None:
-        """Return the position of the latest event of a type on exactly this subject."""
-        return self._selector.find_latest(subject, event_type, head)
-
-    def subject_exists(self, subject: str, head: Head) -> bool:
-        """Tell whether the subject or one below it has events."""
-        return self._index.subjects.find(subject, count=head.subject_count) is not None
-
-    def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
-        """Yield chunks of the base and all subjects below it that exist, depth first."""
-        tree = self._index.subjects
-        node = tree.find(base_subject, count=head.subject_count)
-        if node is None:
-            return
-        names = tree.names
-        found = [names[number] for number in tree.subtree(node, count=head.subject_count).tolist()]
-        # Sorting is one step for the interpreter's lock, so a large tree is sorted in pieces.
-        runs = [
-            sorted(found[first : first + _SUBJECTS_PER_CHUNK], key=sort_key)
-            for first in range(0, len(found), _SUBJECTS_PER_CHUNK)
-        ]
-        merged = merge(*runs, key=sort_key)
-        while chunk := list(islice(merged, _SUBJECTS_PER_CHUNK)):
-            yield chunk
-
-    def event_types(self, head: Head) -> Sequence[EventType]:
-        """Return all event types, sorted by name."""
-        return self._index.event_types.visible(head)
-
-    def event_type(self, name: str, head: Head) -> EventType | None:
-        """Return one event type."""
-        return self._index.event_types.find(name, head)
-
     # Housekeeping.
 
     @property
-    def is_checkpoint_due(self) -> bool:
+    def is_snapshot_due(self) -> bool:
         """Whether opening would take noticeably long if the process died now."""
-        size = self._head.log_size - self._checkpoint_head.log_size
-        return self.unsaved_event_count >= _CHECKPOINT_EVENTS or size >= _CHECKPOINT_SIZE
+        size = self._head.log_size - self._snapshot_head.log_size
+        return self.unsaved_event_count >= _SNAPSHOT_EVENTS or size >= _SNAPSHOT_SIZE
 
     @property
     def unsaved_event_count(self) -> int:
         """How many events opening would have to read again if the process died now."""
-        return self._head.event_count - self._checkpoint_head.event_count
+        return self._head.event_count - self._snapshot_head.event_count
 
-    def checkpoint(self) -> None:
+    def save_snapshot(self) -> None:
         """Save what opening would otherwise have to rebuild."""
         head = self._head
-        self._checkpoints.save(self._index, head)
-        self._checkpoint_head = head
+        self._snapshots.save(self._index, head)
+        self._snapshot_head = head
 
     def close(self) -> None:
-        """Give back what was allocated ahead, save a checkpoint, and let go of the directory."""
+        """Give back what was allocated ahead, save a snapshot, and let go of the directory."""
         with self._resources:
             if not self._has_failed:
-                # In this order: on a full disk, the checkpoint may need the room given back.
+                # In this order: on a full disk, the snapshot may need the room given back.
                 self._segments.cut(self._committed_size)
                 self._durable.sync()
-                _checkpoint_if_there_is_room(self)
-
-    def _read_time(self, position: int, head: Head) -> int:
-        scan = Scan(start=position, stop=position + 1)
-        return parse_time(parse_line(b"".join(self.scan(scan, head)))[0].time)
+                _save_snapshot_if_there_is_room(self)
 
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""
@@ -465,13 +388,60 @@ class LogEngine:
                 reason = f"{reason}, and undoing the write failed: {undo_error}"
             else:
                 return DiskFullError(f"{describe_shortage(error)}; nothing was stored")
+        return self._fail(f"writing to the data directory failed: {reason}")
+
+    def _fail(self, message: str) -> StoreFailedError:
+        """Write nothing any more, and return what to raise."""
         self._has_failed = True
-        return StoreFailedError(f"writing to the data directory failed: {reason}")
+        return StoreFailedError(message)
 
 
-def _checkpoint_if_there_is_room(engine: LogEngine) -> None:
+def _read_entry(
+    entry: JournalEntry, head: Head, *, is_verified: bool
+) -> tuple[list[AcceptedEvent], int]:
+    """Return the events of an entry that continues a head, and the time of the last one.
+
+    Raises:
+        UnchainedEntryError: It does not.
+    """
+    position, hash_, time = head.event_count, head.hash, head.time
+    if (entry.first_position, entry.predecessor_hash) != (position, hash_):
+        message = f"the entry follows event {entry.first_position - 1}, and not what is the last"
+        raise UnchainedEntryError(message, position=position)
+    if not entry.lines and not entry.schemas:
+        raise UnchainedEntryError("there is nothing in the entry", position=None)
+    events = []
+    for number, line in enumerate(entry.lines, start=1):
+        try:
+            event, mark = parse_next_line(
+                line, position=position, predecessor_hash=hash_, is_verified=is_verified
+            )
+            time = _check_place(event, line, mark, time, is_last=number == len(entry.lines))
+        except ValueError as error:
+            message = f"the event with id {position} is not what follows: {error}"
+            raise UnchainedEntryError(message, position=position) from error
+        events.append(accepted_event(event, line, mark))
+        position, hash_ = position + 1, event.hash
+    return events, time
+
+
+def _check_place(event: Event, line: bytes, mark: Mark, time: int, *, is_last: bool) -> int:
+    """Check what the log relies on besides the chain, and return the event's time."""
+    if b"\n" in line[:-1]:
+        raise ValueError("it is more than one line")
+    if (mark is Mark.BATCH) != is_last:
+        # Recovery tells a torn tail from damage by where a batch ends.
+        raise ValueError("its mark does not say where the batch ends")
+    following = parse_time(event.time)
+    if following < time:
+        # Events are found by their time in the way of a sorted list.
+        raise ValueError("it is older than the event before it")
+    return following
+
+
+def _save_snapshot_if_there_is_room(engine: LogEngine) -> None:
     try:
-        engine.checkpoint()
+        engine.save_snapshot()
     except OSError as error:
         # It stays due, and a full disk can still be read from.
         if not is_full(error):

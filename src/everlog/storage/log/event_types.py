@@ -20,7 +20,7 @@ class EventTypeTable:
         self._first_positions: list[int] = []
 
     def load(self, names: list[str], first_positions: list[int]) -> None:
-        """Take over the types of a checkpoint; a type without events has the position -1."""
+        """Take over the types of a snapshot; a type without events has the position -1."""
         self.names = names
         self.ids = dict(zip(names, range(len(names)), strict=True))
         self._first_positions = first_positions

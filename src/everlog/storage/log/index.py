@@ -28,7 +28,7 @@ class Index:
     """Columns, subject tree and event types of one log."""
 
     def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
-        """Open the columns; the caller loads a checkpoint or adds the events anew."""
+        """Open the columns; the caller loads a snapshot or adds the events anew."""
         self.offsets = Column(folder / "offset", "Q", disk, resources)
         self.subject_ids = Column(folder / "subject", "I", disk, resources)
         self.type_ids = Column(folder / "type", "I", disk, resources)
@@ -68,48 +68,51 @@ class Index:
         self.event_types.load(type_names, (first - 1).tolist())
         self._event_count = event_count
 
-    def stage(self, events: Sequence[AcceptedEvent], lines: Sequence[bytes], tip: Head) -> int:
-        """Add events at the tip and return the offset at the end of their lines.
+    def stage(
+        self, events: Sequence[AcceptedEvent], lines: Sequence[bytes], tip: Head, *, time: int
+    ) -> Head:
+        """Add events behind the tip and return the tip behind them.
 
         Raises:
-            DiskFullError: There is no room; nothing was added.
+            DiskFullError, MemoryError: There is no room; nothing was added.
             OSError: Anything else; nothing was added.
         """
+        position, offset = tip.event_count, tip.log_size
+        # A gap, or an event twice, would shift the cells of all that follow.
+        assert position == self._event_count
         try:
-            return self._stage(events, lines, tip)
-        except (DiskFullError, OSError):
+            if position + len(events) > self._room:
+                self._make_room(position + len(events))
+            subjects, event_types = self.subjects, self.event_types
+            offsets, subject_ids = self.offsets.cells, self.subject_ids.cells
+            type_ids, previous = self.type_ids.cells, self.previous.cells
+            latest, counts = subjects.latest.cells, subjects.event_counts.cells
+            event_type, type_id = None, 0
+            for event, line in zip(events, lines, strict=True):
+                subject, type_ = event.subject, event.type
+                node = subjects.ids.get(subject)
+                if node is None:
+                    node = subjects.add(subject)
+                    # Room for one more subject may have been made elsewhere.
+                    latest, counts = subjects.latest.cells, subjects.event_counts.cells
+                if type_ != event_type:
+                    # The events of a batch mostly have the same type.
+                    event_type, type_id = type_, event_types.number(type_, position=position)
+                offsets[position] = offset
+                subject_ids[position] = node
+                type_ids[position] = type_id
+                previous[position] = latest[node]
+                position += 1
+                latest[node] = position
+                counts[node] += 1
+                self._event_count = position
+                offset += len(line)
+        except (DiskFullError, OSError, MemoryError):
             self.truncate(tip)
             raise
-
-    def _stage(self, events: Sequence[AcceptedEvent], lines: Sequence[bytes], tip: Head) -> int:
-        position, offset = tip.event_count, tip.log_size
-        if position + len(events) > self._room:
-            self._make_room(position + len(events))
-        subjects, event_types = self.subjects, self.event_types
-        offsets, subject_ids = self.offsets.cells, self.subject_ids.cells
-        type_ids, previous = self.type_ids.cells, self.previous.cells
-        latest, counts = subjects.latest.cells, subjects.event_counts.cells
-        event_type, type_id = None, 0
-        for event, line in zip(events, lines, strict=True):
-            subject, type_ = event.subject, event.type
-            node = subjects.ids.get(subject)
-            if node is None:
-                node = subjects.add(subject)
-                # Room for one more subject may have been made elsewhere.
-                latest, counts = subjects.latest.cells, subjects.event_counts.cells
-            if type_ != event_type:
-                # The events of a batch mostly have the same type.
-                event_type, type_id = type_, event_types.number(type_, position=position)
-            offsets[position] = offset
-            subject_ids[position] = node
-            type_ids[position] = type_id
-            previous[position] = latest[node]
-            position += 1
-            latest[node] = position
-            counts[node] += 1
-            self._event_count = position
-            offset += len(line)
-        return offset
+        return Head(
+            position, offset, len(subjects.names), len(event_types.names), events[-1].hash, time
+        )
 
     def _make_room(self, event_count: int) -> None:
         columns = (self.offsets, self.subject_ids, self.type_ids, self.previous)

@@ -34,7 +34,7 @@ class SubjectTree:
         latest: npt.NDArray[np.uint64],
         event_counts: npt.NDArray[np.int64],
     ) -> None:
-        """Take over the nodes of a checkpoint; the parents are in their column already."""
+        """Take over the nodes of a snapshot; the parents are in their column already."""
         self.names = names
         self.ids = dict(zip(names, range(len(names)), strict=True))
         self.latest.load(latest)

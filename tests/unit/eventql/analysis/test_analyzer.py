@@ -1,8 +1,7 @@
 import pytest
 
 from everlog.eventql.analysis.analyzed import AnalyzedQuery, FieldAccess, LogSource
-from everlog.eventql.analysis.reporting import DIAGNOSTICS_MAX
-from everlog.eventql.diagnostic import Diagnostic, QueryMalformedError, locate
+from everlog.eventql.diagnostic import DIAGNOSTICS_MAX, Diagnostic, QueryMalformedError, locate
 from everlog.eventql.language.parser import parse
 from tests.support.eventql.analyzing import analyzed, check_error, check_valid, diagnose
 from tests.support.eventql.cases import file_cases, fixture_cases

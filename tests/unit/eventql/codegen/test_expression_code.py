@@ -2,9 +2,9 @@
 
 import pytest
 
-from everlog.eventql.execution.compiler import compile_plan
-from everlog.eventql.planning.preparation import prepare
-from tests.support.eventql.executing import check_failure, rows_of, surroundings, texts_of
+from everlog.eventql.codegen.compiler import compile_plan
+from everlog.eventql.planning.planner import prepare
+from tests.support.eventql.executing import a_context, check_failure, rows_of, texts_of
 from tests.support.eventql.logs import MemoryLog, a_line
 
 DATA = (
@@ -76,6 +76,14 @@ def check_value(expression: str, expected: object) -> None:
         ("NOW()", "2026-11-23T12:30:00.25Z"),
         ("e.time < NOW()", True),
         ("e.time != NOW()", True),
+        ("e.time >= (NOW() AS DATE) AS DATETIME", False),
+        ("YEAR(NOW()) > e.data.int", True),
+        ("e.data.int == YEAR(NOW())", False),
+        ("e.data.list CONTAINS NOW() AS STRING", False),
+        ("STARTSWITH(e.data.text, NOW() AS STRING)", False),
+        ("IF(NOW() > e.time, 'b', 1) > e.data.text", True),
+        ("IF(YEAR(NOW()) > 1, 7, 'a') >= e.data.int", True),
+        ("IF(TRUE, 7, 'a') >= e.data.int", True),
         # CONTAINS.
         ("['ab', 'c'] CONTAINS e.data.text", True),
         ("['7'] CONTAINS e.data.int", False),
@@ -150,6 +158,12 @@ def test_expressions_have_values(expression: str, expected: object) -> None:
             "(2 * e.data.text)",
             "'*' expects numbers, but found INT and STRING",
         ),
+        ("e.data.int < IF(TRUE, 'a', 1)", None, "'<' cannot compare INT with STRING"),
+        (
+            "IF(YEAR(NOW()) > 1, 'a', 1) < e.data.int",
+            None,
+            "'<' cannot compare STRING with INT",
+        ),
         ("e.data.int / 0", None, "division by zero"),
         ("1 / 0", None, "division by zero"),
         ("e.data.max + 1", None, "the result is beyond the range of INT"),
@@ -200,9 +214,9 @@ def test_an_error_of_constants_is_none_unless_it_is_evaluated() -> None:
 
 def test_random_numbers_are_others_each_time() -> None:
     numbers = iter([0.5, 0.75])
-    around = surroundings(random=lambda: next(numbers))
+    context = a_context(random=lambda: next(numbers))
 
-    assert rows_of("FROM e IN events PROJECT INTO [RAND(), RAND()]", LOG, around) == [
+    assert rows_of("FROM e IN events PROJECT INTO [RAND(), RAND()]", LOG, context) == [
         [0.5, 0.75],
     ]
 
@@ -254,6 +268,6 @@ def test_a_wide_record_of_whole_events_is_made_as_a_value() -> None:
 
 def test_deep_expressions_are_functions_of_their_own() -> None:
     plan = prepare(EVENT + " + ".join(["e.data.int"] * 20))
-    compiled = compile_plan(plan, surroundings(), as_json=True)
+    compiled = compile_plan(plan, is_signed=False, as_json=True)
 
-    assert compiled.module.source.count("def ") > 1
+    assert compiled.program.source.count("def ") > 1

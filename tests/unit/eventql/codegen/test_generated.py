@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from everlog.eventql.codegen.generated import Code, GeneratedModule
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.evaluation.values import EvaluationError
 from everlog.eventql.types import INT
+from tests.support.eventql.executing import a_context
 
 FIRST = Span(1, 2)
 SECOND = Span(3, 4)
@@ -18,10 +21,10 @@ def succeed(*_arguments: object) -> object:
 
 
 def span_of_failure(module: GeneratedModule, name: str, *arguments: object) -> Span | None:
-    module.finish()
+    program = module.finish()
     with pytest.raises(EvaluationError) as caught:
-        module[name](*arguments)
-    return module.span_of(caught.value.__traceback__)
+        program.bind(a_context())[name](*arguments)
+    return program.span_of(caught.value.__traceback__)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +62,11 @@ def test_the_innermost_function_tells_where_an_error_is() -> None:
 
 
 def test_an_error_elsewhere_has_no_place() -> None:
-    module = GeneratedModule()
-    module.finish()
+    program = GeneratedModule().finish()
     with pytest.raises(EvaluationError) as caught:
         fail()
 
-    assert module.span_of(caught.value.__traceback__) is None
+    assert program.span_of(caught.value.__traceback__) is None
 
 
 def test_the_same_object_has_the_same_name() -> None:
@@ -76,15 +78,30 @@ def test_the_same_object_has_the_same_name() -> None:
     assert module.temporary() != module.temporary()
 
 
-def test_constants_can_be_evaluated_before_the_rest_exists() -> None:
+def test_what_is_fixed_for_an_execution_is_bound_for_each() -> None:
     module = GeneratedModule()
-    number = module.constant(20)
+    now = module.fixed(lambda context, _: context.now)
+    later = module.fixed(lambda _, known: known[now] + 20)
+    name = module.expression_function("", Code(f"[{now}, {later}]", INT))
+    program = module.finish()
+    first, second = (program.bind(replace(a_context(), now=moment))[name] for moment in (100, 200))
 
-    assert module.evaluate(Code(f"\n{number} + {number}", INT)) == 40
+    assert first() == [100, 120]
+    assert second() == [200, 220]
+    assert first() == [100, 120]
+
+
+def test_functions_that_depend_on_constants_alone_are_defined_once() -> None:
+    module = GeneratedModule()
+    name = module.expression_function("", Code(module.constant(20), INT))
+    program = module.finish()
+
+    assert program.bind(a_context())[name] is program.bind(a_context())[name]
 
 
 def test_generated_code_can_call_nothing_but_what_it_needs() -> None:
     module = GeneratedModule()
+    name = module.expression_function("", Code("open", INT))
 
     with pytest.raises(NameError):
-        module.evaluate(Code("open", INT))
+        module.finish().bind(a_context())[name]()

@@ -10,7 +10,7 @@ NOWHERE = Span(0, 0)
 
 
 def event_rows(*uses: Use) -> EventRows:
-    return EventRows(GeneratedModule(), 0, frozenset(uses), None)
+    return EventRows(GeneratedModule(), 0, frozenset(uses), is_signed=False)
 
 
 def text(*path: str) -> Use:
@@ -44,12 +44,12 @@ def test_a_whole_event_is_taken_from_its_line() -> None:
 
 def test_without_a_key_no_hash_is_decoded() -> None:
     assert not event_rows(value("signature")).has_fields
-    rows = EventRows(GeneratedModule(), 0, frozenset({value("signature")}), str.upper)
+    rows = EventRows(GeneratedModule(), 0, frozenset({value("signature")}), is_signed=True)
     assert rows.has_fields
 
 
 def test_rows_know_their_ids_and_no_groups() -> None:
-    environment = RowEnvironment((LogSource.EVENTS, LogSource.SUBJECTS), ())
+    environment = RowEnvironment(GeneratedModule(), (LogSource.EVENTS, LogSource.SUBJECTS), ())
 
     assert environment.is_event_id(FieldAccess(0, ("id",), STRING, NOWHERE))
     assert not environment.is_event_id(FieldAccess(0, ("data", "id"), JSON, NOWHERE))

@@ -9,6 +9,7 @@ from everlog.eventql.codegen.structs import EventStructs, Path, unreadable_field
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.evaluation.values import EvaluationError
 from everlog.eventql.types import ANY
+from tests.support.eventql.executing import a_context
 from tests.support.eventql.logs import a_line
 
 
@@ -17,7 +18,8 @@ def decoded(structs: EventStructs, path: Path, line: bytes, *, as_text: bool) ->
     module = GeneratedModule()
     code = structs.text_code if as_text else structs.value_code
     event = module.constant(structs.decode_line(line).f0)
-    return module.evaluate(Code(code(module, event, path, Span(0, 1)), ANY))
+    name = module.expression_function("", Code(code(module, event, path, Span(0, 1)), ANY))
+    return module.finish().bind(a_context())[name]()
 
 
 def check_values(data: str, expected: dict[Path, object]) -> None:

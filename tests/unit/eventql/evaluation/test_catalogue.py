@@ -4,24 +4,22 @@ from typing import Any, assert_never
 
 import pytest
 
-from everlog.eventql.evaluation.arithmetic import ARITHMETIC, SIGNS
-from everlog.eventql.evaluation.catalogue import AGGREGATES, FUNCTIONS
-from everlog.eventql.evaluation.comparison import ORDER_OPERATORS, equals, kind_of
-from everlog.eventql.evaluation.conversion import convert
-from everlog.eventql.evaluation.functions import (
+from everlog.eventql.evaluation.catalogue import (
+    AGGREGATES,
+    FUNCTIONS,
     Aggregate,
     Parameter,
     Purity,
     ScalarFunction,
     Section,
 )
-from everlog.eventql.evaluation.rendering import render
+from everlog.eventql.evaluation.conversion import convert, render
+from everlog.eventql.evaluation.operators import ARITHMETIC, ORDER_OPERATORS, SIGNS, equals, kind_of
 from everlog.eventql.evaluation.values import Value, from_json
 from everlog.eventql.language.parser import parse
 from everlog.eventql.language.syntax import (
     Array,
     Binary,
-    BinaryOperator,
     Call,
     Conversion,
     Expression,
@@ -30,7 +28,17 @@ from everlog.eventql.language.syntax import (
     Record,
     Unary,
 )
-from everlog.eventql.types import ANY, BOOLEAN, FLOAT64, INT, NULL, NUMBER, STRING, Kind
+from everlog.eventql.types import (
+    ANY,
+    BOOLEAN,
+    FLOAT64,
+    INT,
+    NULL,
+    NUMBER,
+    STRING,
+    BinaryOperator,
+    Kind,
+)
 
 
 def evaluate(expression: Expression) -> Value:

@@ -4,8 +4,7 @@ from functools import partial
 
 import pytest
 
-from everlog.eventql.evaluation.conversion import CONVERSIONS, convert, convertible_to
-from everlog.eventql.evaluation.rendering import quote
+from everlog.eventql.evaluation.conversion import CONVERSIONS, convert, convertible_to, quote
 from everlog.eventql.evaluation.values import INT_MAX, INT_MIN, Date, DateTime, Time, Value
 from everlog.eventql.types import CONVERSION_TARGETS, Kind
 from tests.support.eventql.unevaluable import check_unevaluable

@@ -6,10 +6,10 @@ import pytest
 from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import execute, prepare
 from tests.support.eventql.executing import (
+    a_context,
     check_failure,
     check_rows,
     rows_of,
-    surroundings,
     texts_of,
 )
 from tests.support.eventql.logs import MemoryLog, a_line, a_log, event_of
@@ -57,16 +57,16 @@ def test_whole_numbers_are_written_without_a_fraction_wherever_they_come_from() 
 def test_a_signature_is_there_where_there_is_a_key() -> None:
     log = a_log({"n": 1}, {"n": 2})
     hashes = [event_of(line)["hash"] for line in log.lines]
-    around = surroundings(sign=lambda hash_: f"signed-{hash_}")
+    context = a_context(sign=lambda hash_: f"signed-{hash_}")
     signed = [f"signed-{hash_}" for hash_ in hashes]
 
     for projection in ("e.signature", "e", "[e.signature]", "{ e: e }", "IF(TRUE, e, e)"):
-        rows = texts_of(f"FROM e IN events PROJECT INTO {projection}", log, around)
+        rows = texts_of(f"FROM e IN events PROJECT INTO {projection}", log, context)
         assert [text in row.decode() for text, row in zip(signed, rows, strict=True)] == [
             True,
             True,
         ]
-    assert rows_of("FROM e IN events WHERE e.signature == 'x' PROJECT INTO 1", log, around) == []
+    assert rows_of("FROM e IN events WHERE e.signature == 'x' PROJECT INTO 1", log, context) == []
     check_rows("FROM e IN events PROJECT INTO e.signature", log, None, None)
 
 
@@ -345,7 +345,7 @@ def test_many_groups_are_handed_on_in_parts() -> None:
     log = a_log(*({"k": number} for number in range(600)), block_size=100)
     query = prepare("FROM e IN events GROUP BY e.data.k PROJECT INTO COUNT()")
 
-    chunks = [chunk for chunk in execute(query, log, surroundings()) if chunk]
+    chunks = [chunk for chunk in execute(query, log, a_context()) if chunk]
 
     assert [len(chunk) for chunk in chunks] == [256, 256, 88]
 
@@ -375,7 +375,7 @@ def a_long_log(length: int = 100) -> WatchedLog:
 def test_nothing_is_read_before_somebody_asks() -> None:
     log = a_long_log()
 
-    chunks = execute(prepare("FROM e IN events PROJECT INTO e.id"), log, surroundings())
+    chunks = execute(prepare("FROM e IN events PROJECT INTO e.id"), log, a_context())
 
     assert log.blocks == 0
     assert next(chunks) == [b'"%d"' % number for number in range(10)]
@@ -384,7 +384,7 @@ def test_nothing_is_read_before_somebody_asks() -> None:
 
 def test_whoever_stops_asking_has_stopped_the_query() -> None:
     log = a_long_log()
-    chunks = execute(prepare("FROM e IN events PROJECT INTO e.id"), log, surroundings())
+    chunks = execute(prepare("FROM e IN events PROJECT INTO e.id"), log, a_context())
     next(chunks)
 
     del chunks
@@ -429,7 +429,7 @@ def test_a_query_without_rows_gives_whoever_waits_a_turn_after_each_block() -> N
         "FROM f IN events WHERE e.data.n < f.data.n - 100 PROJECT INTO e.id",
     ):
         log = a_long_log()
-        chunks = execute(prepare(f"FROM e IN events {clauses}"), log, surroundings())
+        chunks = execute(prepare(f"FROM e IN events {clauses}"), log, a_context())
 
         assert next(chunks) == []
         assert log.blocks == 1
@@ -439,7 +439,7 @@ def test_large_products_are_handed_on_in_parts() -> None:
     log = a_long_log(60)
     query = prepare("FROM a IN events FROM b IN events PROJECT INTO a.id")
 
-    chunks = [chunk for chunk in execute(query, log, surroundings()) if chunk]
+    chunks = [chunk for chunk in execute(query, log, a_context()) if chunk]
 
     assert sum(map(len, chunks)) == 3600
     assert max(map(len, chunks)) <= 300

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from everlog.eventql.planning.plan import EventScan, Plan
-from everlog.eventql.planning.preparation import prepare
+from everlog.eventql.planning.planner import prepare
 
 # 2024-01-01T00:00:00Z in nanoseconds.
 NEW_YEAR = 1_704_067_200_000_000_000

@@ -1,0 +1,333 @@
+"""The endpoints of the API, each named like its path, in the look of either version.
+
+An endpoint reads a body, calls a use case, and shows what came of it. What that looks like is its
+look's (`look_v1`, `look_v2`); what it means is the service's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from everlog.api.answers import (
+    API_TOKEN_VERIFIED,
+    EVENT_SCHEMA_REGISTERED,
+    HEALTH,
+    JSON,
+    NDJSON,
+    PING_MESSAGE,
+    PING_RECEIVED,
+    READ_ONLY_MESSAGE,
+    READ_ONLY_MODE_ENABLED,
+    TOKEN_MESSAGE,
+    TOKEN_VERIFIED,
+    RegisteredSchema,
+    render_api_event,
+)
+from everlog.api.bodies import (
+    MalformedRequestError,
+    parse_observe,
+    parse_read,
+    preconditions_of,
+)
+from everlog.api.look import Envelope, Look
+from everlog.api.services import Failure, Services, answer_bug, write
+from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.selection import Selection
+from everlog.http import Exchange, Request, Response, Stream
+from everlog.monitoring.checks import Status
+from everlog.monitoring.figures import Figures
+from everlog.monitoring.health import describe_health
+from everlog.monitoring.metrics import render_metrics
+from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
+from everlog.service.observe_events import HEARTBEAT
+from everlog.service.observe_events import observe_events as observe
+from everlog.service.read_event_type import read_event_type as find_event_type
+from everlog.service.read_event_types import read_event_types as list_event_types
+from everlog.service.read_events import read_events as read
+from everlog.service.read_events import read_few_events as read_few
+from everlog.service.read_subjects import read_subjects as list_subjects
+from everlog.service.read_subjects import subject_exists
+from everlog.service.register_event_schema import register_event_schema as register
+from everlog.service.run_eventql_query import run_eventql_query as run
+from everlog.service.write_events import CandidateText, parse_candidates
+from everlog.service.writer import Outcome
+
+# What most health checkers look at alone. A server that fails at something still answers.
+_STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, Status.FAIL: 503}
+
+
+class Endpoints:
+    """All endpoints, in one look."""
+
+    def __init__(self, look: Look) -> None:
+        self._look: Final = look
+
+    def ping(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Answer that the server is alive."""
+        event = _api_event(services, request, PING_RECEIVED, PING_MESSAGE)
+        exchange.respond(_enclose(self._look.api_event, event))
+
+    def verify_api_token(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Answer that the token is valid; without a valid one nobody gets here."""
+        self._verify(services, request, exchange, API_TOKEN_VERIFIED)
+
+    def verify_token(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Answer that the token is valid; without a valid one nobody gets here."""
+        self._verify(services, request, exchange, TOKEN_VERIFIED)
+
+    def write_events(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Write events, all of them or none."""
+        look = self._look
+        body = look.bodies.write_events(request.body)
+        events: Sequence[CandidateText] = body.events or ()
+        try:
+            candidates = parse_candidates(events, hash_version=services.store.writer.hash_version)
+        except RefusedError as error:
+            if error.code is Code.DATA_MALFORMED:
+                _check_raw_data(look, events)
+            raise
+        preconditions = preconditions_of(body) if body.preconditions else ()
+        answer = partial(answer_write, look, services, exchange)
+        task = write(services.store, candidates, preconditions, answer)
+        if task is not None:
+            services.tasks.tie(exchange, task)
+
+    def read_events(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Stream the events of a selection."""
+        look = self._look
+        selection = parse_read(look.bodies.read_events(request.body))
+        few = read_few(services.store, selection, transform=services.form.transform(look.events))
+        if few is None:
+            services.tasks.start_for(exchange, _read_many(look, services, selection, exchange))
+        else:
+            exchange.respond(look.lines(few + look.end))
+
+    def observe_events(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Stream the events of a selection, and those to come."""
+        look = self._look
+        selection = parse_observe(look.bodies.observe_events(request.body))
+        place = services.store.observers.places.enter()
+        # It may leave before it is its answer's turn.
+        exchange.on_disconnect(place.leave)
+
+        async def produce(stream: Stream) -> None:
+            transform = services.form.transform(look.events)
+            events = observe(services.store, selection, place=place, transform=transform)
+            async with aclosing(events) as blocks:
+                async for block in blocks:
+                    if block is HEARTBEAT:
+                        stream.send_nowait(look.heartbeat)
+                    else:
+                        await look.send(stream, block)
+            error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
+            await stream.send(look.error(error))
+
+        exchange.stream(200, NDJSON, produce)
+
+    def run_eventql_query(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Stream the rows of a query."""
+        look = self._look
+        text = look.bodies.run_eventql_query(request.body).query
+        if not text:
+            raise RefusedError(Code.QUERY_MISSING, "the query is missing", field="query")
+        place = services.store.queries.places.enter()
+        # It may leave before it is its answer's turn.
+        exchange.on_disconnect(place.leave)
+
+        async def produce(stream: Stream) -> None:
+            rows = run(services.store, text, place=place, form=look.rows)
+            try:
+                async with aclosing(rows) as blocks:
+                    async for block in blocks:
+                        if block is None:
+                            stream.send_nowait(look.heartbeat)
+                        else:
+                            await look.send(stream, block)
+            except RefusedError as error:
+                services.count_refusal(error)
+                await stream.send(look.error(error))
+            else:
+                await stream.send(look.end)
+
+        exchange.stream(200, NDJSON, produce)
+
+    def read_subjects(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Stream a subject, alone or with all below it."""
+        look = self._look
+        subject, is_recursive = look.bodies.read_subjects(request.body)
+        if not is_recursive:
+            found = [subject] if subject_exists(services.store, subject) else []
+            exchange.respond(look.lines(look.subjects(found) + look.end))
+            return
+
+        async def produce(stream: Stream) -> None:
+            async for subjects in list_subjects(services.store, subject):
+                await look.send(stream, look.subjects(subjects))
+            await stream.send(look.end)
+
+        exchange.stream(200, NDJSON, produce)
+
+    def read_event_types(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """List all event types."""
+        look = self._look
+        self._read_nothing(request)
+        items = look.event_types(list_event_types(services.store))
+        exchange.respond(look.lines(items + look.end))
+
+    def read_event_type(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Describe one event type."""
+        name = self._look.bodies.read_event_type(request.body)
+        entry = find_event_type(services.store, name)
+        exchange.respond(Response(200, self._look.event_type(entry), JSON))
+
+    def register_event_schema(
+        self, services: Services, request: Request, exchange: Exchange
+    ) -> None:
+        """Register a schema for an event type, for good."""
+        look = self._look
+        schema = look.bodies.register_event_schema(request.body)
+
+        async def work() -> None:
+            try:
+                await register(services.store, schema)
+            except (RefusedError, DiskFullError, StoreFailedError) as error:
+                look.refuse(services, exchange, error)
+                return
+            data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))
+            event = _api_event(services, request, EVENT_SCHEMA_REGISTERED, data)
+            exchange.respond(_enclose(look.registration, event))
+
+        services.tasks.start(exchange, work())
+
+    def put_into_read_only_mode(
+        self, services: Services, request: Request, exchange: Exchange
+    ) -> None:
+        """Refuse whatever would change the store, until the server is restarted."""
+        self._read_nothing(request)
+
+        def answer(_: Outcome) -> None:
+            try:
+                event = _api_event(services, request, READ_ONLY_MODE_ENABLED, READ_ONLY_MESSAGE)
+                exchange.respond(_enclose(self._look.api_event, event))
+            except Exception:
+                answer_bug(exchange)
+                raise
+
+        services.store.writer.become_read_only(answer)
+
+    def diagnostics(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Tell what the server is, what it runs on, and how it was told to run."""
+        self._read_nothing(request)
+        exchange.respond(Response(200, self._look.diagnostics(services.describe()), JSON))
+
+    def _read_nothing(self, request: Request) -> None:
+        if request.body.strip():
+            self._look.bodies.nothing(request.body)
+
+    def _verify(
+        self, services: Services, request: Request, exchange: Exchange, event_type: str
+    ) -> None:
+        self._read_nothing(request)
+        event = _api_event(services, request, event_type, TOKEN_MESSAGE)
+        exchange.respond(_enclose(self._look.api_event, event))
+
+
+def answer_write(look: Look, services: Services, exchange: Exchange, outcome: Outcome) -> None:
+    """Answer a write; if that meets a bug, the client is told before others hear of it."""
+    try:
+        if not isinstance(outcome, Exception):
+            written = look.written
+            events = written.separator.join(map(services.form.event, outcome))
+            body = written.opening + events + written.closing
+            exchange.respond(Response(200, body, written.content_type))
+        elif isinstance(outcome, Failure):
+            look.refuse(services, exchange, outcome)
+        else:
+            raise outcome  # noqa: TRY301 - a bug like any other that is met here.
+    except Exception:
+        answer_bug(exchange)
+        raise
+
+
+def health(services: Services, request: Request, exchange: Exchange) -> None:
+    """Tell how well the server is, as a health document or as metrics."""
+    render = _find_form(request.head.query)
+
+    async def work() -> None:
+        exchange.respond(render(await services.monitor.read()))
+
+    services.tasks.start_for(exchange, work())
+
+
+def _render_health(figures: Figures) -> Response:
+    status, document = describe_health(figures)
+    return Response(_STATUSES[status], msgspec.json.encode(document), HEALTH)
+
+
+def _render_metrics(figures: Figures) -> Response:
+    # A server that fails at something is still measured: the metrics say what it fails at.
+    return Response(200, render_metrics(figures), OPENMETRICS)
+
+
+# The forms of health by the value of `format`; the first one is the default.
+FORMS: Final[Mapping[str, Callable[[Figures], Response]]] = {
+    "rfc": _render_health,
+    "openmetrics": _render_metrics,
+}
+
+
+def _find_form(query: str) -> Callable[[Figures], Response]:
+    values = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "format"]
+    if not values:
+        return next(iter(FORMS.values()))
+    form = FORMS.get(values[0]) if len(values) == 1 else None
+    if form is None:
+        known = " or ".join(FORMS)
+        raise MalformedRequestError(f"format must be {known}, not '{', '.join(values)}'")
+    return form
+
+
+async def _read_many(
+    look: Look, services: Services, selection: Selection, exchange: Exchange
+) -> None:
+    transform = services.form.transform(look.events)
+    try:
+        found = await read(services.store, selection, transform=transform)
+    except RefusedError as error:
+        look.refuse(services, exchange, error)
+        return
+    if isinstance(found, bytes):
+        exchange.respond(look.lines(found + look.end))
+        return
+    blocks = found
+
+    async def produce(stream: Stream) -> None:
+        async for block in blocks:
+            await look.send(stream, block)
+        await stream.send(look.end)
+
+    exchange.stream(200, NDJSON, produce)
+
+
+def _check_raw_data(look: Look, events: Sequence[CandidateText]) -> None:
+    # The decoder leaves data as it is, so that what is no object in its place is seen here only.
+    for index, event in enumerate(events):
+        if event.data:
+            look.bodies.check_raw(event.data, f"$.events[{index}].data")
+
+
+def _api_event(
+    services: Services, request: Request, event_type: str, data: msgspec.Struct
+) -> bytes:
+    return render_api_event(
+        time=services.now(), subject=request.head.path, event_type=event_type, data=data
+    )
+
+
+def _enclose(envelope: Envelope, event: bytes) -> Response:
+    body = envelope.opening + event + envelope.closing
+    return Response(200, body, envelope.content_type)

@@ -1,1 +1,0 @@
-"""Version 2 of the API: everything in envelopes, errors with codes, streams with an end item."""

@@ -1,0 +1,211 @@
+"""Snapshots: the index as of some head, saved so that opening need not rebuild it.
+
+A snapshot is a small file that says how much of the columns and name files to believe. It is
+replaced only after everything it speaks of is durable. Whatever is behind it is rubbish, whatever
+is before it never changes.
+"""
+
+import os
+import zlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from everlog.domain.chain import GENESIS_HASH
+from everlog.storage.engine import Head
+from everlog.storage.line import parse_line
+from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
+from everlog.storage.log.index import Index
+from everlog.storage.log.segments import Segments
+
+_SNAPSHOT_FILE: Final = "checkpoint.json"
+_SUBJECTS_FILE: Final = "subjects"
+_EVENT_TYPES_FILE: Final = "event-types"
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """How much of a file of names, one a line, to believe."""
+
+    count: int
+    size: int
+    checksum: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
+    """What is saved, and the end of the chain that it was saved at."""
+
+    event_count: int
+    log_size: int
+    hash: str
+    time: int
+    # The checksum of each column's cells, by its name.
+    columns: dict[str, int]
+    subjects: _Names
+    event_types: _Names
+
+    @property
+    def head(self) -> Head:
+        """The head that was saved."""
+        return Head(
+            event_count=self.event_count,
+            log_size=self.log_size,
+            subject_count=self.subjects.count,
+            event_type_count=self.event_types.count,
+            hash=self.hash,
+            time=self.time,
+        )
+
+
+_NO_NAMES: Final = _Names(count=0, size=0, checksum=0)
+
+_NOTHING: Final = Snapshot(
+    event_count=0,
+    log_size=0,
+    hash=GENESIS_HASH,
+    time=0,
+    columns={},
+    subjects=_NO_NAMES,
+    event_types=_NO_NAMES,
+)
+
+
+class SnapshotFiles:
+    """The snapshot file and the name files of one index folder."""
+
+    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
+        """Open or create the name files."""
+        self._folder = folder
+        self._disk = disk
+        self._subjects_file = open_file(disk, folder / _SUBJECTS_FILE, resources)
+        self._event_types_file = open_file(disk, folder / _EVENT_TYPES_FILE, resources)
+        self._saved = _NOTHING
+
+    def load(self, index: Index) -> Head:
+        """Fill the index from the latest snapshot and return its head.
+
+        Raises:
+            ValueError: There is no snapshot, or not all that it speaks of.
+        """
+        try:
+            content = read_file(self._disk, self._folder / _SNAPSHOT_FILE)
+        except FileNotFoundError as error:
+            message = "there is no snapshot"
+            raise ValueError(message) from error
+        snapshot = _decode(content)
+        counts = {"event_count": snapshot.event_count, "subject_count": snapshot.subjects.count}
+        for column, count in index.columns(**counts):
+            if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
+                message = f"the column '{column.name}' does not match its snapshot"
+                raise ValueError(message)
+        subjects = _read_names(self._subjects_file, snapshot.subjects)
+        event_types = _read_names(self._event_types_file, snapshot.event_types)
+        index.load(subjects, event_types, event_count=snapshot.event_count)
+        self._saved = snapshot
+        return snapshot.head
+
+    def save(self, index: Index, head: Head) -> None:
+        """Make the index durable up to a head; raises OSError as the system does."""
+        saved = self._saved
+        snapshot = Snapshot(
+            event_count=head.event_count,
+            log_size=head.log_size,
+            hash=head.hash,
+            time=head.time,
+            columns=self._save_columns(index, head),
+            subjects=self._append_names(
+                self._subjects_file,
+                saved.subjects,
+                index.subjects.names[saved.subjects.count : head.subject_count],
+            ),
+            event_types=self._append_names(
+                self._event_types_file,
+                saved.event_types,
+                index.event_types.names[saved.event_types.count : head.event_type_count],
+            ),
+        )
+        replace_file(self._disk, self._folder / _SNAPSHOT_FILE, _encode(snapshot))
+        self._saved = snapshot
+
+    def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
+        """Sync the columns and return their checksums, which go on from the ones saved before."""
+        before = self._saved
+        starts = index.columns(event_count=before.event_count, subject_count=before.subjects.count)
+        stops = index.columns(event_count=head.event_count, subject_count=head.subject_count)
+        checksums = {}
+        for (column, start), (_, stop) in zip(starts, stops, strict=True):
+            column.sync()
+            checksum = before.columns.get(column.name, 0)
+            checksums[column.name] = zlib.crc32(column.cells[start:stop], checksum)
+        return checksums
+
+    def _append_names(self, file: int, saved: _Names, names: list[str]) -> _Names:
+        content = "".join(f"{name}\n" for name in names).encode()
+        write_all(self._disk, file, content, saved.size)
+        self._disk.sync_data(file)
+        return _Names(
+            count=saved.count + len(names),
+            size=saved.size + len(content),
+            checksum=zlib.crc32(content, saved.checksum),
+        )
+
+
+def _encode(snapshot: Snapshot) -> bytes:
+    body = msgspec.json.encode(snapshot)
+    return body + f"\n{zlib.crc32(body)}\n".encode()
+
+
+def _decode(content: bytes) -> Snapshot:
+    body, _, checksum = content.partition(b"\n")
+    if checksum != f"{zlib.crc32(body)}\n".encode():
+        message = "the snapshot's checksum is wrong"
+        raise ValueError(message)
+    try:
+        return msgspec.json.decode(body, type=Snapshot)
+    except msgspec.MsgspecError as error:
+        message = f"the snapshot cannot be read: {error}"
+        raise ValueError(message) from error
+
+
+def _read_names(file: int, names: _Names) -> list[str]:
+    content = os.pread(file, names.size, 0)
+    if len(content) != names.size or zlib.crc32(content) != names.checksum:
+        message = "a file of names does not match its snapshot"
+        raise ValueError(message)
+    found = content.decode().split("\n")[:-1]
+    if len(found) != names.count:
+        message = "a file of names holds another number of names than its snapshot says"
+        raise ValueError(message)
+    return found
+
+
+def load_index(
+    folder: Path, disk: Disk, resources: ExitStack, segments: Segments
+) -> tuple[Index, SnapshotFiles, Head, str | None]:
+    """Return the index as of its snapshot, or an empty one and why it must be rebuilt."""
+    index, snapshots = Index(folder, disk, resources), SnapshotFiles(folder, disk, resources)
+    try:
+        start = snapshots.load(index)
+        _check_head(index, segments, start)
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return index, snapshots, start, None
+    index, snapshots = Index(folder, disk, resources), SnapshotFiles(folder, disk, resources)
+    return index, snapshots, Head(), reason if segments.size > 0 else None
+
+
+def _check_head(index: Index, segments: Segments, head: Head) -> None:
+    """Check that a snapshot's last event is the log's event at that place."""
+    if head.event_count == 0:
+        return
+    offset = index.offsets.cells[head.event_count - 1]
+    line = segments.read(offset, head.log_size - offset)
+    message = "the snapshot's last event is not the log's"
+    try:
+        event, _ = parse_line(line)
+    except ValueError as error:
+        raise ValueError(message) from error
+    if event.id != str(head.event_count - 1) or event.hash != head.hash:
+        raise ValueError(message)

@@ -1,0 +1,356 @@
+"""Write the OpenAPI document that the server shows, from its table of routes.
+
+Guarantees: every route is in it, and what a body may hold is what the server decodes it with; the
+same sources give the same bytes. Tests see that the document is current.
+Version 3.1, which has no key for the method QUERY. Operations of that method stand under
+`x-oai-additionalOperations`, the registered extension for it, which reads as
+`additionalOperations` of 3.2 and which tools that do not know it pass over.
+For streams of lines, a schema describes one line.
+"""
+
+from collections.abc import Callable, Mapping
+from inspect import getdoc
+from typing import Final, NamedTuple
+
+import msgspec
+
+from everlog._version import __version__
+from everlog.api.answers import HEALTH, JSON, NDJSON, TEXT
+from everlog.api.openapi import DOCUMENT
+from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route
+from everlog.domain.errors import Code
+from everlog.domain.limits import EVENT_SIZE_MAX
+from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
+from tools.openapi.schemas import Json, build_schemas, reference
+
+OPENAPI_VERSION: Final = "3.1.0"
+
+# The methods that 3.1 has a key for; the others are operations of the extension.
+_METHODS: Final = frozenset({"GET", "POST"})
+EXTENSION: Final = "x-oai-additionalOperations"
+
+_DESCRIPTION: Final = f"""\
+One append-only, hash-chained log of CloudEvents, behind versions 1 and 2 of the API of \
+EventSourcingDB.
+
+Version 1 answers refusals with a status and one line of plain text. Version 2 answers them with \
+status 200 and an item of type `error`; only what is wrong with the request as such, and what the \
+server cannot vouch for, has another status and plain text.
+
+Answers of type `application/x-ndjson` are lines of JSON. Their schema describes one line. \
+OpenAPI 3.1 has no key for the method QUERY (RFC 10008): its operations stand under \
+`{EXTENSION}`.
+
+An event may hold {EVENT_SIZE_MAX} bytes: the UTF-8 bytes of its source, subject, type, data \
+(without space between tokens), traceparent and tracestate together."""
+
+
+class Content(NamedTuple):
+    """One form of an answer; of a stream, every kind of line."""
+
+    media_type: bytes
+    schemas: tuple[str, ...]
+    is_array: bool = False
+
+
+# What an endpoint of a version answers with when all is well, and what else comes with status 200.
+ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
+    ("v1", Answer.API_EVENT): (Content(JSON, ("ApiEvent",)),),
+    ("v1", Answer.EVENTS): (Content(JSON, ("Event",), is_array=True),),
+    ("v1", Answer.EVENT_STREAM): (Content(NDJSON, ("V1EventItem",)),),
+    ("v1", Answer.OBSERVATION): (
+        Content(NDJSON, ("V1EventItem", "V1HeartbeatItem", "V1StreamErrorItem")),
+    ),
+    ("v1", Answer.ROW_STREAM): (
+        Content(NDJSON, ("V1RowItem", "V1HeartbeatItem", "V1StreamErrorItem")),
+    ),
+    ("v1", Answer.SUBJECT_STREAM): (Content(NDJSON, ("V1SubjectItem",)),),
+    ("v1", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V1EventTypeItem",)),),
+    ("v1", Answer.EVENT_TYPE): (Content(JSON, ("V1EventTypeEntry",)),),
+    ("v1", Answer.REGISTRATION): (Content(JSON, ("ApiEvent",)),),
+    ("v1", Answer.READ_ONLY_MODE): (Content(JSON, ("ApiEvent",)),),
+    ("v1", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
+    ("v1", Answer.DIAGNOSTICS): (Content(JSON, ("Diagnostics",)),),
+    ("v2", Answer.API_EVENT): (Content(JSON, ("V2ApiEventItem",)),),
+    ("v2", Answer.EVENTS): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.OBSERVATION): (
+        Content(NDJSON, ("V2EventItem", "V2HeartbeatItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.ROW_STREAM): (
+        Content(NDJSON, ("V2RowItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.SUBJECT_STREAM): (
+        Content(NDJSON, ("V2SubjectItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V2EventTypeItem", "V2EndItem")),),
+    ("v2", Answer.EVENT_TYPE): (
+        Content(JSON, ("V2EventTypeItem",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.REGISTRATION): (Content(NDJSON, ("V2ApiEventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.READ_ONLY_MODE): (
+        Content(JSON, ("V2ApiEventItem",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
+    ("v2", Answer.DIAGNOSTICS): (Content(JSON, ("V2DiagnosticsItem",)),),
+}
+
+# What is less in one version than the endpoint of both says.
+SUMMARIES: Final[Mapping[tuple[str, Answer], str]] = {
+    ("v1", Answer.SUBJECT_STREAM): "Stream a subject and all below it",
+}
+
+# Status by status: the name of its description in the document, and the description.
+TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("BadRequest", "The request is not HTTP, not JSON, or not what the endpoint takes."),
+    401: ("Unauthorized", "The token is missing or wrong; looked at before anything else."),
+    404: ("NotFound", "There is no such event type."),
+    408: ("RequestTimeout", "The request took too long to arrive."),
+    409: ("Conflict", "The request is right in itself, but not for the state of the log."),
+    413: ("ContentTooLarge", "The body, an event or the write is too large."),
+    429: ("TooManyRequests", "Too many failed attempts, or the rate limit; Retry-After says more."),
+    431: ("HeadTooLarge", "The head of the request is too large, or has too many headers."),
+    500: ("InternalError", "Something failed: whether anything was stored is unknown."),
+    503: ("Unavailable", "The server cannot do this now; nothing was stored."),
+}
+_EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
+_OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 417, 501, 505.")
+
+_STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
+    Answer.EVENTS: (409,),
+    Answer.EVENT_STREAM: (409,),
+    Answer.EVENT_TYPE: (404,),
+    Answer.REGISTRATION: (409,),
+}
+
+_SUBJECT: Final = (Code.SUBJECT_MISSING, Code.SUBJECT_MALFORMED)
+_EVENT_TYPE: Final = (Code.EVENT_TYPE_MISSING, Code.EVENT_TYPE_MALFORMED)
+_EVENT_ID: Final = (Code.EVENT_ID_MISSING, Code.EVENT_ID_MALFORMED)
+_STORING: Final = (
+    Code.DISK_FULL,
+    Code.STORE_FAILED,
+    Code.STORE_READ_ONLY,
+    Code.SERVER_SHUTTING_DOWN,
+)
+_SELECTION: Final = (
+    *_SUBJECT,
+    *_EVENT_ID,
+    Code.BOUND_TYPE_MISSING,
+    Code.BOUND_TYPE_UNKNOWN,
+    Code.FROM_LATEST_EVENT_INCOMPLETE,
+    Code.EVENT_TYPE_MALFORMED,
+    Code.IF_EVENT_IS_MISSING_UNKNOWN,
+    Code.SELECTION_CONFLICTING,
+)
+
+# The error codes of version 2, by endpoint.
+CODES: Final[Mapping[str, tuple[Code, ...]]] = {
+    "ping": (),
+    "verify_token": (),
+    "write_events": (
+        Code.EVENTS_MISSING,
+        Code.EVENT_TOO_LARGE,
+        Code.SOURCE_MISSING,
+        Code.SOURCE_MALFORMED,
+        *_SUBJECT,
+        *_EVENT_TYPE,
+        Code.DATA_MISSING,
+        Code.DATA_MALFORMED,
+        Code.TRACEPARENT_MALFORMED,
+        Code.TRACESTATE_MALFORMED,
+        Code.TRACESTATE_WITHOUT_TRACEPARENT,
+        Code.PRECONDITION_TYPE_MISSING,
+        Code.PRECONDITION_UNKNOWN,
+        Code.PAYLOAD_MISSING,
+        *_EVENT_ID,
+        Code.PRECONDITION_VIOLATED,
+        Code.QUERY_MISSING,
+        Code.QUERY_MALFORMED,
+        Code.QUERY_UNEVALUABLE,
+        Code.QUERY_NOT_BOOLEAN,
+        Code.EVENT_SCHEMA_VIOLATED,
+        *_STORING,
+    ),
+    "read_events": (*_SELECTION, Code.ORDER_UNKNOWN, Code.RANGE_UNSATISFIABLE),
+    "observe_events": (*_SELECTION, Code.SERVER_SHUTTING_DOWN),
+    "run_eventql_query": (
+        Code.QUERY_MISSING,
+        Code.QUERY_MALFORMED,
+        Code.QUERY_UNEVALUABLE,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
+    "read_subjects": _SUBJECT,
+    "read_event_types": (),
+    "read_event_type": (*_EVENT_TYPE, Code.EVENT_TYPE_UNKNOWN),
+    "register_event_schema": (
+        *_EVENT_TYPE,
+        Code.EVENT_SCHEMA_MISSING,
+        Code.EVENT_SCHEMA_MALFORMED,
+        Code.EVENT_SCHEMA_NOT_OBJECT,
+        Code.EVENT_SCHEMA_ALREADY_REGISTERED,
+        Code.EVENT_SCHEMA_VIOLATED,
+        *_STORING,
+    ),
+    "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
+    "health": (),
+    "diagnostics": (),
+}
+
+
+def render_document() -> bytes:
+    """Return the document as it is committed: so that a change of it can be read."""
+    compact = msgspec.json.encode(build_document(ROUTES))
+    return msgspec.json.format(compact, indent=1) + b"\n"
+
+
+def build_document(routes: tuple[Route, ...]) -> Json:
+    """Return the OpenAPI document of a table of routes."""
+    return {
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": "Everlog",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "paths": {
+            **{route.path: _path_item(route) for route in routes},
+            OPENAPI_PATH: {"get": _own_operation()},
+        },
+        "components": {
+            "schemas": build_schemas(),
+            "responses": {
+                name: {"description": description, "content": {TEXT.decode(): _TEXT_CONTENT}}
+                for name, description in (*TEXT_ANSWERS.values(), _OTHER_TEXT)
+            },
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The one token that the server was started with.",
+                }
+            },
+        },
+    }
+
+
+# The one document that comes with another status than 200.
+_FAILING: Final = {
+    "description": "The server fails at something, or cannot say because it is stopping.",
+    "content": {
+        HEALTH.decode(): {"schema": reference("Health")},
+        TEXT.decode(): {"schema": {"type": "string"}},
+    },
+}
+
+_TEXT_CONTENT: Final = {"schema": {"type": "string", "description": "One line of text."}}
+
+
+def _path_item(route: Route) -> Json:
+    operation = _operation(route)
+    if route.method in _METHODS:
+        return {route.method.lower(): operation}
+    return {EXTENSION: {route.method: operation}}
+
+
+def _operation(route: Route) -> Json:
+    name = route.handle.__name__.replace("_", "-")
+    operation: Json = {
+        "operationId": f"{name}-{route.version.name}",
+        "tags": [route.version.name],
+        "summary": SUMMARIES.get((route.version.name, route.answer)) or _summary(route.handle),
+    }
+    if route.is_open:
+        operation["security"] = []
+    if route.formats:
+        operation["parameters"] = [_format_parameter(route.formats)]
+    if route.method != "GET":
+        operation["description"] = _description(route)
+        operation["requestBody"] = _request_body(route)
+    operation["responses"] = {
+        "200": {
+            "description": f"{route.answer.value[0].upper()}{route.answer.value[1:]}.",
+            "content": {
+                content.media_type.decode(): {"schema": _content_schema(content)}
+                for content in ANSWERS[route.version.name, route.answer]
+            },
+        },
+        **{str(status): _text_answer(TEXT_ANSWERS[status][0]) for status in _statuses(route)},
+        "default": _text_answer(_OTHER_TEXT[0]),
+    }
+    if route.answer is Answer.HEALTH:
+        operation["responses"]["503"] = _FAILING
+    return operation
+
+
+def _format_parameter(formats: tuple[str, ...]) -> Json:
+    return {
+        "name": "format",
+        "in": "query",
+        "description": "The form of the answer.",
+        "schema": {"enum": list(formats), "default": formats[0]},
+    }
+
+
+def _summary(handle: Callable[..., None]) -> str:
+    documentation = getdoc(handle)
+    assert documentation is not None  # every endpoint has a sentence
+    return documentation.splitlines()[0].rstrip(".")
+
+
+def _description(route: Route) -> str:
+    size = f"The body may hold {route.body_size_max} bytes."
+    if route.version.name == "v1" or not CODES[route.handle.__name__]:
+        return size
+    codes = ", ".join(f"`{code.value}`" for code in CODES[route.handle.__name__])
+    return f"{size} Error codes: {codes}."
+
+
+def _request_body(route: Route) -> Json:
+    name = route.version.name.upper() + route.body.__name__
+    return {
+        "required": route.body.__name__ != "Nothing",
+        "content": {JSON.decode(): {"schema": reference(name)}},
+    }
+
+
+def _content_schema(content: Content) -> Json:
+    references = [reference(name) for name in content.schemas]
+    schema = references[0] if len(references) == 1 else {"oneOf": references}
+    return {"type": "array", "items": schema} if content.is_array else schema
+
+
+def _statuses(route: Route) -> list[int]:
+    statuses = {*_EVERYWHERE}
+    if not route.is_open:
+        statuses.update((401, 429))
+    if route.version.name == "v1":
+        statuses.update(_STATUSES_OF_V1.get(route.answer, ()))
+    return sorted(statuses)
+
+
+def _text_answer(name: str) -> Json:
+    return {"$ref": f"#/components/responses/{name}"}
+
+
+def _own_operation() -> Json:
+    return {
+        "operationId": "openapi",
+        "summary": "Describe the API",
+        "security": [],
+        "responses": {
+            "200": {
+                "description": "This document.",
+                "content": {JSON.decode(): {"schema": {"type": "object"}}},
+            },
+            "default": _text_answer(_OTHER_TEXT[0]),
+        },
+    }
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_bytes(render_document())
