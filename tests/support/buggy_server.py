@@ -21,7 +21,7 @@ from everlog.api.services import Services
 from everlog.cli import main
 from everlog.domain.event import AcceptedEvent
 from everlog.http import Endpoint, Exchange, Head, Request, Response, Stream
-from everlog.service.writer import _EndOfWriting
+from everlog.service.writer import _Settled
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 
@@ -143,7 +143,7 @@ def _meet(bug: Bug, services: Services, request: Request, exchange: Exchange) ->
             services.tasks.start_for(exchange, services.store.reader.call(lambda: fail(text)))
         case Bug.ANSWER:
             answer = services.guard(exchange, lambda _: fail(text))
-            services.store.writer._take(_EndOfWriting(answer))
+            services.store.writer._take(_Settled(answer))
         case Bug.STREAM:
             exchange.stream(200, b"text/plain", produce)
         case Bug.DISCONNECT:
