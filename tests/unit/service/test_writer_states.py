@@ -265,7 +265,7 @@ def test_a_schema_that_cannot_be_staged_is_no_schema(
             raise failure
 
         bench.let_go()
-        bench.engine.stage_schema = stage_schema  # type: ignore[method-assign]  # A disk without room.
+        bench.engine.stage_schema = stage_schema  # type: ignore[method-assign]  # No room.
         bench.register("schema", "io.everlog.test.late")
         await bench.wait_for("schema")
         assert isinstance(bench.outcomes["schema"], DiskFullError | StoreFailedError)
