@@ -57,12 +57,15 @@ class StandingQuery:
             StaleQueryError: They may change the answer, nobody knows how.
             RefusedError: The query cannot be evaluated with them.
         """
-        # A schema makes an event type known without an event.
         if self._is_lost:
             raise StaleQueryError(is_quick=self._is_quick)
+        # A schema makes an event type known without an event.
         has_new_type = self._sees_event_types and tip.event_type_count != self._event_type_count
+        # Until all of them are taken in: who fails halfway has counted some, nobody knows which.
+        self._is_lost = True
         if has_new_type or (lines and not self._take(lines)):
             raise StaleQueryError(is_quick=self._is_quick)
+        self._is_lost = False
         self.position = tip.event_count
 
     def forget(self, head: Head) -> None:

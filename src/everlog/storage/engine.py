@@ -259,6 +259,7 @@ class Journal(Protocol):
         used. It may also be used instead of `end_commit`, if nobody knows how the sync ended.
 
         Raises:
+            BatchLostError: Another batch stands in its place.
             DiskFullError: There is no room; the disk is as before.
             StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
         """
