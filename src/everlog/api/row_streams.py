@@ -9,7 +9,7 @@ from everlog.api.refusals import count_refusal
 from everlog.api.services import Services
 from everlog.domain.errors import Code, RefusedError
 from everlog.http import Exchange, Stream
-from everlog.service.query_messages import RowForm
+from everlog.service.querying.messages import RowForm
 from everlog.service.run_eventql_query import run_eventql_query
 
 
@@ -35,12 +35,12 @@ def stream_rows(services: Services, exchange: Exchange, text: str | None, look: 
     """
     if not text:
         raise RefusedError(Code.QUERY_MISSING, "the query is missing", field="query")
-    place = services.store.queries.places.enter()
-    # It may leave before it is its answer's turn.
-    exchange.on_disconnect(place.leave)
+    permit = services.store.queries.permits.acquire()
+    # It may be released before it is its answer's turn.
+    exchange.on_disconnect(permit.release)
 
     async def produce(stream: Stream) -> None:
-        rows = run_eventql_query(services.store, text, place=place, form=look.form)
+        rows = run_eventql_query(services.store, text, permit=permit, form=look.form)
         try:
             async with aclosing(rows) as blocks:
                 async for block in blocks:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from everlog.api.items import EventForm
 from everlog.api.media import text_response
-from everlog.domain.errors import BusyError, RefusedError
 from everlog.domain.event import EventCandidate
 from everlog.domain.precondition import Precondition
 from everlog.domain.time import next_event_time
@@ -15,8 +14,8 @@ from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
-from everlog.service.query_preconditions import without_queries, write_after_queries
 from everlog.service.store import Store
+from everlog.service.write import write
 from everlog.service.writer import Answer, Outcome
 
 
@@ -31,6 +30,23 @@ class Tasks:
     def start(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run work to its end, whether or not the client is still there."""
         task = asyncio.get_running_loop().create_task(work)
+        self._adopt(exchange, task)
+        return task
+
+    def start_for(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that is of no use once the client is gone."""
+        self.adopt_for(exchange, asyncio.get_running_loop().create_task(work))
+
+    def adopt_for(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        """Own a task that is of no use once the client is gone."""
+        self._adopt(exchange, task)
+
+        def cancel() -> None:
+            task.cancel()
+
+        exchange.on_disconnect(cancel)
+
+    def _adopt(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
         self._running.add(task)
 
         def finish(done: asyncio.Task[None]) -> None:
@@ -40,16 +56,6 @@ class Tasks:
                 answer_bug(exchange)
 
         task.add_done_callback(finish)
-        return task
-
-    def start_for(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
-        """Run work that is of no use once the client is gone."""
-        task = self.start(exchange, work)
-
-        def cancel() -> None:
-            task.cancel()
-
-        exchange.on_disconnect(cancel)
 
     async def wait(self) -> None:
         """Return when nothing is running."""
@@ -81,23 +87,11 @@ class Services:
         candidates: Sequence[EventCandidate],
         preconditions: Sequence[Precondition],
         answer: Answer,
-        *,
-        refuse: "Callable[[Services, Exchange, RefusedError | BusyError], None]",
     ) -> None:
-        """Write, and answer; `refuse` answers where a query among the preconditions is refused."""
-        guarded = self.guard(exchange, answer)
-        subjects_only = without_queries(preconditions)
-        if subjects_only is not None:
-            self.store.writer.write(candidates, subjects_only, guarded)
-            return
-
-        async def work() -> None:
-            try:
-                await write_after_queries(self.store, candidates, preconditions, guarded)
-            except (RefusedError, BusyError) as error:
-                refuse(self, exchange, error)
-
-        self.tasks.start_for(exchange, work())
+        """Write, and answer; a write that waits for a query goes away with its client."""
+        task = write(self.store, candidates, preconditions, self.guard(exchange, answer))
+        if task is not None:
+            self.tasks.adopt_for(exchange, task)
 
     def guard(self, exchange: Exchange, answer: Answer) -> Answer:
         """Return the answer with one more promise: if it meets a bug, the client is told."""

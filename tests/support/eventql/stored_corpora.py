@@ -8,7 +8,7 @@ from everlog.domain.event import AcceptedEvent
 from everlog.domain.time import parse_time
 from everlog.eventql.planning.plan import Log
 from everlog.maintenance.query_log import opened_query_log
-from everlog.service.query_log import HeadLog
+from everlog.service.querying.log import HeadLog
 from everlog.storage.engine import Engine
 from tests.support.engines import open_log
 from tests.support.eventql.corpora import Corpus

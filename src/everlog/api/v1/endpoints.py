@@ -28,6 +28,7 @@ from everlog.api.services import Services
 from everlog.api.v1.failures import SHUTTING_DOWN_TEXT, failure_text, refuse
 from everlog.api.values import parse_observe, parse_read, parse_write
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskFullError,
     RefusedError,
@@ -40,7 +41,7 @@ from everlog.domain.subject import parse_subject
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
-from everlog.service.query_messages import RowForm
+from everlog.service.querying.messages import RowForm
 from everlog.service.read_event_type import read_event_type as find_event_type
 from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
@@ -133,7 +134,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
     candidates, preconditions = parse_write(body, hash_version=services.store.writer.hash_version)
 
     def answer(outcome: Outcome) -> None:
-        if isinstance(outcome, (RefusedError, DiskFullError, StoreFailedError)):
+        if isinstance(outcome, (RefusedError, BusyError, DiskFullError, StoreFailedError)):
             refuse(services, exchange, outcome)
         elif isinstance(outcome, Exception):
             raise outcome
@@ -141,7 +142,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
             events = ",".join([services.form.event(event.json, event.hash) for event in outcome])
             exchange.respond(Response(200, f"[{events}]".encode(), JSON))
 
-    services.write(exchange, candidates, preconditions, answer, refuse=refuse)
+    services.write(exchange, candidates, preconditions, answer)
 
 
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -159,13 +160,13 @@ def observe_events(services: Services, request: Request, exchange: Exchange) -> 
     """Stream the events of a selection, and those to come."""
     body = read_leniently(_observe_events_body, request.body)
     selection = parse_observe(body)
-    place = services.store.observers.places.enter()
-    # It may leave before it is its answer's turn.
-    exchange.on_disconnect(place.leave)
+    permit = services.store.observers.permits.acquire()
+    # It may be released before it is its answer's turn.
+    exchange.on_disconnect(permit.release)
 
     async def produce(stream: Stream) -> None:
         form = services.form.v1
-        events = observe(services.store, selection, place=place, transform=form)
+        events = observe(services.store, selection, permit=permit, transform=form)
         async with aclosing(events) as blocks:
             async for block in blocks:
                 if block is HEARTBEAT:

@@ -24,7 +24,13 @@ from everlog.api.row_streams import RowLook, stream_rows
 from everlog.api.services import Services
 from everlog.api.v2.failures import error_item, refuse
 from everlog.api.values import parse_observe, parse_read, parse_write
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    BusyError,
+    Code,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+)
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import compile_event_schema
 from everlog.domain.selection import Selection
@@ -33,7 +39,7 @@ from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
-from everlog.service.query_messages import RowForm
+from everlog.service.querying.messages import RowForm
 from everlog.service.read_event_type import read_event_type as find_event_type
 from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
@@ -117,7 +123,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
         raise
 
     def answer(outcome: Outcome) -> None:
-        if isinstance(outcome, (RefusedError, DiskFullError, StoreFailedError)):
+        if isinstance(outcome, (RefusedError, BusyError, DiskFullError, StoreFailedError)):
             refuse(services, exchange, outcome)
         elif isinstance(outcome, Exception):
             raise outcome
@@ -131,7 +137,7 @@ def write_events(services: Services, request: Request, exchange: Exchange) -> No
             )
             exchange.respond(Response(200, events.encode() + _END_ITEM, NDJSON))
 
-    services.write(exchange, candidates, preconditions, answer, refuse=refuse)
+    services.write(exchange, candidates, preconditions, answer)
 
 
 def read_events(services: Services, request: Request, exchange: Exchange) -> None:
@@ -147,13 +153,13 @@ def read_events(services: Services, request: Request, exchange: Exchange) -> Non
 def observe_events(services: Services, request: Request, exchange: Exchange) -> None:
     """Stream the events of a selection, and those to come."""
     selection = parse_observe(read_strictly(_observe_events_body, request.body))
-    place = services.store.observers.places.enter()
-    # It may leave before it is its answer's turn.
-    exchange.on_disconnect(place.leave)
+    permit = services.store.observers.permits.acquire()
+    # It may be released before it is its answer's turn.
+    exchange.on_disconnect(permit.release)
 
     async def produce(stream: Stream) -> None:
         form = services.form.v2
-        events = observe(services.store, selection, place=place, transform=form)
+        events = observe(services.store, selection, permit=permit, transform=form)
         async with aclosing(events) as blocks:
             async for block in blocks:
                 if block is HEARTBEAT:
