@@ -296,6 +296,9 @@ class Engines(RuleBasedStateMachine):
         assert all(block.endswith(b"\n") for block in log)
         counts = [engine.count(scan, head) for engine in self.engines]
         assert counts[0] == counts[1]
+        for engine in self.engines:
+            assert engine.read_few(scan, head) in (None, b"".join(memory))
+            assert engine.count_few(scan, head) in (None, counts[0])
         by_type = [list(engine.count_by_event_type(scan, head).items()) for engine in self.engines]
         assert by_type[0] == by_type[1]
         files = self.log.files(head)

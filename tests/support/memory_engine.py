@@ -205,6 +205,11 @@ class MemoryEngine:
         """Return how many events a scan means."""
         return len(self._select(scan, head))
 
+    def count_few(self, scan: Scan, head: Head) -> int | None:
+        """Return the same if it is as few as fit into one block."""
+        count = self.count(scan, head)
+        return count if count <= _LINES_PER_BLOCK else None
+
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
         """Return the same by event type, in the order of each type's first event."""
         # A Counter keeps the order in which it first met its keys.

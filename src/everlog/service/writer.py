@@ -38,7 +38,7 @@ from everlog.domain.schema import EventSchema, compile_event_schema, find_violat
 from everlog.domain.time import next_event_time
 from everlog.service.committer import Committer, Ended
 from everlog.service.figures import CommitFigures
-from everlog.service.standing_query import StaleQueryError, StandingQuery
+from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.sync_process import SyncProcess
 from everlog.storage.engine import (
     Batch,

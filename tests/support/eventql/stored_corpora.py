@@ -8,7 +8,7 @@ from everlog.cli.querying.directory import DirectoryLog
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.time import parse_time
 from everlog.eventql.planning.plan import Log
-from everlog.service.query_log import HeadLog
+from everlog.service.querying.log import HeadLog
 from everlog.storage.engine import Engine
 from everlog.storage.log import ReadOnlyLog
 from tests.support.engines import open_log

@@ -23,7 +23,7 @@ from everlog.domain.precondition import (
 )
 from everlog.domain.time import parse_time
 from everlog.service.query_preconditions import write_after_queries
-from everlog.service.standing_query import StaleQueryError, StandingQuery
+from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.store import Store, StoreOptions, run_store
 from everlog.service.writer import Condition, Outcome
 from everlog.storage.engine import UnchainedEntryError

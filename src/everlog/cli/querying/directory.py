@@ -14,7 +14,7 @@ from everlog.domain.errors import CorruptLogError, DataDirectoryError
 from everlog.domain.signature import sign
 from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import EvaluationContext, QueryLimits, execute, prepare, scans_of
-from everlog.service.query_log import HeadLog, to_storage_scan
+from everlog.service.querying.log import HeadLog, to_storage_scan
 from everlog.storage.log import ReadOnlyLog
 from everlog.storage.log.reading import positions_of
 

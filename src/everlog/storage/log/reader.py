@@ -109,6 +109,10 @@ class IndexedLog:
         """Return how many events a scan means."""
         return self._selector.count(scan, head)
 
+    def count_few(self, scan: Scan, head: Head) -> int | None:
+        """Return the same, if the index knows it within a few steps."""
+        return self._selector.count_few(scan, head)
+
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
         """Return the same by event type, in the order of each type's first event."""
         return self._selector.count_by_event_type(scan, head)
