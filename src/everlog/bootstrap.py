@@ -23,11 +23,10 @@ from typing import Final, NoReturn
 import uvloop
 
 from everlog._version import COMPATIBLE_VERSION, __version__
+from everlog.api.allowances import FailedAttempts, RateLimit
 from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
-from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.openapi import load_documents
-from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
 from everlog.credentials.live import LiveCredentials

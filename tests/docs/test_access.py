@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.api.failed_attempts import ADDRESSES_MAX, FAILURES_MAX, FAILURES_PER_SECOND
+from everlog.api.allowances import ADDRESSES_MAX, FAILURES_MAX, FAILURES_PER_SECOND
 from everlog.credentials.live import EXPIRY_WARNING_DAYS
 from everlog.credentials.token import LENGTH_OF_NEW, STRONG_LENGTH_MIN
 from everlog.domain.limits import WRITE_COST

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from everlog.api.failed_attempts import FAILURES_MAX
+from everlog.api.allowances import FAILURES_MAX
 from everlog.domain.limits import WRITE_COST
 from tests.support.api import Answer, Connection, an_event
 from tests.support.server import run_to_end, running_server

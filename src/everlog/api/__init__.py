@@ -1,6 +1,6 @@
 """The HTTP API of EventSourcingDB, versions 1 and 2, over the use cases.
 
-`routes` shows the whole surface on one screen. Each version has its request bodies, its items and
-its endpoints; both share authentication, the reading of bodies, and signatures.
+`routes` shows the whole surface on one screen. Both versions share their endpoints; each has its
+request bodies, and a look: how it reads those, how it shows things, and how it says no.
 This is the only place that knows status codes, paths and wire names.
 """

@@ -1,17 +1,54 @@
 """How much each client may still do: an allowance that refills with time (a token bucket).
 
+A client never gets more than its size at once and its refill in the long run, and memory is
+bounded: beyond `ADDRESSES_MAX`, whoever was heard of longest ago is forgotten, which gives it a
+full allowance again. A client is an address, and behind a proxy all clients have the same.
 Pure: time is an argument, in seconds of any clock that does not go back.
-Guarantees that a client never gets more than its size at once and its refill in the long run, and
-that memory is bounded: beyond `clients_max`, whoever was heard of longest ago is forgotten, which
-gives it a full allowance again.
-What is left to others: what costs how much, and what happens to whoever has used it up.
+
+**Failed attempts.** A client that comes without the right token again and again is told to wait. It
+is told so only when it fails: the right token is never counted and always passes, whoever shares an
+address with whom, so that nobody can lock anybody out. What makes guessing hopeless is the length
+of the token; what this gives is an end to clients that are configured wrongly, and a line in the
+log that a firewall can act on.
+
+**The rate limit**, if the operator wants a bound; off by default. The unit is a read; a write costs
+more, since all clients share one writer and one disk. Headers are those of the IETF draft
+"RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers), structured fields of
+RFC 9651.
+
+What is left to others: the clock, the log, and which requests count (`application`).
 """
 
 import ipaddress
+from collections.abc import Callable
+from math import ceil, floor, inf
 from typing import Final, NamedTuple
+
+from everlog.api.answers import text_response
+from everlog.api.routes import Answer, Route
+from everlog.domain.limits import WRITE_COST
+from everlog.http import Response
 
 # What an IPv6 network hands to one site at least (RFC 6177): its hosts count as one client.
 _IPV6_PREFIX_LENGTH: Final = 64
+
+# About 100 bytes each; more addresses than a botnet has among our clients.
+ADDRESSES_MAX: Final = 10_000
+
+# Requests without the right token: more than any client needs that is set up by trial and error.
+FAILURES_MAX: Final = 100
+# A client that has used them up and goes on gets this many a second.
+FAILURES_PER_SECOND: Final = 1.0
+
+# However many addresses insist, the log gets one line in this time.
+_REPORT_INTERVAL_SECONDS: Final = 60.0
+
+READ_COST: Final = 1
+_WRITES: Final = frozenset({Answer.EVENTS, Answer.REGISTRATION})
+
+RATE_LIMIT_TEXT: Final = "too many requests: the rate limit of this address is used up"
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Taking(NamedTuple):
@@ -73,3 +110,59 @@ def name_client(address: str) -> str:
         return str(parsed.ipv4_mapped)
     network = ipaddress.IPv6Network((parsed, _IPV6_PREFIX_LENGTH), strict=False)
     return str(network)
+
+
+class FailedAttempts:
+    """Counts requests without the right token; reports the address that is slowed, now and then."""
+
+    def __init__(self, on_slowed: Callable[[str], None]) -> None:
+        self._allowances: Final = Allowances(
+            size=FAILURES_MAX, per_second=FAILURES_PER_SECOND, clients_max=ADDRESSES_MAX
+        )
+        self._on_slowed: Final = on_slowed
+        self._reported_at = -inf
+
+    def count(self, address: str, *, now: float) -> float:
+        """Count a failure; return for how many seconds the client should wait, 0 for not at all."""
+        client = name_client(address)
+        taking = self._allowances.take(client, 1, now=now)
+        if not taking.is_granted and now - self._reported_at >= _REPORT_INTERVAL_SECONDS:
+            self._reported_at = now
+            self._on_slowed(client)
+        return taking.wait_seconds
+
+
+class Charge(NamedTuple):
+    """What every answer says about the limit, and the answer itself where the limit is reached."""
+
+    headers: Headers
+    refusal: Response | None
+
+
+class RateLimit:
+    """Charges clients for requests."""
+
+    def __init__(self, units_per_second: int) -> None:
+        """Allow that many reads a second, all of a second's at once if a client likes."""
+        assert units_per_second >= WRITE_COST
+        self._units_per_second: Final = units_per_second
+        self._allowances: Final = Allowances(
+            size=units_per_second, per_second=units_per_second, clients_max=ADDRESSES_MAX
+        )
+        self._policy: Final = (b"RateLimit-Policy", b'"default";q=%d;w=1' % units_per_second)
+
+    def charge(self, address: str, cost: int, *, now: float) -> Charge:
+        """Charge a request to its client."""
+        taking = self._allowances.take(name_client(address), cost, now=now)
+        # Until the allowance is whole again: less than a second, or the one that it takes.
+        limit = (b"RateLimit", b'"default";r=%d;t=1' % floor(taking.remaining))
+        headers = (self._policy, limit)
+        if taking.is_granted:
+            return Charge(headers, None)
+        retry = (b"Retry-After", b"%d" % ceil(taking.wait_seconds))
+        return Charge(headers, text_response(429, RATE_LIMIT_TEXT, (*headers, retry)))
+
+
+def cost_of(route: Route) -> int:
+    """Return what a request to a route costs."""
+    return WRITE_COST if route.answer in _WRITES else READ_COST

@@ -12,11 +12,10 @@ from typing import Final
 
 import msgspec
 
+from everlog.api.allowances import READ_COST, FailedAttempts, Headers, RateLimit, cost_of
 from everlog.api.answers import text_response
 from everlog.api.bodies import MalformedRequestError
-from everlog.api.failed_attempts import FailedAttempts
 from everlog.api.look_v1 import SHUTTING_DOWN_TEXT
-from everlog.api.rate_limit import READ_COST, Headers, RateLimit, cost_of
 from everlog.api.routes import Route, name_of
 from everlog.api.services import Services
 from everlog.credentials.token import TokenCheck

@@ -5,7 +5,7 @@ What is left to others: judging it in the same step as the write, so that nothin
 between (service), finding out about subjects (storage, as `SubjectState`), and queries (eventql).
 """
 
-from typing import Final, NamedTuple, Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 import msgspec
 
@@ -56,7 +56,7 @@ SubjectPrecondition = IsSubjectPristine | IsSubjectPopulated | IsSubjectOnEventI
 Precondition = SubjectPrecondition | IsEventQlQueryTrue
 
 
-class PreconditionPayloadText(NamedTuple):
+class PreconditionPayloadText(msgspec.Struct, frozen=True):
     """The payload of a precondition as it was sent, of whatever type it may be."""
 
     subject: str | None
@@ -66,7 +66,7 @@ class PreconditionPayloadText(NamedTuple):
     query: str | None
 
 
-class PreconditionText(NamedTuple):
+class PreconditionText(msgspec.Struct, frozen=True):
     """A precondition as it was sent."""
 
     type: str | None

@@ -62,7 +62,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     from_latest_event: FromLatestEvent | None
 
 
-class BoundText(NamedTuple):
+class BoundText(msgspec.Struct, frozen=True):
     """A bound as it was sent."""
 
     id: str | None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from everlog.api.rate_limit import READ_COST, RateLimit, cost_of
+from everlog.api.allowances import READ_COST, RateLimit, cost_of
 from everlog.api.routes import ROUTES
 from everlog.domain.limits import WRITE_COST
 

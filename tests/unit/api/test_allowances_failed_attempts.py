@@ -1,6 +1,6 @@
 """Failures of an address are slowed when there are many; nobody else is concerned."""
 
-from everlog.api.failed_attempts import ADDRESSES_MAX, FAILURES_MAX, FailedAttempts
+from everlog.api.allowances import ADDRESSES_MAX, FAILURES_MAX, FailedAttempts
 
 
 def check_waits(attempts: FailedAttempts, address: str, *, now: float, count: int) -> list[float]:
