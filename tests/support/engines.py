@@ -93,3 +93,14 @@ def marks_of(log: bytes) -> list[Mark]:
 def kill(engine: LogEngine) -> None:
     """End an engine as the death of its process does: nothing more is written."""
     engine._resources.close()
+
+
+def few_lines(engine: LogReader, scan: Scan, head: Head) -> bytes | None:
+    """Return what is read at once, having checked that each line begins where it says."""
+    block = engine.read_few(scan, head)
+    if block is None:
+        return None
+    lines = bytes(block.lines)
+    starts = [0, *(place + 1 for place, byte in enumerate(lines) if byte == ord("\n"))]
+    assert list(block.offsets) == starts[:-1]
+    return lines

@@ -7,6 +7,7 @@ to its journal, so that its own batch is lost.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from everlog.domain.time import parse_time
 from everlog.storage.engine import (
     Batch,
     BatchLostError,
+    CachedBlock,
     EventType,
     Head,
     JournalEntry,
@@ -196,10 +198,14 @@ class MemoryEngine:
         for first in range(0, len(lines), _LINES_PER_BLOCK):
             yield b"".join(lines[first : first + _LINES_PER_BLOCK])
 
-    def read_few(self, scan: Scan, head: Head) -> bytes | None:
+    def read_few(self, scan: Scan, head: Head) -> CachedBlock | None:
         """Return all lines of a scan if they make one block."""
         blocks = list(self.scan(scan, head))
-        return b"".join(blocks) if len(blocks) <= 1 else None
+        if len(blocks) > 1:
+            return None
+        content = b"".join(blocks)
+        sizes = [len(line) + 1 for line in content.split(b"\n")[:-1]]
+        return CachedBlock(content, [0, *accumulate(sizes)][:-1])
 
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means."""

@@ -105,7 +105,7 @@ class Endpoints:
         if few is None:
             services.tasks.start_for(exchange, _read_many(look, services, selection, exchange))
         else:
-            exchange.respond(look.lines(few + look.end))
+            exchange.respond(look.lines(few))
 
     def observe_events(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Stream the events of a selection, and those to come."""
@@ -162,7 +162,7 @@ class Endpoints:
         subject, is_recursive = look.bodies.read_subjects(request.body)
         if not is_recursive:
             found = [subject] if subject_exists(services.store, subject) else []
-            exchange.respond(look.lines(look.subjects(found) + look.end))
+            exchange.respond(look.lines(look.subjects(found)))
             return
 
         async def produce(stream: Stream) -> None:
@@ -176,8 +176,7 @@ class Endpoints:
         """List all event types."""
         look = self._look
         self._read_nothing(request)
-        items = look.event_types(list_event_types(services.store))
-        exchange.respond(look.lines(items + look.end))
+        exchange.respond(look.lines(look.event_types(list_event_types(services.store))))
 
     def read_event_type(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Describe one event type."""
@@ -302,7 +301,7 @@ async def _read_many(
         look.refuse(services, exchange, error)
         return
     if isinstance(found, bytes):
-        exchange.respond(look.lines(found + look.end))
+        exchange.respond(look.lines(found))
         return
     blocks = found
 

@@ -69,9 +69,9 @@ class Look(msgspec.Struct, frozen=True):
     error: Callable[[RefusedError], bytes]
     # Behind the last item of a stream that came to its end; nothing where streams just end.
     end: bytes
-    # How lines are sent: some of a stream, or all of them at once.
+    # How lines are sent: some of a stream, or all of them at once, with their end.
     send: Callable[[Stream, Block], Awaitable[None]]
-    lines: Callable[[bytes], Response]
+    lines: Callable[[Block], Response]
     # How it says no.
     failure: Callable[[Failure], Response]
 

@@ -179,6 +179,14 @@ def _send(stream: Stream, block: Block) -> Awaitable[None]:
     return stream.send_lines(block)
 
 
+def _all_lines(block: Block) -> Response:
+    if isinstance(block, bytes):
+        return Response(200, block, NDJSON, is_chunked_by_line=True)
+    return Response(
+        200, bytes(block.lines), NDJSON, is_chunked_by_line=True, line_starts=block.offsets
+    )
+
+
 # Refusals.
 
 
@@ -234,6 +242,6 @@ LOOK: Final = Look(
     error=_error,
     end=b"",
     send=_send,
-    lines=partial(Response, 200, content_type=NDJSON, is_chunked_by_line=True),
+    lines=_all_lines,
     failure=_failure,
 )

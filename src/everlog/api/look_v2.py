@@ -185,6 +185,11 @@ def _send(stream: Stream, block: Block) -> Awaitable[None]:
     return stream.send(block.lines if isinstance(block, CachedBlock) else block)
 
 
+def _all_lines(block: Block) -> Response:
+    lines = block.lines if isinstance(block, CachedBlock) else block
+    return Response(200, bytes(lines) + _END_ITEM, NDJSON)
+
+
 # Refusals.
 
 
@@ -237,6 +242,6 @@ LOOK: Final = Look(
     error=_error,
     end=_END_ITEM,
     send=_send,
-    lines=partial(Response, 200, content_type=NDJSON),
+    lines=_all_lines,
     failure=_failure,
 )

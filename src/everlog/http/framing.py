@@ -14,7 +14,9 @@ that room for them is made in one go, and they are written into it in another.
 
 from collections.abc import Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
+from operator import sub
 from typing import Final, NamedTuple
 
 import msgspec
@@ -36,7 +38,8 @@ class Response(msgspec.Struct, frozen=True):
     """A complete answer; length, date, server and connection headers are added when it is sent.
 
     An empty `content_type` leaves the header out. With `is_chunked_by_line`, the body consists of
-    lines, and is sent with one chunk for each instead of with its length.
+    lines, and is sent with one chunk for each instead of with its length; `line_starts` says where
+    each of them begins, counted from any offset, where that is known.
     """
 
     status: int
@@ -44,6 +47,7 @@ class Response(msgspec.Struct, frozen=True):
     content_type: bytes
     headers: Headers = ()
     is_chunked_by_line: bool = False
+    line_starts: Sequence[int] | None = None
 
 
 class Form(NamedTuple):
@@ -102,9 +106,12 @@ class Renderer:
     def render(self, response: Response) -> bytes:
         """Build the usual answer: HTTP/1.1, the connection stays open, body included."""
         status, body, content_type = response.status, response.body, response.content_type
-        if response.headers or response.is_chunked_by_line or status in _BODILESS:
+        if response.headers or status in _BODILESS:
             return b"".join((self.render_head(response, PLAIN), *body_parts(response, PLAIN)))
         start = self._starts.get((status, content_type)) or self._start(status, content_type)
+        if response.is_chunked_by_line:
+            chunks = frame_lines(body, response.line_starts)
+            return b"".join((start, _CHUNKED, _END, *chunks, FINAL_CHUNK))
         return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(body), body)
 
     def render_head(self, response: Response, form: Form) -> bytes:
@@ -160,7 +167,7 @@ def body_parts(response: Response, form: Form) -> tuple[Buffer, ...]:
     if form.is_head or response.status in _BODILESS:
         return ()
     if response.is_chunked_by_line and not form.is_http_10:
-        return (*frame_lines(response.body), FINAL_CHUNK)
+        return (*frame_lines(response.body, response.line_starts), FINAL_CHUNK)
     return (response.body,)
 
 
@@ -180,12 +187,28 @@ def frame(data: Buffer) -> tuple[Buffer, ...]:
     return (b"%x\r\n" % len(data), data, _END) if data else ()
 
 
+# The sizes of lines repeat themselves.
+@lru_cache(4_096)
+def _size_line(size: int) -> bytes:
+    return b"%x\r\n" % size
+
+
 def frame_lines(lines: Buffer, starts: Sequence[int] | None = None) -> tuple[Buffer, ...]:
     """Return whole lines, each with its line feed, as one chunk a line, in parts.
 
     `starts` says where each line begins, counted from any offset; without it they are looked for.
     """
     assert not lines or lines[-1] == ord("\n")
+    if len(lines) <= _SMALL_SIZE and starts is not None:
+        # A step of the interpreter for each line would cost more than all of it.
+        first, *others = starts or (0,)
+        if first:
+            return frame_lines(lines, [start - first for start in starts])
+        stops = (*others, len(lines))
+        parts: list[Buffer] = [_END] * (3 * len(starts))
+        parts[0::3] = map(_size_line, map(sub, stops, starts))
+        parts[1::3] = map(memoryview(lines).__getitem__, map(slice, starts, stops))
+        return (b"".join(parts),)
     if len(lines) <= _SMALL_SIZE:
         found = bytes(lines).split(b"\n")[:-1]
         return (b"".join([b"%x\r\n%b\n\r\n" % (len(line) + 1, line) for line in found]),)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from everlog.domain.errors import Code, StateConflictError
 from everlog.domain.selection import IfEventIsMissing, Order, Selection
-from everlog.service.reader import Block, Transform
+from everlog.service.reader import AS_STORED, Block, Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Engine, Head, Scan
 
@@ -26,13 +26,15 @@ async def read_events(
     return await store.reader.fetch_all_or_blocks(blocks, transform)
 
 
-def read_few_events(store: Store, selection: Selection, *, transform: Transform) -> bytes | None:
+def read_few_events(store: Store, selection: Selection, *, transform: Transform) -> Block | None:
     """Return what `read_events` would, if it is little and at hand; never waits for a disk."""
     if selection.from_latest_event is not None:
         return None
     head = store.engine.head
-    lines = store.engine.read_few(_scan(selection, selection.lower, head), head)
-    return transform.convert(lines) if lines else lines
+    block = store.engine.read_few(_scan(selection, selection.lower, head), head)
+    if block is None or transform is AS_STORED:
+        return block
+    return transform.convert(bytes(block.lines)) if block.lines else b""
 
 
 def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan | None:

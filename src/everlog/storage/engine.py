@@ -158,11 +158,11 @@ class EventType(NamedTuple):
     schema: str | None
 
 
-class CachedBlock(NamedTuple):
+class CachedBlock(msgspec.Struct, frozen=True, eq=False):
     """A block of lines that was at hand; its memory belongs to whoever took it."""
 
-    lines: memoryview
-    # Where each line begins in the log.
+    lines: bytes | memoryview
+    # Where each line begins, counted from any offset.
     offsets: Sequence[int]
 
 
@@ -197,7 +197,7 @@ class LogReader(Protocol):
         They are `CachedBlocks` where they can be.
         """
 
-    def read_few(self, scan: Scan, head: Head) -> bytes | None:
+    def read_few(self, scan: Scan, head: Head) -> CachedBlock | None:
         """Return all lines of a scan if they are few and at hand; None means to use `scan`.
 
         Neither waits for a disk to read lines nor searches, so that an event loop may call it.

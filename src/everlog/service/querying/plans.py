@@ -107,10 +107,10 @@ def find_at_hand(prepared: PreparedQuery, engine: Engine, head: Head) -> HeadLog
     if plan.index_answer is IndexAnswer.COUNT:
         count = engine.count_few(storage_scan, head)
         return None if count is None else HeadLog(engine, head, count=count)
-    lines = engine.read_few(storage_scan, head)
-    if lines is None or len(lines) * prepared.light_nodes > _WORK_MAX:
+    block = engine.read_few(storage_scan, head)
+    if block is None or len(block.lines) * prepared.light_nodes > _WORK_MAX:
         return None
-    return HeadLog(engine, head, lines=lines)
+    return HeadLog(engine, head, lines=bytes(block.lines))
 
 
 def _light_nodes(plan: Plan, *, is_signed: bool) -> int | None:

@@ -35,7 +35,15 @@ from msgspec.structs import replace
 from everlog.domain.errors import CorruptLogError
 from everlog.domain.subject import sort_key
 from everlog.domain.time import parse_time
-from everlog.storage.engine import EventType, Head, LocatedScan, LogFiles, Scan, StagedSchema
+from everlog.storage.engine import (
+    CachedBlock,
+    EventType,
+    Head,
+    LocatedScan,
+    LogFiles,
+    Scan,
+    StagedSchema,
+)
 from everlog.storage.line import parse_line
 from everlog.storage.log.columns import BorrowedColumn, TypeCode
 from everlog.storage.log.directory import (
@@ -93,7 +101,7 @@ class IndexedLog:
         for positions in self._selector.select(scan, head):
             yield from read_positions(self._log, offsets, head.log_size, positions)
 
-    def read_few(self, scan: Scan, head: Head) -> bytes | None:
+    def read_few(self, scan: Scan, head: Head) -> CachedBlock | None:
         """Return all lines of a scan if they are few and in the system's cache."""
         positions = self._selector.select_few(scan, head, count_max=_FEW_EVENTS_MAX)
         if positions is None:

@@ -210,14 +210,16 @@ class RangeBlocks(Iterator[bytes]):
 
 def read_few(
     log: CachedLogBytes, offsets: Sequence[int], positions: Sequence[int], head: Head
-) -> bytes | None:
+) -> CachedBlock | None:
     """Return the lines at a few positions, None if they are too large or not in memory."""
     spans: list[tuple[int, int]] = []
+    line_starts: list[int] = []
     start = stop = size = 0
     for position in positions:
         offset = offsets[position]
         following = position + 1
         end = offsets[following] if following < head.event_count else head.log_size
+        line_starts.append(size)
         size += end - offset
         if offset != stop:
             if start < stop:
@@ -229,7 +231,9 @@ def read_few(
     if start < stop:
         spans.append((start, stop))
     lines = bytearray(size)
-    return bytes(lines) if log.read_spans_cached(memoryview(lines), spans) else None
+    if not log.read_spans_cached(memoryview(lines), spans):
+        return None
+    return CachedBlock(bytes(lines), line_starts)
 
 
 def read_positions(

@@ -10,7 +10,7 @@ import pytest
 
 from everlog.storage.engine import CachedBlocks, Scan
 from everlog.storage.log import LogEngine, selecting
-from tests.support.engines import open_log, positions_of
+from tests.support.engines import few_lines, open_log, positions_of
 from tests.support.events import a_candidate, stage, store
 
 ONE_SUBJECT = Scan(subject="/a", recursive=False, start=0, stop=1_000)
@@ -88,7 +88,7 @@ def test_many_events_are_left_to_a_scan(engine: LogEngine) -> None:
     everything = Scan(start=0, stop=1_000)
     store(engine, *[a_candidate("/a")] * 64)
     for scan in (ONE_SUBJECT, everything):
-        lines = engine.read_few(scan, engine.head)
+        lines = few_lines(engine, scan, engine.head)
         assert lines is not None
         assert positions_of(lines) == list(range(64))
 
@@ -106,7 +106,7 @@ def test_neighbours_are_read_in_one_go(engine: LogEngine, monkeypatch: pytest.Mo
         return read_patiently(file, buffers, offset, flags)
 
     monkeypatch.setattr(os, "preadv", count)
-    lines = engine.read_few(ONE_SUBJECT, engine.head)
+    lines = few_lines(engine, ONE_SUBJECT, engine.head)
 
     assert lines is not None
     assert positions_of(lines) == [0, 1, 2, 4]
@@ -143,7 +143,7 @@ def test_what_takes_a_few_steps_is_read_at_once(engine: LogEngine, *, is_reverse
         scan = Scan(
             subject=subject, recursive=recursive, start=start, stop=stop, is_reversed=is_reversed
         )
-        lines = engine.read_few(scan, engine.head)
+        lines = few_lines(engine, scan, engine.head)
         assert lines is not None
         assert positions_of(lines) == (positions[::-1] if is_reversed else positions)
 
@@ -179,7 +179,7 @@ def test_types_and_names_of_subjects_take_a_few_steps(
     stage(engine, a_candidate("/a", "io.everlog.one"), a_candidate("/b", "io.everlog.missing"))
 
     scan = Scan(**{"start": 0, "stop": 99, "is_reversed": is_reversed, **asked})
-    lines = engine.read_few(scan, head)
+    lines = few_lines(engine, scan, head)
 
     assert lines is not None
     assert positions_of(lines) == (positions[::-1] if is_reversed else positions)
