@@ -119,7 +119,9 @@ def serve_everlog(
     Other sources than those that are installed are in a folder that holds the package.
     """
     command = [
-        *(sys.executable, "-m", "everlog", "run", "--data-directory", str(directory)),
+        # Older sources cannot be run as a module.
+        *(sys.executable, "-c", "from everlog.cli import main; main()"),
+        *("run", "--data-directory", str(directory)),
         *("--host", "127.0.0.1", "--http-enabled", "--http-port=0", "--https-port=0"),
         *("--https-certificate-file", str(certificate.path)),
         *("--https-private-key-file", str(certificate.key_path)),

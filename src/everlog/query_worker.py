@@ -1,6 +1,6 @@
 """The process of a query: reads the log's files, runs one job after the other, writes rows.
 
-Started by the server with pipes (`service.query_processes`), and gone with it: when the server's
+Started by the server with pipes (`service.querying.processes`), and gone with it: when the server's
 end of the pipe closes, for whatever reason, the process ends at once.
 """
 
@@ -24,8 +24,8 @@ from everlog.eventql.diagnostic import QueryLimitError, QueryUnevaluableError
 from everlog.eventql.limits import QueryLimits
 from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import EvaluationContext, execute, prepare, scans_of
-from everlog.service.query_log import tally_of
-from everlog.service.query_messages import (
+from everlog.service.querying.log import aggregate
+from everlog.service.querying.messages import (
     FRAME_HEADER,
     Fault,
     FoundScan,
@@ -34,7 +34,7 @@ from everlog.service.query_messages import (
     RowForm,
     encode_frame,
 )
-from everlog.storage.log.view import LogView
+from everlog.storage.log.reading import LogView
 
 # Whoever writes or observes goes first.
 _NICENESS: Final = 10
@@ -178,16 +178,16 @@ def _run(job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threa
             raise JobCancelledError
 
     plan = prepare(job.text)
-    surroundings = _surroundings(job)
+    context = _evaluation_context(job)
     scans = scans_of(plan)
     with LogView(job.files) as view:
         log = LocatedLog(view, job, scans, check_is_wanted)
-        if job.is_tally:
-            send(FrameKind.TALLY, pickle.dumps(tally_of(plan, log, surroundings)))
+        if job.is_incremental:
+            send(FrameKind.AGGREGATION, pickle.dumps(aggregate(plan, log, context)))
             return
         frames = RowFrames(job.form, send)
         try:
-            for rows in execute(plan, log, surroundings):
+            for rows in execute(plan, log, context):
                 check_is_wanted()
                 frames.add(rows)
         finally:
@@ -196,7 +196,7 @@ def _run(job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threa
     send(FrameKind.END, b"")
 
 
-def _surroundings(job: Job) -> EvaluationContext:
+def _evaluation_context(job: Job) -> EvaluationContext:
     key = None if job.signing_key is None else SigningKey.from_pem(job.signing_key)
     return EvaluationContext(
         now=job.now,

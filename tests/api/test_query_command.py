@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -40,15 +41,22 @@ ENDLESS = (
 
 
 class Sources(NamedTuple):
-    """The same events twice: with a server, and in a directory that nobody has open."""
+    """The same events twice: with a server, and in a directory that nobody has open.
+
+    The directory of the server may be read beside it.
+    """
 
     server: RunningServer
     directory: Path
 
     def flags(self, source: str) -> tuple[str, ...]:
-        if source == "server":
-            return ("--url", self.server.url)
-        return ("--data-directory", str(self.directory))
+        match source:
+            case "server":
+                return ("--url", self.server.url)
+            case "beside":
+                return ("--data-directory", str(self.server.data_directory))
+            case _:
+                return ("--data-directory", str(self.directory))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +131,7 @@ def running(arguments: Sequence[str], **options: int) -> Iterator["subprocess.Po
                 pipe.close()
 
 
-@BOTH
+@pytest.mark.parametrize("source", ["server", "directory", "beside"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -184,7 +192,6 @@ def test_a_query_without_a_text_is_malformed(sources: Sources, source: str) -> N
         (("--url={url}",), {"EVERLOG_API_TOKEN": ""}, 2, "a token is needed"),
         (("--url=http://127.0.0.1:1",), {}, 8, "Connection refused"),
         (("--url=https://127.0.0.1:{port}",), {}, 8, "cannot be asked"),
-        (("--data-directory={open}",), {}, 3, "process id {pid}"),
         ((), {}, 2, "say whom to ask"),
     ],
 )
@@ -192,8 +199,7 @@ def test_who_cannot_be_asked_is_told_with_a_code(
     sources: Sources, flags: tuple[str, ...], more: Mapping[str, str], code: int, text: str
 ) -> None:
     server = sources.server
-    places = {"url": server.url, "port": server.port, "pid": server.pid}
-    places["open"] = str(server.data_directory)
+    places = {"url": server.url, "port": server.port}
 
     done = run(
         *(flag.format(**places) for flag in flags), "FROM e IN events PROJECT INTO 1", **more
@@ -204,27 +210,26 @@ def test_who_cannot_be_asked_is_told_with_a_code(
     assert b"wrong-token" not in done.stderr
 
 
-def test_a_server_and_a_query_exclude_each_other(sources: Sources) -> None:
-    with running((*sources.flags("directory"), PAIRS), stdout=subprocess.PIPE) as process:
+def test_a_server_starts_and_writes_while_a_query_reads(sources: Sources, tmp_path: Path) -> None:
+    directory = shutil.copytree(sources.directory, tmp_path / "data")
+    arguments = (
+        "--data-directory",
+        str(directory),
+        "FROM a IN events FROM b IN events PROJECT INTO a.id",
+    )
+    with running(arguments, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()
-        done = subprocess.run(
-            [
-                *EVERLOG,
-                "run",
-                "--data-directory",
-                str(sources.directory),
-                "--http-enabled",
-                "--http-port=0",
-                "--https-enabled=false",
-            ],
-            capture_output=True,
-            timeout=DEADLINE_SECONDS,
-            check=False,
-            env=environment(),
-        )
-    assert done.returncode == 3
-    assert b"in use" in done.stdout
+        rows = [process.stdout.readline()]
+        with running_server(data_directory=directory) as server:
+            with Connection(server.url) as connection:
+                connection.write(an_event("/others", data={}))
+            done = run("--data-directory", str(directory), "FROM e IN events PROJECT INTO COUNT()")
+            rows += process.stdout.readlines()
+        assert process.wait(DEADLINE_SECONDS) == 0
+
+    # What was there when it began, however much came since.
+    assert len(rows) == COUNT**2
+    assert done.stdout == b"%d\n" % (COUNT + 1)
 
 
 # Pipes.

@@ -108,6 +108,7 @@ CHANGES: dict[str, Change] = {
     "it follows another log": lambda entry: entry._replace(predecessor_hash="0" * 64),
     "it is empty": lambda entry: entry._replace(lines=[], schemas=[]),
     "its schema is known": lambda entry: entry._replace(schemas=[a_schema(ONE)]),
+    "it has a schema twice": lambda entry: entry._replace(schemas=[a_schema(TWO)] * 2),
     "a line is none": with_lines(lambda lines: [lines[0], b"x" + lines[1][1:], lines[2]]),
     "a line is missing": with_lines(lambda lines: [lines[0], lines[2]]),
     "lines changed places": with_lines(lambda lines: [lines[1], lines[0], lines[2]]),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from everlog.storage.log import LogEngine, columns, selecting
+from everlog.storage.engine import LogReader
+from everlog.storage.log import LogEngine, ReadOnlyLog, columns, selecting
 from tests.support.engines import events_of, open_log, read, subjects_of
 from tests.support.events import a_candidate, a_schema, stage, store, store_staged
 
@@ -26,7 +27,7 @@ def type_of(position: int) -> str:
     return f"io.everlog.t{position % 5}"
 
 
-def check_view(engine: LogEngine) -> None:
+def check_view(engine: LogReader) -> None:
     """Check all that a reader of the present head sees against what it must be."""
     head = engine.head
     names = [name_of(position) for position in range(head.event_count)]
@@ -66,12 +67,14 @@ def write_and_roll_back(engine: LogEngine, number: int) -> None:
     if number % 50 == 0:
         engine.stage_schema(a_schema(f"io.everlog.schema{number}"))
         store_staged(engine)
+        engine.save_snapshot()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_read_only", [False, True])
 @pytest.mark.parametrize("chain_step_cost", [0, 1_000_000])
 def test_readers_see_one_state_while_the_writer_stages_and_rolls_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain_step_cost: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain_step_cost: int, *, is_read_only: bool
 ) -> None:
     monkeypatch.setattr(columns, "_CAPACITY_MIN", 2)
     monkeypatch.setattr(selecting, "_WINDOW", 16)
@@ -82,9 +85,11 @@ def test_readers_see_one_state_while_the_writer_stages_and_rolls_back(
 
     def read_until_the_end(reader: int) -> None:
         try:
-            while not ending.is_set():
-                check_view(engine)
-                views[reader] += 1
+            with ReadOnlyLog.open(tmp_path) as log:
+                while not ending.is_set():
+                    log.refresh()
+                    check_view(log if is_read_only else engine)
+                    views[reader] += 1
         except BaseException as error:  # noqa: BLE001 - the test's own thread raises it again
             faults.append(error)
 

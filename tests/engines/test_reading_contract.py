@@ -9,7 +9,7 @@ import pytest
 from everlog.domain.time import parse_time
 from everlog.storage.engine import Engine, EventType, Scan
 from everlog.storage.line import parse_line
-from everlog.storage.log.view import LogView
+from everlog.storage.log.reading import LogView
 from tests.support.engines import content_of, positions_of, read, split_lines, subjects_of
 from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
 
@@ -432,6 +432,7 @@ def test_what_is_read_at_once_is_what_a_scan_yields(
         )
         expected = b"".join(library.scan(scan, library.head))
         assert library.read_few(scan, library.head) in (None, expected)
+        assert library.count_few(scan, library.head) in (None, expected.count(b"\n"))
 
 
 @pytest.mark.parametrize(
@@ -443,6 +444,7 @@ def test_what_is_read_at_once_is_never_more_than_a_scan_yields(
     scan = Scan(start=0, stop=10, **chosen)
     expected = b"".join(library.scan(scan, library.head))
     assert library.read_few(scan, library.head) in (None, expected)
+    assert library.count_few(scan, library.head) in (None, expected.count(b"\n"))
 
 
 def test_an_older_head_is_read_at_once_as_it_was(engine: Engine) -> None:
@@ -456,3 +458,5 @@ def test_an_older_head_is_read_at_once_as_it_was(engine: Engine) -> None:
     assert engine.read_few(everything, head) in (None, expected)
     one = Scan(subject="/a", recursive=False, start=0, stop=99)
     assert engine.read_few(one, head) in (None, split_lines(expected)[0])
+    assert engine.count_few(everything, head) in (None, 2)
+    assert engine.count_few(one, head) in (None, 1)

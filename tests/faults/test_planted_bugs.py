@@ -27,8 +27,8 @@ from everlog.storage.log import (
     segments,
     snapshot,
 )
+from everlog.storage.log.directory import DurableBound, DurableFile
 from everlog.storage.log.disk import Disk
-from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.segments import Segments
 from tests.support import rot
 from tests.support.events import a_candidate
@@ -261,8 +261,9 @@ def recover_without_hashes(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_the_index(patch: pytest.MonkeyPatch) -> None:
-    def read_names(file: int, names: snapshot._Names) -> list[str]:
-        return os.pread(file, names.size, 0).decode(errors="replace").split("\n")[: names.count]
+    def read_names(_: Disk, path: Path, names: snapshot._Names) -> list[str]:
+        content = path.read_bytes()[: names.size]
+        return content.decode(errors="replace").split("\n")[: names.count]
 
     patch.setattr(snapshot, "_read_names", read_names)
 

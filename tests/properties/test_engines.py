@@ -24,9 +24,9 @@ from hypothesis.stateful import (
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate
 from everlog.storage.engine import Batch, BatchLostError, Engine, Head, Scan
-from everlog.storage.log import columns, reader, reading, recovery, selecting, view
+from everlog.storage.log import ReadOnlyLog, columns, reader, reading, recovery, selecting
 from everlog.storage.log import engine as log_engine
-from everlog.storage.log.view import LogView
+from everlog.storage.log.reading import LogView
 from tests.support.committing import commit_in_steps
 from tests.support.engines import content_of, kill, open_log, subjects_of
 from tests.support.events import (
@@ -74,7 +74,10 @@ class Engines(RuleBasedStateMachine):
         self.sealed: list[Sealed] = []
         self.heads: list[Head] = [self.log.head]
 
+        self.reader = ReadOnlyLog.open(self.directory)
+
     def teardown(self) -> None:
+        self.reader.close()
         kill(self.log)
         shutil.rmtree(self.directory)
 
@@ -175,6 +178,35 @@ class Engines(RuleBasedStateMachine):
             engine.roll_back()
         self.sealed.clear()
 
+    @rule(is_opened_anew=st.booleans())
+    def read_beside(self, *, is_opened_anew: bool) -> None:
+        """Let somebody who reads only see what there is, with an index that may be older."""
+        if is_opened_anew:
+            self.reader.close()
+            self.reader = ReadOnlyLog.open(self.directory)
+        else:
+            self.reader.refresh()
+        self.check_reader(self.log.head)
+
+    @invariant()
+    def who_reads_only_sees_what_it_saw(self) -> None:
+        if self.reader.head in self.heads:
+            self.check_reader(self.reader.head)
+
+    def check_reader(self, head: Head) -> None:
+        assert self.reader.head == head
+        found, expected = self.reader, self.log
+        everything = Scan(start=0, stop=head.event_count)
+        assert b"".join(found.scan(everything, head)) == b"".join(expected.scan(everything, head))
+        assert subjects_of(found, head=head) == subjects_of(expected, head=head)
+        for scan in (
+            Scan(start=0, stop=99, event_types=frozenset(TYPES[:1])),
+            Scan(start=0, stop=99, subject="/a/b", is_reversed=True),
+        ):
+            assert b"".join(found.scan(scan, head)) == b"".join(expected.scan(scan, head))
+            counts = [log.count_by_event_type(scan, head) for log in (found, expected)]
+            assert counts[0] == counts[1]
+
     @rule()
     def save_a_snapshot(self) -> None:
         for engine in self.engines:
@@ -264,6 +296,9 @@ class Engines(RuleBasedStateMachine):
         assert all(block.endswith(b"\n") for block in log)
         counts = [engine.count(scan, head) for engine in self.engines]
         assert counts[0] == counts[1]
+        for engine in self.engines:
+            assert engine.read_few(scan, head) in (None, b"".join(memory))
+            assert engine.count_few(scan, head) in (None, counts[0])
         by_type = [list(engine.count_by_event_type(scan, head).items()) for engine in self.engines]
         assert by_type[0] == by_type[1]
         files = self.log.files(head)
@@ -316,7 +351,7 @@ def test_both_engines_show_the_same_whatever_the_commands(
 ) -> None:
     monkeypatch.setattr(columns, "_CAPACITY_MIN", 2)
     monkeypatch.setattr(selecting, "_WINDOW", 4)
-    monkeypatch.setattr(view, "_WINDOW", 8)
+    monkeypatch.setattr(reading, "_WINDOW", 8)
     monkeypatch.setattr(selecting, "_CHAIN_STEP_COST", chain_step_cost)
     monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
     monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)

@@ -1,12 +1,22 @@
-"""Audits in tests: their findings and their summary, and damage to find."""
+"""Audits in tests: directories, their findings and their summary, and damage to find."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+from everlog.domain.chain import HashVersion
 from everlog.maintenance.audit import audit
 from everlog.maintenance.findings import Finding, Kind, Summary, Weight
-from tests.support.engines import split_lines
+from tests.support.engines import kill, open_log, split_lines
+from tests.support.events import (
+    TRACEPARENT,
+    a_candidate,
+    a_schema,
+    seal,
+    stage,
+    store,
+    store_staged,
+)
 
 FIRST = f"log/{0:020}.ndjson"
 
@@ -14,6 +24,33 @@ FIRST = f"log/{0:020}.ndjson"
 EVENT_COUNT = 12
 
 SEGMENT_SIZE = 4_096
+
+
+def fill_directory(directory: Path) -> None:
+    """Make a data directory with everything that there is, after a clean stop."""
+    engine = open_log(directory, segment_size_max=SEGMENT_SIZE)
+    stage(engine, a_candidate("/a", traceparent=TRACEPARENT), a_candidate("/a/b"))
+    stage(engine, a_candidate("/a", traceparent=TRACEPARENT, tracestate='a="\\"'))
+    engine.stage_schema(a_schema("io.everlog.one"))
+    store_staged(engine)
+    store(engine, a_candidate("/c", data='{"t":"\u00e9 }}  \\n"}'), hash_version=HashVersion.V1)
+    while engine.head.event_count < EVENT_COUNT:
+        store(engine, a_candidate(f"/d/{engine.head.event_count}", "io.everlog.other"))
+    engine.stage_schema(a_schema("io.everlog.two"))
+    store_staged(engine)
+    engine.close()
+    assert len(list((directory / "log").iterdir())) == 2
+
+
+def kill_while_writing(directory: Path) -> None:
+    """Leave a directory as the death of its process does, with the bound of one batch ago."""
+    engine = open_log(directory)
+    bound = (directory / "durable").read_bytes()
+    stage(engine, a_candidate("/e"), a_candidate("/f"))
+    stage(engine, a_candidate("/g"))
+    engine.commit(seal(engine))
+    kill(engine)
+    (directory / "durable").write_bytes(bound)
 
 
 def audit_of(directory: Path) -> tuple[list[Finding], Summary]:

@@ -22,7 +22,7 @@ from everlog.api.services import Services
 from everlog.cli import main
 from everlog.domain.event import AcceptedEvent
 from everlog.http import Endpoint, Exchange, Head, Request, Response, Stream
-from everlog.service.writer import Answer, Outcome, _EndOfWriting
+from everlog.service.writer import _Settled
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 
@@ -77,10 +77,6 @@ def quoting(text: str) -> QuotingError:
 
 def fail(text: str) -> NoReturn:
     raise quoting(text)
-
-
-def _call_with(answer: Answer, outcome: Outcome, _: Outcome) -> None:
-    answer(outcome)
 
 
 async def fail_soon(text: str) -> None:
@@ -152,9 +148,7 @@ def _meet(bug: Bug, services: Services, request: Request, exchange: Exchange) ->
             services.tasks.start_for(exchange, services.store.reader.call(lambda: fail(text)))
         case Bug.ANSWER:
             answer = partial(answer_write, V1, services, exchange)
-            # What comes out of judging it is an error that nobody expected.
-            change = _EndOfWriting(partial(_call_with, answer, quoting(text)))
-            services.store.writer._take(change)
+            services.store.writer._take(_Settled(answer, quoting(text)))
         case Bug.STREAM:
             exchange.stream(200, b"text/plain", produce)
         case Bug.DISCONNECT:

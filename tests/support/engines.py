@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from everlog.domain.event import Event
 from everlog.domain.subject import ROOT
-from everlog.storage.engine import Engine, EventType, Head, Scan
+from everlog.storage.engine import EventType, Head, LogReader, Scan
 from everlog.storage.line import Mark, parse_line
 from everlog.storage.log import LogEngine
 from everlog.storage.log.disk import Disk
@@ -32,7 +32,7 @@ def open_log(
     return LogEngine.open(directory, disk=disk, segment_size_max=segment_size_max)
 
 
-def content_of(engine: Engine) -> Content:
+def content_of(engine: LogReader) -> Content:
     head = engine.head
     return Content(
         head=head,
@@ -43,7 +43,7 @@ def content_of(engine: Engine) -> Content:
 
 
 def read(
-    engine: Engine,
+    engine: LogReader,
     subject: str = ROOT,
     *,
     recursive: bool = True,
@@ -66,7 +66,9 @@ def read(
     return b"".join(engine.scan(scan, head))
 
 
-def subjects_of(engine: Engine, base_subject: str = ROOT, *, head: Head | None = None) -> list[str]:
+def subjects_of(
+    engine: LogReader, base_subject: str = ROOT, *, head: Head | None = None
+) -> list[str]:
     chunks = engine.subjects(base_subject, engine.head if head is None else head)
     return [subject for chunk in chunks for subject in chunk]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
-from everlog.domain.time import format_time, next_event_time
+from everlog.domain.time import format_time, next_event_time, parse_time
 from everlog.storage.engine import Batch, Engine, Head, JournalEntry, StagedSchema
-from everlog.storage.line import Mark, render_line, render_write
+from everlog.storage.line import Mark, parse_line, render_line, render_write
 
 FIRST_TIME = 1_700_000_000_000_000_001
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -83,6 +83,26 @@ def an_entry(
     if last is not None:
         lines[-1] = render_line(last.json, Mark.BATCH)
     return JournalEntry(head.event_count, head.hash, lines, schemas)
+
+
+def entries_behind(
+    head: Head, *batches: Sequence[EventCandidate | StagedSchema]
+) -> list[JournalEntry]:
+    """Return batches that somebody else put behind a head, each with one write, or with schemas."""
+    entries: list[JournalEntry] = []
+    for batch in batches:
+        candidates = [part for part in batch if isinstance(part, EventCandidate)]
+        schemas = [part for part in batch if isinstance(part, StagedSchema)]
+        entry = an_entry(head, *([candidates] if candidates else []), schemas=schemas)
+        entries.append(entry)
+        if candidates:
+            last, _ = parse_line(entry.lines[-1])
+            head = head._replace(
+                event_count=head.event_count + len(candidates),
+                hash=last.hash,
+                time=parse_time(last.time),
+            )
+    return entries
 
 
 def stage(

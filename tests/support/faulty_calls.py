@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from everlog.domain.errors import DataDirectoryError, DiskFullError, StoreFailedError
+from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 from tests.support.audits import check_audit_is_clean
 from tests.support.committing import commit_at_once, commit_in_steps
 from tests.support.disks import Kind, QuickDisk
 from tests.support.engines import Content, content_of, events_of, kill, open_log
-from tests.support.events import a_candidate, a_schema, seal, stage, store
+from tests.support.events import a_candidate, a_schema, an_entry, seal, stage, store
 from tests.support.sources import REPOSITORY
 
 SYNCS = frozenset({Kind.SYNC_DATA, Kind.SYNC_DIRECTORY})
@@ -205,12 +206,7 @@ class Client:
         before = content_of(engine)
         self._disk.failed = None
         try:
-            stage(engine, *(a_candidate(subject) for _ in range(size)))
-            if schema is not None:
-                engine.stage_schema(a_schema(schema))
-            batch = seal(engine)
-            commit = commit_in_steps if self._number % 2 else commit_at_once
-            commit(engine, batch, self._disk)
+            batch = self._commit(subject, size, schema)
         except DiskFullError:
             engine.roll_back()
             self.refused.add(subject)
@@ -227,11 +223,27 @@ class Client:
         else:
             if self._disk.failed in SYNCS:
                 raise BrokenPromiseError("a write was acknowledged although its sync failed")
-            engine.publish(batch)
             self.log += b"".join(batch.lines)
             if schema is not None:
                 self.types.add(schema)
             self._check_reads(None)
+
+    def _commit(self, subject: str, size: int, schema: str | None) -> Batch:
+        """Bring a write to the disk, in each of the ways in turn."""
+        engine = self._running()
+        candidates = [a_candidate(subject)] * size
+        schemas = [] if schema is None else [a_schema(schema)]
+        if self._number % 3 == 0:
+            entry = an_entry(engine.head, candidates, schemas=schemas)
+            return engine.apply(entry, is_verified=False)
+        stage(engine, *candidates)
+        for staged in schemas:
+            engine.stage_schema(staged)
+        batch = seal(engine)
+        commit = commit_in_steps if self._number % 3 == 1 else commit_at_once
+        commit(engine, batch, self._disk)
+        engine.publish(batch)
+        return batch
 
     def _check_error(self, *, is_full: bool) -> None:
         """Check that the client was told what is wrong with the disk."""

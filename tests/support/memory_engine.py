@@ -170,9 +170,8 @@ class MemoryEngine:
         position, hash_, time = self._published.event_count, self._published.hash, 0
         is_next = entry.first_position == position and entry.predecessor_hash == hash_
         is_next &= len(entry.lines) + len(entry.schemas) > 0
-        is_next &= not {schema.event_type for schema in entry.schemas} & {
-            schema.event_type for schema in self._schemas
-        }
+        names = [schema.event_type for schema in (*self._schemas, *entry.schemas)]
+        is_next &= len(names) == len(set(names))
         for rest, line in reversed([*enumerate(reversed(entry.lines))]):
             try:
                 event, mark = parse_line(line)
@@ -205,6 +204,11 @@ class MemoryEngine:
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means."""
         return len(self._select(scan, head))
+
+    def count_few(self, scan: Scan, head: Head) -> int | None:
+        """Return the same if it is as few as fit into one block."""
+        count = self.count(scan, head)
+        return count if count <= _LINES_PER_BLOCK else None
 
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
         """Return the same by event type, in the order of each type's first event."""

@@ -22,7 +22,7 @@ from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events, writer
 from everlog.service.observers import Interest
 from everlog.service.store import Store
-from everlog.service.writer import Answer, Turn, Writer, _EndOfWriting
+from everlog.service.writer import Answer, Turn, Writer, _Settled
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.engine import Scan
 from everlog.storage.line import Mark, parse_line, render_line
@@ -62,7 +62,7 @@ def _answer_early() -> None:
 
     def write_and_answer(self: Writer, candidates: Any, preconditions: Any, answer: Answer) -> None:
         answer(self.judge_write(candidates, preconditions))
-        self._waiting.append(_EndOfWriting(lambda _: None))
+        self._waiting.append(_Settled(lambda _: None))
         if self._turn is Turn.IDLE:
             self._schedule()
 

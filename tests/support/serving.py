@@ -1,6 +1,7 @@
 """A real HTTP server in a thread, an application to serve, and a client that speaks raw bytes.
 
-Answers are read with h11, so that every test also checks that what we send is HTTP.
+Answers are read with h11, so that every test also checks that what we send is HTTP. Where the order
+of what happens matters, a connection can be had without a server, on a transport that remembers.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import h11
 import uvloop
@@ -27,6 +28,9 @@ from everlog.http import (
     Statistics,
     Stream,
 )
+from everlog.http.connection import Connection, ServerState
+from everlog.http.framing import Renderer
+from everlog.http.states import Happening, State
 
 _Result = TypeVar("_Result")
 
@@ -224,6 +228,115 @@ def serving(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(DEADLINE_SECONDS)
         loop.close()
+
+
+class RecordingTransport(asyncio.Transport):
+    """Remembers what is written, and may be closed under its user, as uvloop's are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[bytes] = []
+        self.is_closed = False
+        self.is_closed_under_us = False
+        self.is_reading_paused = False
+        self.is_eof_written = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.is_closed_under_us:
+            raise RuntimeError("the handle is closed")
+        self.parts.append(bytes(data))
+
+    def writelines(self, list_of_data: object) -> None:
+        assert isinstance(list_of_data, tuple)
+        for data in list_of_data:
+            self.write(data)
+
+    def write_eof(self) -> None:
+        assert not self.is_eof_written
+        self.is_eof_written = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert (high or 0) > (low or 0)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        assert not self.is_reading_paused
+        self.is_reading_paused = True
+
+    def resume_reading(self) -> None:
+        assert self.is_reading_paused
+        self.is_reading_paused = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+
+class RecordingConnection(Connection):
+    """Remembers how it went from state to state."""
+
+    __slots__ = ("moves",)
+
+    def __init__(self, server: ServerState) -> None:
+        super().__init__(server)
+        self.moves: list[tuple[State, Happening]] = []
+
+    def _move(self, happening: Happening) -> None:
+        self.moves.append((self._state, happening))
+        super()._move(happening)
+
+
+class Wired:
+    """A connection whose events a test makes itself; to be made within an event loop."""
+
+    def __init__(
+        self, application: RecordingApplication | None = None, *, limits: Limits | None = None
+    ) -> None:
+        self.application = application or RecordingApplication()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._note_error)
+        self.server = ServerState(
+            self.application,
+            renderer=Renderer(server_header=b"Everlog/test", now=0.0),
+            headers_kept=frozenset(),
+            limits=limits or Limits(),
+            loop=loop,
+            tick_seconds=1.0,
+            on_connection_lost=lambda: None,
+        )
+        self.transport = RecordingTransport()
+        self.connection = RecordingConnection(self.server)
+        self.connection.connection_made(self.transport)
+
+    @property
+    def state(self) -> State:
+        return self.connection._state
+
+    @property
+    def output(self) -> bytes:
+        return b"".join(self.transport.parts)
+
+    def send(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    def answer(self, number: int) -> None:
+        """Answer the request of that number among those that wait."""
+        self.application.waiting[number].respond(Response(200, b"%d" % number, b"text/plain"))
+
+    def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.application.errors.append(context.get("exception") or RuntimeError(str(context)))
+
+    async def settle(self) -> None:
+        """Let everything happen that is due."""
+        for _ in range(10):
+            await asyncio.sleep(0)
 
 
 @dataclass

@@ -10,8 +10,8 @@ import pytest
 from everlog import query_worker
 from everlog.eventql.query import prepare, scans_of
 from everlog.query_worker import RowFrames, run_job
-from everlog.service.query_log import to_storage_scan
-from everlog.service.query_messages import Fault, FoundScan, FrameKind, Job, RowForm
+from everlog.service.querying.log import to_storage_scan
+from everlog.service.querying.messages import Fault, FoundScan, FrameKind, Job, RowForm
 from everlog.storage.log import LogEngine
 from tests.support.events import a_candidate, store
 
@@ -34,7 +34,7 @@ def job_of(engine: LogEngine, text: str) -> Job:
     return Job(
         text=text,
         now=0,
-        is_tally=False,
+        is_incremental=False,
         files=engine.files(head),
         scans=[FoundScan(engine.locate(scan, head), None) for scan in scans],
         subjects=None,

@@ -34,7 +34,7 @@ from everlog.api.bodies import (
     preconditions_of,
 )
 from everlog.api.look import Envelope, Look
-from everlog.api.services import Failure, Services, answer_bug, write
+from everlog.api.services import Failure, Services, answer_bug
 from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
 from everlog.domain.selection import Selection
 from everlog.http import Exchange, Request, Response, Stream
@@ -53,6 +53,7 @@ from everlog.service.read_subjects import read_subjects as list_subjects
 from everlog.service.read_subjects import subject_exists
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
+from everlog.service.write import write
 from everlog.service.write_events import CandidateText, parse_candidates
 from everlog.service.writer import Outcome
 
@@ -110,13 +111,13 @@ class Endpoints:
         """Stream the events of a selection, and those to come."""
         look = self._look
         selection = parse_observe(look.bodies.observe_events(request.body))
-        place = services.store.observers.places.enter()
-        # It may leave before it is its answer's turn.
-        exchange.on_disconnect(place.leave)
+        permit = services.store.observers.permits.acquire()
+        # It may be released before it is its answer's turn.
+        exchange.on_disconnect(permit.release)
 
         async def produce(stream: Stream) -> None:
             transform = services.form.transform(look.events)
-            events = observe(services.store, selection, place=place, transform=transform)
+            events = observe(services.store, selection, permit=permit, transform=transform)
             async with aclosing(events) as blocks:
                 async for block in blocks:
                     if block is HEARTBEAT:
@@ -134,12 +135,12 @@ class Endpoints:
         text = look.bodies.run_eventql_query(request.body).query
         if not text:
             raise RefusedError(Code.QUERY_MISSING, "the query is missing", field="query")
-        place = services.store.queries.places.enter()
-        # It may leave before it is its answer's turn.
-        exchange.on_disconnect(place.leave)
+        permit = services.store.queries.permits.acquire()
+        # It may be released before it is its answer's turn.
+        exchange.on_disconnect(permit.release)
 
         async def produce(stream: Stream) -> None:
-            rows = run(services.store, text, place=place, form=look.rows)
+            rows = run(services.store, text, permit=permit, form=look.rows)
             try:
                 async with aclosing(rows) as blocks:
                     async for block in blocks:

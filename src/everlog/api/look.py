@@ -14,7 +14,7 @@ from everlog.domain.errors import RefusedError
 from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
-from everlog.service.query_messages import RowForm
+from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.storage.engine import EventType
 

@@ -28,7 +28,7 @@ from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
-from everlog.service.query_messages import RowForm
+from everlog.service.querying.messages import RowForm
 from everlog.service.reader import AS_STORED, Block
 from everlog.storage.engine import CachedBlock, EventType
 

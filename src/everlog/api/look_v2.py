@@ -30,7 +30,7 @@ from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
-from everlog.service.query_messages import RowForm
+from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.storage.engine import CachedBlock, EventType
 from everlog.storage.line import LINE_PREFIX

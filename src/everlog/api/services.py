@@ -1,7 +1,7 @@
 """What every endpoint works with, and what it may fail with on purpose."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,16 +15,12 @@ from everlog.domain.errors import (
     StoreFailedError,
     TooManyObserversError,
 )
-from everlog.domain.event import EventCandidate
-from everlog.domain.precondition import Precondition
 from everlog.domain.time import next_event_time
 from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
-from everlog.service.query_preconditions import without_queries, write_after_queries
 from everlog.service.store import Store
-from everlog.service.writer import Answer
 
 Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
 
@@ -80,36 +76,6 @@ def answer_bug(exchange: Exchange) -> None:
     """Answer a request that met a bug on the way, so that its client does not wait for ever."""
     if exchange.answer is None:
         exchange.respond(text_response(500, "the request could not be handled"))
-
-
-def write(
-    store: Store,
-    candidates: Sequence[EventCandidate],
-    preconditions: Sequence[Precondition],
-    answer: Answer,
-) -> asyncio.Task[None] | None:
-    """Write events, and call the answer with the outcome, once, on the event loop's thread.
-
-    A task that is returned may be cancelled when nobody waits for the answer any more.
-    """
-    subjects_only = without_queries(preconditions) if preconditions else ()
-    if subjects_only is None:
-        work = _write_after_queries(store, candidates, preconditions, answer)
-        return asyncio.get_running_loop().create_task(work)
-    store.writer.write(candidates, subjects_only, answer)
-    return None
-
-
-async def _write_after_queries(
-    store: Store,
-    candidates: Sequence[EventCandidate],
-    preconditions: Sequence[Precondition],
-    answer: Answer,
-) -> None:
-    try:
-        await write_after_queries(store, candidates, preconditions, answer)
-    except (RefusedError, BusyError) as error:
-        answer(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,7 @@ _HELP: Final = f"""Ask a question in EventQL, and print its rows.
 
 QUERY is the text of the query; without it, or if it is -, standard input is read. A server is
 asked with --url, which needs the token: in the environment variable {TOKEN_VARIABLE}, or in a
-file. With --data-directory no server is needed, and none may have it open; nothing in it is
-changed.
+file. With --data-directory no server is needed; one may have it open. Nothing in it is changed.
 
 \b
 Examples:
@@ -49,7 +48,7 @@ Exit codes:
   0  all rows were printed, if there are any
   1  anything unexpected; also a row that has no place in the format asked for
   2  a flag is wrong or missing
-  3  the data directory cannot be read: a server has it open, or it is none
+  3  the data directory cannot be read, or it is none
   4  the data directory is damaged
   6  the query is malformed
   7  the query cannot be evaluated, or needs more than it may have

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from everlog.eventql.codegen.compiler import compile_plan
+from everlog.eventql.codegen.compiler import compile_plan, is_compiled
 from everlog.eventql.execution.executor import written_rows
 from everlog.eventql.execution.incremental import IncrementalAggregation, is_incremental, may_affect
 from everlog.eventql.limits import QueryLimits
@@ -28,6 +28,7 @@ __all__ = [
     "QueryLimits",
     "execute",
     "explain",
+    "is_compiled",
     "is_incremental",
     "may_affect",
     "prepare",

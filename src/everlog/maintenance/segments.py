@@ -89,33 +89,6 @@ def read_lines(segment: Segment, on_read: Callable[[int], None]) -> Iterator[Lin
             offset = position - len(rest)
 
 
-def read_lines_backwards(segment: Segment) -> Iterator[Lines | Finding]:
-    """Yield the lines of a segment from its end on, those of each block in the order of the file.
-
-    What cannot be read is given as zeros, as by `read_lines`.
-    """
-    stop, later = segment.used_size, b""
-    with opened(segment.path) as file:
-        while stop > 0:
-            start = max(0, stop - _BLOCK_SIZE)
-            try:
-                block = os.pread(file, stop - start, start)
-            except OSError as error:
-                block = bytes(stop - start)
-                yield _unreadable(segment, start, error)
-            window = block + later
-            # What comes before the first line feed began in the block before.
-            first = window.find(b"\n") + 1 if start > 0 else 0
-            if first > 0 or start == 0:
-                lines = window[first:].split(b"\n")
-                rest = lines.pop()
-                yield Lines(start + first, lines, rest)
-                later = window[:first]
-            else:
-                later = window
-            stop = start
-
-
 def find_last_batch(segment: Segment) -> int:
     """Return where, in its file, the last batch may begin at the earliest: before it all is whole.
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selection
 from everlog.service.observers import Interest
-from everlog.service.places import Place
+from everlog.service.permits import Permit
 from everlog.service.reader import Transform
 from everlog.service.store import Store
 from everlog.storage.engine import Head, Scan
@@ -22,13 +22,13 @@ HEARTBEAT: Final = b""
 
 
 async def observe_events(
-    store: Store, selection: Selection, *, place: Place, transform: Transform
+    store: Store, selection: Selection, *, permit: Permit, transform: Transform
 ) -> AsyncGenerator[bytes, None]:
     """Yield the blocks of a selection, without end, with heartbeats between.
 
-    The place was taken before, so that a request can still be refused; here it is left.
+    The permit was acquired before, so that a request can still be refused; here it is released.
     """
-    with place:
+    with permit:
         position = selection.lower
         if selection.from_latest_event is not None:
             async for found in _find_start(store, selection.from_latest_event):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from everlog.domain.errors import TooManyObserversError
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.subject import ancestors, is_within
-from everlog.service.places import Places
+from everlog.service.permits import Permits
 from everlog.storage.engine import Batch
 
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
@@ -32,13 +32,13 @@ class Interest(NamedTuple):
 class Observers:
     """All who wait, by what they wait for, and the latest batches.
 
-    `places` knows how many observers there are, whether they wait, catch up, or are behind another
+    `permits` knows how many observers there are, whether they wait, catch up, or are behind another
     answer on their connection.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, count_max: int = OBSERVERS_MAX) -> None:
         """Start with nobody waiting."""
-        self.places: Final = Places(count_max, _too_many)
+        self.permits: Final = Permits(count_max, _too_many)
         self._loop: Final = loop
         self._exact: Final[_Waiters] = {}
         self._recursive: Final[_Waiters] = {}

@@ -8,27 +8,27 @@ from everlog.eventql.diagnostic import (
     QueryMalformedError,
     QueryUnevaluableError,
 )
-from everlog.service.places import Place
-from everlog.service.query_faults import refusal_of
-from everlog.service.query_messages import RowForm
+from everlog.service.permits import Permit
+from everlog.service.querying.messages import RowForm
+from everlog.service.querying.queries import refusal_of
 from everlog.service.store import Store
 
 
 async def run_eventql_query(
-    store: Store, text: str, *, place: Place, form: RowForm
+    store: Store, text: str, *, permit: Permit, form: RowForm
 ) -> AsyncGenerator[bytes | None, None]:
     """Yield blocks of rows, and a None for each second without a row.
 
-    The place was taken before, so that a request can still be refused; here it is left.
+    The permit was acquired before, so that a request can still be refused; here it is released.
 
     Raises:
         RefusedError: The query is malformed, cannot be evaluated or takes too much; or the server
             is going down. The rows before have been yielded.
     """
-    with place:
+    with permit:
         try:
-            plan = await store.queries.prepare(text)
-            rows = store.queries.rows(plan, store.engine.head, form=form)
+            prepared = await store.queries.prepare(text)
+            rows = store.queries.rows(prepared, store.engine.head, form=form)
             async with aclosing(rows) as blocks:
                 async for block in blocks:
                     yield block

@@ -24,7 +24,7 @@ from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
-from everlog.service.queries import Queries
+from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader
 from everlog.service.sync_process import SyncProcess
 from everlog.service.writer import Condition, Writer, WriterEvents

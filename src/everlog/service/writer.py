@@ -38,7 +38,7 @@ from everlog.domain.schema import EventSchema, compile_event_schema, find_violat
 from everlog.domain.time import next_event_time
 from everlog.service.committer import Committer, Ended
 from everlog.service.figures import CommitFigures
-from everlog.service.standing_query import StaleQueryError, StandingQuery
+from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.sync_process import SyncProcess
 from everlog.storage.engine import (
     Batch,
@@ -197,14 +197,14 @@ class _Registration(msgspec.Struct):
         assert self.checked_event_count <= head.event_count
 
 
-class _EndOfWriting(msgspec.Struct):
-    """The read-only mode, for which there is nothing to be judged: all before it is to be done."""
+class _Settled(msgspec.Struct):
+    """What depends on no event, however often the others are judged: it waits for its turn only."""
 
     answer: Answer
     outcome: Outcome = ()
 
     def judge(self, _: "Writer") -> Outcome:
-        return ()
+        return self.outcome
 
     def forget(self, _: Head) -> None:
         """There is nothing that it knows."""
@@ -250,6 +250,10 @@ class Writer:
 
         The outcome is a `StaleQueryError` where the answer to a query is not known any more.
         """
+        # Asked once: what had begun is finished, even if it is lost and has to be judged again.
+        if self.condition in _REFUSALS:
+            self._take(_Settled(answer, _refusal(self.condition)))
+            return
         # As `_take`, with fewer calls: this runs for every write.
         write = _Write(candidates, preconditions, answer)
         if self._turn is not Turn.APPLYING:
@@ -260,7 +264,10 @@ class Writer:
 
     def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
         """Stage an event schema against which so many first events have been checked already."""
-        self._take(_Registration(schema, checked_event_count, answer))
+        if self.condition in _REFUSALS:
+            self._take(_Settled(answer, _refusal(self.condition)))
+        else:
+            self._take(_Registration(schema, checked_event_count, answer))
 
     def become_read_only(self, answer: Answer) -> None:
         """Refuse every write and registration from now on, until the server is restarted.
@@ -275,7 +282,7 @@ class Writer:
                 Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
             )
         self._note(Happening.MADE_READ_ONLY)
-        self._take(_EndOfWriting(answer))
+        self._take(_Settled(answer))
 
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
@@ -316,9 +323,9 @@ class Writer:
         """Judge a write at the tip, and stage it unless it is refused."""
         assert len(candidates) > 0
         engine = self._engine
+        if self.condition is Condition.FAILED:
+            return _refusal(self.condition)
         try:
-            if self.condition in _REFUSALS:
-                self._refuse()
             if preconditions:
                 self._check_preconditions(preconditions)
             if self._schemas:
@@ -332,18 +339,19 @@ class Writer:
                 predecessor_hash=tip.hash,
                 hash_version=self.hash_version,
             )
-            engine.stage(events, time=time)
         except (RefusedError, StaleQueryError) as error:
             return error
-        except (DiskFullError, StoreFailedError) as error:
+        try:
+            engine.stage(events, time=time)
+        except (DiskFullError, StoreFailedError, OSError) as error:
             return self._note_failure(error)
         return events
 
     def judge_registration(self, schema: EventSchema, checked_event_count: int) -> Outcome:
         """Judge the registration of a schema at the tip, and stage it unless it is refused."""
+        if self.condition is Condition.FAILED:
+            return _refusal(self.condition)
         try:
-            if self.condition in _REFUSALS:
-                self._refuse()
             if schema.event_type in self._schemas:
                 raise StateConflictError(
                     Code.EVENT_SCHEMA_ALREADY_REGISTERED,
@@ -352,17 +360,14 @@ class Writer:
                 )
             check_stored_events(self._engine, schema, checked_event_count, self._engine.head)
             self._check_unpublished_events(schema)
-            self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
         except RefusedError as error:
             return error
-        except (DiskFullError, StoreFailedError) as error:
+        try:
+            self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
+        except (DiskFullError, StoreFailedError, OSError) as error:
             return self._note_failure(error)
         self._schemas[schema.event_type] = schema
         return ()
-
-    def _refuse(self) -> None:
-        code, message = _REFUSALS[self.condition]
-        raise RefusedError(code, message)
 
     def _check_preconditions(self, preconditions: Preconditions) -> None:
         for index, precondition in enumerate(preconditions):
@@ -450,7 +455,7 @@ class Writer:
         self._enter(Turn.IDLE)
         if failure is None:
             if self.condition is Condition.DISK_FULL:
-                self._note(Happening.BECAME_DURABLE)
+                self._note_room(changes)
             self.figures.end(
                 self._loop.time(),
                 seconds,
@@ -486,7 +491,8 @@ class Writer:
         self._roll_back()
         outcome = self._note_failure(failure)
         for change in changes:
-            change.outcome = outcome
+            if not isinstance(change, _Settled):
+                change.outcome = outcome
         self._deliver(changes)
 
     def _roll_back(self) -> None:
@@ -495,6 +501,12 @@ class Writer:
         published = {entry.name for entry in entries if entry.schema is not None}
         for event_type in self._schemas.keys() - published:
             del self._schemas[event_type]
+
+    def _note_room(self, changes: list[_Change]) -> None:
+        """Let what became durable say that there is room, unless somebody found none meanwhile."""
+        judged = (*changes, *self._waiting)
+        if not any(isinstance(change.outcome, DiskFullError) for change in judged):
+            self._note(Happening.BECAME_DURABLE)
 
     def _deliver(self, changes: list[_Change]) -> None:
         for change in changes:
@@ -522,8 +534,11 @@ class Writer:
         changes, self._waiting = self._waiting, []
         for batch in batches:
             for schema in batch.schemas:
-                text = msgspec.Raw(schema.text.encode())
-                self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
+                try:
+                    text = msgspec.Raw(schema.text.encode())
+                    self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
+                except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+                    failure = error
             self._events.published(batch)
         if failure is not None:
             self._fail(changes, failure)
@@ -575,10 +590,15 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
     return f"{name[0].lower()}{name[1:]} on '{precondition.subject}'{scope}"
 
 
+def _refusal(condition: Condition) -> RefusedError:
+    code, message = _REFUSALS[condition]
+    return RefusedError(code, message)
+
+
 def _as_store_failed(failure: Exception) -> StoreFailedError:
     if isinstance(failure, StoreFailedError):
         return failure
     # Its kind only: what it says may quote an event.
-    error = StoreFailedError(f"an unexpected error while committing: {type(failure).__name__}")
+    error = StoreFailedError(f"an unexpected error while storing: {type(failure).__name__}")
     error.__cause__ = failure
     return error

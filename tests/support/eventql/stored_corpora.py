@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
+from everlog.cli.querying.directory import DirectoryLog
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.time import parse_time
 from everlog.eventql.planning.plan import Log
-from everlog.maintenance.query_log import opened_query_log
-from everlog.service.query_log import HeadLog
+from everlog.service.querying.log import HeadLog
 from everlog.storage.engine import Engine
+from everlog.storage.log import ReadOnlyLog
 from tests.support.engines import open_log
 from tests.support.eventql.corpora import Corpus
 from tests.support.events import a_schema, store_staged
@@ -41,8 +42,8 @@ def in_files(corpus: Corpus, directory: Path) -> Iterator[Log]:
     """Hold a corpus in a data directory that no server has open."""
     with closing(open_log(directory)) as engine:
         store(corpus, engine)
-    with opened_query_log(directory, on_read=lambda _: None) as log:
-        yield log
+    with ReadOnlyLog.open(directory) as reader:
+        yield DirectoryLog(reader, lambda _: None)
 
 
 Store = Callable[[Corpus, Path], AbstractContextManager[Log]]

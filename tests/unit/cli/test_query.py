@@ -14,7 +14,7 @@ from everlog.cli.querying import directory as querying_directory
 from everlog.cli.querying import printing
 from everlog.domain.signature import SIGNATURE_PREFIX
 from tests.support.engines import open_log
-from tests.support.events import a_candidate, store
+from tests.support.events import a_candidate, stage, store
 from tests.support.keys import write_signing_key
 
 COUNT = "FROM e IN events PROJECT INTO COUNT()"
@@ -199,17 +199,25 @@ def test_events_are_signed_with_a_key(directory: Path, tmp_path: Path) -> None:
     assert json.loads(signed.stdout).startswith(SIGNATURE_PREFIX)
 
 
-def test_a_directory_that_cannot_be_read_ends_with_code_3(directory: Path, tmp_path: Path) -> None:
+def test_a_directory_that_a_server_has_open_is_read_beside_it(directory: Path) -> None:
     engine = open_log(directory)
+    store(engine, a_candidate("/numbers/3", data='{"n":3}'))
+    stage(engine, a_candidate("/numbers/4", data='{"n":4}'))
+
+    check_prints(run_on(directory, COUNT), "4\n")
+
+    engine.roll_back()
+    engine.close()
+
+
+def test_a_directory_that_cannot_be_read_ends_with_code_3(tmp_path: Path) -> None:
     for path, text in (
-        (directory, "or ask the server itself with --url"),
         (tmp_path, "not a data directory"),
         (tmp_path / "none", "is not a directory"),
     ):
         result = run_on(path, COUNT)
         assert (result.exit_code, result.stdout) == (3, "")
         assert text in result.stderr
-    engine.close()
 
 
 @pytest.mark.parametrize(
@@ -246,7 +254,7 @@ def test_what_the_system_refuses_ends_with_code_3(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(querying_directory, "opened_query_log", refuse)
+    monkeypatch.setattr(querying_directory.ReadOnlyLog, "open", refuse)
 
     result = run_on(directory, COUNT)
 
@@ -284,8 +292,11 @@ def test_progress_is_told_in_events(directory: Path) -> None:
     assert told[-1] == (3, 3)
     rows_of("FROM a IN events FROM b IN events PROJECT INTO 1")
     assert told[-1] == (6, 6)
+    rows_of("FROM e IN events WHERE e.subject == '/numbers/1' PROJECT INTO e.id")
+    assert told[-1] == (1, 1)
+    # The index knows them.
     rows_of("FROM s IN subjects PROJECT INTO s")
-    assert told[-1] == (3, 3)
+    assert told == []
 
 
 def test_progress_makes_room_for_rows_and_is_gone_at_the_end(

@@ -5,10 +5,11 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from everlog.http import Exchange, Request, Response
+from everlog.http import Admission, Endpoint, Exchange, Head, Request, Response
 from tests.support.serving import Client, RecordingApplication, Serving, serving
 
 GET = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b"
 
 
 @pytest.fixture
@@ -314,6 +315,78 @@ def test_an_error_far_into_a_packet_is_found(client: Client) -> None:
 
     assert [client.read_answer().status for _ in range(21)] == [200] * 20 + [400]
     assert client.receive_all() == b""
+
+
+class AdmittingApplication(RecordingApplication):
+    """Is not asked again about a head that it knows, until it has another epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch = object()
+        self.body_size_max = 100
+
+    def route(self, head: Head) -> Endpoint | Response:
+        self.heads.append(head)
+        endpoint = Endpoint(self.echo, self.body_size_max)
+        head.admission = Admission(endpoint, self)
+        return endpoint
+
+
+def test_a_head_that_is_admitted_is_not_asked_about_until_the_epoch_ends() -> None:
+    application = AdmittingApplication()
+    with serving(application) as running, Client(running.port) as client:
+        for epoch in range(3):
+            for _ in range(4):
+                client.send(POST % (3, b"abc"))
+                assert client.read_answer().body == b"POST /x?\nabc"
+            assert len(application.heads) == epoch + 1
+
+            application.epoch = object()
+
+        application.body_size_max = 2
+        client.send(POST % (3, b"abc"))
+        assert client.read_answer().status == 413
+
+
+def test_a_head_that_is_admitted_may_not_have_any_body() -> None:
+    application = AdmittingApplication()
+    with serving(application) as running, Client(running.port) as client:
+        for size, status in [(100, 200)] * 4 + [(101, 413), (100, 200)]:
+            client.send(POST % (size, b"x" * size))
+            assert client.read_answer().status == status
+        assert len(application.heads) == 1
+        assert len(application.requests) == 5
+
+
+class RefusingApplication(RecordingApplication):
+    """Has an endpoint that raises, and knows what to say to one kind of error."""
+
+    def route(self, head: Head) -> Endpoint | Response:
+        self.heads.append(head)
+        return Endpoint(self.raise_what_is_asked_for, 100, None, self.refuse)
+
+    def raise_what_is_asked_for(self, request: Request, exchange: Exchange) -> None:
+        if request.head.path == "/late":
+            exchange.respond(text(1))
+        raise {"/known": LookupError, "/worse": KeyError}.get(request.head.path, ValueError)
+
+    def refuse(self, exchange: Exchange, error: Exception) -> bool:
+        if isinstance(error, KeyError):
+            raise ZeroDivisionError from error
+        if isinstance(error, LookupError):
+            exchange.respond(Response(409, b"", b""))
+            return True
+        return False
+
+
+def test_what_an_endpoint_raises_is_refused_or_a_bug() -> None:
+    application = RefusingApplication()
+    with serving(application) as running, Client(running.port) as client:
+        client.send(b"".join(GET % path for path in (b"known", b"other", b"worse", b"late")))
+
+        assert [client.read_answer().status for _ in range(4)] == [409, 500, 500, 200]
+        errors = [type(error) for error in application.errors]
+        assert errors == [ValueError, ZeroDivisionError, ValueError]
 
 
 class HastyApplication(RecordingApplication):

@@ -7,37 +7,18 @@ import pytest
 
 from everlog.http import DisconnectedError, Stream
 from everlog.http.exchange import Output
-
-
-class FakeTransport(asyncio.Transport):
-    """Remembers what is written, and may be closed under us, as uvloop's are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[bytes] = []
-        self.is_closed = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.is_closed:
-            raise RuntimeError("the handle is closed")
-        self.parts.append(bytes(data))
-
-    def writelines(self, list_of_data: object) -> None:
-        assert isinstance(list_of_data, tuple)
-        for data in list_of_data:
-            self.write(data)
-
-    def get_write_buffer_size(self) -> int:
-        return 0
+from tests.support.serving import RecordingTransport
 
 
 def run(
-    test: Callable[[Stream, Output, FakeTransport], Awaitable[None]], *, is_chunked: bool = True
+    test: Callable[[Stream, Output, RecordingTransport], Awaitable[None]],
+    *,
+    is_chunked: bool = True,
 ) -> list[bytes]:
     """Run `test` with a stream; return what was written."""
 
     async def run_test() -> list[bytes]:
-        transport = FakeTransport()
+        transport = RecordingTransport()
         output = Output(transport, loop=asyncio.get_running_loop())
         stream = Stream(output, is_chunked=is_chunked)
         await test(stream, output, transport)
@@ -94,7 +75,7 @@ def test_without_chunks_the_bytes_go_out_as_they_are() -> None:
 
 
 def test_everybody_who_sends_waits_for_the_client() -> None:
-    async def test(stream: Stream, output: Output, transport: FakeTransport) -> None:
+    async def test(stream: Stream, output: Output, transport: RecordingTransport) -> None:
         output.pause()
         tasks = [asyncio.ensure_future(stream.send(b"%d" % number)) for number in range(3)]
         await asyncio.sleep(0)
@@ -111,7 +92,7 @@ def test_everybody_who_sends_waits_for_the_client() -> None:
 
 
 def test_who_waits_is_told_when_the_client_is_gone() -> None:
-    async def test(stream: Stream, output: Output, _: FakeTransport) -> None:
+    async def test(stream: Stream, output: Output, _: RecordingTransport) -> None:
         output.pause()
         task = asyncio.ensure_future(stream.send(b"x"))
         await asyncio.sleep(0)
@@ -127,8 +108,8 @@ def test_who_waits_is_told_when_the_client_is_gone() -> None:
 
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_transport_that_is_closed_under_us_is_a_disconnect(size: int) -> None:
-    async def test(stream: Stream, output: Output, transport: FakeTransport) -> None:
-        transport.is_closed = True
+    async def test(stream: Stream, output: Output, transport: RecordingTransport) -> None:
+        transport.is_closed_under_us = True
         await stream.send(b"x" * size)
         assert output.is_closed
         with pytest.raises(DisconnectedError):

@@ -124,18 +124,18 @@ def test_lines_that_are_not_kept_have_to_be_read_from_the_log() -> None:
     run(work)
 
 
-def test_no_more_may_observe_than_there_are_places() -> None:
+def test_no_more_may_observe_than_there_are_permits() -> None:
     async def work(_: Observers) -> None:
         observers = Observers(asyncio.get_running_loop(), count_max=2)
-        first, _second = observers.places.enter(), observers.places.enter()
+        first, _second = observers.permits.acquire(), observers.permits.acquire()
         with pytest.raises(TooManyObserversError, match="2 observers"):
-            observers.places.enter()
-        first.leave()
+            observers.permits.acquire()
+        first.release()
         # Whoever is gone does not go again.
-        first.leave()
-        assert observers.places.present_count == 1
-        with observers.places.enter(), pytest.raises(TooManyObserversError):
-            observers.places.enter()
-        assert observers.places.present_count == 1
+        first.release()
+        assert observers.permits.held_count == 1
+        with observers.permits.acquire(), pytest.raises(TooManyObserversError):
+            observers.permits.acquire()
+        assert observers.permits.held_count == 1
 
     run(work)

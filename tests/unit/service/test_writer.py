@@ -2,132 +2,14 @@
 
 import asyncio
 import json
-import os
-import threading
-from collections.abc import Awaitable, Callable
-from time import perf_counter
 
 import pytest
 
-from everlog.domain.chain import HashVersion
-from everlog.domain.errors import (
-    Code,
-    DiskFullError,
-    RefusedError,
-    StateConflictError,
-    StoreFailedError,
-)
-from everlog.domain.precondition import IsSubjectPristine
-from everlog.domain.schema import compile_event_schema
-from everlog.service.writer import (
-    Condition,
-    Outcome,
-    Writer,
-    WriterEvents,
-)
+from everlog.domain.errors import Code, DiskFullError, StateConflictError, StoreFailedError
+from everlog.service.writer import Condition, Outcome
 from everlog.storage.engine import Batch
 from tests.support.events import a_candidate
-from tests.support.memory_engine import MemoryEngine
-
-CLOSED_TYPE = "io.everlog.test.closed"
-CLOSED = compile_event_schema(
-    CLOSED_TYPE, b'{"type":"object","properties":{},"additionalProperties":false}'
-)
-OPEN_TYPE = "io.everlog.test.open"
-
-
-class HeldEngine(MemoryEngine):
-    """A memory engine whose commits wait until they are let go, and fail if told so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.may_commit = threading.Event()
-        self.is_committing = threading.Event()
-        self.failure: Exception | None = None
-        self.commit_seconds = 0.0
-        self.batches: list[Batch] = []
-
-    def commit(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self.is_committing.set()
-        assert self.may_commit.wait(20)
-        begin = perf_counter()
-        while perf_counter() - begin < self.commit_seconds:
-            # Lets the loop's thread run.
-            os.sched_yield()
-        if self.failure is not None:
-            raise self.failure
-
-
-class Bench:
-    """A writer on a held engine, and all that it says."""
-
-    def __init__(self) -> None:
-        self.engine = HeldEngine()
-        self.now = 1_000_000_001
-        self.outcomes: dict[str, Outcome] = {}
-        self.answered = asyncio.Event()
-        self.said: list[str] = []
-        self.bugs: list[Exception] = []
-        self.writer = Writer(
-            self.engine,
-            clock=lambda: self.now,
-            hash_version=HashVersion.V2,
-            schemas=[CLOSED],
-            events=WriterEvents(
-                lambda batch: self.said.append(f"published {len(batch.events)}"),
-                lambda condition, _: self.said.append(condition.value),
-                self.bugs.append,
-            ),
-            loop=asyncio.get_running_loop(),
-        )
-
-    def write(
-        self, name: str, *subjects: str, pristine: str | None = None, type_: str = OPEN_TYPE
-    ) -> None:
-        """Write an event to each subject; the outcome is kept under the name."""
-        candidates = [a_candidate(subject, type_) for subject in subjects]
-        conditions = (
-            [] if pristine is None else [IsSubjectPristine(subject=pristine, recursive=False)]
-        )
-
-        def answer(outcome: Outcome) -> None:
-            assert name not in self.outcomes
-            self.outcomes[name] = outcome
-            self.answered.set()
-
-        self.writer.write(candidates, conditions, answer)
-
-    async def wait_until_committing(self) -> None:
-        assert await asyncio.to_thread(self.engine.is_committing.wait, 20)
-
-    def let_go(self, failure: Exception | None = None) -> None:
-        self.engine.failure = failure
-        self.engine.may_commit.set()
-
-    async def wait_for(self, *names: str) -> None:
-        async with asyncio.timeout(20):
-            while not self.outcomes.keys() >= {*names}:
-                self.answered.clear()
-                await self.answered.wait()
-
-    def code(self, name: str) -> Code:
-        outcome = self.outcomes[name]
-        assert isinstance(outcome, RefusedError)
-        return outcome.code
-
-
-def run(work: Callable[[Bench], Awaitable[None]]) -> None:
-    async def run_with_bench() -> None:
-        bench = Bench()
-        try:
-            await work(bench)
-        finally:
-            bench.engine.may_commit.set()
-            await bench.writer.stop()
-        assert bench.bugs == []
-
-    asyncio.run(run_with_bench())
+from tests.support.writer_bench import CLOSED_TYPE, Bench, run_bench
 
 
 def test_no_answer_leaves_before_what_it_is_based_on_is_durable() -> None:
@@ -146,7 +28,7 @@ def test_no_answer_leaves_before_what_it_is_based_on_is_durable() -> None:
         assert bench.code("refused") is Code.PRECONDITION_VIOLATED
         assert bench.engine.head.event_count == 2
 
-    run(work)
+    run_bench(work)
 
 
 def test_what_gathers_during_a_commit_shares_the_next_one() -> None:
@@ -159,7 +41,7 @@ def test_what_gathers_during_a_commit_shares_the_next_one() -> None:
         await bench.wait_for(*map(str, range(6)))
         assert [len(batch.events) for batch in bench.engine.batches] == [1, 10]
 
-    run(work)
+    run_bench(work)
 
 
 def test_a_refused_write_takes_no_id_and_disturbs_nobody() -> None:
@@ -177,7 +59,7 @@ def test_a_refused_write_takes_no_id_and_disturbs_nobody() -> None:
         assert violation.details["eventIndex"] == 0
         assert bench.engine.head.event_count == 2
 
-    run(work)
+    run_bench(work)
 
 
 def test_a_full_disk_fails_its_batch_and_what_is_chained_to_it_but_nothing_later() -> None:
@@ -195,7 +77,7 @@ def test_a_full_disk_fails_its_batch_and_what_is_chained_to_it_but_nothing_later
         assert bench.engine.head.event_count == 1
         assert bench.said == ["disk-full", "writable", "published 1"]
 
-    run(work)
+    run_bench(work)
 
 
 @pytest.mark.parametrize("failure", [StoreFailedError("sync"), OSError("any"), ValueError("a bug")])
@@ -213,7 +95,7 @@ def test_any_other_failure_ends_writing(failure: Exception) -> None:
         assert bench.said == ["failed"]
         assert bench.engine.tip == bench.engine.head
 
-    run(work)
+    run_bench(work)
 
 
 def test_a_batch_for_which_there_is_no_memory_is_answered_too() -> None:
@@ -229,7 +111,7 @@ def test_a_batch_for_which_there_is_no_memory_is_answered_too() -> None:
         assert bench.said == ["failed"]
         assert bench.engine.tip == bench.engine.head
 
-    run(work)
+    run_bench(work)
 
 
 def test_stopping_finishes_what_has_begun_and_refuses_the_rest() -> None:
@@ -263,7 +145,7 @@ def test_time_never_goes_back_and_is_never_a_whole_second() -> None:
             "1970-01-01T00:00:06.000000001Z",
         ]
 
-    run(work)
+    run_bench(work)
 
 
 def test_an_answer_that_fails_harms_no_other() -> None:
@@ -278,7 +160,7 @@ def test_an_answer_that_fails_harms_no_other() -> None:
         assert [str(error) for error in bench.bugs] == ["a bug"]
         bench.bugs.clear()
 
-    run(work)
+    run_bench(work)
 
 
 @pytest.mark.parametrize("failure", [None, DiskFullError("full")])
@@ -297,7 +179,7 @@ def test_a_commit_is_answered_once_however_long_it_takes(
             failure is not None
         ]
 
-    run(work)
+    run_bench(work)
 
 
 def test_a_slow_commit_does_not_hold_the_loop_up() -> None:
@@ -308,4 +190,4 @@ def test_a_slow_commit_does_not_hold_the_loop_up() -> None:
         bench.let_go()
         await bench.wait_for("slow")
 
-    run(work)
+    run_bench(work)

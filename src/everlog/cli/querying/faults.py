@@ -11,7 +11,6 @@ from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, 
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
-    DirectoryLockedError,
     EverlogError,
     SettingsError,
 )
@@ -111,8 +110,6 @@ def _faults_of(error: EverlogError, text: str) -> list[_Fault]:
             return [_Fault(str(error), error.diagnostic.span)]
         case RemoteFaultError():
             return _remote_faults(str(error), error.details, text)
-        case DirectoryLockedError():
-            return [_Fault(f"{error}; or ask the server itself with --url", None)]
         case _:
             return [_Fault(str(error), None)]
 

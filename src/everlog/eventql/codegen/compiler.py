@@ -192,6 +192,11 @@ class CompiledQuery:
         return self.plan.query.projection.span if span is None else span
 
 
+def is_compiled(plan: Plan, *, is_signed: bool, as_json: bool) -> bool:
+    """Tell whether `compile_plan` has nothing to do any more."""
+    return (is_signed, as_json) in plan.compiled
+
+
 def compile_plan(plan: Plan, *, is_signed: bool, as_json: bool) -> CompiledQuery:
     """Return the functions for a plan and those of its subqueries, which are generated once."""
     key = (is_signed, as_json)

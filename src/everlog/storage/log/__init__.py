@@ -1,9 +1,10 @@
 """The embedded engine: an append-only log of lines in a data directory, and an index beside it.
 
-The log is the truth. The index (columns, subject tree, event types) is derived from it, saved at
+The log is the truth. The index (columns, subject tree, event types) is derived from it, saved in
 snapshots, and rebuilt where it is missing or stale. See docs/internals/data-format.md.
 """
 
 from everlog.storage.log.engine import LogEngine, OpeningReport
+from everlog.storage.log.reader import ReadOnlyLog
 
-__all__ = ["LogEngine", "OpeningReport"]
+__all__ = ["LogEngine", "OpeningReport", "ReadOnlyLog"]

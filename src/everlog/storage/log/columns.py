@@ -1,8 +1,9 @@
 """Columns: fixed-width numbers, one for each event or subject, that only grow.
 
-A `Column` lives in a memory-mapped file that other processes may read; a `Vector` lives in
-memory. Both are read and written cell by cell through `cells` (a memoryview, the fastest way
-in Python) or as a whole through `view` (numpy).
+A `Column` lives in a memory-mapped file that other processes may read; a `BorrowedColumn` begins
+with the cells of such a file, and goes on in memory; a `Vector` lives in memory. All are read and
+written cell by cell through `cells` (a memoryview, the fastest way in Python) or as a whole through
+`view` (numpy).
 
 Growing makes a new buffer; whoever still holds the old one sees what was there then.
 """
@@ -16,7 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from everlog.storage.log.disk import Disk, allocate, open_file
+from everlog.storage.log.disk import Disk, allocate, open_file, open_in_place
 
 # 64 and 32 bits, unsigned.
 TypeCode = Literal["Q", "I"]
@@ -119,6 +120,60 @@ class Column:
         self._mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
         self._array = np.frombuffer(self._mapping, self._type)
         self.cells = memoryview(self._mapping).cast(self._type_code)
+
+
+class BorrowedColumn:
+    """A column of which somebody else has the file, for whoever may not change it.
+
+    The owner may write to the file meanwhile. So only the cells that a snapshot speaks of are to be
+    believed; they never change. What belongs behind them is set here, from the log, and seen here
+    only: the mapping is private, so that the system copies a page when a cell of it is set, and no
+    cell behind the believed ones is looked at before it was set.
+    """
+
+    def __init__(self, path: Path, type_code: TypeCode, disk: Disk, *, is_copied: bool) -> None:
+        """Open the file, if there is one; its mapping goes when nobody looks at it any more."""
+        self._type = _TYPES[type_code]
+        self.name: Final = path.name
+        cells = self._borrow(path, disk)
+        if is_copied or len(cells) < _CAPACITY_MIN:
+            copied = np.zeros(max(len(cells), _CAPACITY_MIN), self._type)
+            copied[: len(cells)] = cells
+            cells = copied
+        self._fill(cells)
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many cells, in memory."""
+        capacity = len(self.cells)
+        if count > capacity:
+            grown = np.zeros(_grown_capacity(capacity, count), self._type)
+            grown[:capacity] = self._array
+            self._fill(grown)
+
+    def view(self, count: int) -> npt.NDArray[Any]:
+        """Return the first cells as an array that must not be changed."""
+        return self._array[:count]
+
+    def _borrow(self, path: Path, disk: Disk) -> npt.NDArray[Any]:
+        try:
+            file = open_in_place(disk, path, os.O_RDONLY)
+        except FileNotFoundError:
+            return np.zeros(0, self._type)
+        try:
+            size = os.fstat(file).st_size // self._type.itemsize * self._type.itemsize
+            if size == 0:
+                return np.zeros(0, self._type)
+            mapping = mmap.mmap(file, size, access=mmap.ACCESS_COPY)
+        finally:
+            os.close(file)
+        return np.frombuffer(mapping, self._type)
+
+    def _fill(self, array: npt.NDArray[Any]) -> None:
+        self._array = array
+        self.cells = array.data
+
+
+AnyColumn = Column | BorrowedColumn
 
 
 def _grown_capacity(capacity: int, count: int) -> int:

@@ -1,11 +1,19 @@
-"""The data directory: its file names, its lock, and the version of its format."""
+"""The data directory: its file names, its lock, the version of its format, the durable bound.
+
+The durable bound is written after each sync, but not synced itself: it costs one system call,
+survives the death of the process exactly, and after a power loss is merely older than the truth,
+never newer. Recovery may cut what lies behind it, and must refuse damage before it.
+"""
 
 import errno
 import fcntl
 import os
-from contextlib import suppress
+import struct
+import time
+import zlib
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,12 +21,19 @@ from everlog.domain.errors import DataDirectoryError, DirectoryLockedError, Unkn
 from everlog.storage.log.disk import (
     Disk,
     create_directory,
+    open_file,
     open_in_place,
     read_file,
     replace_file,
+    write_all,
 )
 
 FORMAT_VERSION: Final = 1
+
+# Whoever reads beside a server looks whether there is one; far longer than that takes, and far
+# shorter than anybody minds who starts a server while an audit runs.
+_LOOK_SECONDS: Final = 0.001
+_LOOKS_MAX: Final = 50
 
 FORMAT_FILE: Final = "everlog.json"
 LOCK_FILE: Final = "lock"
@@ -28,6 +43,11 @@ SCHEMAS_FILE: Final = "schemas.ndjson"
 DURABLE_FILE: Final = "durable"
 
 _NOT_OURS_TO_SYNC: Final = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
+
+
+_BOUND_LAYOUT: Final = struct.Struct("<QQQ")
+_BOUND_CHECKSUM: Final = struct.Struct("<I")
+_BOUND_SIZE: Final = _BOUND_LAYOUT.size + _BOUND_CHECKSUM.size
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -54,7 +74,7 @@ class DirectoryLock:
         """
         self._file = open_in_place(disk, directory / LOCK_FILE, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except OSError as error:
             holder = self._holder()
             os.close(self._file)
@@ -68,11 +88,29 @@ class DirectoryLock:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
-    def _holder(self) -> str:
-        """Say who has the lock; the number in the file is that of whoever wrote there last."""
+    def _take(self) -> None:
+        for _ in range(_LOOKS_MAX):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if not self._is_shared():
+                break
+            # Somebody may have looked whether it is taken, which takes an instant.
+            time.sleep(_LOOK_SECONDS)
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _is_shared(self) -> bool:
+        """Tell whether those who hold the lock do not mind others who only read."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
+            return False
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        return True
+
+    def _holder(self) -> str:
+        """Say who has the lock; the number in the file is that of whoever wrote there last."""
+        if not self._is_shared():
             found = os.pread(self._file, 32, 0).decode(errors="replace").strip()
             return f"process id {found or 'unknown'}"
         # Servers keep it from each other; an audit only keeps it from servers.
@@ -81,6 +119,23 @@ class DirectoryLock:
     def release(self) -> None:
         """Let go of the directory."""
         os.close(self._file)
+
+
+def is_served(directory: Path, disk: Disk) -> bool:
+    """Tell whether a server has a directory open now; nothing is changed, and nobody kept out."""
+    try:
+        file = open_in_place(disk, directory / LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        # A copy without it.
+        return False
+    try:
+        # Held for this instant only, for which a server that starts waits.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def prepare_directory(directory: Path, disk: Disk) -> None:
@@ -159,6 +214,23 @@ def prepare_format(directory: Path, disk: Disk) -> None:
     create_directory(disk, directory / INDEX_FOLDER)
 
 
+def check_format(directory: Path, disk: Disk) -> None:
+    """Check that a directory is a data directory of a version that we know.
+
+    Raises:
+        DataDirectoryError: It is no directory.
+        UnknownFormatError: It is no data directory, or the format is from another version.
+    """
+    if not directory.is_dir():
+        message = f"{directory} is not a directory"
+        raise DataDirectoryError(message)
+    try:
+        _check_format(directory / FORMAT_FILE, disk)
+    except FileNotFoundError as error:
+        message = f"{directory} is not a data directory of Everlog"
+        raise UnknownFormatError(message) from error
+
+
 def _check_format(path: Path, disk: Disk) -> None:
     try:
         found = msgspec.json.decode(read_file(disk, path), type=_Format)
@@ -171,3 +243,55 @@ def _check_format(path: Path, disk: Disk) -> None:
             f"Everlog knows format {FORMAT_VERSION} only: use the version that wrote it"
         )
         raise UnknownFormatError(message)
+
+
+class DurableBound(NamedTuple):
+    """How many events, bytes of the log and bytes of event schemas are durable."""
+
+    event_count: int = 0
+    log_size: int = 0
+    schemas_size: int = 0
+
+
+class DurableFile:
+    """The file that holds the bound."""
+
+    def __init__(self, directory: Path, disk: Disk, resources: ExitStack) -> None:
+        """Open or create the file."""
+        self._disk = disk
+        self._file = open_file(disk, directory / DURABLE_FILE, resources)
+
+    def read(self) -> DurableBound:
+        """Return the bound; zero where the file is new or was torn by a power loss."""
+        return _decode_bound(os.pread(self._file, _BOUND_SIZE, 0)) or DurableBound()
+
+    def write(self, bound: DurableBound) -> None:
+        """Move the bound; the caller has synced the log up to it."""
+        body = _BOUND_LAYOUT.pack(*bound)
+        write_all(self._disk, self._file, body + _BOUND_CHECKSUM.pack(zlib.crc32(body)), 0)
+
+    def sync(self) -> None:
+        """Make the bound itself durable."""
+        self._disk.sync_data(self._file)
+
+
+def read_bound(directory: Path, disk: Disk) -> DurableBound:
+    """Return the bound of a directory that a server may have open; zero as `DurableFile` does."""
+    content: bytes | None = None
+    while True:
+        before = content
+        try:
+            content = read_file(disk, directory / DURABLE_FILE)
+        except FileNotFoundError:
+            return DurableBound()
+        bound = _decode_bound(content)
+        # It may have been read while it was written; what stays wrong is wrong.
+        if bound is not None or content == before:
+            return bound or DurableBound()
+
+
+def _decode_bound(content: bytes) -> DurableBound | None:
+    body, checksum = content[: _BOUND_LAYOUT.size], content[_BOUND_LAYOUT.size : _BOUND_SIZE]
+    if checksum != _BOUND_CHECKSUM.pack(zlib.crc32(body)):
+        return None
+    return DurableBound(*_BOUND_LAYOUT.unpack(body))

@@ -24,16 +24,18 @@ from everlog.storage.line import (
     render_line,
     render_write,
 )
+from everlog.storage.log.columns import Column
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
     DirectoryLock,
+    DurableBound,
+    DurableFile,
     check_is_ours,
     prepare_directory,
     prepare_format,
 )
 from everlog.storage.log.disk import Disk, PosixDisk, SyncError, describe_shortage, is_full
-from everlog.storage.log.durable import DurableBound, DurableFile
 from everlog.storage.log.index import Index
 from everlog.storage.log.reader import IndexedLog
 from everlog.storage.log.recovery import replay
@@ -80,7 +82,7 @@ class LogEngine(IndexedLog):
         self._schemas = schemas
         self._durable = durable
         self._snapshots = snapshots
-        super().__init__(segments, index, head)
+        super().__init__(segments.files, index, head)
         self._tip = head
         # Moved by `commit`, the head by `publish`.
         self._committed_size = head.log_size
@@ -127,14 +129,20 @@ class LogEngine(IndexedLog):
             directory / LOG_FOLDER, disk, resources, segment_size_max=segment_size_max
         )
         durable = DurableFile(directory, disk, resources)
-        index_folder = directory / INDEX_FOLDER
-        index, snapshots, start, reason = load_index(index_folder, disk, resources, segments)
-        bound = durable.read()
-        replayed = replay(segments, index, start, bound)
+        folder = directory / INDEX_FOLDER
+        snapshots = SnapshotFiles(folder, disk, resources)
+        index, snapshot, reason = load_index(
+            folder,
+            disk,
+            segments.files,
+            lambda: Index(lambda name, code: Column(folder / name, code, disk, resources)),
+        )
+        snapshots.go_on_from(snapshot)
+        start, bound = snapshot.head, durable.read()
+        replayed = replay(segments.files, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read(durable_size=bound.schemas_size):
-            index.event_types.number(schema.event_type)
-            index.event_types.schemas[schema.event_type] = schema.text
+            index.event_types.register(schema)
         head = replayed.head._replace(event_type_count=len(index.event_types.names))
         if head.log_size > bound.log_size:
             segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
@@ -205,16 +213,14 @@ class LogEngine(IndexedLog):
         if self._staged_lines:
             # The last line's mark becomes that of a batch, which is one byte longer.
             self._staged_lines[-1] = render_line(self._staged_events[-1].json, Mark.BATCH)
-            self._tip = self._tip._replace(log_size=self._tip.log_size + 1)
-        return self._make_batch()
-
-    def _make_batch(self) -> Batch:
+            count, size, subjects, types, hash_, time = self._tip
+            self._tip = Head(count, size + 1, subjects, types, hash_, time)
         batch = Batch(
-            first_position=self._tip.event_count - len(self._staged_events),
-            events=self._staged_events,
-            lines=self._staged_lines,
-            schemas=self._staged_schemas,
-            head=self._tip,
+            self._tip.event_count - len(self._staged_events),
+            self._staged_events,
+            self._staged_lines,
+            self._staged_schemas,
+            self._tip,
         )
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
         self._sealed.append(batch)
@@ -273,7 +279,10 @@ class LogEngine(IndexedLog):
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
         content = b"".join(batch.lines)
-        return content, batch.head.log_size - len(content)
+        offset = batch.head.log_size - len(content)
+        # Anywhere else it would overwrite what was acknowledged, or leave a gap.
+        assert offset == self._committed_size
+        return content, offset
 
     def _move_bound(self, batch: Batch) -> None:
         self._durable.write(
@@ -283,7 +292,9 @@ class LogEngine(IndexedLog):
 
     def publish(self, batch: Batch) -> None:
         """Let readers see a committed batch."""
+        # In the order of the log, and not before it is durable: readers tell clients of it.
         assert self._sealed[0] is batch
+        assert batch.head.log_size <= self._committed_size
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self._head = batch.head
@@ -317,17 +328,20 @@ class LogEngine(IndexedLog):
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
         events, time = _read_entry(entry, self._head, is_verified=is_verified)
+        registered = set(self._index.event_types.schemas)
         for schema in entry.schemas:
-            if schema.event_type in self._index.event_types.schemas:
+            if schema.event_type in registered:
                 message = f"the event type {schema.event_type!r} has an event schema already"
                 raise UnchainedEntryError(message, position=None)
+            registered.add(schema.event_type)
         try:
             if events:
                 self._tip = self._index.stage(events, entry.lines, self._tip, time=time)
-                self._staged_events, self._staged_lines = events, list(entry.lines)
             for schema in entry.schemas:
-                self.stage_schema(schema)
-            batch = self._make_batch()
+                self._index.event_types.number(schema.event_type)
+            head = self._tip._replace(event_type_count=len(self._index.event_types.names))
+            batch = Batch(entry.first_position, events, entry.lines, entry.schemas, head)
+            self._sealed, self._tip = [batch], head
             self.commit(batch)
         except OSError as error:
             raise self._fail(f"growing the index failed: {error}") from error
@@ -339,9 +353,11 @@ class LogEngine(IndexedLog):
 
     def files(self, head: Head) -> LogFiles | None:
         """Return where another process can read the log."""
+        offsets = self._index.offsets
+        assert isinstance(offsets, Column)
         return LogFiles(
-            segments=self._segments.paths,
-            offsets=str(self._index.offsets.path),
+            segments=self._segments.files.paths,
+            offsets=str(offsets.path),
             event_count=head.event_count,
             log_size=head.log_size,
         )

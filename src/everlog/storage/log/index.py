@@ -3,37 +3,40 @@
 Four columns hold one cell for each event: the offset of its line, its subject's number, its
 type's number, and the previous event of the same subject. The last makes a chain through each
 subject, so that a short subject is read in as many steps as it has events, and so that staged
-events can be forgotten again.
+events can be forgotten again. Subjects and event types have tables of their own.
 
 Staging changes the index at the tip at once; readers look at nothing beyond their head.
 What is left to others: which events a scan selects (`selecting`).
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from everlog.domain.errors import DiskFullError
 from everlog.domain.event import AcceptedEvent
-from everlog.storage.engine import Head
-from everlog.storage.log.columns import Column
-from everlog.storage.log.disk import Disk
-from everlog.storage.log.event_types import EventTypeTable
-from everlog.storage.log.subjects import SubjectTree
+from everlog.domain.subject import ROOT, parent
+from everlog.storage.engine import EventType, Head, StagedSchema
+from everlog.storage.log.columns import AnyColumn, Column, TypeCode, Vector
+
+# The only column whose cells may be others when the index of the same log is made anew.
+TYPE_COLUMN: Final = "type"
+
+_NEVER: Final = -1
 
 
 class Index:
     """Columns, subject tree and event types of one log."""
 
-    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
-        """Open the columns; the caller loads a snapshot or adds the events anew."""
-        self.offsets = Column(folder / "offset", "Q", disk, resources)
-        self.subject_ids = Column(folder / "subject", "I", disk, resources)
-        self.type_ids = Column(folder / "type", "I", disk, resources)
-        self.previous = Column(folder / "previous", "Q", disk, resources)
-        self.subjects = SubjectTree(Column(folder / "parent", "I", disk, resources))
+    def __init__(self, open_column: Callable[[str, TypeCode], AnyColumn]) -> None:
+        """Open the columns by their names; the caller loads a snapshot or adds the events anew."""
+        self.offsets = open_column("offset", "Q")
+        self.subject_ids = open_column("subject", "I")
+        self.type_ids = open_column(TYPE_COLUMN, "I")
+        self.previous = open_column("previous", "Q")
+        self.subjects = SubjectTree(open_column("parent", "I"))
         self.event_types = EventTypeTable()
         self._event_count = 0
         # How many events all columns have room for.
@@ -41,7 +44,7 @@ class Index:
         # Counts how often staged events were forgotten: whoever follows a chain has to know.
         self.truncations = 0
 
-    def columns(self, *, event_count: int, subject_count: int) -> Sequence[tuple[Column, int]]:
+    def columns(self, *, event_count: int, subject_count: int) -> Sequence[tuple[AnyColumn, int]]:
         """Return all columns, each with the number of its cells, for saving and checking them."""
         return (
             (self.offsets, event_count),
@@ -55,7 +58,8 @@ class Index:
         """Take over the columns' first cells and the names that belong to them."""
         # Looked at by the event loop later, which must not wait for a disk.
         for column in (self.previous, self.offsets):
-            column.read_ahead(event_count)
+            if isinstance(column, Column):
+                column.read_ahead(event_count)
         subject_ids = self.subject_ids.view(event_count)
         positions = np.arange(1, event_count + 1, dtype=np.uint64)
         latest = np.zeros(len(subject_names), np.uint64)
@@ -154,3 +158,163 @@ class Index:
         else:
             latest = self.subjects.latest.cells[node]
         return latest - 1 if latest > 0 else None
+
+
+class SubjectTree:
+    """Names and numbers of subjects, with the latest event and the event count of each.
+
+    Every subject that has events, and every ancestor of one, is a node. Nodes are numbered in the
+    order of their appearance, so that a parent's number is always lower than its children's, and
+    the subjects of any earlier head are the first so many nodes.
+
+    `latest` holds positions plus one, 0 where the subject itself has no event.
+    """
+
+    def __init__(self, parents: AnyColumn) -> None:
+        """Start empty."""
+        self.ids: dict[str, int] = {}
+        self.names: list[str] = []
+        self.parents = parents
+        self.latest = Vector("Q")
+        self.event_counts = Vector("I")
+
+    def load(
+        self,
+        names: list[str],
+        *,
+        latest: npt.NDArray[np.uint64],
+        event_counts: npt.NDArray[np.int64],
+    ) -> None:
+        """Take over the nodes of a snapshot; the parents are in their column already."""
+        self.names = names
+        self.ids = dict(zip(names, range(len(names)), strict=True))
+        self.latest.load(latest)
+        self.event_counts.load(event_counts)
+
+    def add(self, subject: str) -> int:
+        """Add a subject that is not there, with its missing ancestors, and return its number.
+
+        Raises:
+            DiskFullError: There is no room; ancestors may have been added.
+        """
+        missing = [subject]
+        above = parent(subject)
+        while above is not None and above not in self.ids:
+            missing.append(above)
+            above = parent(above)
+        count = len(self.names) + len(missing)
+        for cells in (self.parents, self.latest, self.event_counts):
+            cells.reserve(count)
+        above_id = 0 if above is None else self.ids[above]
+        for name in reversed(missing):
+            node = len(self.names)
+            self.parents.cells[node] = above_id
+            self.latest.cells[node] = 0
+            self.event_counts.cells[node] = 0
+            self.names.append(name)
+            self.ids[name] = node
+            above_id = node
+        return above_id
+
+    def truncate(self, count: int) -> None:
+        """Forget all but the first so many nodes."""
+        for name in self.names[count:]:
+            # Without a number where there was no memory for it.
+            self.ids.pop(name, None)
+        del self.names[count:]
+
+    def find(self, subject: str, *, count: int) -> int | None:
+        """Return a subject's number if it is among the first so many."""
+        node = self.ids.get(subject)
+        return node if node is not None and node < count else None
+
+    def subtree(self, node: int, *, count: int) -> npt.NDArray[Any]:
+        """Return the numbers of a node and all below it, ascending, among the first so many."""
+        if self.names[node] == ROOT:
+            return np.arange(count)
+        # Nothing below a node has a lower number.
+        parents = self.parents.view(count)[node:]
+        is_member = np.zeros(count, np.bool_)
+        is_member[node] = True
+        children = np.flatnonzero(parents == node) + node
+        while len(children) > 0:
+            is_member[children] = True
+            is_frontier = np.zeros(count, np.bool_)
+            is_frontier[children] = True
+            children = np.flatnonzero(is_frontier[parents]) + node
+        return np.flatnonzero(is_member)
+
+
+class EventTypeTable:
+    """Names, numbers, first events and schemas of event types; small, so plain lists hold them.
+
+    Numbered in the order of their appearance, like subjects. A type comes into being with its first
+    event or with its schema. When an index is made anew, the schemas come last, so that the same
+    log may have other numbers then.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.ids: dict[str, int] = {}
+        self.names: list[str] = []
+        self.schemas: dict[str, str] = {}
+        self._first_positions: list[int] = []
+
+    def load(self, names: list[str], first_positions: list[int]) -> None:
+        """Take over the types of a snapshot; a type without events has the position -1."""
+        self.names = names
+        self.ids = dict(zip(names, range(len(names)), strict=True))
+        self._first_positions = first_positions
+
+    def number(self, name: str, *, position: int = _NEVER) -> int:
+        """Return a type's number, adding it where it is new; the position is an event's of it."""
+        number = self.ids.get(name)
+        if number is None:
+            number = len(self.names)
+            self.names.append(name)
+            self._first_positions.append(position)
+            self.ids[name] = number
+        elif self._first_positions[number] == _NEVER:
+            self._first_positions[number] = position
+        return number
+
+    def register(self, schema: StagedSchema) -> None:
+        """Give a type the schema that is stored for it."""
+        self.number(schema.event_type)
+        self.schemas[schema.event_type] = schema.text
+
+    def first_position(self, number: int) -> int:
+        """Return the position of a type's first event, -1 where it has none."""
+        return self._first_positions[number]
+
+    def truncate(self, head: Head) -> None:
+        """Forget what came after a head, schemas apart."""
+        for name in self.names[head.event_type_count :]:
+            # Without a number where there was no memory for it.
+            self.ids.pop(name, None)
+        del self.names[head.event_type_count :]
+        self._first_positions = [
+            first if first < head.event_count else _NEVER
+            for first in self._first_positions[: head.event_type_count]
+        ]
+
+    def visible(self, head: Head) -> list[EventType]:
+        """Return the types of a head, sorted by name."""
+        entries = (self._entry(number, head) for number in range(head.event_type_count))
+        return sorted(entry for entry in entries if entry is not None)
+
+    def find(self, name: str, head: Head) -> EventType | None:
+        """Return one type as of a head."""
+        number = self.ids.get(name)
+        if number is None or number >= head.event_type_count:
+            return None
+        return self._entry(number, head)
+
+    def _entry(self, number: int, head: Head) -> EventType | None:
+        name = self.names[number]
+        has_events = 0 <= self._first_positions[number] < head.event_count
+        schema = self.schemas.get(name)
+        # Numbered for a schema whose registration failed, or is not published yet.
+        if not has_events and schema is None:
+            return None
+        return EventType(name, has_events, schema)

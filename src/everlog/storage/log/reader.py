@@ -2,24 +2,58 @@
 
 `IndexedLog` is the half that the embedded engine and a log opened for reading share: both have the
 bytes and an index of them, and differ in who moves the head.
+
+`ReadOnlyLog` is a log of which somebody else may be the writer. It changes nothing and keeps nobody
+out, so it has to know what to believe of files that a server writes to meanwhile:
+
+- Of the log what is durable, which never changes. While a server has the directory open, that ends
+  with the durable bound: behind it stands a batch of which nobody knows yet whether it will stay.
+  While nobody has it open, it is all that the next opening would keep, found by the same recovery:
+  after a loss of power the bound is older than what was acknowledged, and a whole batch behind it
+  may have been.
+- Of the index what its snapshot speaks of, which never changes either, with one exception: where a
+  server makes the index anew, types get other numbers, in place. Their column is therefore copied
+  before it is checked. What belongs behind the snapshot is read from the log, and set in memory.
+
+What is read first decides: the snapshot before the bound, since all that a snapshot speaks of was
+durable before it was saved; the bound before the names of the segments, since a batch is in a
+segment before it is durable.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from heapq import merge
 from itertools import islice
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from everlog.domain.errors import CorruptLogError
 from everlog.domain.subject import sort_key
 from everlog.domain.time import parse_time
-from everlog.storage.engine import EventType, Head, LocatedScan, Scan
+from everlog.storage.engine import EventType, Head, LocatedScan, LogFiles, Scan, StagedSchema
 from everlog.storage.line import parse_line
-from everlog.storage.log.index import Index
-from everlog.storage.log.reading import RangeBlocks, RangeBytes, read_few, read_positions
+from everlog.storage.log.columns import BorrowedColumn, TypeCode
+from everlog.storage.log.directory import (
+    INDEX_FOLDER,
+    LOG_FOLDER,
+    SCHEMAS_FILE,
+    DurableBound,
+    check_format,
+    is_served,
+    read_bound,
+)
+from everlog.storage.log.disk import Disk, PosixDisk, read_file
+from everlog.storage.log.index import TYPE_COLUMN, Index
+from everlog.storage.log.reading import RangeBlocks, read_few, read_positions
+from everlog.storage.log.recovery import replay
+from everlog.storage.log.schemas import parse_schemas
+from everlog.storage.log.segments import SegmentFiles
 from everlog.storage.log.selecting import Selector
+from everlog.storage.log.snapshot import load_index
 
 _SUBJECTS_PER_CHUNK: Final = 4_096
 
@@ -34,7 +68,7 @@ class IndexedLog:
     and never changes. That is why any thread may read without a lock.
     """
 
-    def __init__(self, log: RangeBytes, index: Index, head: Head) -> None:
+    def __init__(self, log: SegmentFiles, index: Index, head: Head) -> None:
         """Show a head of which the index knows everything."""
         self._log: Final = log
         self._index: Final = index
@@ -74,6 +108,10 @@ class IndexedLog:
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means."""
         return self._selector.count(scan, head)
+
+    def count_few(self, scan: Scan, head: Head) -> int | None:
+        """Return the same, if the index knows it within a few steps."""
+        return self._selector.count_few(scan, head)
 
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
         """Return the same by event type, in the order of each type's first event."""
@@ -132,3 +170,134 @@ class IndexedLog:
     def _read_time(self, position: int, head: Head) -> int:
         scan = Scan(start=position, stop=position + 1)
         return parse_time(parse_line(b"".join(self.scan(scan, head)))[0].time)
+
+
+class ReadOnlyLog(IndexedLog):
+    """A data directory opened for reading, beside a server or without one; a `LogReader`.
+
+    Made by `open`; a `with` block closes it. Reading may happen on any thread, `refresh` on one at
+    a time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        disk: Disk,
+        *,
+        resources: ExitStack,
+        log: SegmentFiles,
+        index: Index,
+        head: Head,
+    ) -> None:
+        """Take over what `open` has opened."""
+        super().__init__(log, index, head)
+        self._directory: Final = directory
+        self._disk: Final = disk
+        self._resources: Final = resources
+
+    @classmethod
+    def open(cls, directory: Path, *, disk: Disk | None = None) -> Self:
+        """Open a data directory at its newest durable head.
+
+        Raises:
+            DataDirectoryError: It is of an unknown format, or damaged; see its subclasses.
+            OSError: The system refuses to read it.
+        """
+        disk = disk or PosixDisk()
+        check_format(directory, disk)
+        folder = directory / INDEX_FOLDER
+
+        def open_column(name: str, type_code: TypeCode) -> BorrowedColumn:
+            return BorrowedColumn(folder / name, type_code, disk, is_copied=name == TYPE_COLUMN)
+
+        def make_index() -> Index:
+            # The snapshot has been read by now.
+            log.open_new(directory / LOG_FOLDER, disk, resources)
+            return Index(open_column)
+
+        resources, log = ExitStack(), SegmentFiles()
+        try:
+            index, snapshot, _ = load_index(folder, disk, log, make_index)
+            opened = cls(
+                directory, disk, resources=resources, log=log, index=index, head=snapshot.head
+            )
+            opened.refresh()
+        except BaseException:
+            resources.close()
+            raise
+        return opened
+
+    def __enter__(self) -> Self:
+        """Return the log itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; nothing can be read any more."""
+        self._resources.close()
+
+    def refresh(self) -> Head:
+        """Move to the newest durable head, and return it.
+
+        Raises:
+            CorruptLogError: The durable part of the log is damaged; the head is as before.
+            OSError: The system refuses to read it.
+        """
+        while True:
+            bound = read_bound(self._directory, self._disk)
+            was_served = is_served(self._directory, self._disk)
+            try:
+                self._log.open_new(self._directory / LOG_FOLDER, self._disk, self._resources)
+                head, schemas = self._read_on(bound, stop=bound.log_size if was_served else None)
+            except CorruptLogError:
+                self._index.truncate(self._head)
+                if not self._has_become_served(was_served=was_served):
+                    raise
+            except BaseException:
+                self._index.truncate(self._head)
+                raise
+            else:
+                if not self._has_become_served(was_served=was_served):
+                    self._publish(head, schemas)
+                    return self._head
+                self._index.truncate(self._head)
+
+    def _has_become_served(self, *, was_served: bool) -> bool:
+        """Tell whether a server may have been writing what was taken for the log's end."""
+        return not was_served and is_served(self._directory, self._disk)
+
+    def files(self, head: Head) -> LogFiles | None:  # noqa: ARG002 - the port's
+        """Return None: what is behind the snapshot is in the memory of this process only."""
+        return None
+
+    def path_of(self, position: int) -> Path:
+        """Return the file in which an event stands that the head shows."""
+        firsts = [first for first, _ in self._log.starts]
+        return Path(self._log.paths[bisect_right(firsts, position) - 1][0])
+
+    def _read_on(
+        self, bound: DurableBound, *, stop: int | None
+    ) -> tuple[Head, Sequence[StagedSchema]]:
+        """Put what has come since the head into the index; return its head and all schemas."""
+        before = self._head
+        if stop is not None:
+            # After a loss of power, a server that is just opening has not moved the bound yet.
+            stop = max(stop, before.log_size)
+        head = replay(self._log, self._index, before, bound, stop=stop).head
+        assert head.event_count >= before.event_count
+        path, content = self._directory / SCHEMAS_FILE, b""
+        with suppress(FileNotFoundError):
+            content = read_file(self._disk, path)
+        if stop is not None:
+            content = content[: bound.schemas_size]
+        return head, parse_schemas(content, path, durable_size=bound.schemas_size)[0]
+
+    def _publish(self, head: Head, schemas: Sequence[StagedSchema]) -> None:
+        """Show what was read. Only now is it certain that the schemas stay, as the events do."""
+        event_types = self._index.event_types
+        for schema in schemas:
+            event_types.register(schema)
+        self._head = head._replace(event_type_count=len(event_types.names))

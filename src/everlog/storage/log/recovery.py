@@ -1,7 +1,9 @@
 """Recovery: reading the log from a snapshot to its end, and deciding what its end is.
 
 Every line from the snapshot on is read, its chain and hash are checked, and complete writes are
-put into the index. Where a line is not as it should be, one of two things is true.
+put into the index. That is all the same for a server that opens a log and for whoever opens it for
+reading only; only a server then cuts what is torn. Where a line is not as it should be, one of two
+things is true.
 
 *A torn tail*: the process or the power went while the last batch was being written. Nothing of
 it was acknowledged. It is cut, as are events of a write whose last event is missing.
@@ -22,9 +24,9 @@ from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.domain.time import parse_time
 from everlog.storage.engine import Head
 from everlog.storage.line import BATCH_END, Mark, parse_next_line
-from everlog.storage.log.durable import DurableBound
+from everlog.storage.log.directory import DurableBound
 from everlog.storage.log.index import Index
-from everlog.storage.log.segments import Segments
+from everlog.storage.log.segments import SegmentFiles
 
 _BLOCK_SIZE: Final = 1024 * 1024
 
@@ -97,35 +99,45 @@ class _Tail:
         self._whole_count = 0
 
 
-def replay(segments: Segments, index: Index, start: Head, bound: DurableBound) -> Replay:
-    """Bring the index from a snapshot's head to the end of the log, and find that end.
+def replay(
+    files: SegmentFiles, index: Index, start: Head, bound: DurableBound, *, stop: int | None = None
+) -> Replay:
+    """Bring the index from a head to the end of the log, and find that end.
+
+    Where somebody is writing to the log it has no end that could be found: then it is read up to
+    `stop`, which is where a batch ended that is durable.
 
     Raises:
         CorruptLogError: The durable part of the log is damaged.
     """
     tail = _Tail(index, start)
-    for line in _read_lines(segments, start.log_size):
+    for line in _read_lines(files, start.log_size, stop):
         position = tail.event_count
         event, mark, reason = _check_line(line, position, tail.hash)
         if event is None:
-            _refuse_damage(segments, tail.size, position, bound, reason)
+            _refuse_damage(files, tail.size, position, bound, reason)
             break
         tail.add(event, line, mark)
     tail.stage()
     head = tail.head
-    if head.log_size < bound.log_size:
+    if head.log_size < max(bound.log_size, stop or 0):
         raise _damage(head.event_count, "the log ends before it")
-    if any(segment_start > head.log_size for _, segment_start in segments.starts):
+    if stop is not None:
+        torn_size = 0
+    elif any(segment_start > head.log_size for _, segment_start in files.starts):
         raise _damage(head.event_count, "the log goes on without it")
-    torn_size = _last_byte(segments, tail.size) - head.log_size
+    else:
+        torn_size = _last_byte(files, tail.size) - head.log_size
     return Replay(head, head.event_count - start.event_count, tail.batch_start, torn_size)
 
 
-def _read_lines(segments: Segments, offset: int) -> Iterator[bytes]:
+def _read_lines(files: SegmentFiles, offset: int, stop: int | None) -> Iterator[bytes]:
     """Yield what stands between line feeds; a last piece without one only if it is not zeros."""
     rest = b""
     while True:
-        block = segments.read(offset + len(rest), _BLOCK_SIZE)
+        first = offset + len(rest)
+        size = _BLOCK_SIZE if stop is None else min(_BLOCK_SIZE, stop - first)
+        block = files.read(first, size)
         lines = (rest + block).splitlines(keepends=True)
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         yield from lines
@@ -133,7 +145,7 @@ def _read_lines(segments: Segments, offset: int) -> Iterator[bytes]:
         if not block or len(rest) > _LINE_SIZE_MAX or rest.startswith(b"\0"):
             break
     # What is allocated behind the log's end reads as zeros: that is the end, not a line.
-    if rest and (rest[0] != 0 or _last_byte(segments, offset) > offset):
+    if rest and (rest[0] != 0 or _last_byte(files, offset) > offset):
         yield rest
 
 
@@ -147,24 +159,24 @@ def _check_line(line: bytes, position: int, previous_hash: str) -> tuple[Event |
 
 
 def _refuse_damage(
-    segments: Segments, offset: int, position: int, bound: DurableBound, reason: str
+    files: SegmentFiles, offset: int, position: int, bound: DurableBound, reason: str
 ) -> None:
-    if offset < bound.log_size or _is_followed_by_a_batch(segments, offset):
+    if offset < bound.log_size or _is_followed_by_a_batch(files, offset):
         raise _damage(position, reason)
 
 
-def _is_followed_by_a_batch(segments: Segments, offset: int) -> bool:
+def _is_followed_by_a_batch(files: SegmentFiles, offset: int) -> bool:
     """Tell whether anything was written behind the batch in which an offset lies."""
-    if any(start > offset for _, start in segments.starts):
+    if any(start > offset for _, start in files.starts):
         # A segment is created for the next batch only.
         return True
-    batch_end = _find(segments, BATCH_END, offset)
-    return batch_end is not None and _last_byte(segments, batch_end) > batch_end
+    batch_end = _find(files, BATCH_END, offset)
+    return batch_end is not None and _last_byte(files, batch_end) > batch_end
 
 
-def _find(segments: Segments, pattern: bytes, offset: int) -> int | None:
+def _find(files: SegmentFiles, pattern: bytes, offset: int) -> int | None:
     """Return the offset behind the first occurrence of a pattern, at or after an offset."""
-    while len(block := segments.read(offset, _BLOCK_SIZE)) >= len(pattern):
+    while len(block := files.read(offset, _BLOCK_SIZE)) >= len(pattern):
         found = block.find(pattern)
         if found >= 0:
             return offset + found + len(pattern)
@@ -172,10 +184,10 @@ def _find(segments: Segments, pattern: bytes, offset: int) -> int | None:
     return None
 
 
-def _last_byte(segments: Segments, offset: int) -> int:
+def _last_byte(files: SegmentFiles, offset: int) -> int:
     """Return the offset behind the last byte that is not zero, at or after an offset."""
     last = offset
-    while block := segments.read(offset, _BLOCK_SIZE):
+    while block := files.read(offset, _BLOCK_SIZE):
         used = len(block.rstrip(b"\0"))
         if used > 0:
             last = offset + used
@@ -186,7 +198,8 @@ def _last_byte(segments: Segments, offset: int) -> int:
 def _damage(position: int, reason: str) -> CorruptLogError:
     message = (
         f"the event with id {position} is damaged in the durable part of the log: {reason}. "
-        "Nothing was changed. Restore the data directory from a backup, or keep a copy of it and "
-        "ask for help; cutting the log there would lose acknowledged events"
+        "Nothing was changed; 'everlog audit' tells all that is wrong. Restore the data directory "
+        "from a backup, or keep a copy of it and ask for help; cutting the log there would lose "
+        "acknowledged events"
     )
     return CorruptLogError(message, position=position)

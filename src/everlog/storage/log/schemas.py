@@ -45,7 +45,8 @@ class SchemasFile:
         self._path = directory / SCHEMAS_FILE
         self._file = open_file(disk, self._path, resources)
         disk.sync_directory(directory)
-        self._size = 0
+        # The bytes that hold complete lines.
+        self.size = 0
 
     def read(self, *, durable_size: int) -> list[StagedSchema]:
         """Return all schemas, and remove what was being written when the power went.
@@ -54,41 +55,48 @@ class SchemasFile:
             CorruptLogError: The part that is known to be durable is damaged.
         """
         content = read_file(self._disk, self._path)
-        schemas: list[StagedSchema] = []
-        self._size = 0
-        for number, line in enumerate(BytesIO(content), start=1):
-            try:
-                schemas.append(_parse(line))
-            except ValueError as error:
-                if self._size < durable_size:
-                    raise _damaged(self._path, number, str(error)) from error
-                break
-            self._size += len(line)
-        if self._size < durable_size:
-            raise _damaged(self._path, len(schemas) + 1, "it is missing")
+        schemas, self.size = parse_schemas(content, self._path, durable_size=durable_size)
         if len(content) > durable_size:
             # See `Segments.write_again`.
-            write_all(self._disk, self._file, content[durable_size : self._size], durable_size)
-            self.restore(self._size)
+            write_all(self._disk, self._file, content[durable_size : self.size], durable_size)
+            self.restore(self.size)
         return schemas
 
     def append(self, schemas: Sequence[StagedSchema]) -> None:
         """Add schemas and sync; raises OSError as the system does, and `restore` undoes it."""
         content = b"".join(map(_render, schemas))
-        write_all(self._disk, self._file, content, self._size)
+        write_all(self._disk, self._file, content, self.size)
         sync(self._disk, self._file)
-        self._size += len(content)
-
-    @property
-    def size(self) -> int:
-        """The bytes that hold complete lines."""
-        return self._size
+        self.size += len(content)
 
     def restore(self, size: int) -> None:
         """Cut the file back to an earlier size and sync it."""
         self._disk.truncate(self._file, size)
         sync(self._disk, self._file)
-        self._size = size
+        self.size = size
+
+
+def parse_schemas(
+    content: bytes, path: Path, *, durable_size: int
+) -> tuple[list[StagedSchema], int]:
+    """Return all schemas and the bytes that hold them, without what was torn.
+
+    Raises:
+        CorruptLogError: The part that is known to be durable is damaged.
+    """
+    schemas: list[StagedSchema] = []
+    size = 0
+    for number, line in enumerate(BytesIO(content), start=1):
+        try:
+            schemas.append(_parse(line))
+        except ValueError as error:
+            if size < durable_size:
+                raise _damaged(path, number, str(error)) from error
+            break
+        size += len(line)
+    if size < durable_size:
+        raise _damaged(path, len(schemas) + 1, "it is missing")
+    return schemas, size
 
 
 def _parse(line: bytes) -> StagedSchema:

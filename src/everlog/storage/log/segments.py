@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import CorruptLogError, DiskFullError
-from everlog.storage.log.disk import Disk, allocate, open_file, sync, sync_names, write_all
+from everlog.storage.log.disk import (
+    Disk,
+    allocate,
+    open_file,
+    open_in_place,
+    sync,
+    sync_names,
+    write_all,
+)
 
 SEGMENT_SIZE_MAX: Final = 1024 * 1024 * 1024
 
@@ -29,7 +37,9 @@ _COPY_SIZE: Final = 1024 * 1024
 _NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
+    """One open file of the log."""
+
     first_position: int
     offset: int
     file: int
@@ -37,17 +47,52 @@ class _Segment(NamedTuple):
 
 
 class SegmentFiles:
-    """Open files that together hold the log, each from an offset on."""
+    """Open files that together hold the log, for whoever reads it."""
 
     def __init__(self) -> None:
         """Start without any."""
+        self._segments: Final[list[Segment]] = []
         self._files: Final[list[int]] = []
         self._offsets: Final[list[int]] = []
 
-    def add(self, file: int, offset: int) -> None:
-        """Take over an open file that continues the log at an offset."""
-        self._files.append(file)
-        self._offsets.append(offset)
+    def add(self, segment: Segment) -> None:
+        """Take over a file that continues the log."""
+        self._segments.append(segment)
+        # In this order: whoever finds an offset finds the file, whatever the thread.
+        self._files.append(segment.file)
+        self._offsets.append(segment.offset)
+
+    def open_new(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
+        """Open the segments that have come since, for reading only.
+
+        Raises:
+            CorruptLogError: A file in the folder is not a segment.
+        """
+        for first_position, path in find_segments(folder)[len(self._segments) :]:
+            # The writer has cut the segment before to its size for good by now: it does that
+            # before it creates the next one.
+            offset = self.size
+            file = open_in_place(disk, path, os.O_RDONLY)
+            resources.callback(os.close, file)
+            self.add(Segment(first_position, offset, file, path))
+
+    @property
+    def size(self) -> int:
+        """The bytes in all files, including what is allocated behind the log's end."""
+        if not self._segments:
+            return 0
+        last = self._segments[-1]
+        return last.offset + os.fstat(last.file).st_size
+
+    @property
+    def starts(self) -> list[tuple[int, int]]:
+        """The first position and the offset of each segment."""
+        return [(segment.first_position, segment.offset) for segment in self._segments]
+
+    @property
+    def paths(self) -> list[tuple[str, int]]:
+        """The path and the offset of each segment."""
+        return [(str(segment.path), segment.offset) for segment in self._segments]
 
     def read(self, offset: int, size: int) -> bytes:
         """Return the bytes at an offset, fewer only at the end of the last file."""
@@ -56,7 +101,7 @@ class SegmentFiles:
             return b""
         data = os.pread(self._files[index], size, offset - self._offsets[index])
         missing = size - len(data)
-        if missing == 0 or index + 1 == len(self._files):
+        if missing == 0 or index + 1 == len(self._offsets):
             return data
         return data + self.read(offset + len(data), missing)
 
@@ -76,7 +121,7 @@ class SegmentFiles:
 
 
 class Segments:
-    """All segments of one log, opened for reading, the last one for appending."""
+    """All segments of one log, the last one for appending; `files` is for readers."""
 
     def __init__(
         self, folder: Path, disk: Disk, resources: ExitStack, *, segment_size_max: int
@@ -90,40 +135,17 @@ class Segments:
         self._disk = disk
         self._resources = resources
         self._segment_size_max = segment_size_max
-        self._segments: list[_Segment] = []
-        self._files = SegmentFiles()
+        self._segments: list[Segment] = []
+        self.files: Final = SegmentFiles()
         offset = 0
-        for first_position, path in sorted(_find_segments(folder)):
+        for first_position, path in find_segments(folder):
             file = open_file(disk, path, resources)
-            self._add(_Segment(first_position, offset, file, path))
+            self._add(Segment(first_position, offset, file, path))
             offset += os.fstat(file).st_size
         # The process may have died between creating a segment and syncing its name.
         sync_names(disk, folder)
         # The end of the last segment's file, as an offset of the log.
         self._allocated = offset
-
-    @property
-    def size(self) -> int:
-        """The bytes in all files, including what is allocated behind the log's end."""
-        return self._allocated
-
-    @property
-    def starts(self) -> list[tuple[int, int]]:
-        """The first position and the offset of each segment."""
-        return [(segment.first_position, segment.offset) for segment in self._segments]
-
-    @property
-    def paths(self) -> list[tuple[str, int]]:
-        """The path and the offset of each segment."""
-        return [(str(segment.path), segment.offset) for segment in self._segments]
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Return the bytes at an offset, fewer only at the end of the last file."""
-        return self._files.read(offset, size)
-
-    def read_cached(self, buffer: memoryview, offset: int) -> bool:
-        """Fill a buffer with the bytes at an offset, if the system has them in memory."""
-        return self._files.read_cached(buffer, offset)
 
     def append(self, data: bytes, *, offset: int, first_position: int) -> None:
         """Write a batch at the log's end and sync it.
@@ -139,7 +161,12 @@ class Segments:
 
     def has_room(self, size: int, *, offset: int) -> bool:
         """Tell whether so many bytes can be written at the log's end, and nothing else be done."""
-        return not self._is_full(offset) and offset + size <= self._allocated
+        segments = self._segments
+        return (
+            len(segments) > 0
+            and offset - segments[-1].offset < self._segment_size_max
+            and offset + size <= self._allocated
+        )
 
     def write(self, data: bytes, *, offset: int) -> int:
         """Write a batch for which there is room, and return the file that has to be synced.
@@ -160,7 +187,7 @@ class Segments:
         segment = self._segments[-1]
         # A batch in front of an empty segment was synced before that was created.
         for offset in range(max(start, segment.offset), stop, _COPY_SIZE):
-            data = self.read(offset, min(_COPY_SIZE, stop - offset))
+            data = self.files.read(offset, min(_COPY_SIZE, stop - offset))
             write_all(self._disk, segment.file, data, offset - segment.offset)
 
     def cut(self, offset: int) -> None:
@@ -188,10 +215,10 @@ class Segments:
             sync_names(self._disk, self._folder)
             # Only now: who tries again opens it again.
             self._resources.push(opening.pop_all())
-        self._add(_Segment(first_position, offset, file, path))
+        self._add(Segment(first_position, offset, file, path))
         self._allocated = offset
 
-    def _allocate(self, segment: _Segment, end: int) -> None:
+    def _allocate(self, segment: Segment, end: int) -> None:
         if end <= self._allocated:
             return
         step = min(ALLOCATION_STEP, self._segment_size_max)
@@ -201,24 +228,31 @@ class Segments:
             # No room for the luxury of a whole step; perhaps there is for this batch.
             self._allocate_up_to(segment, end)
 
-    def _allocate_up_to(self, segment: _Segment, end: int) -> None:
+    def _allocate_up_to(self, segment: Segment, end: int) -> None:
         start = self._allocated
         allocate(self._disk, segment.file, start - segment.offset, end - start)
         self._allocated = end
 
-    def _add(self, segment: _Segment) -> None:
+    def _add(self, segment: Segment) -> None:
         self._segments.append(segment)
-        self._files.add(segment.file, segment.offset)
+        self.files.add(segment)
 
 
-def _find_segments(folder: Path) -> list[tuple[int, Path]]:
+def find_segments(folder: Path) -> list[tuple[int, Path]]:
+    """Return the first position and the path of each segment, in order.
+
+    Raises:
+        CorruptLogError: A file in the folder is not a segment.
+    """
     found = []
-    for path in folder.iterdir():
+    # A server that was killed early, or a copy of an empty log, may lack the folder.
+    for path in folder.iterdir() if folder.exists() else ():
         if path.suffix != _SUFFIX or not path.stem.isdecimal():
             message = f"{path} is not a segment of the log: move it out of the data directory"
             raise CorruptLogError(message, position=None)
         found.append((int(path.stem), path))
-    for (earlier, path), (later, _) in pairwise(sorted(found)):
+    found.sort()
+    for (earlier, path), (later, _) in pairwise(found):
         if earlier == later:
             message = f"{path} exists twice under different names"
             raise CorruptLogError(message, position=earlier)

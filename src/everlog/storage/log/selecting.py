@@ -4,7 +4,7 @@ Few events are found by following the chains of their subjects. Large selections
 the columns, window by window, so that the first events of an answer are there at once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,11 @@ _WINDOW: Final = 64 * 1024
 
 # A step along a chain costs as much as masking so many events.
 _CHAIN_STEP_COST: Final = 32
+
+# What an event loop may be asked to do: so many steps along chains, or events masked, are some tens
+# of microseconds.
+_FEW_STEPS_MAX: Final = 1_024
+_FEW_MASKED_MAX: Final = 8 * 1024
 
 Positions = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[Any]
@@ -66,20 +71,70 @@ class Selector:
         stop = min(scan.stop, head.event_count)
         if scan.start >= stop:
             return ()
-        if scan.event_types is not None or scan.subjects is not None or scan.subject_prefix:
-            return None
-        if scan.recursive:
-            if scan.subject != ROOT or stop - scan.start > count_max:
+        if scan.subjects is not None:
+            if len(scan.subjects) > _FEW_STEPS_MAX:
                 return None
-            everything = range(scan.start, stop)
-            return everything[::-1] if scan.is_reversed else everything
-        node = self._index.subjects.find(scan.subject, count=head.subject_count)
-        if node is None:
-            return ()
-        if self._index.subjects.event_counts.cells[node] > count_max:
+            names: Collection[str] = scan.subjects
+        elif scan.subject_prefix:
             return None
-        found = self._walk(node, scan.start, stop)
+        elif not scan.recursive:
+            names = (scan.subject,)
+        elif scan.subject != ROOT:
+            return None
+        else:
+            return self._select_few_of_all(scan, stop, head, count_max)
+        type_ids = None if scan.event_types is None else self._find_types(scan, head)
+        steps_max = count_max if type_ids is None else _FEW_STEPS_MAX
+        tree = self._index.subjects
+        found: list[int] = []
+        for name in names:
+            node = tree.find(name, count=head.subject_count)
+            if node is None:
+                continue
+            if len(found) + tree.event_counts.cells[node] > steps_max:
+                return None
+            # The latest first.
+            found += self._walk(node, scan.start, stop)
+        if len(names) > 1:
+            found.sort(reverse=True)
+        if type_ids is not None:
+            wanted, cells = frozenset(type_ids), self._index.type_ids.cells
+            found = [position for position in found if cells[position] in wanted]
+        if len(found) > count_max:
+            return None
         return found if scan.is_reversed else found[::-1]
+
+    def _select_few_of_all(
+        self, scan: Scan, stop: int, head: Head, count_max: int
+    ) -> Sequence[int] | None:
+        """Return the same where no event is left out because of its subject."""
+        found: Sequence[int] = range(scan.start, stop)
+        if scan.event_types is not None:
+            if len(found) > _FEW_MASKED_MAX or len(scan.event_types) > _FEW_STEPS_MAX:
+                return None
+            type_column = self._index.type_ids.view(stop)[scan.start :]
+            type_ids = self._find_types(scan, head) or []
+            positions = np.flatnonzero(_is_one_of(type_column, type_ids)) + scan.start
+            found = positions[: count_max + 1].tolist()
+        if len(found) > count_max:
+            return None
+        return found[::-1] if scan.is_reversed else found
+
+    def count_few(self, scan: Scan, head: Head) -> int | None:
+        """Return how many events a scan means, if that takes a few steps only."""
+        stop = min(scan.stop, head.event_count)
+        if scan.start >= stop:
+            return 0
+        if not scan.is_of_some_subjects:
+            if scan.event_types is None:
+                return stop - scan.start
+            if scan.start == 0 and stop == head.event_count:
+                uncounted = head.event_count - self._type_counts[0]
+                is_counted = 0 <= uncounted <= _FEW_MASKED_MAX
+                has_few_types = head.event_type_count <= _FEW_STEPS_MAX
+                return self.count(scan, head) if is_counted and has_few_types else None
+        found = self.select_few(scan, head, count_max=_FEW_STEPS_MAX)
+        return None if found is None else len(found)
 
     def mask(self, scan: Scan, head: Head) -> npt.NDArray[np.bool_]:
         """Return for each event from `scan.start` up to before `scan.stop` whether it is meant."""

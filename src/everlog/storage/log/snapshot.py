@@ -2,11 +2,12 @@
 
 A snapshot is a small file that says how much of the columns and name files to believe. It is
 replaced only after everything it speaks of is durable. Whatever is behind it is rubbish, whatever
-is before it never changes.
+is before it never changes: that is why another process may read an index that a server goes on
+writing. The file is named after the word that was used for a snapshot when the format was made.
 """
 
-import os
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -16,9 +17,10 @@ import msgspec
 from everlog.domain.chain import GENESIS_HASH
 from everlog.storage.engine import Head
 from everlog.storage.line import parse_line
+from everlog.storage.log.columns import Column
 from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
 from everlog.storage.log.index import Index
-from everlog.storage.log.segments import Segments
+from everlog.storage.log.segments import SegmentFiles
 
 _SNAPSHOT_FILE: Final = "checkpoint.json"
 _SUBJECTS_FILE: Final = "subjects"
@@ -72,38 +74,19 @@ _NOTHING: Final = Snapshot(
 
 
 class SnapshotFiles:
-    """The snapshot file and the name files of one index folder."""
+    """The snapshot file and the name files of one index folder, for whoever saves the index."""
 
     def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
-        """Open or create the name files."""
+        """Open or create the name files; nothing is saved yet."""
         self._folder = folder
         self._disk = disk
         self._subjects_file = open_file(disk, folder / _SUBJECTS_FILE, resources)
         self._event_types_file = open_file(disk, folder / _EVENT_TYPES_FILE, resources)
         self._saved = _NOTHING
 
-    def load(self, index: Index) -> Head:
-        """Fill the index from the latest snapshot and return its head.
-
-        Raises:
-            ValueError: There is no snapshot, or not all that it speaks of.
-        """
-        try:
-            content = read_file(self._disk, self._folder / _SNAPSHOT_FILE)
-        except FileNotFoundError as error:
-            message = "there is no snapshot"
-            raise ValueError(message) from error
-        snapshot = _decode(content)
-        counts = {"event_count": snapshot.event_count, "subject_count": snapshot.subjects.count}
-        for column, count in index.columns(**counts):
-            if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
-                message = f"the column '{column.name}' does not match its snapshot"
-                raise ValueError(message)
-        subjects = _read_names(self._subjects_file, snapshot.subjects)
-        event_types = _read_names(self._event_types_file, snapshot.event_types)
-        index.load(subjects, event_types, event_count=snapshot.event_count)
+    def go_on_from(self, snapshot: Snapshot) -> None:
+        """Take a snapshot that was found for the one that was saved last."""
         self._saved = snapshot
-        return snapshot.head
 
     def save(self, index: Index, head: Head) -> None:
         """Make the index durable up to a head; raises OSError as the system does."""
@@ -135,6 +118,8 @@ class SnapshotFiles:
         stops = index.columns(event_count=head.event_count, subject_count=head.subject_count)
         checksums = {}
         for (column, start), (_, stop) in zip(starts, stops, strict=True):
+            # Who has borrowed an index does not save it.
+            assert isinstance(column, Column)
             column.sync()
             checksum = before.columns.get(column.name, 0)
             checksums[column.name] = zlib.crc32(column.cells[start:stop], checksum)
@@ -168,8 +153,51 @@ def _decode(content: bytes) -> Snapshot:
         raise ValueError(message) from error
 
 
-def _read_names(file: int, names: _Names) -> list[str]:
-    content = os.pread(file, names.size, 0)
+def load_index(
+    folder: Path, disk: Disk, files: SegmentFiles, make_index: Callable[[], Index]
+) -> tuple[Index, Snapshot, str | None]:
+    """Return the index as of its snapshot, or an empty one and why it must be made anew.
+
+    There is no reason where there is no log either.
+    """
+    try:
+        # The snapshot first: what it speaks of was there before it, also where a server goes on
+        # writing meanwhile.
+        snapshot = _decode(_read(disk, folder / _SNAPSHOT_FILE, "there is no snapshot"))
+        index = make_index()
+        _load(snapshot, index, folder, disk)
+        _check_head(index, files, snapshot.head)
+    except ValueError as error:
+        return make_index(), _NOTHING, str(error) if files.size > 0 else None
+    return index, snapshot, None
+
+
+def _load(snapshot: Snapshot, index: Index, folder: Path, disk: Disk) -> None:
+    """Fill an index from a snapshot.
+
+    Raises:
+        ValueError: Not all that it speaks of is there.
+    """
+    counts = {"event_count": snapshot.event_count, "subject_count": snapshot.subjects.count}
+    for column, count in index.columns(**counts):
+        if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
+            message = f"the column '{column.name}' does not match its snapshot"
+            raise ValueError(message)
+    subjects = _read_names(disk, folder / _SUBJECTS_FILE, snapshot.subjects)
+    event_types = _read_names(disk, folder / _EVENT_TYPES_FILE, snapshot.event_types)
+    index.load(subjects, event_types, event_count=snapshot.event_count)
+
+
+def _read(disk: Disk, path: Path, message: str) -> bytes:
+    try:
+        return read_file(disk, path)
+    except FileNotFoundError as error:
+        raise ValueError(message) from error
+
+
+def _read_names(disk: Disk, path: Path, names: _Names) -> list[str]:
+    # What is behind them was being appended for the next snapshot.
+    content = _read(disk, path, "a file of names of the snapshot is missing")[: names.size]
     if len(content) != names.size or zlib.crc32(content) != names.checksum:
         message = "a file of names does not match its snapshot"
         raise ValueError(message)
@@ -180,28 +208,12 @@ def _read_names(file: int, names: _Names) -> list[str]:
     return found
 
 
-def load_index(
-    folder: Path, disk: Disk, resources: ExitStack, segments: Segments
-) -> tuple[Index, SnapshotFiles, Head, str | None]:
-    """Return the index as of its snapshot, or an empty one and why it must be rebuilt."""
-    index, snapshots = Index(folder, disk, resources), SnapshotFiles(folder, disk, resources)
-    try:
-        start = snapshots.load(index)
-        _check_head(index, segments, start)
-    except ValueError as error:
-        reason = str(error)
-    else:
-        return index, snapshots, start, None
-    index, snapshots = Index(folder, disk, resources), SnapshotFiles(folder, disk, resources)
-    return index, snapshots, Head(), reason if segments.size > 0 else None
-
-
-def _check_head(index: Index, segments: Segments, head: Head) -> None:
+def _check_head(index: Index, files: SegmentFiles, head: Head) -> None:
     """Check that a snapshot's last event is the log's event at that place."""
     if head.event_count == 0:
         return
     offset = index.offsets.cells[head.event_count - 1]
-    line = segments.read(offset, head.log_size - offset)
+    line = files.read(offset, head.log_size - offset)
     message = "the snapshot's last event is not the log's"
     try:
         event, _ = parse_line(line)

@@ -8,7 +8,6 @@ from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, 
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
-    DirectoryLockedError,
     EverlogError,
     SettingsError,
 )
@@ -20,7 +19,7 @@ from everlog.eventql.diagnostic import (
     Span,
 )
 from everlog.eventql.query import prepare
-from everlog.service.query_faults import refusal_of
+from everlog.service.querying.queries import refusal_of
 
 TEXT = "FROM e IN events\nWHERE f.type == LENN(3)\nPROJECT INTO e.data.n / 0"
 
@@ -122,17 +121,12 @@ def test_a_terminal_obeys_nothing_of_a_message() -> None:
     assert describe_error(error, TEXT) == "Error: \\x1b[2Jx\\ny"
 
 
-def test_a_directory_in_use_can_be_asked_through_its_server() -> None:
-    assert "--url" in describe_error(DirectoryLockedError("in use"), TEXT)
-
-
 @pytest.mark.parametrize(
     "error, code",
     [
         (RowFormError("x", before=b""), 1),
         (SettingsError("x"), 2),
         (DataDirectoryError("x"), 3),
-        (DirectoryLockedError("x"), 3),
         (CorruptLogError("x", position=None), 4),
         (QueryMalformedError(TEXT, (Diagnostic("x", Span(0, 1)),)), 6),
         (QueryLimitError("x"), 7),

@@ -4,13 +4,14 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from everlog.storage.engine import CachedBlocks, Scan
-from everlog.storage.log import LogEngine
+from everlog.storage.log import LogEngine, selecting
 from tests.support.engines import open_log, positions_of
-from tests.support.events import a_candidate, store
+from tests.support.events import a_candidate, stage, store
 
 ONE_SUBJECT = Scan(subject="/a", recursive=False, start=0, stop=1_000)
 
@@ -145,6 +146,74 @@ def test_what_takes_a_few_steps_is_read_at_once(engine: LogEngine, *, is_reverse
         lines = engine.read_few(scan, engine.head)
         assert lines is not None
         assert positions_of(lines) == (positions[::-1] if is_reversed else positions)
+
+
+ONE, TWO = frozenset({"io.everlog.one"}), frozenset({"io.everlog.two"})
+
+
+# Each row: what is asked for besides all of it, and the positions.
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize(
+    "asked, positions",
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"event_types": ONE}, [0, 2, 4]),
+        ({"event_types": ONE, "start": 1, "stop": 4}, [2]),
+        ({"event_types": ONE | TWO | {"io.everlog.missing"}}, [0, 1, 2, 3, 4, 5]),
+        ({"event_types": frozenset({"io.everlog.missing"})}, []),
+        ({"event_types": frozenset[str]()}, []),
+        ({"subjects": frozenset({"/a", "/b", "/missing"})}, [0, 1, 3, 4]),
+        ({"subjects": frozenset({"/a", "/c"}), "start": 2}, [2, 3, 5]),
+        ({"subjects": frozenset({"/a", "/b"}), "event_types": TWO}, [1, 3]),
+        ({"subject": "/a", "recursive": False, "event_types": ONE}, [0]),
+        ({"subject_prefix": ""}, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_types_and_names_of_subjects_take_a_few_steps(
+    engine: LogEngine, asked: dict[str, Any], positions: list[int], *, is_reversed: bool
+) -> None:
+    for number, subject in enumerate(("/a", "/b", "/c", "/a", "/b", "/c")):
+        store(engine, a_candidate(subject, ("io.everlog.one", "io.everlog.two")[number % 2]))
+    head = engine.head
+    # Neither of these counts.
+    stage(engine, a_candidate("/a", "io.everlog.one"), a_candidate("/b", "io.everlog.missing"))
+
+    scan = Scan(**{"start": 0, "stop": 99, "is_reversed": is_reversed, **asked})
+    lines = engine.read_few(scan, head)
+
+    assert lines is not None
+    assert positions_of(lines) == (positions[::-1] if is_reversed else positions)
+    assert engine.count_few(scan, head) == len(positions)
+
+
+def test_what_takes_many_steps_is_not_done_at_once(
+    engine: LogEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selecting, "_FEW_STEPS_MAX", 4)
+    monkeypatch.setattr(selecting, "_FEW_MASKED_MAX", 8)
+    store(engine, *[a_candidate(f"/a/{number % 2}", f"io.t{number % 3}") for number in range(9)])
+    some = frozenset({"/a/0", "/a/1"})
+    three = frozenset({"io.t0", "io.t1", "io.t2"})
+    for asked in (
+        {"subject": "/a"},
+        {"subject_prefix": "/a/"},
+        {"subjects": some, "event_types": three},
+        {"subjects": frozenset(f"/missing/{number}" for number in range(5))},
+        {"event_types": three, "start": 0, "stop": 9},
+    ):
+        scan = Scan(**{"start": 0, "stop": 9, **asked})
+        assert selecting.Selector(engine._index).select_few(scan, engine.head, count_max=64) is None
+    assert engine.count_few(Scan(start=0, stop=9, subjects=some), engine.head) is None
+
+    # Many events of a type are only counted once.
+    of_type = Scan(start=0, stop=9, event_types=three)
+    assert engine.count_few(of_type, engine.head) is None
+    assert engine.count(of_type, engine.head) == 9
+    assert engine.count_few(of_type, engine.head) == 9
+    store(engine, a_candidate("/b", "io.t0"))
+    grown = Scan(start=0, stop=10, event_types=three)
+    assert engine.count_few(grown, engine.head) == 10
+    assert engine.count_few(Scan(start=0, stop=10), engine.head) == 10
 
 
 def fill(engine: LogEngine) -> CachedBlocks:

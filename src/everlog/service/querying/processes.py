@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from everlog.service.environment import environment_without_secrets
-from everlog.service.query_messages import FRAME_HEADER, FrameKind, Job, encode_frame
+from everlog.service.querying.messages import FRAME_HEADER, FrameKind, Job, encode_frame
 
 # Enough for a frame, so that one is sent while the other is being computed.
 _BUFFER_SIZE: Final = 512 * 1024

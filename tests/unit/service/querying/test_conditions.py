@@ -2,7 +2,7 @@
 
 import pytest
 
-from everlog.service.standing_query import StaleQueryError, StandingQuery
+from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.storage.engine import Head
 from tests.support.events import a_candidate, store
 from tests.support.memory_engine import MemoryEngine

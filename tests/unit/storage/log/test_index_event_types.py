@@ -1,7 +1,7 @@
 """The table of event types, in what no engine shows."""
 
 from everlog.storage.engine import Head
-from everlog.storage.log.event_types import EventTypeTable
+from everlog.storage.log.index import EventTypeTable
 
 
 def test_a_type_that_was_numbered_for_an_unpublished_schema_is_not_there() -> None:

@@ -23,8 +23,8 @@ class FrameKind(IntEnum):
     JOB = 0
     # Rows, in the form the client gets them.
     ROWS = 1
-    # A tally, for preconditions; it ends the job.
-    TALLY = 2
+    # The aggregates of an incremental plan, for preconditions; it ends the job.
+    AGGREGATION = 2
     END = 3
     # Why the query cannot go on; it ends the job.
     FAULT = 4
@@ -59,8 +59,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     now: int
-    # Whether a tally is wanted instead of rows.
-    is_tally: bool
+    # Whether the state of its aggregates is wanted instead of rows.
+    is_incremental: bool
     files: LogFiles
     # In the order in which the plan names its scans.
     scans: list[FoundScan]

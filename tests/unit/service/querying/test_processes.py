@@ -11,8 +11,8 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from everlog.service.query_messages import FrameKind, Job, RowForm
-from everlog.service.query_processes import QueryProcess, QueryProcessDiedError, QueryProcesses
+from everlog.service.querying.messages import FrameKind, Job, RowForm
+from everlog.service.querying.processes import QueryProcess, QueryProcessDiedError, QueryProcesses
 from everlog.storage.engine import LogFiles
 
 DEADLINE_SECONDS = 30.0
@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 30.0
 JOB = Job(
     text="FROM e IN events PROJECT INTO e",
     now=0,
-    is_tally=False,
+    is_incremental=False,
     files=LogFiles(segments=(), offsets="", event_count=0, log_size=0),
     scans=[],
     subjects=None,

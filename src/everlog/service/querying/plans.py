@@ -1,0 +1,154 @@
+"""Plans of texts that come again, and which of them the event loop may evaluate by itself.
+
+Preparing a text takes longer than most queries run, so that its plan is kept, with what it was
+compiled to. A query is *light* if what it does is little for each byte that it reads, whatever the
+log holds; where all that it reads is at hand, too, handing it to a thread would take longer than
+evaluating it.
+
+Guarantees that what the loop is given to do is bounded: by the nodes of the query's expressions,
+the events and bytes they are evaluated with, and the steps that the index takes.
+What is left to others: where any other query runs (`queries`).
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from everlog.eventql.analysis.analyzed import (
+    AnalyzedQuery,
+    FieldAccess,
+    LogSource,
+    ScalarCall,
+    TypedExpression,
+    operands,
+)
+from everlog.eventql.planning.plan import EventScan, IndexAnswer, Plan
+from everlog.eventql.query import is_incremental, prepare
+from everlog.eventql.trees import walk
+from everlog.eventql.types import STRING
+from everlog.service.querying.log import HeadLog, to_storage_scan
+from everlog.storage.engine import Engine, Head
+
+# Characters of all texts that are kept, each counted with what its plan takes at least. A plan with
+# what it is compiled to takes some 30 KB, and up to 130 bytes for each character: 20 MB together.
+_KEPT_SIZE_MAX: Final = 128 * 1024
+_TEXT_SIZE_MIN: Final = 256
+
+# Of a light query: characters, which bound what stands in it, and nodes of its expressions, each
+# of which takes a tenth of a microsecond for each event.
+_TEXT_LENGTH_MAX: Final = 4 * 1024
+_NODES_MAX: Final = 256
+
+# Nodes of a query times the bytes that they are evaluated with, events of 500 bytes mostly: some
+# hundred microseconds.
+_WORK_MAX: Final = 512 * 1024
+
+
+class PreparedQuery(NamedTuple):
+    """A plan, and what is known of it without the log."""
+
+    plan: Plan
+    is_incremental: bool
+    # How many nodes its expressions have, None if it is not light.
+    light_nodes: int | None
+
+
+class KeptPlans:
+    """Prepared queries by their texts, those that were asked for last; on the event loop only."""
+
+    def __init__(self, size_max: int = _KEPT_SIZE_MAX) -> None:
+        """Start with none."""
+        self._size_max: Final = size_max
+        self._size = 0
+        self._kept: Final[OrderedDict[str, PreparedQuery]] = OrderedDict()
+
+    def find(self, text: str) -> PreparedQuery | None:
+        """Return what was kept of a text."""
+        found = self._kept.get(text)
+        if found is not None:
+            self._kept.move_to_end(text)
+        return found
+
+    def keep(self, prepared: PreparedQuery) -> None:
+        """Keep a query, and let go of those that nobody has asked for the longest."""
+        text = prepared.plan.query.text
+        if text in self._kept:
+            # Two have prepared it at the same time: what the first was compiled to is not lost.
+            return
+        self._kept[text] = prepared
+        self._size += _size_of(text)
+        while self._size > self._size_max:
+            oldest, _ = self._kept.popitem(last=False)
+            self._size -= _size_of(oldest)
+
+
+def _size_of(text: str) -> int:
+    return _TEXT_SIZE_MIN + len(text)
+
+
+def prepare_query(text: str, *, is_signed: bool) -> PreparedQuery:
+    """Return a query as it is kept; `is_signed` tells whether events have signatures.
+
+    Raises:
+        QueryMalformedError: The text is no query.
+    """
+    plan = prepare(text)
+    return PreparedQuery(plan, is_incremental(plan), _light_nodes(plan, is_signed=is_signed))
+
+
+def find_at_hand(prepared: PreparedQuery, engine: Engine, head: Head) -> HeadLog | None:
+    """Return the log of a light query with all that it reads, None if that is not at hand."""
+    if prepared.light_nodes is None:
+        return None
+    plan = prepared.plan
+    scan = plan.sources[0].source
+    assert isinstance(scan, EventScan)
+    storage_scan = to_storage_scan(scan, engine, head)
+    if plan.index_answer is IndexAnswer.COUNT:
+        count = engine.count_few(storage_scan, head)
+        return None if count is None else HeadLog(engine, head, count=count)
+    lines = engine.read_few(storage_scan, head)
+    if lines is None or len(lines) * prepared.light_nodes > _WORK_MAX:
+        return None
+    return HeadLog(engine, head, lines=lines)
+
+
+def _light_nodes(plan: Plan, *, is_signed: bool) -> int | None:
+    """Return how many nodes a query has, None if it may have more to do than they tell."""
+    if plan.is_explain or len(plan.query.text) > _TEXT_LENGTH_MAX or len(plan.sources) > 1:
+        return None
+    scan = plan.sources[0].source
+    if not isinstance(scan, EventScan) or plan.index_answer is IndexAnswer.COUNT_BY_EVENT_TYPE:
+        return None
+    if scan.time_start is not None or scan.time_stop is not None:
+        # Finding a time takes reading.
+        return None
+    count = 0
+    for node in _nodes(plan.query):
+        count += 1
+        if count > _NODES_MAX or _is_heavy(node, plan.query, is_signed=is_signed):
+            return None
+    return count
+
+
+def _nodes(query: AnalyzedQuery) -> Iterator[TypedExpression]:
+    """Yield all nodes of a query's expressions."""
+    roots = [query.where, query.group_key, query.having, query.projection, query.skip, query.top]
+    roots += [call.argument for call in query.aggregates]
+    if query.ordering is not None:
+        roots.append(query.ordering.key)
+    for root in roots:
+        if root is not None:
+            yield from walk(root, operands)
+
+
+def _is_heavy(node: TypedExpression, query: AnalyzedQuery, *, is_signed: bool) -> bool:
+    """Tell whether a node may take more than some steps for each byte that it is given."""
+    if isinstance(node, ScalarCall):
+        # What makes a text may make a longer one, and the next function one that is longer still.
+        return bool(node.type & STRING)
+    if isinstance(node, FieldAccess) and is_signed:
+        # Signing takes as long as evaluating a whole query.
+        is_event = query.sources[node.source] is LogSource.EVENTS
+        return is_event and node.path[:1] in {(), ("signature",)}
+    return False
