@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from everlog.domain.chain import HashVersion
 from everlog.storage.engine import (
@@ -147,7 +148,7 @@ def test_what_does_not_continue_the_log_changes_nothing(engine: Engine, change: 
 def test_events_that_go_back_in_time_do_not_continue_the_log(engine: Engine) -> None:
     stage(engine, a_candidate(), time=FIRST_TIME + 1_000_000_000)
     store_staged(engine)
-    early = an_entry(engine.head._replace(time=FIRST_TIME), [a_candidate()])
+    early = an_entry(replace(engine.head, time=FIRST_TIME), [a_candidate()])
 
     with pytest.raises(UnchainedEntryError):
         engine.apply(early, is_verified=False)

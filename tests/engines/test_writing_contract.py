@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from everlog.domain.chain import GENESIS_HASH, HashVersion
 from everlog.storage.engine import Engine, EventType, Head
@@ -292,7 +293,7 @@ def test_a_batch_of_schemas_only_leaves_the_log_alone(engine: Engine) -> None:
 
     assert batch.lines == []
     assert batch.first_position == 1
-    assert engine.head == before._replace(event_type_count=2)
+    assert engine.head == replace(before, event_type_count=2)
 
 
 def test_large_and_strange_events_keep_their_bytes(engine: Engine) -> None:

@@ -5,6 +5,8 @@ Everything is deterministic: times follow the tip, data follows the arguments.
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_event
 from everlog.domain.time import format_time, next_event_time, parse_time
@@ -79,7 +81,7 @@ def an_entry(
         lines += render_write(events)
         last = events[-1]
         count = tip.event_count + len(events)
-        tip = tip._replace(event_count=count, hash=last.hash, time=time)
+        tip = replace(tip, event_count=count, hash=last.hash, time=time)
     if last is not None:
         lines[-1] = render_line(last.json, Mark.BATCH)
     return JournalEntry(head.event_count, head.hash, lines, schemas)
@@ -97,7 +99,8 @@ def entries_behind(
         entries.append(entry)
         if candidates:
             last, _ = parse_line(entry.lines[-1])
-            head = head._replace(
+            head = replace(
+                head,
                 event_count=head.event_count + len(candidates),
                 hash=last.hash,
                 time=parse_time(last.time),

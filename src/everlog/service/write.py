@@ -38,7 +38,8 @@ def write(
     Returns a task where a query has to be waited for. It may be cancelled when nobody waits for the
     answer; then nothing is written, and nothing answered, unless the write has been handed over.
     """
-    subjects_only = _without_queries(preconditions)
+    # Most writes have none.
+    subjects_only = _without_queries(preconditions) if preconditions else ()
     if subjects_only is not None:
         store.writer.write(candidates, subjects_only, answer)
         return None

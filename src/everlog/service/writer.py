@@ -131,9 +131,8 @@ class Turn(StrEnum):
 
 TURNS: Final[Mapping[Turn, frozenset[Turn]]] = MappingProxyType(
     {
-        # To itself where all that waited was refused, and is answered at once.
-        Turn.IDLE: frozenset({Turn.IDLE, Turn.SCHEDULED, Turn.COMMITTING}),
-        Turn.SCHEDULED: frozenset({Turn.IDLE, Turn.COMMITTING}),
+        Turn.IDLE: frozenset({Turn.SCHEDULED, Turn.COMMITTING}),
+        Turn.SCHEDULED: frozenset({Turn.IDLE}),
         Turn.COMMITTING: frozenset({Turn.IDLE, Turn.APPLYING}),
         Turn.APPLYING: frozenset({Turn.IDLE}),
     }
@@ -425,18 +424,18 @@ class Writer:
         self._loop.call_soon(self._start_commit)
 
     def _start_commit(self) -> None:
+        if self._turn is Turn.SCHEDULED:
+            self._enter(Turn.IDLE)
         changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
         except MemoryError as error:
             # Nobody may wait for an answer that never comes.
-            self._enter(Turn.IDLE)
             self._fail(changes, error)
             self._settle()
             return
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
-            self._enter(Turn.IDLE)
             self._deliver(changes)
             self._settle()
             return

@@ -36,7 +36,7 @@ from everlog.domain.precondition import SubjectState
 from everlog.domain.subject import ROOT
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """How much of everything there is, and the end of the hash chain."""
 
     event_count: int = 0
@@ -55,7 +55,7 @@ class StagedSchema(NamedTuple):
     text: str
 
 
-class Batch(NamedTuple):
+class Batch(msgspec.Struct, frozen=True):
     """Writes and schema registrations that become durable together."""
 
     first_position: int
@@ -122,12 +122,6 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     subjects: frozenset[str] | None = None
     event_types: frozenset[str] | None = None
     is_reversed: bool = False
-
-    @property
-    def is_of_some_subjects(self) -> bool:
-        """Whether events are left out because of their subject."""
-        is_tree = self.subject == ROOT and self.recursive
-        return not is_tree or bool(self.subject_prefix) or self.subjects is not None
 
 
 class LogFiles(msgspec.Struct, frozen=True):

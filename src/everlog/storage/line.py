@@ -33,6 +33,7 @@ _ENDS: Final = ((Mark.WRITE, b"}} \n"), (Mark.BATCH, BATCH_END), (Mark.EVENT, b"
 
 # What stands behind an event's own text, by its mark.
 _LINE_ENDS: Final = (b"}\n", b"} \n", b"}  \n")
+_WRITE_LINE_END: Final = _LINE_ENDS[Mark.WRITE]
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,11 +51,17 @@ def render_line(event_json: bytes, mark: Mark) -> bytes:
 
 def render_write(events: Sequence[AcceptedEvent]) -> list[bytes]:
     """Return the lines of one write, the last one with its mark."""
-    last = render_line(events[-1].json, Mark.WRITE)
+    last = LINE_PREFIX + events[-1].json + _WRITE_LINE_END
     # Most writes are of one event.
     if len(events) == 1:
         return [last]
-    return [*[render_line(event.json, Mark.EVENT) for event in events[:-1]], last]
+    return [*[LINE_PREFIX + event.json + b"}\n" for event in events[:-1]], last]
+
+
+def to_last_of_batch(line: bytes) -> bytes:
+    """Return the last line of a write as the last line of a batch, which is one byte longer."""
+    assert line.endswith(_WRITE_LINE_END)
+    return line[:-1] + b" \n"
 
 
 def parse_line(line: bytes) -> tuple[Event, Mark]:

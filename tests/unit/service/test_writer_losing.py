@@ -22,9 +22,9 @@ from everlog.domain.precondition import (
     Precondition,
 )
 from everlog.domain.time import parse_time
-from everlog.service.query_preconditions import write_after_queries
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.store import Store, StoreOptions, run_store
+from everlog.service.write import write
 from everlog.service.writer import Condition, Outcome
 from everlog.storage.engine import UnchainedEntryError
 from tests.support.events import FIRST_TIME, a_candidate, a_schema
@@ -545,10 +545,10 @@ def outcomes_of_store(rival: Rival, *writes: tuple[str, list[Precondition]]) -> 
     """Write at the same time on a store whose first commit is lost, and return the outcomes."""
 
     async def ask(store: Store, subject: str, preconditions: list[Precondition]) -> Outcome:
-        answers: list[Outcome] = []
-        await write_after_queries(store, [a_candidate(subject)], preconditions, answers.append)
-        [answer] = answers
-        return answer
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        # A second answer is an error.
+        write(store, [a_candidate(subject)], preconditions, answered.set_result)
+        return await answered
 
     async def work() -> list[Outcome]:
         engine = MemoryEngine()

@@ -49,7 +49,7 @@ class Vector:
         if count <= capacity:
             return
         grown = np.zeros(_grown_capacity(capacity, count), self._type)
-        grown[:capacity] = self._array
+        grown[:capacity] = self.array
         self._fill(grown)
 
     def load(self, values: npt.NDArray[Any]) -> None:
@@ -58,12 +58,8 @@ class Vector:
         grown[: len(values)] = values
         self._fill(grown)
 
-    def view(self, count: int) -> npt.NDArray[Any]:
-        """Return the first cells as an array that must not be changed."""
-        return self._array[:count]
-
     def _fill(self, array: npt.NDArray[Any]) -> None:
-        self._array = array
+        self.array = array
         self.cells = array.data
 
 
@@ -93,10 +89,6 @@ class Column:
         if count > self._capacity:
             self._grow(_grown_capacity(self._capacity, count))
 
-    def view(self, count: int) -> npt.NDArray[Any]:
-        """Return the first cells as an array that must not be changed."""
-        return self._array[:count]
-
     def read_ahead(self, count: int) -> None:
         """Ask the system to bring the first cells into memory, and do not wait for it."""
         size = count * self._type.itemsize
@@ -118,7 +110,7 @@ class Column:
 
     def _map(self) -> None:
         self._mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
-        self._array = np.frombuffer(self._mapping, self._type)
+        self.array = np.frombuffer(self._mapping, self._type)
         self.cells = memoryview(self._mapping).cast(self._type_code)
 
 
@@ -147,12 +139,8 @@ class BorrowedColumn:
         capacity = len(self.cells)
         if count > capacity:
             grown = np.zeros(_grown_capacity(capacity, count), self._type)
-            grown[:capacity] = self._array
+            grown[:capacity] = self.array
             self._fill(grown)
-
-    def view(self, count: int) -> npt.NDArray[Any]:
-        """Return the first cells as an array that must not be changed."""
-        return self._array[:count]
 
     def _borrow(self, path: Path, disk: Disk) -> npt.NDArray[Any]:
         try:
@@ -169,7 +157,7 @@ class BorrowedColumn:
         return np.frombuffer(mapping, self._type)
 
     def _fill(self, array: npt.NDArray[Any]) -> None:
-        self._array = array
+        self.array = array
         self.cells = array.data
 
 

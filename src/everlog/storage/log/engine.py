@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from msgspec.structs import replace
+
 from everlog.domain.errors import DiskFullError, StoreFailedError
 from everlog.domain.event import AcceptedEvent, Event
 from everlog.domain.precondition import SubjectState
@@ -21,8 +23,8 @@ from everlog.storage.line import (
     Mark,
     accepted_event,
     parse_next_line,
-    render_line,
     render_write,
+    to_last_of_batch,
 )
 from everlog.storage.log.columns import Column
 from everlog.storage.log.directory import (
@@ -83,7 +85,8 @@ class LogEngine(IndexedLog):
         self._durable = durable
         self._snapshots = snapshots
         super().__init__(segments.files, index, head)
-        self._tip = head
+        # The head as it will be when all that is staged has been published.
+        self.tip = head
         # Moved by `commit`, the head by `publish`.
         self._committed_size = head.log_size
         self._snapshot_head = snapshot_head
@@ -143,7 +146,7 @@ class LogEngine(IndexedLog):
         schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read(durable_size=bound.schemas_size):
             index.event_types.register(schema)
-        head = replayed.head._replace(event_type_count=len(index.event_types.names))
+        head = replace(replayed.head, event_type_count=len(index.event_types.names))
         if head.log_size > bound.log_size:
             segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
         # Also where nothing is torn: what a killed process allocated ahead is given back.
@@ -167,11 +170,6 @@ class LogEngine(IndexedLog):
         return engine
 
     @property
-    def tip(self) -> Head:
-        """The head as it will be when all that is staged has been published."""
-        return self._tip
-
-    @property
     def state(self) -> SubjectState:
         """The subjects as of the tip."""
         return self._index
@@ -186,16 +184,16 @@ class LogEngine(IndexedLog):
         """
         assert len(events) > 0
         lines = render_write(events)
-        tip, count = self._tip, len(self._staged_lines)
+        tip, count = self.tip, len(self._staged_lines)
         try:
-            self._tip = self._index.stage(events, lines, tip, time=time)
+            self.tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
         except OSError as error:
             raise self._fail(f"growing the index failed: {error}") from error
         except MemoryError:
             self._index.truncate(tip)
-            self._tip = tip
+            self.tip = tip
             del self._staged_events[count:], self._staged_lines[count:]
             raise
 
@@ -204,7 +202,7 @@ class LogEngine(IndexedLog):
         assert schema.event_type not in self._index.event_types.schemas
         self._index.event_types.number(schema.event_type)
         self._staged_schemas.append(schema)
-        self._tip = self._tip._replace(event_type_count=len(self._index.event_types.names))
+        self.tip = replace(self.tip, event_type_count=len(self._index.event_types.names))
 
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch."""
@@ -212,15 +210,14 @@ class LogEngine(IndexedLog):
             return None
         if self._staged_lines:
             # The last line's mark becomes that of a batch, which is one byte longer.
-            self._staged_lines[-1] = render_line(self._staged_events[-1].json, Mark.BATCH)
-            count, size, subjects, types, hash_, time = self._tip
-            self._tip = Head(count, size + 1, subjects, types, hash_, time)
+            self._staged_lines[-1] = to_last_of_batch(self._staged_lines[-1])
+            self.tip = replace(self.tip, log_size=self.tip.log_size + 1)
         batch = Batch(
-            self._tip.event_count - len(self._staged_events),
+            self.tip.event_count - len(self._staged_events),
             self._staged_events,
             self._staged_lines,
             self._staged_schemas,
-            self._tip,
+            self.tip,
         )
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
         self._sealed.append(batch)
@@ -297,16 +294,16 @@ class LogEngine(IndexedLog):
         assert batch.head.log_size <= self._committed_size
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
-        self._head = batch.head
+        self.head = batch.head
         del self._sealed[0]
 
     def roll_back(self) -> None:
         """Make the tip the head again."""
-        assert self._committed_size == self._head.log_size
-        self._index.truncate(self._head)
+        assert self._committed_size == self.head.log_size
+        self._index.truncate(self.head)
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
         self._sealed = []
-        self._tip = self._head
+        self.tip = self.head
 
     def unpublished_events(self) -> Iterator[AcceptedEvent]:
         """Yield the events between head and tip."""
@@ -323,11 +320,11 @@ class LogEngine(IndexedLog):
             StoreFailedError: The disk broke its promise.
         """
         # What is staged was judged on another tip, and would be published behind it.
-        assert self._tip == self._head
+        assert self.tip == self.head
         assert not self._sealed
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
-        events, time = _read_entry(entry, self._head, is_verified=is_verified)
+        events, time = _read_entry(entry, self.head, is_verified=is_verified)
         registered = set(self._index.event_types.schemas)
         for schema in entry.schemas:
             if schema.event_type in registered:
@@ -336,12 +333,12 @@ class LogEngine(IndexedLog):
             registered.add(schema.event_type)
         try:
             if events:
-                self._tip = self._index.stage(events, entry.lines, self._tip, time=time)
+                self.tip = self._index.stage(events, entry.lines, self.tip, time=time)
             for schema in entry.schemas:
                 self._index.event_types.number(schema.event_type)
-            head = self._tip._replace(event_type_count=len(self._index.event_types.names))
+            head = replace(self.tip, event_type_count=len(self._index.event_types.names))
             batch = Batch(entry.first_position, events, entry.lines, entry.schemas, head)
-            self._sealed, self._tip = [batch], head
+            self._sealed, self.tip = [batch], head
             self.commit(batch)
         except OSError as error:
             raise self._fail(f"growing the index failed: {error}") from error
@@ -367,17 +364,21 @@ class LogEngine(IndexedLog):
     @property
     def is_snapshot_due(self) -> bool:
         """Whether opening would take noticeably long if the process died now."""
-        size = self._head.log_size - self._snapshot_head.log_size
-        return self.unsaved_event_count >= _SNAPSHOT_EVENTS or size >= _SNAPSHOT_SIZE
+        # Asked for each batch, and so without another call.
+        head, saved = self.head, self._snapshot_head
+        return (
+            head.event_count - saved.event_count >= _SNAPSHOT_EVENTS
+            or head.log_size - saved.log_size >= _SNAPSHOT_SIZE
+        )
 
     @property
     def unsaved_event_count(self) -> int:
         """How many events opening would have to read again if the process died now."""
-        return self._head.event_count - self._snapshot_head.event_count
+        return self.head.event_count - self._snapshot_head.event_count
 
     def save_snapshot(self) -> None:
         """Save what opening would otherwise have to rebuild."""
-        head = self._head
+        head = self.head
         self._snapshots.save(self._index, head)
         self._snapshot_head = head
 

@@ -60,7 +60,7 @@ class Index:
         for column in (self.previous, self.offsets):
             if isinstance(column, Column):
                 column.read_ahead(event_count)
-        subject_ids = self.subject_ids.view(event_count)
+        subject_ids = self.subject_ids.array[:event_count]
         positions = np.arange(1, event_count + 1, dtype=np.uint64)
         latest = np.zeros(len(subject_names), np.uint64)
         # Where an index occurs more than once, numpy's assignment keeps the last value.
@@ -68,7 +68,7 @@ class Index:
         counts = np.bincount(subject_ids, minlength=len(subject_names))
         self.subjects.load(subject_names, latest=latest, event_counts=counts)
         first = np.zeros(len(type_names), np.int64)
-        first[self.type_ids.view(event_count)[::-1]] = positions[::-1]
+        first[self.type_ids.array[:event_count][::-1]] = positions[::-1]
         self.event_types.load(type_names, (first - 1).tolist())
         self._event_count = event_count
 
@@ -154,7 +154,7 @@ class Index:
         count = len(self.subjects.names)
         if recursive:
             nodes = self.subjects.subtree(node, count=count)
-            latest = int(self.subjects.latest.view(count)[nodes].max())
+            latest = int(self.subjects.latest.array[:count][nodes].max())
         else:
             latest = self.subjects.latest.cells[node]
         return latest - 1 if latest > 0 else None
@@ -233,7 +233,7 @@ class SubjectTree:
         if self.names[node] == ROOT:
             return np.arange(count)
         # Nothing below a node has a lower number.
-        parents = self.parents.view(count)[node:]
+        parents = self.parents.array[:count][node:]
         is_member = np.zeros(count, np.bool_)
         is_member[node] = True
         children = np.flatnonzero(parents == node) + node

@@ -30,6 +30,7 @@ from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from everlog.domain.errors import CorruptLogError
 from everlog.domain.subject import sort_key
@@ -48,11 +49,10 @@ from everlog.storage.log.directory import (
 )
 from everlog.storage.log.disk import Disk, PosixDisk, read_file
 from everlog.storage.log.index import TYPE_COLUMN, Index
-from everlog.storage.log.reading import RangeBlocks, read_few, read_positions
+from everlog.storage.log.reading import RangeBlocks, SegmentFiles, read_few, read_positions
 from everlog.storage.log.recovery import replay
 from everlog.storage.log.schemas import parse_schemas
-from everlog.storage.log.segments import SegmentFiles
-from everlog.storage.log.selecting import Selector
+from everlog.storage.log.selecting import Selector, is_of_some_subjects
 from everlog.storage.log.snapshot import load_index
 
 _SUBJECTS_PER_CHUNK: Final = 4_096
@@ -73,19 +73,15 @@ class IndexedLog:
         self._log: Final = log
         self._index: Final = index
         self._selector: Final = Selector(index)
-        self._head = head
-
-    @property
-    def head(self) -> Head:
-        """The published head."""
-        return self._head
+        # The published head.
+        self.head = head
 
     def scan(self, scan: Scan, head: Head) -> Iterator[bytes]:
         """Return blocks of whole lines, with more promises for neighbours in their order."""
         stop = min(scan.stop, head.event_count)
         if scan.start >= stop:
             return iter(())
-        is_everything = scan.event_types is None and not scan.is_of_some_subjects
+        is_everything = scan.event_types is None and not is_of_some_subjects(scan)
         if is_everything and not scan.is_reversed:
             offsets = self._index.offsets.cells
             end = head.log_size if stop == head.event_count else offsets[stop]
@@ -93,7 +89,7 @@ class IndexedLog:
         return self._scan_selected(scan, head)
 
     def _scan_selected(self, scan: Scan, head: Head) -> Iterator[bytes]:
-        offsets: npt.NDArray[np.uint64] = self._index.offsets.view(head.event_count)
+        offsets: npt.NDArray[np.uint64] = self._index.offsets.array[: head.event_count]
         for positions in self._selector.select(scan, head):
             yield from read_positions(self._log, offsets, head.log_size, positions)
 
@@ -127,7 +123,7 @@ class IndexedLog:
     def locate(self, scan: Scan, head: Head) -> LocatedScan:
         """Find the events of a scan for a process that reads `files`."""
         stop = max(scan.start, min(scan.stop, head.event_count))
-        if scan.event_types is None and not scan.is_of_some_subjects:
+        if scan.event_types is None and not is_of_some_subjects(scan):
             return LocatedScan(scan.start, stop, scan.is_reversed, None, stop - scan.start)
         is_selected = self._selector.mask(scan, head)
         count = int(np.count_nonzero(is_selected))
@@ -253,17 +249,17 @@ class ReadOnlyLog(IndexedLog):
                 self._log.open_new(self._directory / LOG_FOLDER, self._disk, self._resources)
                 head, schemas = self._read_on(bound, stop=bound.log_size if was_served else None)
             except CorruptLogError:
-                self._index.truncate(self._head)
+                self._index.truncate(self.head)
                 if not self._has_become_served(was_served=was_served):
                     raise
             except BaseException:
-                self._index.truncate(self._head)
+                self._index.truncate(self.head)
                 raise
             else:
                 if not self._has_become_served(was_served=was_served):
                     self._publish(head, schemas)
-                    return self._head
-                self._index.truncate(self._head)
+                    return self.head
+                self._index.truncate(self.head)
 
     def _has_become_served(self, *, was_served: bool) -> bool:
         """Tell whether a server may have been writing what was taken for the log's end."""
@@ -282,7 +278,7 @@ class ReadOnlyLog(IndexedLog):
         self, bound: DurableBound, *, stop: int | None
     ) -> tuple[Head, Sequence[StagedSchema]]:
         """Put what has come since the head into the index; return its head and all schemas."""
-        before = self._head
+        before = self.head
         if stop is not None:
             # After a loss of power, a server that is just opening has not moved the bound yet.
             stop = max(stop, before.log_size)
@@ -300,4 +296,4 @@ class ReadOnlyLog(IndexedLog):
         event_types = self._index.event_types
         for schema in schemas:
             event_types.register(schema)
-        self._head = head._replace(event_type_count=len(event_types.names))
+        self.head = replace(head, event_type_count=len(event_types.names))

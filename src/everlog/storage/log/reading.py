@@ -8,17 +8,120 @@ changing anything. What lies within a head is durable and never changes, so both
 import mmap
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles
-from everlog.storage.log.disk import PosixDisk, open_in_place
-from everlog.storage.log.segments import Segment, SegmentFiles
+from everlog.storage.log.disk import Disk, PosixDisk, open_in_place
+
+SEGMENT_SUFFIX: Final = ".ndjson"
+
+# Not every C library knows it.
+_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
+
+
+class Segment(NamedTuple):
+    """One open file of the log."""
+
+    first_position: int
+    offset: int
+    file: int
+    path: Path
+
+
+class SegmentFiles:
+    """Open files that together hold the log, for whoever reads it."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._segments: Final[list[Segment]] = []
+        self._files: Final[list[int]] = []
+        self._offsets: Final[list[int]] = []
+
+    def add(self, segment: Segment) -> None:
+        """Take over a file that continues the log."""
+        self._segments.append(segment)
+        # In this order: whoever finds an offset finds the file, whatever the thread.
+        self._files.append(segment.file)
+        self._offsets.append(segment.offset)
+
+    def open_new(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
+        """Open the segments that have come since, for reading only.
+
+        Raises:
+            CorruptLogError: A file in the folder is not a segment.
+        """
+        for first_position, path in find_segments(folder)[len(self._segments) :]:
+            # The writer has cut the segment before to its size for good by now: it does that
+            # before it creates the next one.
+            offset = self.size
+            file = open_in_place(disk, path, os.O_RDONLY)
+            resources.callback(os.close, file)
+            self.add(Segment(first_position, offset, file, path))
+
+    @property
+    def size(self) -> int:
+        """The bytes in all files, including what is allocated behind the log's end."""
+        if not self._segments:
+            return 0
+        last = self._segments[-1]
+        return last.offset + os.fstat(last.file).st_size
+
+    @property
+    def starts(self) -> list[tuple[int, int]]:
+        """The first position and the offset of each segment."""
+        return [(segment.first_position, segment.offset) for segment in self._segments]
+
+    @property
+    def paths(self) -> list[tuple[str, int]]:
+        """The path and the offset of each segment."""
+        return [(str(segment.path), segment.offset) for segment in self._segments]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return the bytes at an offset, fewer only at the end of the last file."""
+        index = bisect_right(self._offsets, offset) - 1
+        if index < 0:
+            return b""
+        data = os.pread(self._files[index], size, offset - self._offsets[index])
+        missing = size - len(data)
+        if missing == 0 or index + 1 == len(self._offsets):
+            return data
+        return data + self.read(offset + len(data), missing)
+
+    def read_cached(self, buffer: memoryview, offset: int) -> bool:
+        """Fill a buffer with the bytes at an offset of one file, if the system has them in memory.
+
+        Where reading fails it returns False too: who then reads with patience learns why.
+        """
+        return self.read_spans_cached(buffer, ((offset, offset + len(buffer)),))
+
+    def read_spans_cached(self, buffer: memoryview, spans: Iterable[tuple[int, int]]) -> bool:
+        """Fill a buffer with what lies between pairs of offsets, each in one file; as above."""
+        if _NOWAIT is None:
+            return False
+        first = 0
+        for start, stop in spans:
+            index = bisect_right(self._offsets, start) - 1
+            if index < 0:
+                return False
+            target = buffer[first : first + stop - start]
+            first += stop - start
+            try:
+                size = os.preadv(
+                    self._files[index], (target,), start - self._offsets[index], _NOWAIT
+                )
+            except OSError:
+                return False
+            if size < len(target):
+                return False
+        return first == len(buffer)
 
 
 class LogBytes(Protocol):
@@ -33,6 +136,9 @@ class CachedLogBytes(Protocol):
 
     def read_cached(self, buffer: memoryview, offset: int) -> bool:
         """Fill a buffer with the bytes at an offset; return False if that would take a disk."""
+
+    def read_spans_cached(self, buffer: memoryview, spans: Iterable[tuple[int, int]]) -> bool:
+        """Fill a buffer with what lies between pairs of offsets, likewise."""
 
 
 class RangeBytes(LogBytes, CachedLogBytes, Protocol):
@@ -114,20 +220,16 @@ def read_few(
         end = offsets[following] if following < head.event_count else head.log_size
         size += end - offset
         if offset != stop:
-            spans.append((start, stop))
+            if start < stop:
+                spans.append((start, stop))
             start = offset
         stop = end
     if size > _FEW_SIZE_MAX:
         return None
-    spans.append((start, stop))
+    if start < stop:
+        spans.append((start, stop))
     lines = bytearray(size)
-    view, first = memoryview(lines), 0
-    for start, stop in spans:
-        until = first + stop - start
-        if first < until and not log.read_cached(view[first:until], start):
-            return None
-        first = until
-    return bytes(lines)
+    return bytes(lines) if log.read_spans_cached(memoryview(lines), spans) else None
 
 
 def read_positions(
@@ -237,3 +339,24 @@ def _open(path: Path, resources: ExitStack) -> int:
     file = open_in_place(PosixDisk(), path, os.O_RDONLY)
     resources.callback(os.close, file)
     return file
+
+
+def find_segments(folder: Path) -> list[tuple[int, Path]]:
+    """Return the first position and the path of each segment, in order.
+
+    Raises:
+        CorruptLogError: A file in the folder is not a segment.
+    """
+    found = []
+    # A server that was killed early, or a copy of an empty log, may lack the folder.
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.suffix != SEGMENT_SUFFIX or not path.stem.isdecimal():
+            message = f"{path} is not a segment of the log: move it out of the data directory"
+            raise CorruptLogError(message, position=None)
+        found.append((int(path.stem), path))
+    found.sort()
+    for (earlier, path), (later, _) in pairwise(found):
+        if earlier == later:
+            message = f"{path} exists twice under different names"
+            raise CorruptLogError(message, position=earlier)
+    return found

@@ -26,7 +26,7 @@ from everlog.storage.engine import Head
 from everlog.storage.line import BATCH_END, Mark, parse_next_line
 from everlog.storage.log.directory import DurableBound
 from everlog.storage.log.index import Index
-from everlog.storage.log.segments import SegmentFiles
+from everlog.storage.log.reading import SegmentFiles
 
 _BLOCK_SIZE: Final = 1024 * 1024
 

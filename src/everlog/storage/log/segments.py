@@ -6,22 +6,20 @@ that behind the log's end it reads as zeros. A batch never spans two segments.
 """
 
 import os
-from bisect import bisect_right
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from everlog.domain.errors import CorruptLogError, DiskFullError
+from everlog.domain.errors import DiskFullError
 from everlog.storage.log.disk import (
     Disk,
     allocate,
     open_file,
-    open_in_place,
     sync,
     sync_names,
     write_all,
 )
+from everlog.storage.log.reading import SEGMENT_SUFFIX, Segment, SegmentFiles, find_segments
 
 SEGMENT_SIZE_MAX: Final = 1024 * 1024 * 1024
 
@@ -29,95 +27,7 @@ SEGMENT_SIZE_MAX: Final = 1024 * 1024 * 1024
 # of the fastest writing.
 ALLOCATION_STEP: Final = 64 * 1024 * 1024
 
-_SUFFIX: Final = ".ndjson"
-
 _COPY_SIZE: Final = 1024 * 1024
-
-# Not every C library knows it.
-_NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
-
-
-class Segment(NamedTuple):
-    """One open file of the log."""
-
-    first_position: int
-    offset: int
-    file: int
-    path: Path
-
-
-class SegmentFiles:
-    """Open files that together hold the log, for whoever reads it."""
-
-    def __init__(self) -> None:
-        """Start without any."""
-        self._segments: Final[list[Segment]] = []
-        self._files: Final[list[int]] = []
-        self._offsets: Final[list[int]] = []
-
-    def add(self, segment: Segment) -> None:
-        """Take over a file that continues the log."""
-        self._segments.append(segment)
-        # In this order: whoever finds an offset finds the file, whatever the thread.
-        self._files.append(segment.file)
-        self._offsets.append(segment.offset)
-
-    def open_new(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
-        """Open the segments that have come since, for reading only.
-
-        Raises:
-            CorruptLogError: A file in the folder is not a segment.
-        """
-        for first_position, path in find_segments(folder)[len(self._segments) :]:
-            # The writer has cut the segment before to its size for good by now: it does that
-            # before it creates the next one.
-            offset = self.size
-            file = open_in_place(disk, path, os.O_RDONLY)
-            resources.callback(os.close, file)
-            self.add(Segment(first_position, offset, file, path))
-
-    @property
-    def size(self) -> int:
-        """The bytes in all files, including what is allocated behind the log's end."""
-        if not self._segments:
-            return 0
-        last = self._segments[-1]
-        return last.offset + os.fstat(last.file).st_size
-
-    @property
-    def starts(self) -> list[tuple[int, int]]:
-        """The first position and the offset of each segment."""
-        return [(segment.first_position, segment.offset) for segment in self._segments]
-
-    @property
-    def paths(self) -> list[tuple[str, int]]:
-        """The path and the offset of each segment."""
-        return [(str(segment.path), segment.offset) for segment in self._segments]
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Return the bytes at an offset, fewer only at the end of the last file."""
-        index = bisect_right(self._offsets, offset) - 1
-        if index < 0:
-            return b""
-        data = os.pread(self._files[index], size, offset - self._offsets[index])
-        missing = size - len(data)
-        if missing == 0 or index + 1 == len(self._offsets):
-            return data
-        return data + self.read(offset + len(data), missing)
-
-    def read_cached(self, buffer: memoryview, offset: int) -> bool:
-        """Fill a buffer with the bytes at an offset of one file, if the system has them in memory.
-
-        Where reading fails it returns False too: who then reads with patience learns why.
-        """
-        index = bisect_right(self._offsets, offset) - 1
-        if index < 0 or _NOWAIT is None:
-            return False
-        try:
-            size = os.preadv(self._files[index], (buffer,), offset - self._offsets[index], _NOWAIT)
-        except OSError:
-            return False
-        return size == len(buffer)
 
 
 class Segments:
@@ -207,7 +117,7 @@ class Segments:
     def _roll(self, offset: int, first_position: int) -> None:
         if self._segments:
             self.cut(offset)
-        path = self._folder / f"{first_position:020d}{_SUFFIX}"
+        path = self._folder / f"{first_position:020d}{SEGMENT_SUFFIX}"
         # A crash or a full disk between here and the first batch leaves an empty segment of the
         # same name, which is taken up again.
         with ExitStack() as opening:
@@ -236,24 +146,3 @@ class Segments:
     def _add(self, segment: Segment) -> None:
         self._segments.append(segment)
         self.files.add(segment)
-
-
-def find_segments(folder: Path) -> list[tuple[int, Path]]:
-    """Return the first position and the path of each segment, in order.
-
-    Raises:
-        CorruptLogError: A file in the folder is not a segment.
-    """
-    found = []
-    # A server that was killed early, or a copy of an empty log, may lack the folder.
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.suffix != _SUFFIX or not path.stem.isdecimal():
-            message = f"{path} is not a segment of the log: move it out of the data directory"
-            raise CorruptLogError(message, position=None)
-        found.append((int(path.stem), path))
-    found.sort()
-    for (earlier, path), (later, _) in pairwise(found):
-        if earlier == later:
-            message = f"{path} exists twice under different names"
-            raise CorruptLogError(message, position=earlier)
-    return found

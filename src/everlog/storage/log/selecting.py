@@ -112,7 +112,7 @@ class Selector:
         if scan.event_types is not None:
             if len(found) > _FEW_MASKED_MAX or len(scan.event_types) > _FEW_STEPS_MAX:
                 return None
-            type_column = self._index.type_ids.view(stop)[scan.start :]
+            type_column = self._index.type_ids.array[:stop][scan.start :]
             type_ids = self._find_types(scan, head) or []
             positions = np.flatnonzero(_is_one_of(type_column, type_ids)) + scan.start
             found = positions[: count_max + 1].tolist()
@@ -125,7 +125,7 @@ class Selector:
         stop = min(scan.stop, head.event_count)
         if scan.start >= stop:
             return 0
-        if not scan.is_of_some_subjects:
+        if not is_of_some_subjects(scan):
             if scan.event_types is None:
                 return stop - scan.start
             if scan.start == 0 and stop == head.event_count:
@@ -154,7 +154,7 @@ class Selector:
         stop = min(scan.stop, head.event_count)
         if scan.start >= stop:
             return 0
-        if not scan.is_of_some_subjects:
+        if not is_of_some_subjects(scan):
             if scan.event_types is None:
                 return stop - scan.start
             if scan.start == 0 and stop == head.event_count:
@@ -172,7 +172,7 @@ class Selector:
         """Return the same by event type, in the order of each type's first event, without zeros."""
         stop = min(scan.stop, head.event_count)
         names = self._index.event_types.names
-        if scan.start == 0 and stop == head.event_count and not scan.is_of_some_subjects:
+        if scan.start == 0 and stop == head.event_count and not is_of_some_subjects(scan):
             counts = self._count_types(head)
             found = np.flatnonzero(counts).tolist()
             # Types are numbered as they appear, but a schema may have come before the first event.
@@ -195,7 +195,7 @@ class Selector:
         # Types that only have a schema may have been counted for a later head of as many events.
         known = counts[: head.event_type_count]
         grown[: len(known)] = known
-        type_ids = self._index.type_ids.view(head.event_count)
+        type_ids = self._index.type_ids.array[: head.event_count]
         # In pieces, since each is copied to numbers of another size before it is counted.
         for first in range(counted, head.event_count, _WINDOW):
             grown += np.bincount(type_ids[first : first + _WINDOW], minlength=head.event_type_count)
@@ -204,7 +204,7 @@ class Selector:
         return grown
 
     def _count_selected_types(self, scan: Scan, head: Head) -> tuple[_Numbers, list[int]]:
-        type_ids = self._index.type_ids.view(head.event_count)
+        type_ids = self._index.type_ids.array[: head.event_count]
         counts = np.zeros(head.event_type_count, np.int64)
         found: list[int] = []
         for positions in self.select(replace(scan, is_reversed=False), head):
@@ -227,7 +227,7 @@ class Selector:
 
     def _find_nodes(self, scan: Scan, head: Head) -> _Numbers | None:
         """Return the numbers of the subjects a scan wants, ascending, None for all."""
-        if not scan.is_of_some_subjects:
+        if not is_of_some_subjects(scan):
             return None
         tree, count = self._index.subjects, head.subject_count
         if scan.subjects is not None:
@@ -262,7 +262,9 @@ class Selector:
             return np.zeros(0, np.int64)
         if nodes is None:
             return None
-        event_count = int(self._index.subjects.event_counts.view(head.subject_count)[nodes].sum())
+        event_count = int(
+            self._index.subjects.event_counts.array[: head.subject_count][nodes].sum()
+        )
         stop = min(scan.stop, head.event_count)
         if event_count * _CHAIN_STEP_COST > max(stop - scan.start, _WINDOW):
             return None
@@ -270,7 +272,7 @@ class Selector:
         positions = np.sort(np.array([step for chain in chains for step in chain], np.int64))
         if type_ids is None:
             return positions
-        found = self._index.type_ids.view(head.event_count)[positions]
+        found = self._index.type_ids.array[: head.event_count][positions]
         return positions[_is_one_of(found, type_ids)]
 
     def _walk(self, node: int, start: int, stop: int) -> list[int]:
@@ -315,8 +317,8 @@ class Selector:
             is_member = np.zeros(head.subject_count, np.bool_)
             is_member[nodes] = True
         stop = min(scan.stop, head.event_count)
-        subject_column = self._index.subject_ids.view(head.event_count)
-        type_column = self._index.type_ids.view(head.event_count)
+        subject_column = self._index.subject_ids.array[: head.event_count]
+        type_column = self._index.type_ids.array[: head.event_count]
         starts = range(scan.start, stop, _WINDOW)
         for first in reversed(starts) if scan.is_reversed else starts:
             window = slice(first, min(first + _WINDOW, stop))
@@ -326,6 +328,12 @@ class Selector:
             if type_ids is not None:
                 is_selected &= _is_one_of(type_column[window], type_ids)
             yield first, is_selected
+
+
+def is_of_some_subjects(scan: Scan) -> bool:
+    """Tell whether events are left out because of their subject."""
+    is_tree = scan.subject == ROOT and scan.recursive
+    return not is_tree or bool(scan.subject_prefix) or scan.subjects is not None
 
 
 def _is_one_of(found: _Numbers, numbers: list[int]) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from everlog.storage.line import parse_line
 from everlog.storage.log.columns import Column
 from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
 from everlog.storage.log.index import Index
-from everlog.storage.log.segments import SegmentFiles
+from everlog.storage.log.reading import SegmentFiles
 
 _SNAPSHOT_FILE: Final = "checkpoint.json"
 _SUBJECTS_FILE: Final = "subjects"

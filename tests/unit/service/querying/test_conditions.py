@@ -1,6 +1,7 @@
 """Standing queries: they take in what comes, or say that they cannot."""
 
 import pytest
+from msgspec.structs import replace
 
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.storage.engine import Head
@@ -76,7 +77,7 @@ def test_lines_that_may_change_the_answer_make_it_stale(*, is_quick: bool) -> No
 
 def test_a_new_event_type_matters_to_those_who_see_them_all() -> None:
     first, second = two_heads()
-    later = second._replace(event_type_count=second.event_type_count + 1)
+    later = replace(second, event_type_count=second.event_type_count + 1)
 
     blind, _ = a_standing_query(first)
     blind.advance(b"", later)

@@ -71,7 +71,7 @@ def test_a_system_that_cannot_say_what_is_in_memory_is_not_asked(
     engine: LogEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(engine, a_candidate("/a"))
-    monkeypatch.setattr("everlog.storage.log.segments._NOWAIT", None)
+    monkeypatch.setattr("everlog.storage.log.reading._NOWAIT", None)
     check_is_left_to_a_scan(engine, ONE_SUBJECT)
 
 
@@ -233,7 +233,7 @@ def test_blocks_in_memory_and_others_follow_each_other(
 
     first = blocks.take_cached()
     with monkeypatch.context() as patch:
-        patch.setattr("everlog.storage.log.segments._NOWAIT", None)
+        patch.setattr("everlog.storage.log.reading._NOWAIT", None)
         assert blocks.take_cached() is None
     second = next(blocks)
     third = blocks.take_cached()
