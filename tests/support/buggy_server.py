@@ -69,18 +69,25 @@ class QuotingError(Exception):
     """An error that says all it knows."""
 
 
-def quoting(text: str) -> QuotingError:
+def fail(text: str) -> NoReturn:
     error = QuotingError(text)
     error.add_note(text)
-    return error
-
-
-def fail(text: str) -> NoReturn:
-    raise quoting(text)
+    raise error
 
 
 async def fail_soon(text: str) -> None:
     fail(text)
+
+
+class _Unshowable:
+    """An event that is written, and cannot be shown."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @property
+    def json(self) -> bytes:
+        fail(self._text)
 
 
 class _Unraisable:
@@ -148,7 +155,8 @@ def _meet(bug: Bug, services: Services, request: Request, exchange: Exchange) ->
             services.tasks.start_for(exchange, services.store.reader.call(lambda: fail(text)))
         case Bug.ANSWER:
             answer = partial(answer_write, V1, services, exchange)
-            services.store.writer._take(_Settled(answer, quoting(text)))
+            written: Any = [_Unshowable(text)]
+            services.store.writer._take(_Settled(answer, written))
         case Bug.STREAM:
             exchange.stream(200, b"text/plain", produce)
         case Bug.DISCONNECT:

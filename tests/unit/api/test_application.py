@@ -5,9 +5,8 @@ from typing import Any, cast
 
 import pytest
 
+from everlog.api.allowances import FailedAttempts, RateLimit
 from everlog.api.application import ApiApplication
-from everlog.api.failed_attempts import FailedAttempts
-from everlog.api.rate_limit import RateLimit
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services
 from everlog.credentials.token import TokenCheck, parse_token
