@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -464,3 +465,42 @@ def test_at_once_and_after_waiting_the_outcome_is_the_same(
     after_waiting = asyncio.run(outcomes_of(seed, is_at_once=False))
 
     assert at_once == after_waiting
+
+
+# Whose value the events that are only staged can be added to.
+AGGREGATES = QUERIES[:8]
+
+
+async def outcomes_of_a_batch(seed: int, *, is_at_once: bool) -> list[object]:
+    """Return what random writes are answered with, all of them before any is durable or none."""
+    chance = random.Random(seed)
+    answers: dict[int, Outcome] = {}
+    async with a_store() as store:
+        for query in AGGREGATES:
+            await warm(store, query)
+        for number in range(100):
+            subject, type_ = chance.choice(("/a", "/b", "/c")), chance.choice((ONE, TWO))
+            candidate = a_candidate(subject, type_, data=f'{{"n":{chance.randrange(4)}}}')
+            conditions = map(is_true, chance.sample(AGGREGATES, chance.choice((0, 1, 1, 2))))
+            if is_at_once:
+                answer = partial(answers.__setitem__, number)
+                assert write(store, [candidate], [*conditions], answer) is None
+            else:
+                answers[number] = await written(store, candidate, *conditions)
+        assert (store.engine.head.event_count == 0) is is_at_once
+        await written(store, a_candidate())
+    return [what_was_said(answers[number]) for number in range(100)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_judged_in_one_batch_is_judged_as_one_after_the_other(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_one_batch = asyncio.run(outcomes_of_a_batch(seed, is_at_once=True))
+
+    monkeypatch.setattr(write_module, "evaluate_at_once", lambda *_: None)
+    monkeypatch.setattr("everlog.service.querying.queries.find_at_hand", lambda *_: None)
+    one_by_one = asyncio.run(outcomes_of_a_batch(seed, is_at_once=False))
+
+    assert in_one_batch == one_by_one
+    assert len({type(said) for said in in_one_batch}) > 1

@@ -18,11 +18,14 @@ from typing import Final, NamedTuple
 from everlog.eventql.analysis.analyzed import (
     AggregateValue,
     AnalyzedQuery,
+    Constant,
     FieldAccess,
     ScalarCall,
+    TypeConversion,
     TypedExpression,
     operands,
 )
+from everlog.eventql.execution.memory_budget import size_of
 from everlog.eventql.planning.plan import EventScan, IndexAnswer, Plan
 from everlog.eventql.query import is_incremental, prepare
 from everlog.eventql.trees import walk
@@ -44,6 +47,10 @@ _NODES_MAX: Final = 256
 # A field of data may hold an array or a record, as large as the event, which is decoded and gone
 # through where it is used: 20 ns for each byte, as many other nodes take together.
 _JSON_WEIGHT: Final = 24
+# A function or a conversion: half a microsecond for each event.
+_CALL_WEIGHT: Final = 3
+# A constant may be a list, which is gone through: so many bytes of it are like one node.
+_CONSTANT_SIZE: Final = 64
 
 # The weight of a query times the bytes that it is evaluated with, an event having 500 bytes mostly:
 # at worst some hundred microseconds.
@@ -135,9 +142,20 @@ def _weigh(plan: Plan, *, is_signed: bool) -> int | None:
     for count, node in enumerate(_nodes(plan.query), 1):
         if count > _NODES_MAX or _is_heavy(node, is_signed=is_signed):
             return None
-        is_json = isinstance(node, FieldAccess) and node.type & _JSON_ONLY
-        weight += _JSON_WEIGHT if is_json else 1
+        weight += _weight_of(node)
     return weight
+
+
+def _weight_of(node: TypedExpression) -> int:
+    match node:
+        case Constant():
+            return 1 + size_of(node.value) // _CONSTANT_SIZE
+        case FieldAccess() if node.type & _JSON_ONLY:
+            return _JSON_WEIGHT
+        case ScalarCall() | TypeConversion():
+            return _CALL_WEIGHT
+        case _:
+            return 1
 
 
 def _keys(plan: Plan) -> Iterator[TypedExpression]:

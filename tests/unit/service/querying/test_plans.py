@@ -182,6 +182,8 @@ QUERIES = (
     f"{OF_A} ORDER BY e.id DESC PROJECT INTO DISTINCT e.source",
     f"FROM e IN events WHERE e.type == '{ONE}' AND e.data.n > 3 PROJECT INTO COUNT() == 0",
     "FROM e IN events WHERE ['/a', '/b', '/c'] CONTAINS e.subject PROJECT INTO e.data.n",
+    f"{OF_A} AND NOT ([{', '.join(map(str, range(800)))}] CONTAINS e.data.n) PROJECT INTO e.id",
+    f"{OF_A} PROJECT INTO [{', '.join(['e.time AS DATE'] * 80)}]",
 )
 
 
