@@ -38,18 +38,13 @@ def write(
     Returns a task where a query has to be waited for. It may be cancelled when nobody waits for the
     answer; then nothing is written, and nothing answered, unless the write has been handed over.
     """
-    # Most writes have none.
-    subjects_only = _without_queries(preconditions) if preconditions else ()
-    if subjects_only is not None:
-        store.writer.write(candidates, subjects_only, answer)
-        return None
-    return _ConditionalWrite(store, candidates, preconditions, answer).begin()
-
-
-def _without_queries(preconditions: Sequence[Precondition]) -> list[SubjectPrecondition] | None:
-    """Return the preconditions if there is no query among them."""
-    found = [entry for entry in preconditions if not isinstance(entry, IsEventQlQueryTrue)]
-    return found if len(found) == len(preconditions) else None
+    subjects_only: list[SubjectPrecondition] = []
+    for entry in preconditions:
+        if isinstance(entry, IsEventQlQueryTrue):
+            return _ConditionalWrite(store, candidates, preconditions, answer).begin()
+        subjects_only.append(entry)
+    store.writer.write(candidates, subjects_only, answer)
+    return None
 
 
 class _ConditionalWrite:
@@ -107,9 +102,10 @@ class _ConditionalWrite:
             outcome = error
         self._answer(outcome)
 
-    def _turn_after(self, stale: StaleQueryError | None) -> AbstractAsyncContextManager[object]:
+    def _turn_after(self, stale: StaleQueryError | None) -> AbstractAsyncContextManager[None]:
         # One after the other, so that those who contend do not overtake each other again and again.
-        return self._store.queries.turn if stale is not None and stale.is_quick else nullcontext()
+        is_quick = stale is not None and stale.is_quick
+        return self._store.queries.turn_again() if is_quick else nullcontext()
 
     async def _attempt(self, *, is_first: bool) -> StaleQueryError | None:
         """Evaluate and hand over; return None if it is decided, and then the answer was called."""

@@ -34,8 +34,9 @@ from everlog.storage.engine import Head, Scan
 _DELTA_EVENTS_MAX: Final = 256
 _DELTA_SIZE_MAX: Final = 256 * 1024
 
-# Of one write, what the event loop evaluates by itself: each takes some tens of microseconds.
-_AT_ONCE_MAX: Final = 4
+# Queries of one write that the event loop evaluates by itself: each takes some ten microseconds, at
+# worst some hundred.
+_AT_ONCE_MAX: Final = 2
 
 _FAULTS: Final = (QueryMalformedError, QueryUnevaluableError, QueryLimitError)
 
@@ -190,8 +191,7 @@ def _evaluate_at_once(queries: Queries, text: str, head: Head, index: int) -> St
         if prepared.is_incremental:
             aggregation = queries.aggregate_at_once(prepared, head)
             return None if aggregation is None else _of_aggregates(aggregation, head, index)
-        if queries.turn.locked():
-            # Those who have been overtaken before go first.
+        if queries.has_overtaken:
             return None
         chunks = queries.rows_at_once(prepared, head)
         if chunks is None:
@@ -218,9 +218,7 @@ async def _evaluate(queries: Queries, text: str, index: int, *, is_first: bool) 
                 return _of_aggregates(aggregation, head, index)
             is_quick = await queries.is_quick(prepared, queries.engine.head)
             if is_quick and is_first:
-                # Those who have been overtaken before go first.
-                async with queries.turn:
-                    pass
+                await queries.let_overtaken_go_first()
             head = queries.engine.head
             rows = await _first_rows(queries, prepared, head)
             return _of_rows(prepared, rows, head, index, is_quick=is_quick)

@@ -12,7 +12,7 @@ import pickle
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -98,7 +98,8 @@ class Queries:
         self._plans: Final = KeptPlans()
         self.permits: Final = Permits(QUERIES_MAX, _too_many)
         # Whose it is may evaluate a quick query anew, while others wait with theirs.
-        self.turn: Final = asyncio.Lock()
+        self._turn: Final = asyncio.Lock()
+        self._overtaken_count = 0
         self._closing: Final = asyncio.Event()
         # What goes on with a write whose query went stale: nobody else waits for it.
         self._retries: Final[set[asyncio.Task[None]]] = set()
@@ -218,6 +219,28 @@ class Queries:
     def end(self) -> None:
         """Refuse and end all queries."""
         self._closing.set()
+
+    # Those whose quick query went stale, since others were faster.
+
+    @property
+    def has_overtaken(self) -> bool:
+        """Whether somebody evaluates a quick query anew, or is about to, and goes first."""
+        return self._overtaken_count > 0 or len(self._retries) > 0
+
+    @asynccontextmanager
+    async def turn_again(self) -> AsyncGenerator[None, None]:
+        """Wait for the turn to evaluate a quick query anew, and have it until the block ends."""
+        self._overtaken_count += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._overtaken_count -= 1
+
+    async def let_overtaken_go_first(self) -> None:
+        """Wait until those who asked before for the turn to evaluate anew have had it."""
+        async with self._turn:
+            pass
 
     def own(self, retry: asyncio.Task[None]) -> None:
         """See to it that a write is decided whose query went stale when nobody waited for it."""
