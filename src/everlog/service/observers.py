@@ -82,6 +82,9 @@ class Observers:
         if question != self._question:
             if not self._recent or self._recent[0].first_position > start:
                 return None
+            if self._recent[-1].end < stop:
+                # Others' batches are in the log before anybody here is told of them.
+                return None
             lines: list[bytes] = []
             for batch in reversed(self._recent):
                 if batch.end <= start:
