@@ -88,14 +88,17 @@ def an_entry(
 
 
 def entries_behind(
-    head: Head, *batches: Sequence[EventCandidate | StagedSchema]
+    head: Head,
+    *batches: Sequence[EventCandidate | StagedSchema],
+    hash_version: HashVersion = HashVersion.V2,
 ) -> list[JournalEntry]:
     """Return batches that somebody else put behind a head, each with one write, or with schemas."""
     entries: list[JournalEntry] = []
     for batch in batches:
         candidates = [part for part in batch if isinstance(part, EventCandidate)]
         schemas = [part for part in batch if isinstance(part, StagedSchema)]
-        entry = an_entry(head, *([candidates] if candidates else []), schemas=schemas)
+        writes = [candidates] if candidates else []
+        entry = an_entry(head, *writes, schemas=schemas, hash_version=hash_version)
         entries.append(entry)
         if candidates:
             last, _ = parse_line(entry.lines[-1])

@@ -17,6 +17,9 @@ Event = dict[str, Any]
 
 ROOT: Final = "/"
 
+# How the writes of somebody begin who is no client, and is told nothing (`rack_rivals`).
+RIVAL: Final = "rival-"
+
 
 class Kind(StrEnum):
     """The kinds of preconditions, as the API names them."""
@@ -105,6 +108,14 @@ class History:
     schemas: dict[str, bool] = field(default_factory=dict)
     # Answers that no client should get.
     surprises: list[str] = field(default_factory=list)
+
+    def note_rivals(self, log: "Log") -> None:
+        """Take what rivals wrote for writes that nobody has an answer to."""
+        known = {write.key for write in self.writes}
+        for key, positions in log.writes.items():
+            if key.startswith(RIVAL) and key not in known:
+                subjects = [log.events[position]["subject"] for position in positions]
+                self.writes.append(Write(key=key, subjects=subjects, invoked=-inf))
 
     @property
     def accepted_count(self) -> int:

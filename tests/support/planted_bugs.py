@@ -21,10 +21,11 @@ from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events, writer
 from everlog.service.observers import Interest
+from everlog.service.querying.conditions import StandingQuery
 from everlog.service.store import Store
-from everlog.service.writer import Answer, Turn, Writer, _Settled
+from everlog.service.writer import Answer, Turn, Writer, _Settled, _Write
+from everlog.storage.engine import Batch, JournalEntry, Scan
 from everlog.storage.engine import Head as LogHead
-from everlog.storage.engine import Scan
 from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log import LogEngine, engine
 
@@ -39,6 +40,15 @@ class Bug(StrEnum):
     JUDGES_TOO_EARLY = "judges-too-early"
     READS_THE_PAST = "reads-the-past"
     SKIPS_AT_HAND_OVER = "skips-at-hand-over"
+    # When a batch is lost.
+    TRUSTS_WHAT_HELD = "trusts-what-held"
+    JUDGES_BACKWARDS = "judges-backwards"
+    ANSWERS_WHEN_LOST = "answers-when-lost"
+    KEEPS_LOST_SCHEMAS = "keeps-lost-schemas"
+    KEEPS_LOST_ANSWERS = "keeps-lost-answers"
+    FORGETS_WHO_CAME = "forgets-who-came"
+    HIDES_THE_OTHERS = "hides-the-others"
+    # Of the machine.
     TRUSTS_THE_CLOCK = "trusts-the-clock"
     SHARES_THE_DIRECTORY = "shares-the-directory"
     KEEPS_THE_FILE_LIMIT = "keeps-the-file-limit"
@@ -167,6 +177,93 @@ def _skip_at_hand_over() -> None:
     _replace(observe_events, "_scan", scan)
 
 
+def _trust_what_held() -> None:
+    """Judge again without the preconditions."""
+    judge_again = Writer._judge_again
+
+    def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
+        for change in self._waiting:
+            if isinstance(change, _Write):
+                change.preconditions = ()
+        judge_again(self, batches, failure)
+
+    _replace(Writer, "_judge_again", judge)
+
+
+def _judge_backwards() -> None:
+    """Judge again who came last before who came first."""
+    judge_again = Writer._judge_again
+
+    def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
+        self._waiting.reverse()
+        judge_again(self, batches, failure)
+
+    _replace(Writer, "_judge_again", judge)
+
+
+def _answer_when_lost() -> None:
+    """Answer what was judged on a tip that is none, and store it wherever it belongs then."""
+    begin_again = Writer._begin_again
+
+    def begin(self: Writer, entries: Sequence[JournalEntry]) -> None:
+        in_flight: list[Any] = [*self._in_flight]
+        for change in in_flight:
+            change.answer(change.outcome)
+            change.answer = lambda _: None
+        begin_again(self, entries)
+
+    _replace(Writer, "_begin_again", begin)
+
+
+def _keep_lost_schemas() -> None:
+    """Take the schemas of a lost batch for registered."""
+    begin_again = Writer._begin_again
+
+    def begin(self: Writer, entries: Sequence[JournalEntry]) -> None:
+        known = dict(self._schemas)
+        begin_again(self, entries)
+        self._schemas.update(known)
+
+    _replace(Writer, "_begin_again", begin)
+
+
+def _keep_lost_answers() -> None:
+    """Let queries go on from events that are lost."""
+
+    def forget(self: StandingQuery, head: LogHead) -> None:
+        self.position = min(self.position, head.event_count)
+
+    _replace(StandingQuery, "forget", forget)
+
+
+def _forget_who_came() -> None:
+    """Leave out those who came while the others' batches were applied."""
+    begin_again, judge_again = Writer._begin_again, Writer._judge_again
+    count = 0
+
+    def begin(self: Writer, entries: Sequence[JournalEntry]) -> None:
+        nonlocal count
+        begin_again(self, entries)
+        count = len(self._waiting)
+
+    def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
+        del self._waiting[count:]
+        judge_again(self, batches, failure)
+
+    _replace(Writer, "_begin_again", begin)
+    _replace(Writer, "_judge_again", judge)
+
+
+def _hide_the_others() -> None:
+    """Tell observers of our own batches only."""
+    judge_again = Writer._judge_again
+
+    def judge(self: Writer, _: Sequence[Batch], failure: Exception | None) -> None:
+        judge_again(self, (), failure)
+
+    _replace(Writer, "_judge_again", judge)
+
+
 def _trust_the_clock() -> None:
     """Give events the time that the clock says, whatever the time before was."""
     _replace(
@@ -238,6 +335,13 @@ PLANTED: Final[Mapping[Bug, Callable[[], None]]] = MappingProxyType(
         Bug.JUDGES_TOO_EARLY: _judge_too_early,
         Bug.READS_THE_PAST: _read_the_past,
         Bug.SKIPS_AT_HAND_OVER: _skip_at_hand_over,
+        Bug.TRUSTS_WHAT_HELD: _trust_what_held,
+        Bug.JUDGES_BACKWARDS: _judge_backwards,
+        Bug.ANSWERS_WHEN_LOST: _answer_when_lost,
+        Bug.KEEPS_LOST_SCHEMAS: _keep_lost_schemas,
+        Bug.KEEPS_LOST_ANSWERS: _keep_lost_answers,
+        Bug.FORGETS_WHO_CAME: _forget_who_came,
+        Bug.HIDES_THE_OTHERS: _hide_the_others,
         Bug.TRUSTS_THE_CLOCK: _trust_the_clock,
         Bug.SHARES_THE_DIRECTORY: _share_the_directory,
         Bug.KEEPS_THE_FILE_LIMIT: _keep_the_file_limit,

@@ -103,6 +103,7 @@ class Rack:
             log = read_log(server.url)
         except UNREADABLE as error:
             return [f"the log is not a chain of events: {error!r}"]
+        self.work.history.note_rivals(log)
         lost = find_lost_schemas(server.url, self.work.history)
         return [*find_violations(self.work.history, log), *lost]
 

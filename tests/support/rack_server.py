@@ -31,6 +31,7 @@ from everlog.storage.log.snapshot import SnapshotFiles
 from tests.support.altered_server import run_altered
 from tests.support.clock_server import clock_of
 from tests.support.planted_bugs import PLANTED, Bug
+from tests.support.rack_rivals import let_rivals_in
 
 
 class Side(StrEnum):
@@ -142,6 +143,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sync_seconds: float = 0.0
     # How many writes at once are left to the process.
     many_writes: int = 1
+    # Of about how many commits one is lost to a rival, if there is one.
+    lost_every: int | None = None
     kill: Kill | None = None
     shortage: Shortage | None = None
     # Holds the nanoseconds since 1970 that the clock shows, if it is not the system's.
@@ -213,6 +216,8 @@ def prepare(plan: Plan) -> None:
     vars(LogEngine)["open"].__func__.__kwdefaults__["segment_size_max"] = plan.segment_size_max
     vars(engine)["_SNAPSHOT_EVENTS"] = plan.snapshot_events
     vars(committer)["_MANY_WRITES"] = plan.many_writes
+    if plan.lost_every is not None:
+        let_rivals_in(plan.lost_every)
     if plan.bug is not None:
         PLANTED[plan.bug]()
     if plan.kill is not None:

@@ -75,9 +75,12 @@ class Observers:
         if question != self._question:
             if not self._recent or self._recent[0].first_position > start:
                 return None
+            if _end(self._recent[-1]) < stop:
+                # Others' batches are in the log before anybody here is told of them.
+                return None
             lines: list[bytes] = []
             for batch in reversed(self._recent):
-                if batch.first_position + len(batch.lines) <= start:
+                if _end(batch) <= start:
                     break
                 lines[:0] = _lines_of_interest(batch, interest, start, stop)
             self._question, self._answer = question, lines
@@ -117,6 +120,11 @@ class Observers:
             for future in waiters.pop(subject, ()):
                 if not future.done():
                     future.set_result(True)
+
+
+def _end(batch: Batch) -> int:
+    """Return the position behind the last event of a batch."""
+    return batch.first_position + len(batch.lines)
 
 
 def _lines_of_interest(batch: Batch, interest: Interest, start: int, stop: int) -> list[bytes]:

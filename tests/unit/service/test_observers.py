@@ -84,6 +84,24 @@ def test_who_stops_waiting_leaves_nothing_behind() -> None:
     run(work)
 
 
+def test_lines_that_nobody_was_told_of_yet_are_not_taken_for_none() -> None:
+    async def work(observers: Observers) -> None:
+        # As others' batches are: in the log first, told of afterwards.
+        engine = MemoryEngine()
+        first = store(engine, a_candidate("/a"))
+        second = store(engine, a_candidate("/b"))
+        interest = Interest("/b", recursive=False)
+        observers.publish(first)
+        assert observers.recent_lines(interest, start=0, stop=1) == []
+        assert observers.recent_lines(interest, start=0, stop=2) is None
+        assert observers.recent_lines(interest, start=1, stop=2) is None
+
+        observers.publish(second)
+        assert observers.recent_lines(interest, start=1, stop=2) == second.lines
+
+    run(work)
+
+
 def test_recent_lines_are_those_of_the_interest_between_two_positions() -> None:
     async def work(observers: Observers) -> None:
         engine = MemoryEngine()
