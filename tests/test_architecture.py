@@ -116,7 +116,7 @@ def test_an_empty_tree_keeps_the_contracts(tmp_path: Path) -> None:
         ("storage/log/commit.py", "import asyncio", "Storage is synchronous"),
         ("service/status.py", "from http import HTTPStatus", "HTTP stops at the API"),
         ("http/server.py", "from everlog.domain import event", "HTTP knows nothing"),
-        ("service/writer.py", "import everlog.storage.log", "Only who opens a log"),
+        ("service/a.py", "import everlog.storage.log", "Only who opens a log"),
         ("api/endpoints.py", "import everlog.api.look_v1", "Endpoints and looks"),
         ("api/look_v2.py", "import everlog.api.look_v1", "Endpoints and looks"),
         ("api/a.py", "import everlog.api.b", "Siblings do not import"),

@@ -1,7 +1,7 @@
 """The process that waits for the disk: syncs a file whenever the server asks it to.
 
-Started by the server with a socket as its standard input (`service.sync_process`), and gone with
-it: when the server's end of the socket closes, for whatever reason, the process ends.
+Started by the server with a socket as its standard input (`service.writing.sync_process`), and gone
+with it: when the server's end of the socket closes, for whatever reason, the process ends.
 It writes nothing, so that it does no harm by living a little longer than the server.
 """
 
@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from time import perf_counter
 
-from everlog.service.sync_messages import FILE, FILE_FOLLOWS, REPLY, REQUEST
+from everlog.service.writing.sync_messages import FILE, FILE_FOLLOWS, REPLY, REQUEST
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from everlog.storage.engine import LogReader
-from everlog.storage.log import LogEngine, ReadOnlyLog, columns, selecting
+from everlog.storage.log import LogEngine, ReadOnlyLog, columns, indexed_log
 from tests.support.engines import events_of, open_log, read, subjects_of
 from tests.support.events import a_candidate, a_schema, stage, store, store_staged
 
@@ -77,8 +77,8 @@ def test_readers_see_one_state_while_the_writer_stages_and_rolls_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chain_step_cost: int, *, is_read_only: bool
 ) -> None:
     monkeypatch.setattr(columns, "_CAPACITY_MIN", 2)
-    monkeypatch.setattr(selecting, "_WINDOW", 16)
-    monkeypatch.setattr(selecting, "_CHAIN_STEP_COST", chain_step_cost)
+    monkeypatch.setattr(indexed_log, "_WINDOW", 16)
+    monkeypatch.setattr(indexed_log, "_CHAIN_STEP_COST", chain_step_cost)
     engine = open_log(tmp_path, segment_size_max=50_000)
     store(engine, a_candidate(name_of(0), type_of(0)))
     ending, views, faults = threading.Event(), [0] * READERS, []

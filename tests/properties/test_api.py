@@ -20,7 +20,7 @@ from everlog.api.bodies import (
 from everlog.api.requests import v1, v2
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import RefusedError
-from everlog.service.write_events import parse_candidates
+from everlog.service.write import parse_candidates
 
 NAMES = sorted(
     {

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate
 from everlog.storage.engine import Batch, BatchLostError, Engine, Head, Scan
-from everlog.storage.log import ReadOnlyLog, columns, reader, reading, recovery, selecting
+from everlog.storage.log import ReadOnlyLog, columns, indexed_log, reading, recovery
 from everlog.storage.log import engine as log_engine
 from everlog.storage.log.reading import LogView
 from tests.support.committing import commit_in_steps
@@ -350,13 +350,13 @@ def test_both_engines_show_the_same_whatever_the_commands(
     chain_step_cost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(columns, "_CAPACITY_MIN", 2)
-    monkeypatch.setattr(selecting, "_WINDOW", 4)
+    monkeypatch.setattr(indexed_log, "_WINDOW", 4)
     monkeypatch.setattr(reading, "_WINDOW", 8)
-    monkeypatch.setattr(selecting, "_CHAIN_STEP_COST", chain_step_cost)
+    monkeypatch.setattr(indexed_log, "_CHAIN_STEP_COST", chain_step_cost)
     monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
     monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)
     monkeypatch.setattr(recovery, "_EVENTS_PER_STAGE", 3)
-    monkeypatch.setattr(reader, "_SUBJECTS_PER_CHUNK", 2)
+    monkeypatch.setattr(indexed_log, "_SUBJECTS_PER_CHUNK", 2)
     monkeypatch.setattr(log_engine, "_SNAPSHOT_EVENTS", 10)
 
     examples = settings().max_examples // 4

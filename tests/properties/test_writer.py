@@ -32,9 +32,9 @@ from everlog.domain.precondition import (
     SubjectPrecondition,
 )
 from everlog.domain.schema import compile_event_schema
-from everlog.service.committer import Ended
-from everlog.service.standing_query import StaleQueryError, StandingQuery
-from everlog.service.writer import Outcome, Turn, Writer, WriterEvents
+from everlog.service.querying.conditions import StaleQueryError, StandingQuery
+from everlog.service.writing.committer import Ended
+from everlog.service.writing.writer import Outcome, Turn, Writer, WriterEvents
 from everlog.storage.engine import Batch, BatchLostError, JournalEntry, StagedSchema
 from tests.support.events import a_candidate, entries_behind
 from tests.support.memory_engine import MemoryEngine

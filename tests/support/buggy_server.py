@@ -22,7 +22,7 @@ from everlog.api.services import Services
 from everlog.cli import main
 from everlog.domain.event import AcceptedEvent
 from everlog.http import Endpoint, Exchange, Head, Request, Response, Stream
-from everlog.service.writer import _Settled
+from everlog.service.writing.writer import _Settled
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 

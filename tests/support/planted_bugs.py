@@ -19,11 +19,12 @@ from everlog.domain.event import AcceptedEvent
 from everlog.domain.selection import Selection
 from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
-from everlog.service import observe_events, read_events, writer
+from everlog.service import observe_events, read_events
 from everlog.service.observers import Interest
 from everlog.service.querying.conditions import StandingQuery
 from everlog.service.store import Store
-from everlog.service.writer import Answer, Turn, Writer, _Settled, _Write
+from everlog.service.writing import writer
+from everlog.service.writing.writer import Answer, Turn, Writer, _Settled, _Write
 from everlog.storage.engine import Batch, JournalEntry, Scan
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.line import Mark, parse_line, render_line

@@ -19,8 +19,8 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from everlog.service import committer
-from everlog.service.writer import Writer
+from everlog.service.writing import committer
+from everlog.service.writing.writer import Writer
 from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
 from everlog.storage.log.columns import Column
 from everlog.storage.log.directory import DurableFile

@@ -13,7 +13,7 @@ from everlog.domain.event import AcceptedEvent, Event, EventCandidate, is_hash_v
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.time import parse_time
-from everlog.service.writer import Outcome, Preconditions, Turn, Writer, WriterEvents
+from everlog.service.writing.writer import Outcome, Preconditions, Turn, Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine, JournalEntry, StagedSchema
 from tests.support.engines import events_of, read
 from tests.support.events import a_candidate, entries_behind

@@ -23,7 +23,7 @@ from everlog.domain.selection import (
     parse_observe_selection,
     parse_read_selection,
 )
-from everlog.service.write_events import parse_preconditions
+from everlog.service.write import parse_preconditions
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 

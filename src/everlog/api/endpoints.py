@@ -43,19 +43,18 @@ from everlog.monitoring.figures import Figures
 from everlog.monitoring.health import describe_health
 from everlog.monitoring.metrics import render_metrics
 from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
+from everlog.service.discovery import read_event_type as find_event_type
+from everlog.service.discovery import read_event_types as list_event_types
+from everlog.service.discovery import read_subjects as list_subjects
+from everlog.service.discovery import subject_exists
 from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
-from everlog.service.read_event_type import read_event_type as find_event_type
-from everlog.service.read_event_types import read_event_types as list_event_types
 from everlog.service.read_events import read_events as read
 from everlog.service.read_events import read_few_events as read_few
-from everlog.service.read_subjects import read_subjects as list_subjects
-from everlog.service.read_subjects import subject_exists
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
-from everlog.service.write import write
-from everlog.service.write_events import CandidateText, parse_candidates
-from everlog.service.writer import Outcome
+from everlog.service.write import CandidateText, parse_candidates, write
+from everlog.service.writing.writer import Outcome
 
 # What most health checkers look at alone. A server that fails at something still answers.
 _STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, Status.FAIL: 503}

@@ -9,7 +9,7 @@ from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring import limits
 from everlog.monitoring.figures import Figures
-from everlog.service.writer import Condition
+from everlog.service.writing.writer import Condition
 
 
 class Status(IntEnum):

@@ -13,9 +13,9 @@ from everlog.http import Statistics
 from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
-from everlog.service.figures import CommitFigures
 from everlog.service.store import Store
-from everlog.service.writer import Condition
+from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.writer import Condition
 from everlog.storage.engine import Head
 
 _NANOSECONDS: Final = 1_000_000_000

@@ -11,8 +11,8 @@ from everlog.domain.limits import OBSERVERS_MAX, QUERIES_MAX
 from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
-from everlog.service.figures import Histogram
-from everlog.service.writer import Condition
+from everlog.service.writing.figures import Histogram
+from everlog.service.writing.writer import Condition
 
 _NANOSECONDS: Final = 1_000_000_000
 

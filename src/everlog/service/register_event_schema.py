@@ -10,7 +10,7 @@ from typing import Final
 
 from everlog.domain.schema import EventSchema
 from everlog.service.store import Store
-from everlog.service.writer import Outcome, check_stored_events
+from everlog.service.writing.writer import Outcome, check_stored_events
 
 # As many as are checked on the loop's thread without being noticed: a few milliseconds.
 _REMAINING_EVENTS_MAX: Final = 1_000

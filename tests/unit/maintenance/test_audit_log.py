@@ -142,7 +142,7 @@ def test_an_event_rewritten_with_its_hash_breaks_the_chain_behind_it(directory: 
         predecessor_hash=old.predecessorhash,
         hash_version=HashVersion.V2,
     )
-    line = b'{"type":"event","payload":%b}  \n' % new.json.encode()
+    line = b'{"type":"event","payload":%b}  \n' % new.json
     offset = edit_line(directory, 4, lambda _: line)
 
     check_finding(

@@ -11,8 +11,8 @@ from everlog.monitoring import limits
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
-from everlog.service.figures import CommitFigures
-from everlog.service.writer import Condition
+from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.writer import Condition
 from everlog.storage.engine import Head
 
 LARGE = 1 << 40

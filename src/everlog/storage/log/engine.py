@@ -39,7 +39,7 @@ from everlog.storage.log.directory import (
 )
 from everlog.storage.log.disk import Disk, PosixDisk, SyncError, describe_shortage, is_full
 from everlog.storage.log.index import Index
-from everlog.storage.log.reader import IndexedLog
+from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.recovery import replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments

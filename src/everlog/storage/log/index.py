@@ -6,7 +6,7 @@ subject, so that a short subject is read in as many steps as it has events, and 
 events can be forgotten again. Subjects and event types have tables of their own.
 
 Staging changes the index at the tip at once; readers look at nothing beyond their head.
-What is left to others: which events a scan selects (`selecting`).
+What is left to others: which events a scan selects (`indexed_log`).
 """
 
 from collections.abc import Callable, Sequence

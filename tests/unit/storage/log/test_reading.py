@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from everlog.storage.engine import CachedBlocks, Scan
-from everlog.storage.log import LogEngine, selecting
+from everlog.storage.log import LogEngine, indexed_log
 from tests.support.engines import few_lines, open_log, positions_of
 from tests.support.events import a_candidate, stage, store
 
@@ -189,8 +189,8 @@ def test_types_and_names_of_subjects_take_a_few_steps(
 def test_what_takes_many_steps_is_not_done_at_once(
     engine: LogEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selecting, "_FEW_STEPS_MAX", 4)
-    monkeypatch.setattr(selecting, "_FEW_MASKED_MAX", 8)
+    monkeypatch.setattr(indexed_log, "_FEW_STEPS_MAX", 4)
+    monkeypatch.setattr(indexed_log, "_FEW_MASKED_MAX", 8)
     store(engine, *[a_candidate(f"/a/{number % 2}", f"io.t{number % 3}") for number in range(9)])
     some = frozenset({"/a/0", "/a/1"})
     three = frozenset({"io.t0", "io.t1", "io.t2"})
@@ -202,7 +202,9 @@ def test_what_takes_many_steps_is_not_done_at_once(
         {"event_types": three, "start": 0, "stop": 9},
     ):
         scan = Scan(**{"start": 0, "stop": 9, **asked})
-        assert selecting.Selector(engine._index).select_few(scan, engine.head, count_max=64) is None
+        assert (
+            indexed_log.Selector(engine._index).select_few(scan, engine.head, count_max=64) is None
+        )
     assert engine.count_few(Scan(start=0, stop=9, subjects=some), engine.head) is None
 
     # Many events of a type are only counted once.

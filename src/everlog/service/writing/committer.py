@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Final, NamedTuple
 
-from everlog.service.sync_process import SyncProcess, SyncProcessLostError
+from everlog.service.writing.sync_process import SyncProcess, SyncProcessLostError
 from everlog.storage.engine import Batch, Engine, JournalEntry
 
 # As measured: with fewer clients at a time, the way to a process and back takes longer than what

@@ -25,7 +25,7 @@ from everlog.domain.time import parse_time
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.store import Store, StoreOptions, run_store
 from everlog.service.write import write
-from everlog.service.writer import Condition, Outcome
+from everlog.service.writing.writer import Condition, Outcome
 from everlog.storage.engine import UnchainedEntryError
 from tests.support.events import FIRST_TIME, a_candidate, a_schema
 from tests.support.memory_engine import MemoryEngine, Rival

@@ -2,7 +2,7 @@
 
 import pytest
 
-from everlog.service.figures import CommitFigures, Histogram
+from everlog.service.writing.figures import CommitFigures, Histogram
 
 
 def test_a_value_belongs_to_the_first_bound_that_is_not_below_it() -> None:

@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from everlog.domain.errors import StoreFailedError
-from everlog.service.committer import Committer, Ended
-from everlog.service.sync_process import OnEnd, SyncProcess, SyncProcessLostError
+from everlog.service.writing.committer import Committer, Ended
+from everlog.service.writing.sync_process import OnEnd, SyncProcess, SyncProcessLostError
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 from tests.support.engines import content_of, open_log, positions_of, read

@@ -36,10 +36,10 @@ from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
 from everlog.domain.time import next_event_time
-from everlog.service.committer import Committer, Ended
-from everlog.service.figures import CommitFigures
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
-from everlog.service.sync_process import SyncProcess
+from everlog.service.writing.committer import Committer, Ended
+from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.sync_process import SyncProcess
 from everlog.storage.engine import (
     Batch,
     BatchLostError,

@@ -13,7 +13,7 @@ from everlog.domain.errors import (
     StateConflictError,
     StoreFailedError,
 )
-from everlog.service.writer import CONDITIONS, TURNS, Condition, Happening, Turn, Writer
+from everlog.service.writing.writer import CONDITIONS, TURNS, Condition, Happening, Turn, Writer
 from everlog.storage.engine import StagedSchema
 from tests.support.events import a_candidate
 from tests.support.writer_bench import Bench, a_rival, run_bench

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from everlog.service.sync_messages import REPLY
-from everlog.service.sync_process import SyncProcess, SyncProcessLostError
+from everlog.service.writing.sync_messages import REPLY
+from everlog.service.writing.sync_process import SyncProcess, SyncProcessLostError
 
 End = OSError | SyncProcessLostError | None
 
@@ -176,7 +176,7 @@ def environment_of(process_id: int) -> bytes:
 def test_it_ends_with_the_server() -> None:
     program = (
         "import asyncio, os\n"
-        "from everlog.service.sync_process import SyncProcess\n"
+        "from everlog.service.writing.sync_process import SyncProcess\n"
         "async def work():\n"
         "    syncs = SyncProcess(asyncio.get_running_loop(), on_lost=print)\n"
         "    while not syncs.is_ready:\n"

@@ -1,0 +1,40 @@
+"""Discovery: which subjects and event types there are.
+
+A subject exists if it or one below it has events; an event type if it has events or a schema.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+from everlog.domain.errors import Code, RefusedError
+from everlog.service.store import Store
+from everlog.storage.engine import EventType
+
+
+def read_subjects(store: Store, base_subject: str) -> AsyncIterator[Sequence[str]]:
+    """Yield chunks of a subject and all below it, depth first; nothing if it does not exist."""
+    head = store.engine.head
+    return store.reader.fetch_chunks(store.engine.subjects(base_subject, head))
+
+
+def subject_exists(store: Store, subject: str) -> bool:
+    """Tell whether a subject exists."""
+    return store.engine.subject_exists(subject, store.engine.head)
+
+
+def read_event_types(store: Store) -> Sequence[EventType]:
+    """Return all event types, sorted by name."""
+    return store.engine.event_types(store.engine.head)
+
+
+def read_event_type(store: Store, name: str) -> EventType:
+    """Return one event type.
+
+    Raises:
+        RefusedError: It has neither events nor a schema.
+    """
+    entry = store.engine.event_type(name, store.engine.head)
+    if entry is None:
+        raise RefusedError(
+            Code.EVENT_TYPE_UNKNOWN, f"event type '{name}' not found", eventType=name
+        )
+    return entry
