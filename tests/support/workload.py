@@ -349,14 +349,14 @@ def _to_query(condition: Condition, rng: random.Random) -> dict[str, Any]:
     """Return a condition as a query that holds whenever it does."""
     subject = condition.subject
     below = f" OR STARTSWITH(e.subject, '{subject}/')" if condition.recursive else ""
-    match condition.kind:
-        case Kind.PRISTINE:
-            holds = "COUNT() == 0"
-        case Kind.POPULATED:
-            holds = "COUNT() > 0"
-        case Kind.ON_EVENT_ID:
-            latest = condition.event_id
-            holds = f"COUNT(e.id == '{latest}') == 1 AND COUNT(e.id AS INT > {latest}) == 0"
+    latest = condition.event_id
+    holds = {
+        Kind.PRISTINE: "COUNT() == 0",
+        Kind.POPULATED: "COUNT() > 0",
+        Kind.ON_EVENT_ID: (
+            f"COUNT(e.id == '{latest}') == 1 AND COUNT(e.id AS INT > {latest}) == 0"
+        ),
+    }[condition.kind]
     # Few write to the same order, so that an answer which goes stale is known in the end.
     is_calm = subject.startswith("/order/") and not condition.recursive
     has_top = is_calm and rng.random() < 0.5
