@@ -64,7 +64,7 @@ class Board:
 
 
 class WritingClient:
-    """Sends writes of all sizes, half of them with preconditions."""
+    """Sends writes of all sizes, half of them with preconditions, and of those half as queries."""
 
     def __init__(self, name: str, rng: random.Random, board: Board, history: History) -> None:
         self._name: Final = name
@@ -91,7 +91,11 @@ class WritingClient:
             an_event(subject, data={**data, "index": index})
             for index, subject in enumerate(subjects)
         ]
-        body = {"events": events, "preconditions": [_to_json(one) for one in conditions]}
+        preconditions = [
+            _to_query(one, self._rng) if self._rng.random() < 0.5 else _to_json(one)
+            for one in conditions
+        ]
+        body = {"events": events, "preconditions": preconditions}
         ask = connection.v1 if version == "v1" else connection.v2
         invoked = monotonic()
         answer: Answer | None = None
@@ -339,3 +343,25 @@ def _to_json(condition: Condition) -> dict[str, Any]:
     if condition.recursive:
         payload["options"] = {"recursive": True}
     return {"type": condition.kind.value, "payload": payload}
+
+
+def _to_query(condition: Condition, rng: random.Random) -> dict[str, Any]:
+    """Return a condition as a query that holds whenever it does."""
+    subject = condition.subject
+    below = f" OR STARTSWITH(e.subject, '{subject}/')" if condition.recursive else ""
+    latest = condition.event_id
+    holds = {
+        Kind.PRISTINE: "COUNT() == 0",
+        Kind.POPULATED: "COUNT() > 0",
+        Kind.ON_EVENT_ID: (
+            f"COUNT(e.id == '{latest}') == 1 AND COUNT(e.id AS INT > {latest}) == 0"
+        ),
+    }[condition.kind]
+    # Few write to the same order, so that an answer which goes stale is known in the end.
+    is_calm = subject.startswith("/order/") and not condition.recursive
+    has_top = is_calm and rng.random() < 0.5
+    query = (
+        f"FROM e IN events WHERE e.subject == '{subject}'{below} "
+        f"{'TOP 1 ' if has_top else ''}PROJECT INTO {holds}"
+    )
+    return {"type": "isEventQlQueryTrue", "payload": {"query": query}}
