@@ -450,7 +450,8 @@ class Writer:
         changes, self._in_flight = self._in_flight, []
         self._enter(Turn.IDLE)
         if failure is None:
-            self._note_room(changes)
+            if self.condition is Condition.DISK_FULL:
+                self._note_room(changes)
             self._count(batch, seconds)
             self._engine.publish(batch)
             if self._committer.is_handed_over(len(self._waiting)):
@@ -492,10 +493,9 @@ class Writer:
 
     def _note_room(self, changes: list[_Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
-        if self.condition is Condition.DISK_FULL:
-            judged = (*changes, *self._waiting)
-            if not any(isinstance(change.outcome, DiskFullError) for change in judged):
-                self._note(Happening.BECAME_DURABLE)
+        judged = (*changes, *self._waiting)
+        if not any(isinstance(change.outcome, DiskFullError) for change in judged):
+            self._note(Happening.BECAME_DURABLE)
 
     def _count(self, batch: Batch, seconds: float) -> None:
         self.figures.end(
