@@ -71,6 +71,20 @@ def test_the_history_of_clients_with_rivals_is_one_after_the_other(tmp_path: Pat
     assert list(findings[:20]) == [], f"EVERLOG_HISTORY_SEED={SEED}"
 
 
+@pytest.mark.slow
+def test_a_server_with_rivals_may_be_killed_and_loses_nothing(tmp_path: Path) -> None:
+    rack = Rack(tmp_path / "data", SEED)
+    plan = Plan(lost_every=LOST_EVERY)
+
+    findings = [
+        *rack.live_until_killed(plan, writes=100),
+        *rack.live_until_killed(plan, writes=100),
+        *rack.live_until_stopped(plan, writes=20),
+    ]
+
+    assert findings[:20] == [], f"EVERLOG_HISTORY_SEED={SEED}"
+
+
 # Each row: the bug, and what is said about it.
 NOTICED: tuple[tuple[Bug, str], ...] = (
     (Bug.JUDGES_TOO_EARLY, "where this did not hold"),

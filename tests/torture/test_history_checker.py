@@ -280,3 +280,17 @@ def test_what_cannot_have_happened_is_found(case: str) -> None:
 
 def test_a_surprising_answer_is_a_finding() -> None:
     assert find_violations(History(surprises=["w was answered 500"]), Log([])) != []
+
+
+def test_what_a_rival_wrote_is_nobodys_finding_once_it_is_noted() -> None:
+    log = Log([*LOG.events, *(an_event(4 + index, "rival-1", index, "/x") for index in range(2))])
+    history = History(writes=[A, B, C])
+    assert find_violations(history, log) == ["the log holds a write rival-1 that nobody sent"]
+
+    for _ in range(2):
+        history.note_rivals(log)
+
+    assert find_violations(history, log) == []
+    assert len(history.writes) == 4
+    torn = Log([*LOG.events, an_event(4, "rival-1", 0, "/x"), an_event(5, "rival-1", 0, "/x")])
+    assert find_violations(history, torn) != []

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +12,10 @@ import pytest
 from everlog.domain.errors import StoreFailedError
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.sync_process import OnEnd, SyncProcess, SyncProcessLostError
-from everlog.storage.engine import Batch
+from everlog.storage.engine import Batch, BatchLostError, UnchainedEntryError
 from everlog.storage.log import LogEngine
 from tests.support.engines import content_of, open_log, positions_of, read
-from tests.support.events import a_candidate, a_schema, seal, stage, store
+from tests.support.events import a_candidate, a_schema, entries_behind, seal, stage, store
 
 MANY = 100
 
@@ -155,6 +155,46 @@ def test_what_a_lost_process_was_asked_for_is_done_by_the_thread(tmp_path: Path)
         assert ended.batch is batch
         assert ended.failure is None
         assert positions_of(read(bench.engine)) == [0, 1, 2]
+
+    run(tmp_path, work)
+
+
+def test_a_batch_that_is_lost_before_it_is_written_has_ended(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        lost = BatchLostError(entries_behind(bench.engine.head, [a_candidate("/rival")]))
+
+        def lose(_: Batch) -> None:
+            raise lost
+
+        for name, write_count in (("begin_commit", MANY), ("commit", 1)):
+            setattr(bench.engine, name, lose)
+            bench.begin(write_count=write_count)
+            assert (await bench.wait_for_end()).failure is lost
+            bench.engine.roll_back()
+            delattr(bench.engine, name)
+            bench.ended.clear()
+        assert bench.process.asked == []
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("good_count", [1, 2])
+def test_others_batches_are_taken_over_as_far_as_they_continue_the_log(
+    tmp_path: Path, good_count: int
+) -> None:
+    async def work(bench: Bench) -> None:
+        entries = entries_behind(bench.engine.head, [a_candidate("/r")], [a_candidate("/s")])
+        ended: asyncio.Future[tuple[Sequence[Batch], Exception | None]]
+        ended = asyncio.get_running_loop().create_future()
+        repeated = entries[:good_count] + entries[:1] * (2 - good_count)
+
+        bench.committer.apply(repeated, lambda *told: ended.set_result(told))
+
+        async with asyncio.timeout(20):
+            batches, failure = await ended
+        assert [batch.lines for batch in batches] == [entry.lines for entry in entries[:good_count]]
+        assert isinstance(failure, UnchainedEntryError) == (good_count == 1)
+        assert positions_of(read(bench.engine)) == [*range(1 + good_count)]
 
     run(tmp_path, work)
 

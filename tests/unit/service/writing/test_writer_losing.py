@@ -1,8 +1,11 @@
 """The writer whose batch is lost: all that waits is judged again, where it stands in the end."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from itertools import chain
+from typing import Final
 
 import pytest
 
@@ -21,12 +24,15 @@ from everlog.domain.precondition import (
     IsSubjectPristine,
     Precondition,
 )
+from everlog.domain.selection import Order, Selection
 from everlog.domain.time import parse_time
+from everlog.service.observe_events import observe_events
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
+from everlog.service.reader import AS_STORED
 from everlog.service.store import Store, StoreOptions, run_store
-from everlog.service.write import write
 from everlog.service.writing.writer import Condition, Outcome
-from everlog.storage.engine import UnchainedEntryError
+from everlog.storage.engine import Batch, JournalEntry, UnchainedEntryError
+from tests.support.engines import events_of, split_lines
 from tests.support.events import FIRST_TIME, a_candidate, a_schema
 from tests.support.memory_engine import MemoryEngine, Rival
 from tests.support.writer_bench import (
@@ -34,6 +40,7 @@ from tests.support.writer_bench import (
     OPEN_TEXT,
     OPEN_TYPE,
     Bench,
+    HeldEngine,
     a_rival,
     check_log,
     rivals,
@@ -468,6 +475,68 @@ def test_a_disk_that_breaks_when_they_are_judged_again_fails_all_of_them() -> No
         assert bench.said == ["read-only", "published 1", "failed"]
 
     run_bench(work)
+
+
+# Observers.
+
+
+class HaltingEngine(HeldEngine):
+    """An engine that has taken over one entry, and waits before the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_commit.set()
+        self.has_halted: Final = threading.Event()
+
+    def apply(self, entry: JournalEntry, *, is_verified: bool) -> Batch:
+        batch = super().apply(entry, is_verified=is_verified)
+        self.may_apply.clear()
+        self.has_halted.set()
+        return batch
+
+
+EVERYTHING = Selection(
+    subject="/",
+    recursive=True,
+    order=Order.CHRONOLOGICAL,
+    lower=0,
+    upper=None,
+    from_latest_event=None,
+)
+
+
+async def observe(store: Store, count: int) -> list[str]:
+    """Return the subjects of so many events, as somebody sees them who observes everything."""
+    lines: list[bytes] = []
+    place = store.observers.places.enter()
+    events = observe_events(store, EVERYTHING, place=place, transform=AS_STORED)
+    async with asyncio.timeout(20), aclosing(events) as blocks:
+        async for block in blocks:
+            lines += split_lines(block)
+            if len(lines) >= count:
+                break
+    return [event.subject for event in events_of(b"".join(lines))]
+
+
+def test_observers_see_what_the_others_wrote_once_and_in_order() -> None:
+    async def work() -> None:
+        engine = HaltingEngine()
+        options = StoreOptions(hash_version=HashVersion.V2)
+        async with run_store(engine, options, has_sync_process=False) as store:
+            store.writer.write([a_candidate("/a")], [], lambda _: None)
+            early = asyncio.ensure_future(observe(store, 4))
+            await observe(store, 1)
+            engine.lose_next(a_rival(["/r"], ["/s"]))
+            store.writer.write([a_candidate("/b")], [], lambda _: None)
+            await asyncio.to_thread(engine.has_halted.wait, 20)
+            # One of two entries is in the log, and nobody was told of it.
+            assert await observe(store, 2) == ["/a", "/r"]
+            late = asyncio.ensure_future(observe(store, 4))
+            await asyncio.sleep(0)
+            engine.may_apply.set()
+            assert await asyncio.gather(early, late) == [["/a", "/r", "/s", "/b"]] * 2
+
+    asyncio.run(work())
 
 
 # Queries.
