@@ -30,6 +30,7 @@ from everlog.service.observe_events import observe_events
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.reader import AS_STORED
 from everlog.service.store import Store, StoreOptions, run_store
+from everlog.service.write import write
 from everlog.service.writing.writer import Condition, Outcome
 from everlog.storage.engine import Batch, JournalEntry, UnchainedEntryError
 from tests.support.engines import events_of, split_lines
@@ -508,8 +509,8 @@ EVERYTHING = Selection(
 async def observe(store: Store, count: int) -> list[str]:
     """Return the subjects of so many events, as somebody sees them who observes everything."""
     lines: list[bytes] = []
-    place = store.observers.places.enter()
-    events = observe_events(store, EVERYTHING, place=place, transform=AS_STORED)
+    permit = store.observers.permits.acquire()
+    events = observe_events(store, EVERYTHING, permit=permit, transform=AS_STORED)
     async with asyncio.timeout(20), aclosing(events) as blocks:
         async for block in blocks:
             lines += split_lines(block)
