@@ -36,6 +36,9 @@ _SOURCE: Final = "https://www.eventsourcingdb.io"
 # long to compute as to look up.
 _SIGNATURES_KEPT: Final = 4_096
 
+# More than there are versions.
+_LOOKS_MAX: Final = 4
+
 _UNSIGNED: Final = b'"signature":null}'
 _HASH_KEY: Final = b'"hash":"'
 
@@ -104,9 +107,11 @@ class EventForm:
             key = signing_key
             self._signature = lru_cache(_SIGNATURES_KEPT)(lambda hash_: sign(key, hash_))
             self.event = self._sign_event
+        # A way from stored lines to items with signatures in them, if there is a key; asked for by
+        # each read, and found once.
+        self.transform: Callable[[Transform], Transform] = lru_cache(_LOOKS_MAX)(self._transform)
 
-    def transform(self, unsigned: Transform) -> Transform:
-        """Return a way from stored lines to items with signatures in them, if there is a key."""
+    def _transform(self, unsigned: Transform) -> Transform:
         if self._signature is None:
             return unsigned
         return Transform(lambda lines: unsigned.convert(self._sign_lines(lines)), None)
