@@ -192,7 +192,7 @@ class _ConditionalWrite:
         """Hand it over if its queries can be evaluated at once, else wait for them in a task."""
         try:
             judgeable = evaluate_at_once(self._store.queries, self._preconditions)
-        except RefusedError as error:
+        except Exception as error:  # noqa: BLE001 - as after waiting: it is the outcome
             self._answer(error)
             return None
         if judgeable is None:

@@ -384,12 +384,13 @@ def test_whoever_goes_away_after_that_is_answered_for_what_was_written(
     run(work)
 
 
-def test_a_bug_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(*_: object, **__: object) -> None:
+@pytest.mark.parametrize("name", ["evaluate_at_once", "evaluate"])
+def test_a_bug_is_an_outcome(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     async def work(store: Store) -> None:
-        monkeypatch.setattr(write_module, "evaluate", fail)
+        monkeypatch.setattr(write_module, name, fail)
         outcome = await written(store, a_candidate("/a"), is_true(NOBODY))
         assert isinstance(outcome, ZeroDivisionError)
 
