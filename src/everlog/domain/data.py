@@ -11,7 +11,8 @@ What is left to others: checking it against a schema, and the size of the event 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NoReturn, cast
 
@@ -33,6 +34,11 @@ _STRING_OR_BRACKET: Final = re.compile(rf"{_STRING}|[\[\]{{}}]")
 _find_members = re.compile(
     rf'(?:({_STRING[:-1]})":)?(?:({_STRING}|[^\[\]{{}},:"]+)|([\[{{]))|([\]}}])'
 ).findall
+
+
+# Names that come together are remembered in a text of so many characters, and so many of them: 2 MB.
+_FLAT_LENGTH_MAX: Final = 2_048
+_ORDERS_KEPT: Final = 1_024
 
 
 def parse_data(
@@ -66,17 +72,13 @@ def sort_members(text: str, data: dict[str, object]) -> str:
     occurs twice, both members stay in the order in which they were sent.
     The data is what the text means. What is in order already is returned as it is.
     """
+    if len(text) <= _FLAT_LENGTH_MAX and not ("{" in text[1:] or "[" in text or "\\" in text):
+        ordered = _sort_flat_members(text, tuple(data))
+        if ordered is not None:
+            return ordered
     # Where a name occurs twice, or a string looks like a name, there are more of these.
-    if _count_ordered(data) == text.count('":'):
+    elif _count_ordered(data) == text.count('":'):
         return text
-    if text.find("{", 1) < 0 and "[" not in text and "\\" not in text:
-        # As most data is, for a third of the time: a member ends where a comma and a quote follow.
-        # So does a string that ends with a comma, but then there are more parts than members.
-        parts = text[2:-1].split(',"')
-        if len(parts) == len(data):
-            pairs = sorted(zip(data, parts, strict=True))
-            ordered = ',"'.join([part for _, part in pairs])
-            return f'{{"{ordered}}}'
     by_name = _decode_name if "\\" in text else itemgetter(0)
     # What is open, the innermost last: its own name, empty where it has none, and the members of
     # what holds it, each a name and a text.
@@ -99,6 +101,30 @@ def sort_members(text: str, data: dict[str, object]) -> str:
     [(_, ordered)] = members
     assert len(ordered) == len(text)
     return ordered
+
+
+def _sort_flat_members(text: str, names: tuple[str, ...]) -> str | None:
+    """Return the text of an object that holds neither others nor escapes, None if that fails.
+
+    Most data is like that, and has the names of some data before it, in their order.
+    """
+    order = _find_order(names)
+    if order is None:
+        return text if text.count('":') == len(names) else None
+    # A member ends where a comma and a quote follow. So does a string that ends with a comma, but
+    # then there are more parts than names; and there are where a name occurs twice.
+    parts = text[2:-1].split(',"')
+    if len(parts) != len(names):
+        return None
+    ordered = ',"'.join(order(parts))
+    return f'{{"{ordered}}}'
+
+
+@lru_cache(_ORDERS_KEPT)
+def _find_order(names: tuple[str, ...]) -> Callable[[Sequence[str]], tuple[str, ...]] | None:
+    """Return what puts as many things as there are names into the names' order, None if it is."""
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return None if order == [*range(len(names))] else itemgetter(*order)
 
 
 def _decode_name(member: tuple[str, str]) -> str:
