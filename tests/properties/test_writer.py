@@ -7,6 +7,7 @@ by event, and everything that anybody was told is held against it.
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -231,6 +232,8 @@ class Writes(RuleBasedStateMachine):
             self.engine.entries.get()
 
     def teardown(self) -> None:
+        # An error that is there already says more; or else the case has been given up.
+        is_given_up = sys.exc_info()[0] is not None
         try:
             self.engine.is_free = True
             self.engine.commits.put(None)
@@ -238,7 +241,8 @@ class Writes(RuleBasedStateMachine):
             self._run_until(stopping.done)
         finally:
             self.loop.close()
-        self.check()
+        if not is_given_up:
+            self.check()
 
     def _ask(self, wish: Wish) -> None:
         conditions = [_behind(self.engine.tip.event_count, one) for one in wish.conditions]
@@ -439,7 +443,10 @@ def is_met(condition: Condition, log: Sequence[Event]) -> bool:
 
 @pytest.mark.slow
 def test_what_was_answered_is_what_the_log_holds_whatever_became_of_the_batches() -> None:
-    run_state_machine_as_test(Writes, settings=settings(stateful_step_count=30))
+    examples = settings().max_examples // 2
+    run_state_machine_as_test(
+        Writes, settings=settings(max_examples=examples, stateful_step_count=30)
+    )
 
 
 # Those of losing; each of these is altered by one of them.
