@@ -36,7 +36,8 @@ _find_members = re.compile(
 ).findall
 
 
-# Names that come together are remembered in a text of so many characters, and so many of them: 2 MB.
+# In a text of so many characters, the names that come together are remembered, and so many of them:
+# two megabytes.
 _FLAT_LENGTH_MAX: Final = 2_048
 _ORDERS_KEPT: Final = 1_024
 

@@ -287,8 +287,9 @@ class Writer:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
         self._note(Happening.STOPPED)
         if self._turn is not Turn.IDLE:
-            self._drained = self._loop.create_future()
-            await self._drained
+            # Whoever else waits for the end waits for the same one.
+            self._drained = self._drained or self._loop.create_future()
+            await asyncio.shield(self._drained)
         self._committer.stop()
 
     def _take(self, change: _Change) -> None:
