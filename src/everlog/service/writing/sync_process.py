@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Final
 
@@ -114,8 +115,10 @@ class SyncProcess:
     def _lose(self) -> None:
         if not self._disconnect():
             return
-        # If it hangs, it is `close` that waits for it.
         self._process.kill()
+        # A process that nobody waits for stays in the system's table. It closes its socket before
+        # it has ended, and one that waits for a disk ends when the disk lets it.
+        threading.Thread(target=self._process.wait, name="end-of-sync", daemon=True).start()
         self._on_lost()
         on_end, self._on_end = self._on_end, None
         if on_end is not None:

@@ -25,6 +25,13 @@ HANGING = (
     f"import os, time; os.write(0, bytes({REPLY.size})); time.sleep(60)",
 )
 
+# One that hangs up when it is asked, and is still there.
+LINGERING = (
+    sys.executable,
+    "-c",
+    f"import os, time; os.write(0, bytes({REPLY.size})); os.read(0, 1); os.close(0); time.sleep(60)",
+)
+
 
 class Bench:
     """A process, and what it says."""
@@ -122,6 +129,23 @@ def test_its_end_is_told_once_and_it_is_not_asked_again() -> None:
         assert bench.losses == 1
 
     run(work)
+
+
+def test_one_that_was_lost_does_not_stay_in_the_table_of_processes(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        with (tmp_path / "a").open("wb") as file:
+            error = await bench.sync(file.fileno())
+        assert isinstance(error, SyncProcessLostError)
+        await wait_until(lambda: not is_in_table(bench.process.pid))
+
+    run(work, LINGERING)
+
+
+def is_in_table(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def test_a_sync_whose_process_ends_is_neither_done_nor_failed(tmp_path: Path) -> None:
