@@ -14,9 +14,8 @@ that room for them is made in one go, and they are written into it in another.
 
 from collections.abc import Sequence
 from email.utils import formatdate
-from functools import lru_cache
 from http import HTTPStatus
-from operator import sub
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -187,12 +186,6 @@ def frame(data: Buffer) -> tuple[Buffer, ...]:
     return (b"%x\r\n" % len(data), data, _END) if data else ()
 
 
-# The sizes of lines repeat themselves.
-@lru_cache(4_096)
-def _size_line(size: int) -> bytes:
-    return b"%x\r\n" % size
-
-
 def frame_lines(lines: Buffer, starts: Sequence[int] | None = None) -> tuple[Buffer, ...]:
     """Return whole lines, each with its line feed, as one chunk a line, in parts.
 
@@ -200,15 +193,14 @@ def frame_lines(lines: Buffer, starts: Sequence[int] | None = None) -> tuple[Buf
     """
     assert not lines or lines[-1] == ord("\n")
     if len(lines) <= _SMALL_SIZE and starts is not None:
-        # A step of the interpreter for each line would cost more than all of it.
-        first, *others = starts or (0,)
-        if first:
-            return frame_lines(lines, [start - first for start in starts])
-        stops = (*others, len(lines))
-        parts: list[Buffer] = [_END] * (3 * len(starts))
-        parts[0::3] = map(_size_line, map(sub, stops, starts))
-        parts[1::3] = map(memoryview(lines).__getitem__, map(slice, starts, stops))
-        return (b"".join(parts),)
+        first = starts[0] if starts else 0
+        parts: list[Buffer] = []
+        append = parts.append
+        for start, stop in pairwise((*starts, first + len(lines))):
+            append(b"%x" % (stop - start))
+            append(lines[start - first : stop - first])
+        append(b"")
+        return (_END.join(parts),)
     if len(lines) <= _SMALL_SIZE:
         found = bytes(lines).split(b"\n")[:-1]
         return (b"".join([b"%x\r\n%b\n\r\n" % (len(line) + 1, line) for line in found]),)

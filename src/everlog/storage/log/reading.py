@@ -106,21 +106,20 @@ class SegmentFiles:
         """Fill a buffer with what lies between pairs of offsets, each in one file; as above."""
         if _NOWAIT is None:
             return False
+        offsets, files, preadv = self._offsets, self._files, os.preadv
         first = 0
-        for start, stop in spans:
-            index = bisect_right(self._offsets, start) - 1
-            if index < 0:
-                return False
-            target = buffer[first : first + stop - start]
-            first += stop - start
-            try:
-                size = os.preadv(
-                    self._files[index], (target,), start - self._offsets[index], _NOWAIT
-                )
-            except OSError:
-                return False
-            if size < len(target):
-                return False
+        try:
+            for start, stop in spans:
+                index = bisect_right(offsets, start) - 1
+                if index < 0:
+                    return False
+                size = stop - start
+                target = buffer[first : first + size]
+                if preadv(files[index], (target,), start - offsets[index], _NOWAIT) < size:
+                    return False
+                first += size
+        except OSError:
+            return False
         return first == len(buffer)
 
 
@@ -214,11 +213,12 @@ def read_few(
     """Return the lines at a few positions, None if they are too large or not in memory."""
     spans: list[tuple[int, int]] = []
     line_starts: list[int] = []
+    event_count = head.event_count
     start = stop = size = 0
     for position in positions:
         offset = offsets[position]
         following = position + 1
-        end = offsets[following] if following < head.event_count else head.log_size
+        end = offsets[following] if following < event_count else head.log_size
         line_starts.append(size)
         size += end - offset
         if offset != stop:

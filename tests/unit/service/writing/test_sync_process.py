@@ -29,7 +29,7 @@ HANGING = (
 LINGERING = (
     sys.executable,
     "-c",
-    f"import os, time; os.write(0, bytes({REPLY.size})); os.read(0, 1); os.close(0); time.sleep(60)",
+    f"import os, time; os.write(0, bytes({REPLY.size})); os.read(0, 1); os.close(0); time.sleep(9)",
 )
 
 
