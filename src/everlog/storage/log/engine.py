@@ -3,8 +3,9 @@
 Guarantees what `storage.engine` promises. There are two kinds of state. Index, tip, and what is
 staged and sealed belong to the writer's thread. The files of the log, of the schemas and of the
 durable bound, and how far they are committed, belong to whoever commits, which may be another
-thread; `apply` and `roll_back` touch both, and therefore run beside nothing. The head is all that
-readers need: it is replaced by `publish`, when what it counts is on the disk and in the index.
+thread. `apply` and `roll_back` touch both, and therefore run beside nothing; that the disk has
+failed is noted once, whoever meets it. All that readers need is the head: `publish` replaces it,
+when what it counts is on the disk and in the index.
 What is left to others: what a head shows (`indexed_log`), and where a log ends (`recovery`).
 """
 
