@@ -31,7 +31,13 @@ FILE_CHECKS: tuple[Check, ...] = (
 ENTRY_POINTS = ("everlog.__main__", "everlog.query_worker", "everlog.sync_worker")
 
 # Who changes Everlog finds the way by them.
-PAGES_OF_MODULES = ("docs/architecture.md", "docs/internals/", "CONTRIBUTING.md")
+PAGES_OF_MODULES = (
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/internals/",
+    "docs/reliability.md",
+    "docs/style.md",
+)
 
 
 def check_nothing_found(findings: Iterator[str]) -> None:

@@ -2,8 +2,8 @@
 
 Every line from the snapshot on is read, its chain and hash are checked, and complete writes are
 put into the index. That is all the same for a server that opens a log and for whoever opens it for
-reading only. Nothing is changed here: only the engine then cuts what is torn. Where a line is not as it should be, one of two
-things is true.
+reading only. Nothing is changed here: only the engine then cuts what is torn. Where a line is not
+as it should be, one of two things is true.
 
 *A torn tail*: the process or the power went while the last batch was being written. Nothing of
 it was acknowledged. It is left out, as are events of a write whose last event is missing.
