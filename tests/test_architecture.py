@@ -1,7 +1,9 @@
 """The layers hold: imports point inward, as the contracts in `pyproject.toml` say."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,17 @@ def test_imports_keep_the_contracts() -> None:
 
     if result.returncode != 0:
         pytest.fail(result.stdout + result.stderr, pytrace=False)
+
+
+def test_the_page_about_the_architecture_shows_the_contract() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+    picture = re.search(r"```text\n(cli .*?)\n```", page, re.DOTALL)
+    contract = project["tool"]["importlinter"]["contracts"][0]
+
+    assert picture is not None
+    assert [floor.strip() for floor in picture[1].split("->")] == contract["layers"]
 
 
 EVENTQL_PACKAGES = ("language", "evaluation", "analysis", "planning", "codegen", "execution")

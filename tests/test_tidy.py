@@ -30,6 +30,15 @@ FILE_CHECKS: tuple[Check, ...] = (
 # The ways in.
 ENTRY_POINTS = ("everlog.__main__", "everlog.query_worker", "everlog.sync_worker")
 
+# Who changes Everlog finds the way by them.
+PAGES_OF_MODULES = (
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/internals/",
+    "docs/reliability.md",
+    "docs/style.md",
+)
+
 
 def check_nothing_found(findings: Iterator[str]) -> None:
     found = list(findings)
@@ -46,6 +55,17 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     paths = [path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.rglob("*")]
 
     check_nothing_found(tidy.find_dead_links(repository_sources(), paths))
+
+
+def test_every_module_that_a_page_about_the_inside_names_is_there() -> None:
+    everything = [path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.rglob("*.*")]
+    # Hidden folders hold what is installed.
+    paths = [path for path in everything if not path.startswith(".")]
+    # What else names modules is history, or made by a program.
+    pages = [source for source in repository_sources() if source.path.startswith(PAGES_OF_MODULES)]
+    assert len(pages) > 5
+
+    check_nothing_found(found for page in pages for found in tidy.find_dead_paths(page, paths))
 
 
 def test_every_module_is_imported_by_another() -> None:
@@ -143,6 +163,32 @@ def dead_links(link: str) -> Iterator[str]:
     page = Source("docs/page.md", f"# Page\n\nSee [this]({link}).\n")
     other = Source("docs/other.md", "# Other\n\n## What it does *not* do\n")
     return tidy.find_dead_links([page, other], [page.path, other.path, "src/everlog/a.py", "src"])
+
+
+PATHS = ("tests/api/test_log.py", "src/everlog/storage/log/__init__.py", "src/everlog/write.py")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["gone.py", "log/gone.py", "everlog/log/__init__.py", "storage/index/", "storage/log/gone"],
+)
+def test_a_module_that_is_named_and_not_there_is_found(path: str) -> None:
+    page = Source("docs/page.md", f"# Page\n\nSee `write.py` and `{path}`.\n")
+
+    assert list(tidy.find_dead_paths(page, PATHS)) == [f"docs/page.md:3: {path} is not there"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`write.py`, `everlog/write.py`, `src/everlog/write.py`",
+        "`storage/log/`, `storage/log`, `log/`, `tests/api`, `test_log.py`",
+        "`index/`, `index/offset`, `RTSP/1.0`, `/api/v1`, `writer`, `write(gone.py)`",
+        "gone.py",
+    ],
+)
+def test_a_module_that_is_there_or_something_else_is_not_found(text: str) -> None:
+    check_nothing_found(tidy.find_dead_paths(Source("docs/page.md", f"# Page\n\n{text}\n"), PATHS))
 
 
 def test_a_module_that_nothing_imports_is_found() -> None:

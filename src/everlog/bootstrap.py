@@ -1,6 +1,10 @@
-"""The composition root: settings become an engine, a store, an API and a server, and end in order.
+"""The composition root: settings become a store, an API and a server, which end in order.
 
-The only place that names every concrete class.
+Here is what belongs to a process and to nothing less: signals, limits of the system, its exit code,
+and a log on standard output, which says what happens to the store.
+Guarantees that whoever is owed an answer gets it, as far as the grace goes: first nothing new is
+let in, then streams are ended, and the store is closed when nobody asks it any more.
+What is left to others: what a store consists of (`service.store`).
 """
 
 import asyncio

@@ -47,6 +47,9 @@ EXPLAINED = {
     "pragma: no branch": re.compile(r" - \S+ \S+"),
 }
 
+# What a page sets as code and is the path of a module, or of a folder of them.
+MODULE_PATH = re.compile(r"`((?:[\w-]+/)*[\w-]+\.py|(?:[\w-]+/)+[\w-]*)`")
+
 MARKDOWN_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^\s*(```|~~~)")
 
@@ -228,6 +231,27 @@ def headings(page: Source) -> frozenset[str]:
         for _, line in prose(page)
         if line.startswith("#")
     )
+
+
+def find_dead_paths(page: Source, paths: Sequence[str]) -> Iterator[str]:
+    """Look for modules, and folders of them, that a page names and that are not there.
+
+    A page may leave out how a path begins: `log/disk.py` is the one below `storage`, and `disk.py`
+    is it too where the folder was named before. What begins with no folder of ours is no folder.
+    """
+    parts = [path.removesuffix("/__init__.py").split("/") for path in paths]
+    ours = {folder for first, *rest in parts for folder in (first, *rest[1:2])}
+    there = {
+        "/".join(names[start:stop])
+        for names in parts
+        for start in range(len(names))
+        for stop in range(start + 1, len(names) + 1)
+    }
+    for number, line in prose(page):
+        for path in MODULE_PATH.findall(line):
+            is_ours = path.endswith(".py") or path.split("/")[0] in ours
+            if is_ours and path.rstrip("/") not in there:
+                yield page.at(number, f"{path} is not there")
 
 
 def find_dead_modules(sources: Sequence[Source], entry_points: Sequence[str]) -> Iterator[str]:

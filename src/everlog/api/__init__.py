@@ -2,5 +2,5 @@
 
 `routes` shows the whole surface on one screen. Both versions share their endpoints; each has its
 request bodies, and a look: how it reads those, how it shows things, and how it says no.
-This is the only place that knows status codes, paths and wire names.
+Of what the server says, status codes, paths and wire names are known here only.
 """

@@ -3,6 +3,12 @@
 The order is: open endpoints, the token, the end of the server, the rate limit, methods, paths.
 Whoever lacks the token learns nothing about what is behind it, and uses up nothing of what those
 who have it may ask for.
+
+A head that led to an endpoint is *admitted*: a connection that gets the same head again does not
+ask. That is right because nothing decides about such a head but the head itself, which has its
+token in it, the tokens that count, and whether the server is stopping. Tokens that are exchanged
+and the server's end begin a new epoch, and every head is asked about again; a rate limit depends on
+each request, so that with one nothing is admitted.
 """
 
 from collections.abc import Callable, Mapping
@@ -99,7 +105,7 @@ class ApiApplication:
     def route(self, head: Head) -> Endpoint | Response:
         """Decide by the head alone, before a body is read."""
         answer = self._route(head)
-        # Each request has its own headers where there is a rate limit, and is counted.
+        # Where there is a rate limit each request is charged, and has headers of its own.
         if self._rate_limit is None and isinstance(answer, Endpoint):
             # A head has its token in it, so that this counts for as long as the tokens do.
             head.admission = Admission(answer, self._token)

@@ -1,9 +1,10 @@
-"""Every error that Everlog raises on purpose, grouped by when it can occur.
+"""The errors that a client or an operator is told of, grouped by when they can occur.
 
 `RefusedError` is the world asking for something that the rules forbid: it carries one of the
 documented codes, a sentence for a person, and details that locate the fault.
 The other classes are about starting up and about the store itself.
-What is left to others: which HTTP status or envelope a code becomes (api).
+What is left to others: which HTTP status or envelope a code becomes (api); what is wrong with the
+text of a query (eventql); and what neighbours tell each other, which stands where it is raised.
 """
 
 from enum import StrEnum

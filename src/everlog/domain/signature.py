@@ -3,7 +3,7 @@
 What is signed are the UTF-8 bytes of the hash as written, its version prefix included.
 A signature is computed whenever an event leaves the server and never stored, so that keys can
 be changed and old events are signed too; Ed25519 gives the same signature each time.
-What is left to others: reading key files (bootstrap).
+What is left to others: reading key files (credentials).
 """
 
 import re

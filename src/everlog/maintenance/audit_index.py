@@ -1,8 +1,9 @@
 """The audit of the index: it must say of every event what the event's line says.
 
-The index is derived from the log, and the engine believes it as far as its checkpoint goes. So
-first the checksums of the checkpoint are checked, then each cell of each column is compared with
-the lines, whatever the checksums say: a wrong cell with a right checksum would be a bug.
+The index is derived from the log, and the engine believes it as far as its snapshot goes. So first
+the checksums of the snapshot are checked, then each cell of each column is compared with the lines,
+whatever the checksums say: a wrong cell with a right checksum would be a bug. A snapshot is called
+*checkpoint* here, after its file and as findings have it.
 """
 
 import zlib

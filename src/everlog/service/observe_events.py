@@ -2,6 +2,12 @@
 
 Yields blocks of lines, and an empty block for each second in which there was nothing to yield,
 which is when a heartbeat is due. Ends when the server goes down.
+
+**Why there is no gap.** The head is looked at, and then waited for the next batch, without awaiting
+anything in between: `Observers.wait` has registered before it gives the event loop to anybody. Who
+is waiting is woken on the loop too, after the head has moved. So a batch is in the head that was
+looked at, or wakes us; and what it woke us for is read from where we were, so that nothing comes
+twice.
 """
 
 from collections.abc import AsyncGenerator, Iterator
@@ -40,6 +46,7 @@ async def observe_events(
         while not store.observers.is_closed:
             head = store.engine.head
             if position >= head.event_count:
+                # Nothing may be awaited between reading the head and this.
                 if not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
                     yield HEARTBEAT
                 continue
@@ -85,6 +92,7 @@ async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncGenerator[i
             )
             found = await store.reader.call(partial(_first_position, store, scan))
             seen = head.event_count
+        # As above: nothing may be awaited between reading the head and this.
         elif not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
             yield None
     if found is not None:

@@ -3,6 +3,10 @@
 An observer is a position in the log, not a queue: it reads up to the head and then waits for the
 next batch with an event of its selection. A slow one costs no memory; it catches up from the
 log. The latest batches are kept in memory, so that the many who are up to date need no disk.
+
+Guarantees that who looks at the head and waits at once misses nothing (`observe_events` says why).
+Everything here happens on the event loop's thread.
+What is left to others: which events those are, and reading what is not kept (`observe_events`).
 """
 
 import asyncio
@@ -55,7 +59,7 @@ class Observers:
         return self._is_closed
 
     def publish(self, batch: Batch) -> None:
-        """Wake those whom a batch concerns."""
+        """Wake those whom a batch concerns; its events are in the head by now."""
         if batch.lines:
             self._recent.append(batch)
             self._recent_size += sum(map(len, batch.lines))
@@ -93,6 +97,8 @@ class Observers:
         """
         if self._is_closed:
             return True
+        # Nothing is awaited before the future is in its group: a batch that the caller's head does
+        # not show yet would be missed.
         waiters = self._recursive if interest.recursive else self._exact
         # Its result says whether there is a batch. Not an exception where the time is over: its
         # traceback refers to this call, which refers to the future, and only a collector ends that.

@@ -1,7 +1,7 @@
 """The store: everything that one data directory needs, opened and closed as a whole.
 
 `open_store` needs neither HTTP nor a token, catches no signal and writes no log: the server is one
-of its users, tests, commands and applications are others. Whatever it has to tell it tells
+user of it, and whoever needs a store without a server is another. Whatever it has to tell it tells
 `StoreEvents`.
 
 Guarantees that what was opened is closed, in an order in which nobody loses what is owed to them:

@@ -21,7 +21,8 @@ There are two ways to commit. `commit` does all of it and waits for the disk. `b
 Threads: `stage...`, `seal`, `begin_commit`, `end_commit`, `publish`, `roll_back`, `apply` and `tip`
 belong to the one writer. `commit` may run on another thread, beside nothing but `stage...`; `apply`
 waits for the disk and may, too, beside nothing at all. Batches are committed one at a time, in
-order. Reading may happen on any thread, always.
+order. Reading may happen on any thread, always; what is read then is what a head shows, and who
+looks at the tip from elsewhere learns how far it is and nothing more.
 """
 
 from collections.abc import Iterator, Sequence

@@ -67,7 +67,7 @@ class Purity(StrEnum):
     FIXED_PER_QUERY = "fixed per query"
     # On nothing: each evaluation gives another value: RAND.
     RANDOM = "random"
-    # Evaluated by the executor itself, since not all arguments may be evaluated: IF. Its branches
+    # Evaluated by generated code itself, since not all arguments may be evaluated: IF. Its branches
     # may be NULL, so that the types of its parameters and of its arguments are with NULL.
     LAZY = "lazy"
 
@@ -88,7 +88,7 @@ class Parameter:
 class ScalarFunction:
     """A function of one row's values.
 
-    `call` is None for those that the executor evaluates itself (NOW, RAND, IF); it gets values of
+    `call` is None for those that generated code evaluates itself (NOW, RAND, IF); it gets values of
     the parameters' kinds, none of them NULL, and raises `values.EvaluationError`.
     `result` tells the type of the result from the types of the arguments; neither has NULL in it.
     Kinds that a parameter does not take are no matter.

@@ -126,6 +126,8 @@ def evaluate_at_once(
     Raises:
         RefusedError: A query cannot be evaluated.
     """
+    # Where others' batches are being applied, the tip moves meanwhile: it only says how much there
+    # is to take in. What is evaluated is the head.
     head, tip = queries.engine.head, queries.engine.tip
     if tip.event_count - head.event_count > _DELTA_EVENTS_MAX:
         return None

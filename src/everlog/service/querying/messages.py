@@ -2,8 +2,7 @@
 
 Both directions are frames: length (4 bytes, little endian), kind (1 byte), content. The server
 sends jobs, and may take one back; the process answers each with frames of rows and one frame that
-ends it. Both sides are
-the same release on the same machine, so that nothing here has a version.
+ends it. Both sides are the same release on the same machine, so that nothing here has a version.
 """
 
 import struct

@@ -7,7 +7,12 @@ millisecond at most: their clients have nothing else to ask for meanwhile, and t
 pass the interpreter's lock to and fro lose more than the sync of a fast disk takes. The thread also
 does what takes more than writing, such as a new segment, and everything where there is no process.
 
-Guarantees that the end of each batch is told once, on the loop's thread.
+Guarantees that the end of each batch is told once, on the loop's thread, and that the engine is
+asked for one batch at a time.
+
+On the committing thread run `_run`, `_commit` and `_apply`, and of the engine only `commit` and
+`apply`; all else belongs to the loop's. They share two queues and one flag.
+What is left to others: what is to be stored, and who is told (`writer`).
 """
 
 import asyncio

@@ -9,10 +9,14 @@ journal says *lost*), nothing that was judged counts any more: the others' batch
 every change that waits is judged again in its order, at the place where it stands in the end.
 
 **An answer leaves only when everything it is based on is durable.** That holds for refusals too:
-who is told that a subject is not pristine learns of an event, which must not vanish in a crash.
+who is told that a subject is not pristine learns of an event, which must not vanish in a crash. So
+every change waits with those that came while it was judged, refused or not: what it is based on was
+staged before it, and is in their batch or in one before.
 
 State is told by two words: `Condition` is what a new change is told, `Turn` what is being done with
 those that wait. Each has its table of transitions, and nothing else changes either.
+All of it happens on the event loop's thread.
+What is left to others: single values (the domain), queries (`querying`), the disk (`committer`).
 """
 
 import asyncio
@@ -427,6 +431,8 @@ class Writer:
     def _start_commit(self) -> None:
         if self._turn is Turn.SCHEDULED:
             self._enter(Turn.IDLE)
+        # What waits is based on nothing but itself and what is durable.
+        assert not self._in_flight
         changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()

@@ -3,7 +3,7 @@
 A `Column` lives in a memory-mapped file that other processes may read; a `BorrowedColumn` begins
 with the cells of such a file, and goes on in memory; a `Vector` lives in memory. All are read and
 written cell by cell through `cells` (a memoryview, the fastest way in Python) or as a whole through
-`view` (numpy).
+`array` (numpy).
 
 Growing makes a new buffer; whoever still holds the old one sees what was there then.
 """

@@ -1,7 +1,9 @@
 """The only way in which the embedded engine changes the disk.
 
 Everything that opens, creates, writes, syncs, truncates or renames goes through a `Disk`, so that
-tests can make each single call fail, fall short, or be lost with the power.
+tests can make each single call fail, fall short, or be lost with the power. What does not is the
+process id in the lock file, the cells of columns, which are mapped memory, and a sync that another
+process does.
 
 Every file is opened here too: as a regular file in its place, never through a symbolic link, so
 that nobody can make the engine read or write something outside of the data directory.

@@ -1,4 +1,13 @@
-"""The embedded engine itself: opening, the moments of a write, reading, closing."""
+"""The embedded engine itself: opening, the moments of a write, closing.
+
+Guarantees what `storage.engine` promises. There are two kinds of state. Index, tip, and what is
+staged and sealed belong to the writer's thread. The files of the log, of the schemas and of the
+durable bound, and how far they are committed, belong to whoever commits, which may be another
+thread. `apply` and `roll_back` touch both, and therefore run beside nothing; that the disk has
+failed is noted once, whoever meets it. All that readers need is the head: `publish` replaces it,
+when what it counts is on the disk and in the index.
+What is left to others: what a head shows (`indexed_log`), and where a log ends (`recovery`).
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -149,7 +158,8 @@ class LogEngine(IndexedLog):
         head = replace(replayed.head, event_type_count=len(index.event_types.names))
         if head.log_size > bound.log_size:
             segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
-        # Also where nothing is torn: what a killed process allocated ahead is given back.
+        # The torn tail is cut here and nowhere else; recovery has said where it begins. Also where
+        # nothing is torn: what a killed process allocated ahead is given back.
         segments.cut(head.log_size)
         durable.write(DurableBound(head.event_count, head.log_size, schemas.size))
         engine = cls(

@@ -2,11 +2,11 @@
 
 Every line from the snapshot on is read, its chain and hash are checked, and complete writes are
 put into the index. That is all the same for a server that opens a log and for whoever opens it for
-reading only; only a server then cuts what is torn. Where a line is not as it should be, one of two
-things is true.
+reading only. Nothing is changed here: only the engine then cuts what is torn. Where a line is not
+as it should be, one of two things is true.
 
 *A torn tail*: the process or the power went while the last batch was being written. Nothing of
-it was acknowledged. It is cut, as are events of a write whose last event is missing.
+it was acknowledged. It is left out, as are events of a write whose last event is missing.
 
 *Damage*: what was acknowledged has changed. Nothing is cut; opening is refused with the event's
 id. Damage is told from a torn tail by two facts. The durable bound was written after a sync, so
@@ -46,7 +46,7 @@ class Replay(NamedTuple):
     event_count: int
     # Where the last batch begins of which anything was kept.
     batch_start: int
-    # Bytes of the torn tail that were cut, zero where the log ended cleanly.
+    # Bytes of the torn tail behind the head, zero where the log ended cleanly.
     torn_size: int
 
 

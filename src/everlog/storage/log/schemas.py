@@ -3,7 +3,8 @@
     {"type":"schema","payload":{"eventType":"...","schema":{...}},"hash":"<sha256 hex>"}<LF>
 
 Few and small, so the file is read whole at opening and synced at each registration. The hash
-covers the payload's bytes. A line behind the durable bound may be torn, and is removed.
+covers the payload's bytes. A line behind the durable bound may be torn; who opens the log for
+writing removes it.
 """
 
 from collections.abc import Sequence
