@@ -229,6 +229,27 @@ def test_refuses_a_malformed_candidate_with_its_place(
     write(api, place.event(), preconditions=[IsSubjectPristine(place.subject)])
 
 
+# Of a candidate with several faults, the first of these is told.
+FAULTS_IN_ORDER = (
+    ("source", "the event source is missing", "source-missing"),
+    ("subject", "the event subject is missing", "subject-missing"),
+    ("type", "the event type is missing", "event-type-missing"),
+    ("data", "malformed event data", "data-malformed"),
+)
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS_IN_ORDER)))
+def test_tells_the_first_of_several_faults(api: Sdk, place: Place, first: int) -> None:
+    candidate = place.event()
+    for field, _, _ in FAULTS_IN_ORDER[first:]:
+        setattr(candidate, field, "")
+    _, text, code = FAULTS_IN_ORDER[first]
+
+    api.check_fails(
+        lambda client: client.write_events([candidate]), status=400, text=text, code=code
+    )
+
+
 def test_refuses_a_write_without_events(api: Sdk) -> None:
     api.check_fails(
         lambda client: client.write_events([]), status=400, text="event", code="events-missing"

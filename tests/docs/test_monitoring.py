@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from everlog.monitoring import limits
 from everlog.monitoring.checks import CHECKS
 from everlog.monitoring.metrics import METRICS, Kind
+from everlog.service.writing.writer import Condition
 from tests.support.pages import code_blocks, read_page
 
 PAGE = "docs/operating/monitoring.md"
@@ -53,6 +54,13 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
 
     documented = [(name, kind, help_) for name, (kind, _, help_) in table.items()]
     assert documented == [(metric.name, metric.kind.value, metric.help) for metric in METRICS]
+
+
+def test_the_states_of_the_store_are_listed() -> None:
+    *others, last = (f"`{condition}`" for condition in Condition)
+    sentence = f"The states of `everlog_store_condition` are {', '.join(others)} and {last}."
+
+    assert sentence in read_page(PAGE)
 
 
 def sample_names() -> Iterator[str]:

@@ -29,17 +29,19 @@ _minify = msgspec.json.format
 _STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRING_OR_BRACKET: Final = re.compile(rf"{_STRING}|[\[\]{{}}]")
 
-# In minified JSON: a scalar or the bracket that opens an object or an array, behind its name (with
-# the quote that opens it only) where it has one; or the bracket that closes one.
+# In minified JSON: a scalar or an array of scalars, or the bracket that opens an object or another
+# array, behind its name (with the quote that opens it only) where it has one; or the bracket that
+# closes one.
+_SCALARS: Final = rf'\[(?:[^\[\]{{}}"]++|{_STRING})*+\]'
 _find_members = re.compile(
-    rf'(?:({_STRING[:-1]})":)?(?:({_STRING}|[^\[\]{{}},:"]+)|([\[{{]))|([\]}}])'
+    rf'(?:({_STRING[:-1]})":)?(?:({_STRING}|{_SCALARS}|[^\[\]{{}},:"]+)|([\[{{]))|([\]}}])'
 ).findall
 
 
 # In a text of so many characters, the names that come together are remembered, and so many of them:
-# two megabytes.
-_FLAT_LENGTH_MAX: Final = 2_048
-_ORDERS_KEPT: Final = 1_024
+# two megabytes at the most, since the names of a text take several times its size.
+_FLAT_LENGTH_MAX: Final = 1_024
+_ORDERS_KEPT: Final = 256
 
 
 def parse_data(
@@ -78,7 +80,7 @@ def sort_members(text: str, data: dict[str, object]) -> str:
         if ordered is not None:
             return ordered
     # Where a name occurs twice, or a string looks like a name, there are more of these.
-    elif _count_ordered(data) == text.count('":'):
+    elif _count_ordered(data, has_inner="{" in text[1:]) == text.count('":'):
         return text
     by_name = _decode_name if "\\" in text else itemgetter(0)
     # What is open, the innermost last: its own name, empty where it has none, and the members of
@@ -132,8 +134,11 @@ def _decode_name(member: tuple[str, str]) -> str:
     return msgspec.json.decode(f'{member[0]}"', type=str)
 
 
-def _count_ordered(value: dict[str, object] | list[object]) -> int:
-    """Return how many members the objects in a value have, -1 if those of one are out of order."""
+def _count_ordered(value: dict[str, object] | list[object], *, has_inner: bool) -> int:
+    """Return how many members the objects in a value have, -1 if those of one are out of order.
+
+    `has_inner` tells whether there may be objects in it, which are then looked for.
+    """
     count, inner_values = 0, cast("Iterable[object]", value)
     if isinstance(value, dict):
         previous = ""
@@ -142,9 +147,11 @@ def _count_ordered(value: dict[str, object] | list[object]) -> int:
                 return -1
             previous = name
         count, inner_values = len(value), value.values()
+    if not has_inner:
+        return count
     for inner in inner_values:
         if type(inner) is dict or type(inner) is list:
-            inner_count = _count_ordered(inner)
+            inner_count = _count_ordered(inner, has_inner=True)
             if inner_count < 0:
                 return -1
             count += inner_count

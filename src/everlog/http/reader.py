@@ -458,6 +458,9 @@ def _know(head: Head, block: bytes) -> _KnownHead | None:
     """Return what to remember of a head and its bytes, None if it takes more than it saves."""
     if len(block) > _KNOWN_SIZE_MAX:
         return None
+    if block.find(b"\r\n\r\n") + 4 != len(block):
+        # The parser passes over a line break behind the body (RFC 9112 section 2.2).
+        return None
     found = _CONTENT_LENGTH.search(block)
     if found is None:
         return _KnownHead(head, block, None, len(block), 0)

@@ -6,7 +6,7 @@ from everlog.domain.errors import Code, StateConflictError
 from everlog.domain.selection import IfEventIsMissing, Order, Selection
 from everlog.service.reader import AS_STORED, Block, Transform
 from everlog.service.store import Store
-from everlog.storage.engine import Engine, Head, Scan
+from everlog.storage.engine import Head, LogReader, Scan
 
 
 async def read_events(
@@ -37,10 +37,10 @@ def read_few_events(store: Store, selection: Selection, *, transform: Transform)
     return transform.convert(bytes(block.lines)) if block.lines else b""
 
 
-def _scan_from_latest(engine: Engine, selection: Selection, head: Head) -> Scan | None:
+def _scan_from_latest(log: LogReader, selection: Selection, head: Head) -> Scan | None:
     latest = selection.from_latest_event
     assert latest is not None
-    position = engine.find_latest(latest.subject, latest.type, head)
+    position = log.find_latest(latest.subject, latest.type, head)
     if position is None:
         if latest.if_event_is_missing is IfEventIsMissing.READ_NOTHING:
             return None

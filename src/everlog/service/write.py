@@ -98,12 +98,16 @@ def parse_candidates(
         # All of it in one function: a write of one event is what most are.
         for text in texts:
             # UNSET is falsy, as are None and the empty string, which some clients send for nothing.
+            # Of several faults the first in this order is told.
+            source = _source(text.source or None)
+            subject = parse_subject(text.subject or None)
+            event_type = _event_type(text.type or None)
             data_text, data = parse_data(text.data or None)
             traceparent = text.traceparent or None
             candidate = EventCandidate(
-                _source(text.source or None),
-                parse_subject(text.subject or None),
-                _event_type(text.type or None),
+                source,
+                subject,
+                event_type,
                 sort_members(data_text, data) if is_sorted else data_text,
                 parse_traceparent(traceparent) if traceparent else None,
                 parse_tracestate(text.tracestate, traceparent=traceparent)

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from everlog.domain.data import parse_data, sort_members
+from everlog.domain.data import _find_members, parse_data, sort_members
 from everlog.domain.errors import Code
 from everlog.domain.limits import EVENT_SIZE_MAX, JSON_NESTING_MAX
 from tests.support.refusals import check_refused
@@ -60,6 +60,11 @@ def test_minifies_and_changes_nothing_else(raw: bytes, text: str | None) -> None
         # What looks like members in a string is none.
         ('{"a":"\\":","b":"{\\"c\\":1,"}', None),
         ('{"b":"},\\"a\\":[","a":"]\\\\"}', '{"a":"]\\\\","b":"},\\"a\\":["}'),
+        # Arrays of scalars, of arrays, and of objects.
+        ('{"b":[1,-2.50,"x","],",null],"a":[]}', '{"a":[],"b":[1,-2.50,"x","],",null]}'),
+        ('{"b":[[1,"\\"]"],[2],[[]]],"a":1}', '{"a":1,"b":[[1,"\\"]"],[2],[[]]]}'),
+        ('{"a":[1,"{",{"d":[2],"c":"}"}],"b":1}', '{"a":[1,"{",{"c":"}","d":[2]}],"b":1}'),
+        ('{"a":["b","a"],"b":[2,1]}', None),
         # Both members of a name that occurs twice stay, the first one first.
         ('{"b":1,"a":2,"b":3,"a":4}', '{"a":2,"a":4,"b":1,"b":3}'),
         ('{"a":1,"b":2,"a":3}', '{"a":1,"a":3,"b":2}'),
@@ -70,6 +75,14 @@ def test_sorts_members_and_changes_nothing_else(sent: str, ordered: str | None) 
     text, data = parse_data(sent.encode())
 
     assert sort_members(text, data) == (sent if ordered is None else ordered)
+
+
+def test_an_array_of_scalars_is_taken_in_one_step() -> None:
+    vector = ",".join(["0.25", '"x"'] * 1_000)
+
+    steps = _find_members(f'{{"vector":[{vector}],"id":1}}')
+
+    assert [step[0] for step in steps] == ["", '"vector', '"id', ""]
 
 
 def test_what_is_in_order_is_not_copied() -> None:

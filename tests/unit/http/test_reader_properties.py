@@ -285,6 +285,28 @@ def test_requests_that_are_repeated_are_read_like_the_first(
     assert seen.status == 0
 
 
+@given(
+    requests=st.lists(requests(), min_size=1, max_size=4),
+    before=st.sampled_from([b"", b"\r\n"]),
+    after=st.sampled_from([b"\r\n", b"\r\n\r\n"]),
+)
+@example(
+    requests=[b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"],
+    before=b"",
+    after=b"\r\n",
+)
+def test_line_breaks_around_repeated_requests_belong_to_none(
+    requests: list[bytes], before: bytes, after: bytes
+) -> None:
+    # RFC 9112 section 2.2: old clients send one behind a body.
+    parts = [before + request + after for request in requests for _ in range(4)]
+
+    seen = read(parts)
+
+    assert seen.requests == [found for part in parts for found in read([part]).requests]
+    assert seen.status == 0
+
+
 @given(head=odd_requests(), bodies=st.lists(BODIES | DIGITS, min_size=3, max_size=6))
 def test_a_head_that_is_repeated_with_other_bodies_is_read_like_a_new_one(
     head: bytes, bodies: list[bytes]

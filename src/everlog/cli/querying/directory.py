@@ -34,7 +34,7 @@ _decode_lines: Final[Callable[[bytes], list[_Line]]] = msgspec.json.Decoder(_Lin
 
 
 class DirectoryLog:
-    """The newest durable head of a data directory: `eventql.plan.Log`.
+    """The newest durable head of a data directory: `eventql.planning.plan.Log`.
 
     Opening reads no event that the index knows. So what a query is given is looked at here: each
     event stands in its place, or is named. Whether it is what was written, an audit tells.
@@ -118,7 +118,7 @@ def query_directory(
     """
     key = load_signing_key(signing_key_file)
     plan = prepare(text)
-    surroundings = EvaluationContext(
+    context = EvaluationContext(
         now=time.time_ns(),
         random=random.random,
         sign=None if key is None else lambda hash_: sign(key, hash_),
@@ -136,7 +136,7 @@ def query_directory(
         with ReadOnlyLog.open(directory) as reader:
             log = DirectoryLog(reader, count)
             total = sum(map(log.count, scans_of(plan)))
-            yield from execute(plan, log, surroundings)
+            yield from execute(plan, log, context)
     except DataDirectoryError:
         raise
     except (msgspec.MsgspecError, ValueError) as error:

@@ -30,7 +30,7 @@ from everlog.service.querying.plans import PreparedQuery
 from everlog.service.querying.queries import Queries, refusal_of
 from everlog.storage.engine import Head, Scan
 
-# What the writer takes in by itself: less than a millisecond.
+# What the writer takes in by itself: for a light query, less than a millisecond.
 _DELTA_EVENTS_MAX: Final = 256
 _DELTA_SIZE_MAX: Final = 256 * 1024
 

@@ -31,7 +31,7 @@ from everlog.eventql.query import is_incremental, prepare
 from everlog.eventql.trees import walk
 from everlog.eventql.types import ARRAY, RECORD, STRING
 from everlog.service.querying.log import HeadLog, to_storage_scan
-from everlog.storage.engine import Engine, Head
+from everlog.storage.engine import Head, LogReader
 
 # Characters of all texts that are kept, each counted with what its plan takes at least. A plan with
 # what it is compiled to takes some 30 KB, and up to 130 bytes for each character: 20 MB together.
@@ -109,21 +109,21 @@ def prepare_query(text: str, *, is_signed: bool) -> PreparedQuery:
     return PreparedQuery(plan, is_incremental(plan), _weigh(plan, is_signed=is_signed))
 
 
-def find_at_hand(prepared: PreparedQuery, engine: Engine, head: Head) -> HeadLog | None:
+def find_at_hand(prepared: PreparedQuery, log: LogReader, head: Head) -> HeadLog | None:
     """Return the log of a light query with all that it reads, None if that is not at hand."""
     if prepared.weight is None:
         return None
     plan = prepared.plan
     scan = plan.sources[0].source
     assert isinstance(scan, EventScan)
-    storage_scan = to_storage_scan(scan, engine, head)
+    storage_scan = to_storage_scan(scan, log, head)
     if plan.index_answer is IndexAnswer.COUNT:
-        count = engine.count_few(storage_scan, head)
-        return None if count is None else HeadLog(engine, head, count=count)
-    block = engine.read_few(storage_scan, head)
+        count = log.count_few(storage_scan, head)
+        return None if count is None else HeadLog(log, head, count=count)
+    block = log.read_few(storage_scan, head)
     if block is None or len(block.lines) * prepared.weight > _WORK_MAX:
         return None
-    return HeadLog(engine, head, lines=bytes(block.lines))
+    return HeadLog(log, head, lines=bytes(block.lines))
 
 
 def _weigh(plan: Plan, *, is_signed: bool) -> int | None:
