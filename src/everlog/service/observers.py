@@ -2,7 +2,8 @@
 
 An observer is a position in the log, not a queue: it reads up to the head and then waits for the
 next batch with an event of its selection. A slow one costs no memory; it catches up from the
-log. The latest batches are kept in memory, so that the many who are up to date need no disk.
+log. While there are observers, the latest batches are kept in memory, so that the many who are up to
+date need no disk.
 
 Guarantees that who looks at the head and waits at once misses nothing (`observe_events` says why).
 Everything here happens on the event loop's thread.
@@ -60,6 +61,12 @@ class Observers:
 
     def publish(self, batch: Batch) -> None:
         """Wake those whom a batch concerns; its events are in the head by now."""
+        if not self.permits.held_count:
+            # What is kept for nobody would only take the memory that the next batch can have, which
+            # the processor has at hand still.
+            self._recent.clear()
+            self._recent_size = 0
+            return
         if batch.lines:
             self._recent.append(batch)
             self._recent_size += sum(map(len, batch.lines))

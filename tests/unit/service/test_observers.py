@@ -17,7 +17,9 @@ LONG = 20.0
 
 def run(work: Callable[[Observers], Awaitable[None]]) -> None:
     async def run_with_observers() -> None:
-        await work(Observers(asyncio.get_running_loop()))
+        observers = Observers(asyncio.get_running_loop())
+        with observers.permits.acquire():
+            await work(observers)
 
     asyncio.run(run_with_observers())
 
@@ -138,6 +140,29 @@ def test_lines_that_are_not_kept_have_to_be_read_from_the_log() -> None:
         assert latest is not None
         assert len(latest) == 1
         assert observers._recent_size <= 4 * 1024 * 1024
+
+    run(work)
+
+
+def test_lines_are_kept_while_somebody_observes() -> None:
+    async def work(_: Observers) -> None:
+        observers = Observers(asyncio.get_running_loop())
+        interest = Interest("/", recursive=True)
+        engine = MemoryEngine()
+        observers.publish(store(engine, a_candidate()))
+        assert observers.recent_lines(interest, start=0, stop=1) is None
+        with observers.permits.acquire():
+            second = store(engine, a_candidate())
+            observers.publish(second)
+            assert observers.recent_lines(interest, start=1, stop=2) == second.lines
+            assert observers.recent_lines(interest, start=0, stop=2) is None
+        observers.publish(store(engine, a_candidate()))
+        with observers.permits.acquire():
+            # Not those with a gap between them.
+            fourth = store(engine, a_candidate())
+            observers.publish(fourth)
+            assert observers.recent_lines(interest, start=3, stop=4) == fourth.lines
+            assert observers.recent_lines(interest, start=2, stop=4) is None
 
     run(work)
 
