@@ -114,10 +114,12 @@ def parse_read_selection(
     selection = Selection(
         subject=parse_subject(subject),
         recursive=recursive,
-        order=_parse_order(order),
-        lower=_parse_lower_bound(lower_bound),
-        upper=_parse_upper_bound(upper_bound),
-        from_latest_event=_parse_from_latest_event(from_latest_event, allowed=_FOR_READING),
+        order=Order.CHRONOLOGICAL if order is None else _parse_order(order),
+        lower=_parse_lower_bound(lower_bound) if lower_bound else 0,
+        upper=_parse_upper_bound(upper_bound) if upper_bound else None,
+        from_latest_event=_parse_from_latest_event(from_latest_event, allowed=_FOR_READING)
+        if from_latest_event
+        else None,
     )
     _check_consistency(selection, has_lower_bound=lower_bound is not None)
     return selection
@@ -135,17 +137,17 @@ def parse_observe_selection(
         subject=parse_subject(subject),
         recursive=recursive,
         order=Order.CHRONOLOGICAL,
-        lower=_parse_lower_bound(lower_bound),
+        lower=_parse_lower_bound(lower_bound) if lower_bound else 0,
         upper=None,
-        from_latest_event=_parse_from_latest_event(from_latest_event, allowed=_FOR_OBSERVING),
+        from_latest_event=_parse_from_latest_event(from_latest_event, allowed=_FOR_OBSERVING)
+        if from_latest_event
+        else None,
     )
     _check_consistency(selection, has_lower_bound=lower_bound is not None)
     return selection
 
 
-def _parse_order(text: str | None) -> Order:
-    if text is None:
-        return Order.CHRONOLOGICAL
+def _parse_order(text: str) -> Order:
     try:
         return Order(text)
     except ValueError:
@@ -157,9 +159,7 @@ def _parse_order(text: str | None) -> Order:
         ) from None
 
 
-def _parse_lower_bound(bound: BoundText | None) -> int:
-    if bound is None:
-        return 0
+def _parse_lower_bound(bound: BoundText) -> int:
     field = "options.lowerBound"
     event_id = parse_event_id(bound.id, field=f"{field}.id")
     if not _parse_is_exclusive(bound.type, field=f"{field}.type"):
@@ -174,9 +174,7 @@ def _parse_lower_bound(bound: BoundText | None) -> int:
     return event_id + 1
 
 
-def _parse_upper_bound(bound: BoundText | None) -> int | None:
-    if bound is None:
-        return None
+def _parse_upper_bound(bound: BoundText) -> int:
     field = "options.upperBound"
     event_id = parse_event_id(bound.id, field=f"{field}.id")
     # Below the exclusive bound "0" lies -1, which no lower bound can meet.
@@ -197,10 +195,8 @@ def _parse_is_exclusive(text: str | None, *, field: str) -> bool:
 
 
 def _parse_from_latest_event(
-    text: FromLatestEventText | None, *, allowed: tuple[IfEventIsMissing, ...]
-) -> FromLatestEvent | None:
-    if text is None:
-        return None
+    text: FromLatestEventText, *, allowed: tuple[IfEventIsMissing, ...]
+) -> FromLatestEvent:
     path = "options.fromLatestEvent"
     for name, value in zip(("subject", "type", "ifEventIsMissing"), text, strict=True):
         if not value:

@@ -7,6 +7,7 @@ changing anything. What lies within a head is durable and never changes, so both
 
 import mmap
 import os
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -106,18 +107,22 @@ class SegmentFiles:
         """Fill a buffer with what lies between pairs of offsets, each in one file; as above."""
         if _NOWAIT is None:
             return False
-        offsets, files, preadv = self._offsets, self._files, os.preadv
-        first = 0
+        offsets, preadv, nowait = self._offsets, os.preadv, _NOWAIT
+        # The file that was looked into last, and between which offsets it is.
+        file = begin = end = first = 0
         try:
             for start, stop in spans:
-                index = bisect_right(offsets, start) - 1
-                if index < 0:
-                    return False
+                if not begin <= start < end:
+                    index = bisect_right(offsets, start)
+                    if index == 0:
+                        return False
+                    file, begin = self._files[index - 1], offsets[index - 1]
+                    end = offsets[index] if index < len(offsets) else sys.maxsize
                 size = stop - start
-                target = buffer[first : first + size]
-                if preadv(files[index], (target,), start - offsets[index], _NOWAIT) < size:
+                following = first + size
+                if preadv(file, (buffer[first:following],), start - begin, nowait) < size:
                     return False
-                first += size
+                first = following
         except OSError:
             return False
         return first == len(buffer)
