@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from everlog.monitoring import limits
+from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS
 from everlog.monitoring.metrics import METRICS, Kind
 from everlog.service.writing.writer import Condition
@@ -38,15 +38,15 @@ def test_the_table_of_checks_names_the_limits_of_the_code() -> None:
         "Below 1 GiB, or a tenth of a small disk.",
         "Below 128 MiB, or a fiftieth of a small disk.",
     ]
-    assert (limits.DISK_FREE_WARN_BYTES, limits.DISK_FREE_FAIL_BYTES) == (1 << 30, 128 << 20)
-    assert (limits.DISK_FREE_WARN_SHARE, limits.DISK_FREE_FAIL_SHARE) == (1 / 10, 1 / 50)
-    assert f"Above {limits.SYNC_WARN_SECONDS}," in table["log:syncLatency"][2]
-    assert limits.SYNC_RECENT_SECONDS == 5 * 60
-    assert table["log:pendingCommit"][2] == f"Above {limits.PENDING_WARN_SECONDS:.0f}."
-    assert f"Above {limits.PENDING_FAIL_SECONDS:.0f}:" in table["log:pendingCommit"][3]
-    days = limits.CERTIFICATE_WARN_SECONDS / 86_400
+    assert (checks.DISK_FREE_WARN_BYTES, checks.DISK_FREE_FAIL_BYTES) == (1 << 30, 128 << 20)
+    assert (checks.DISK_FREE_WARN_SHARE, checks.DISK_FREE_FAIL_SHARE) == (1 / 10, 1 / 50)
+    assert f"Above {checks.SYNC_WARN_SECONDS}," in table["log:syncLatency"][2]
+    assert checks.SYNC_RECENT_SECONDS == 5 * 60
+    assert table["log:pendingCommit"][2] == f"Above {checks.PENDING_WARN_SECONDS:.0f}."
+    assert f"Above {checks.PENDING_FAIL_SECONDS:.0f}:" in table["log:pendingCommit"][3]
+    days = checks.CERTIFICATE_WARN_SECONDS / 86_400
     assert f"Less than {days:.0f} days" in table["tls:certificateEnd"][2]
-    assert limits.SHARE_WARN == 9 / 10
+    assert checks.SHARE_WARN == 9 / 10
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:

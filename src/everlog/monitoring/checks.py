@@ -7,9 +7,36 @@ from typing import Final, NamedTuple
 
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
-from everlog.monitoring import limits
 from everlog.monitoring.figures import Figures
 from everlog.service.writing.writer import Condition
+
+# From where on a figure is worth a warning, or means that the server fails. Nothing is refused
+# because of these: they are what health checks say.
+
+# The log grows by steps of 64 MiB and the index by up to 32: with less than both, the next step is
+# taken in small pieces, and the end is near.
+DISK_FREE_FAIL_BYTES: Final = 128 * 1024 * 1024
+# Minutes of the fastest writing, and days of usual writing.
+DISK_FREE_WARN_BYTES: Final = 1024 * 1024 * 1024
+# Small disks would be below those bounds from the beginning.
+DISK_FREE_FAIL_SHARE: Final = 0.02
+DISK_FREE_WARN_SHARE: Final = 0.10
+
+# A disk syncs in milliseconds. A quarter of a second is what people notice, and each write waits
+# for one sync at least.
+SYNC_WARN_SECONDS: Final = 0.25
+# What was slow this long ago says nothing about the disk of today.
+SYNC_RECENT_SECONDS: Final = 300.0
+
+# Every writer waits for the batch that is on its way. Most clients give up after half a minute.
+PENDING_WARN_SECONDS: Final = 5.0
+PENDING_FAIL_SECONDS: Final = 30.0
+
+# Enough to renew it without haste; the log warns from the same day on.
+CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
+
+# Of the connections, the observers and the open files that there may be.
+SHARE_WARN: Final = 0.9
 
 
 class Status(IntEnum):
@@ -78,8 +105,8 @@ def _disk_space(figures: Figures) -> Finding:
     disk = figures.disk
     if disk is None:
         return Finding(None, Status.WARN, "the system does not say how much room there is")
-    fail = min(limits.DISK_FREE_FAIL_BYTES, limits.DISK_FREE_FAIL_SHARE * disk.size_bytes)
-    warn = min(limits.DISK_FREE_WARN_BYTES, limits.DISK_FREE_WARN_SHARE * disk.size_bytes)
+    fail = min(DISK_FREE_FAIL_BYTES, DISK_FREE_FAIL_SHARE * disk.size_bytes)
+    warn = min(DISK_FREE_WARN_BYTES, DISK_FREE_WARN_SHARE * disk.size_bytes)
     for status, limit in ((Status.FAIL, fail), (Status.WARN, warn)):
         if disk.free_bytes < limit:
             output = f"less than {int(limit)} bytes are free on the disk of the data directory"
@@ -101,7 +128,7 @@ def _sync_latency(figures: Figures) -> Finding | None:
     if average is None or age is None:
         return None
     value = round(average, 6)
-    if age <= limits.SYNC_RECENT_SECONDS and average > limits.SYNC_WARN_SECONDS:
+    if age <= SYNC_RECENT_SECONDS and average > SYNC_WARN_SECONDS:
         return Finding(value, Status.WARN, "the disk is slow: every write waits for it")
     return Finding(value)
 
@@ -109,9 +136,9 @@ def _sync_latency(figures: Figures) -> Finding | None:
 def _pending_commit(figures: Figures) -> Finding:
     seconds = figures.pending_seconds
     value, output = round(seconds, 6), "the disk does not answer: every write waits for it"
-    if seconds > limits.PENDING_FAIL_SECONDS:
+    if seconds > PENDING_FAIL_SECONDS:
         return Finding(value, Status.FAIL, output)
-    if seconds > limits.PENDING_WARN_SECONDS:
+    if seconds > PENDING_WARN_SECONDS:
         return Finding(value, Status.WARN, output)
     return Finding(value)
 
@@ -131,7 +158,7 @@ def _certificate_end(figures: Figures) -> Finding | None:
     remaining = end - figures.now
     if remaining <= 0:
         return Finding(value, Status.FAIL, "the certificate has expired: clients refuse it")
-    if remaining < limits.CERTIFICATE_WARN_SECONDS:
+    if remaining < CERTIFICATE_WARN_SECONDS:
         output = f"the certificate expires in {int(remaining // 86_400)} days: renew it"
         return Finding(value, Status.WARN, output)
     return Finding(value)
@@ -155,7 +182,7 @@ def _open_files(figures: Figures) -> Finding | None:
 
 
 def _of_those_allowed(count: int, count_max: int, output: str) -> Finding:
-    if count > limits.SHARE_WARN * count_max:
+    if count > SHARE_WARN * count_max:
         return Finding(count, Status.WARN, output)
     return Finding(count)
 

@@ -1,8 +1,8 @@
 """Observers wait here for what concerns them.
 
 An observer is a position in the log, not a queue: it reads up to the head and then waits for the
-next batch with an event of its selection. A slow one costs no memory; it catches up from the
-log. While there are observers, the latest batches are kept in memory, so that the many who are up to
+next batch with an event of its selection. A slow one costs no memory; it catches up from the log.
+While there are observers, the latest batches are kept in memory, so that the many who are up to
 date need no disk.
 
 Guarantees that who looks at the head and waits at once misses nothing (`observe_events` says why).

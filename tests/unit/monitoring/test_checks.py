@@ -7,7 +7,7 @@ import pytest
 
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.http import Statistics
-from everlog.monitoring import limits
+from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
@@ -61,7 +61,7 @@ def open_files(count: int | None) -> dict[str, Any]:
     return {"process": WELL.process._replace(open_file_count=count)}
 
 
-WARN_BYTES, FAIL_BYTES = limits.DISK_FREE_WARN_BYTES, limits.DISK_FREE_FAIL_BYTES
+WARN_BYTES, FAIL_BYTES = checks.DISK_FREE_WARN_BYTES, checks.DISK_FREE_FAIL_BYTES
 
 # Each row: a check, what is different from a server that is well, and what is found.
 CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
@@ -79,20 +79,20 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("disk:free", disk(0.019 * SMALL, SMALL), Status.FAIL),
     ("disk:free", {"disk": None}, Status.WARN),
     ("log:events", {"head": Head()}, Status.PASS),
-    ("log:syncLatency", {"commits": commits(limits.SYNC_WARN_SECONDS)}, Status.PASS),
-    ("log:syncLatency", {"commits": commits(limits.SYNC_WARN_SECONDS + 0.01)}, Status.WARN),
+    ("log:syncLatency", {"commits": commits(checks.SYNC_WARN_SECONDS)}, Status.PASS),
+    ("log:syncLatency", {"commits": commits(checks.SYNC_WARN_SECONDS + 0.01)}, Status.WARN),
     (
         "log:syncLatency",
         {
-            "commits": commits(limits.SYNC_WARN_SECONDS + 0.01),
-            "seconds_since_commit": limits.SYNC_RECENT_SECONDS + 1,
+            "commits": commits(checks.SYNC_WARN_SECONDS + 0.01),
+            "seconds_since_commit": checks.SYNC_RECENT_SECONDS + 1,
         },
         Status.PASS,
     ),
-    ("log:pendingCommit", {"pending_seconds": limits.PENDING_WARN_SECONDS}, Status.PASS),
-    ("log:pendingCommit", {"pending_seconds": limits.PENDING_WARN_SECONDS + 0.1}, Status.WARN),
-    ("log:pendingCommit", {"pending_seconds": limits.PENDING_FAIL_SECONDS}, Status.WARN),
-    ("log:pendingCommit", {"pending_seconds": limits.PENDING_FAIL_SECONDS + 0.1}, Status.FAIL),
+    ("log:pendingCommit", {"pending_seconds": checks.PENDING_WARN_SECONDS}, Status.PASS),
+    ("log:pendingCommit", {"pending_seconds": checks.PENDING_WARN_SECONDS + 0.1}, Status.WARN),
+    ("log:pendingCommit", {"pending_seconds": checks.PENDING_FAIL_SECONDS}, Status.WARN),
+    ("log:pendingCommit", {"pending_seconds": checks.PENDING_FAIL_SECONDS + 0.1}, Status.FAIL),
     ("index:unsavedEvents", {"unsaved_event_count": 10_000_000}, Status.PASS),
     ("index:unsavedEvents", {"has_snapshot_failed": True}, Status.WARN),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY}, Status.PASS),
