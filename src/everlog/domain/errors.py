@@ -137,6 +137,16 @@ class TooManyQueriesError(BusyError):
     """As many queries are running as may run at a time."""
 
 
+# When reading.
+
+
+class ReadFailedError(EverlogError):
+    """The disk does not give what is stored on it; the message says what the system says.
+
+    Nothing was changed, and asking again may succeed.
+    """
+
+
 # When committing.
 
 

@@ -207,8 +207,11 @@ class LogReader(Protocol):
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means; reads none of them."""
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of its first events take; reads none of them."""
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same, if the index knows it within a few steps; None means to use `count`.
+        """Return how many events a scan means, if the index knows it within a few steps; None means to use `count`.
 
         It takes less than a tenth of a millisecond, so that an event loop may call it.
         """

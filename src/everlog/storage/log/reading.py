@@ -248,10 +248,7 @@ def read_positions(
     positions: npt.NDArray[np.int64],
 ) -> Iterator[bytes]:
     """Yield the lines at positions that all ascend or all descend."""
-    starts = offsets[positions].astype(np.int64)
-    is_last = positions + 1 == len(offsets)
-    followers = np.where(is_last, 0, positions + 1)
-    ends = np.where(is_last, log_size, offsets[followers].astype(np.int64))
+    starts, ends = _bounds_of(offsets, log_size, positions)
     sizes = np.cumsum(ends - starts)
     first = 0
     while first < len(positions):
@@ -259,6 +256,24 @@ def read_positions(
         stop = max(int(np.searchsorted(sizes, before + BLOCK_SIZE, "right")), first + 1)
         yield _read_lines(log, starts[first:stop], ends[first:stop])
         first = stop
+
+
+def size_of(
+    offsets: npt.NDArray[np.uint64], log_size: int, positions: npt.NDArray[np.int64]
+) -> int:
+    """Return how many bytes the lines at some positions take."""
+    starts, ends = _bounds_of(offsets, log_size, positions)
+    return int((ends - starts).sum())
+
+
+def _bounds_of(
+    offsets: npt.NDArray[np.uint64], log_size: int, positions: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where the lines at some positions begin, and where they end."""
+    starts = offsets[positions].astype(np.int64)
+    is_last = positions + 1 == len(offsets)
+    followers = np.where(is_last, 0, positions + 1)
+    return starts, np.where(is_last, log_size, offsets[followers].astype(np.int64))
 
 
 def _read_lines(log: LogBytes, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> bytes:
