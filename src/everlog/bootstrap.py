@@ -39,6 +39,7 @@ from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
+    ReadFailedError,
     SettingsError,
 )
 from everlog.exit_codes import (
@@ -54,12 +55,18 @@ from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
+from everlog.service.querying.processes import (
+    QueryProcessDiedError,
+    QueryProcessGarbledError,
+    QueryProcessLostError,
+    QueryProcessUnstartableError,
+)
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
 from everlog.service.writing.writer import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
-from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
+from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
@@ -226,6 +233,9 @@ async def _serve(
 
 def _store_events(log: Log, directory: Path) -> StoreEvents:
     """Return what the log says of what happens to the store."""
+    # A client could otherwise fill the log by asking again and again.
+    tell_unread = Seldom(log.error)
+    tell_lost = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
 
     def opened(report: OpeningReport, seconds: float) -> None:
         if directory.stat().st_mode & stat.S_IWOTH:
@@ -268,8 +278,17 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
             message = "the process that syncs the log cannot be started"
             log.warning(message, reason=error.strerror)
 
+    def read_failed(error: ReadFailedError) -> None:
+        tell_unread("reading the data directory failed", reason=error.strerror)
+
+    def query_process_lost(error: QueryProcessLostError) -> None:
+        kind = type(error)
+        tell_lost[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
+
     return StoreEvents(
         opened=opened,
+        read_failed=read_failed,
+        query_process_lost=query_process_lost,
         condition_changed=condition_changed,
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
@@ -277,6 +296,12 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
         bug=log.bug,
     )
 
+
+_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
+    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
+    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
+    QueryProcessUnstartableError: "the process of a query cannot be started",
+}
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.
 _CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {

@@ -21,7 +21,6 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from everlog.domain.errors import ReadFailedError
 from everlog.domain.signature import SigningKey, sign
 from everlog.eventql.diagnostic import QueryLimitError
 from everlog.eventql.limits import QueryLimits
@@ -259,9 +258,8 @@ def run_next(inbox: Inbox, send: Send) -> None:
     except MemoryError as error:
         message = str(error) or "the query needs more memory than it may have"
         _send_fault(QueryLimitError(message), send)
-    except (ReadFailedError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        send(FrameKind.UNREADABLE, (reason or type(error).__name__).encode())
+    except OSError as error:
+        send(FrameKind.UNREADABLE, (error.strerror or type(error).__name__).encode())
     except Exception as error:  # noqa: BLE001 - the server says it in its log
         send(FrameKind.BUG, type(error).__name__.encode())
 

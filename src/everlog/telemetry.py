@@ -11,6 +11,7 @@ keep a write from being answered.
 
 import asyncio
 import logging
+import math
 import sys
 import threading
 import time
@@ -40,6 +41,8 @@ LEVELS: Final = tuple(level.name.lower() for level in Level)
 
 # A chain of causes longer than that is a circle or tells nothing new.
 _CAUSES_MAX: Final = 8
+
+_SELDOM_SECONDS: Final = 60.0
 
 
 class Log:
@@ -103,6 +106,29 @@ class Log:
         with suppress(OSError, ValueError):
             self._output.write(text)
             self._output.flush()
+
+
+class Seldom:
+    """Tells the same thing once a minute at most, and then how often it was not told since."""
+
+    def __init__(
+        self, tell: Callable[..., None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Tell the next time; the clock returns seconds, and never goes back."""
+        self._tell: Final = tell
+        self._clock: Final = clock
+        self._due_at = -math.inf
+        self._untold = 0
+
+    def __call__(self, message: str, **fields: object) -> None:
+        """Tell it now, or count it."""
+        now = self._clock()
+        if now < self._due_at:
+            self._untold += 1
+            return
+        untold = {"untold": self._untold} if self._untold else {}
+        self._tell(message, **fields, **untold)
+        self._due_at, self._untold = now + _SELDOM_SECONDS, 0
 
 
 def catch_uncaught_errors(log: Log) -> None:

@@ -35,7 +35,13 @@ from everlog.api.bodies import (
 )
 from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    ReadFailedError,
+    RefusedError,
+    StoreFailedError,
+)
 from everlog.domain.selection import Selection
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.checks import Status
@@ -117,13 +123,17 @@ class Endpoints:
         async def produce(stream: Stream) -> None:
             transform = services.form.transform(look.events)
             events = observe(services.store, selection, permit=permit, transform=transform)
-            async with aclosing(events) as blocks:
-                async for block in blocks:
-                    if block is HEARTBEAT:
-                        stream.send_nowait(look.heartbeat)
-                    else:
-                        await look.send(stream, block)
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
+            try:
+                async with aclosing(events) as blocks:
+                    async for block in blocks:
+                        if block is HEARTBEAT:
+                            stream.send_nowait(look.heartbeat)
+                        else:
+                            await look.send(stream, block)
+            except ReadFailedError as failure:
+                services.count_refusal(failure)
+                error = failure
             await stream.send(look.error(error))
 
         exchange.stream(200, NDJSON, produce)
@@ -305,9 +315,14 @@ async def _read_many(
     blocks = found
 
     async def produce(stream: Stream) -> None:
-        async for block in blocks:
-            await look.send(stream, block)
-        await stream.send(look.end)
+        try:
+            async for block in blocks:
+                await look.send(stream, block)
+        except ReadFailedError as error:
+            services.count_refusal(error)
+            await stream.send(look.error(error))
+        else:
+            await stream.send(look.end)
 
     exchange.stream(200, NDJSON, produce)
 

@@ -11,6 +11,7 @@ from everlog.domain.errors import (
     BusyError,
     Code,
     DiskFullError,
+    ReadFailedError,
     RefusedError,
     StoreFailedError,
     TooManyObserversError,
@@ -93,6 +94,8 @@ class Services:
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""
         self.tally.refusals[_code(error)] += 1
+        if isinstance(error, ReadFailedError):
+            self.store.read_failures.note(error)
 
     def now(self) -> str:
         """Return the time as events state it."""

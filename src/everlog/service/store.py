@@ -20,12 +20,14 @@ from typing import Final
 import msgspec
 
 from everlog.domain.chain import HashVersion
+from everlog.domain.errors import ReadFailedError
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
+from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
-from everlog.service.reader import Reader
+from everlog.service.reader import Reader, ReadFailures
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.service.writing.writer import Condition, Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine
@@ -53,6 +55,10 @@ class StoreEvents:
     snapshot_failed: Callable[[OSError], None] = _ignore
     # The process that syncs ended on its own, or could not be started: writing goes on without it.
     sync_process_lost: Callable[[OSError | None], None] = _ignore
+    # A client could not be given something, since the disk does not give it.
+    read_failed: Callable[[ReadFailedError], None] = _ignore
+    # The process of a query ended on its own, said what makes no sense, or could not be started.
+    query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
     # Nobody expected this error, and nobody was harmed by it.
     bug: Callable[[Exception], None] = _ignore
 
@@ -78,6 +84,7 @@ class Store:
     engine: Engine
     writer: Writer
     reader: Reader
+    read_failures: ReadFailures
     observers: Observers
     queries: Queries
     snapshots: IndexSnapshots
@@ -145,10 +152,19 @@ async def run_store(
         clock=options.clock,
         signing_key=options.signing_key,
         seconds_max=options.query_seconds_max,
+        on_process_lost=events.query_process_lost,
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
-    store = Store(engine, writer, reader, observers, queries, snapshots)
+    store = Store(
+        engine,
+        writer,
+        reader,
+        ReadFailures(events.read_failed),
+        observers,
+        queries,
+        snapshots,
+    )
     try:
         yield store
     finally:

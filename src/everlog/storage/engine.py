@@ -186,7 +186,10 @@ class CachedBlocks(Protocol):
 
 
 class LogReader(Protocol):
-    """What a head of a log shows; every method may be called on any thread."""
+    """What a head of a log shows; every method may be called on any thread.
+
+    What reads lines raises a `ReadFailedError` where the disk does not give them.
+    """
 
     @property
     def head(self) -> Head:

@@ -192,8 +192,7 @@ class Queries:
         Raises:
             QueryFault: A row could not be computed, or the query needs more than it may have; the
                 rows before have been yielded.
-            ReadFailedError: The log cannot be read.
-            RefusedError: The server is going down.
+            RefusedError: The log cannot be read, or the server is going down.
         """
         chunks = self.rows_at_once(prepared, head)
         if chunks is not None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from everlog.domain.errors import CorruptLogError
+from everlog.domain.errors import CorruptLogError, ReadFailedError
 from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles
 from everlog.storage.log.disk import Disk, PosixDisk, open_in_place
 
@@ -86,11 +86,18 @@ class SegmentFiles:
         return [(str(segment.path), segment.offset) for segment in self._segments]
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return the bytes at an offset, fewer only at the end of the last file."""
+        """Return the bytes at an offset, fewer only at the end of the last file.
+
+        Raises:
+            ReadFailedError: The disk does not give them.
+        """
         index = bisect_right(self._offsets, offset) - 1
         if index < 0:
             return b""
-        data = os.pread(self._files[index], size, offset - self._offsets[index])
+        try:
+            data = os.pread(self._files[index], size, offset - self._offsets[index])
+        except OSError as error:
+            raise ReadFailedError(error.strerror or type(error).__name__) from error
         missing = size - len(data)
         if missing == 0 or index + 1 == len(self._offsets):
             return data
