@@ -56,7 +56,7 @@ _FRAME_INTERVAL_SECONDS: Final = 0.02
 
 # Bytes of one row, and of what an incremental plan has aggregated: the server passes the one on as
 # a whole, and keeps the other.
-_ROW_SIZE_MAX: Final = 32 * 1024 * 1024
+_ROW_SIZE_MAX: Final = 16 * 1024 * 1024
 _AGGREGATION_SIZE_MAX: Final = 1024 * 1024
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -201,6 +201,9 @@ class RowFrames:
                 raise QueryLimitError(
                     f"a row of the query takes more than {_ROW_SIZE_MAX} bytes as JSON"
                 )
+            if len(row) > _FRAME_SIZE:
+                # Alone: the server passes it on as it is.
+                self.flush()
             self._add([row])
 
     def _add(self, rows: list[bytes]) -> None:

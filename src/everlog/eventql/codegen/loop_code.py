@@ -196,7 +196,7 @@ def _size_max_of(node: GroupKey | AggregateValue) -> int:
 
 
 # So many rows are gathered at most before they are handed on, and so many bytes of them.
-_CHUNK_ROWS: Final = 512
+_CHUNK_ROWS: Final = 256
 _CHUNK_SIZE: Final = 64 * 1024 * 1024
 
 Rows = Sequence[EventRows | ValueRows]

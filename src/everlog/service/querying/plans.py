@@ -19,7 +19,6 @@ What is left to others: where any other query runs, and for how long (`queries`)
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final, NamedTuple
 
 from everlog.eventql.analysis.analyzed import (
@@ -44,18 +43,20 @@ from everlog.service.querying.log import (
 )
 from everlog.storage.engine import Head, LogReader
 
-# Characters of all texts that are kept, each counted with what its plan takes at least. A plan with
-# what it is compiled to takes some 30 KB, and up to 130 bytes for each character: 20 MB together.
-_KEPT_SIZE_MAX: Final = 128 * 1024
-_TEXT_SIZE_MIN: Final = 256
+# Bytes of all that is kept, roughly: what a plan with what it is compiled to takes at least, what it
+# takes for each of its nodes, and for each character of its text.
+_KEPT_SIZE_MAX: Final = 32 * 1024 * 1024
+_KEPT_SIZE_MIN: Final = 16 * 1024
+_KEPT_SIZE_OF_NODE: Final = 5 * 1024
+_KEPT_SIZE_OF_CHARACTER: Final = 16
 
 _JSON_ONLY: Final = ARRAY | RECORD
 
 # Of a text that the server prepares: preparing it is some ten milliseconds for a thread.
 TEXT_LENGTH_MAX: Final = 4 * 1024
 
-# Of a plan that the server keeps, its subqueries included. Python's compiler cannot be interrupted,
-# and takes up to 50 microseconds for each node.
+# Of a plan that the server keeps, its subqueries included; a field counts as often as its path is
+# long. Python's compiler cannot be interrupted, and takes up to 50 microseconds for each node.
 _NODES_MAX: Final = 256
 
 # A field of data may hold an array or a record, as large as the event, which is decoded and gone
@@ -91,6 +92,8 @@ class PreparedQuery(NamedTuple):
     needs: Needs
     # None where only a process may have it: it is large.
     plan: Plan | None
+    # Of the plan, as far as it is kept.
+    node_count: int
     is_incremental: bool
     # What its expressions do for each byte, None if the query is not light.
     weight: int | None
@@ -121,9 +124,9 @@ class KeptPlans:
             # Two have prepared it at the same time: what the first was compiled to is not lost.
             return
         self._kept[text] = prepared
-        self._size += _size_of(text)
+        self._size += _size_of(prepared)
         while self._size > self._size_max:
-            oldest, _ = self._kept.popitem(last=False)
+            _, oldest = self._kept.popitem(last=False)
             self._size -= _size_of(oldest)
 
     def note_long(self, prepared: PreparedQuery) -> None:
@@ -132,8 +135,9 @@ class KeptPlans:
             self._kept[prepared.text] = prepared._replace(short_weight=None)
 
 
-def _size_of(text: str) -> int:
-    return _TEXT_SIZE_MIN + len(text)
+def _size_of(prepared: PreparedQuery) -> int:
+    nodes, characters = prepared.node_count, len(prepared.text)
+    return _KEPT_SIZE_MIN + nodes * _KEPT_SIZE_OF_NODE + characters * _KEPT_SIZE_OF_CHARACTER
 
 
 def prepare_query(text: str, *, is_signed: bool, has_processes: bool = True) -> PreparedQuery:
@@ -146,12 +150,16 @@ def prepare_query(text: str, *, is_signed: bool, has_processes: bool = True) -> 
     """
     plan = prepare(text)
     needs = needs_of(plan)
-    if has_processes and sum(1 for _ in islice(_all_nodes(plan), _NODES_MAX + 1)) > _NODES_MAX:
-        return large_query(text, needs)
+    node_count = 0
+    for node in _all_nodes(plan):
+        node_count += len(node.path) or 1 if isinstance(node, FieldAccess) else 1
+        if has_processes and node_count > _NODES_MAX:
+            return large_query(text, needs)
     return PreparedQuery(
         text,
         needs,
         plan,
+        node_count,
         is_incremental(plan) and not _holds_values(plan),
         _weigh_light(plan, is_signed=is_signed),
         _weigh_short(plan, is_signed=is_signed),
@@ -160,7 +168,15 @@ def prepare_query(text: str, *, is_signed: bool, has_processes: bool = True) -> 
 
 def large_query(text: str, needs: Needs) -> PreparedQuery:
     """Return a query whose plan only processes have."""
-    return PreparedQuery(text, needs, None, False, None, None)  # noqa: FBT003 - not incremental.
+    return PreparedQuery(
+        text,
+        needs,
+        plan=None,
+        node_count=0,
+        is_incremental=False,
+        weight=None,
+        short_weight=None,
+    )
 
 
 def is_large(text: str) -> bool:

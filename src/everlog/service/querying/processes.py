@@ -32,7 +32,7 @@ _IDLE_MAX: Final = 2
 _CANCEL_SECONDS_MAX: Final = 0.5
 
 # How long the end of a process is awaited that closed its pipe, to tell what ended it.
-_END_SECONDS_MAX: Final = 0.5
+_END_SECONDS_MAX: Final = 2.0
 
 _NAMES_OF_SIGNALS: Final = {number.value: number.name for number in signal.Signals}
 
