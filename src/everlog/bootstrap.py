@@ -233,9 +233,6 @@ async def _serve(
 
 def _store_events(log: Log, directory: Path) -> StoreEvents:
     """Return what the log says of what happens to the store."""
-    # A client could otherwise fill the log by asking again and again.
-    tell_unread = Seldom(log.error)
-    tell_lost = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
 
     def opened(report: OpeningReport, seconds: float) -> None:
         if directory.stat().st_mode & stat.S_IWOTH:
@@ -278,17 +275,10 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
             message = "the process that syncs the log cannot be started"
             log.warning(message, reason=error.strerror)
 
-    def read_failed(error: ReadFailedError) -> None:
-        tell_unread("reading the data directory failed", reason=error.strerror)
-
-    def query_process_lost(error: QueryProcessLostError) -> None:
-        kind = type(error)
-        tell_lost[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
-
     return StoreEvents(
         opened=opened,
-        read_failed=read_failed,
-        query_process_lost=query_process_lost,
+        read_failed=_telling_read_failures(log),
+        query_process_lost=_telling_lost_processes(log),
         condition_changed=condition_changed,
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
@@ -296,12 +286,6 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
         bug=log.bug,
     )
 
-
-_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
-    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
-    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
-    QueryProcessUnstartableError: "the process of a query cannot be started",
-}
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.
 _CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
@@ -316,6 +300,31 @@ _CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
         "the store has failed: no write is accepted until a restart",
     ),
 }
+
+
+# What follows may happen as often as clients ask.
+
+
+def _telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
+    tell = Seldom(log.error)
+    return lambda error: tell("reading the data directory failed", reason=error.strerror)
+
+
+_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
+    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
+    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
+    QueryProcessUnstartableError: "the process of a query cannot be started",
+}
+
+
+def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
+    tellers = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
+
+    def tell(error: QueryProcessLostError) -> None:
+        kind = type(error)
+        tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
+
+    return tell
 
 
 def _application(

@@ -214,7 +214,7 @@ class LogReader(Protocol):
         """Return how many bytes the lines of its first events take; reads none of them."""
 
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return how many events a scan means, if the index knows it within a few steps; None means to use `count`.
+        """Return what `count` does, if the index knows it within a few steps; None if it does not.
 
         It takes less than a tenth of a millisecond, so that an event loop may call it.
         """

@@ -124,7 +124,7 @@ def _add_enough(aggregation: IncrementalAggregation, blocks: Iterator[bytes]) ->
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a query without its plan: whether it is one, and what it needs of the log."""
+    """What is known of a query without its plan: what it asks for, and what it needs of the log."""
 
     is_explain: bool
     # Each once, with whether the plan asks how many events of each type it selects.

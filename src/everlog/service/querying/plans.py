@@ -43,8 +43,8 @@ from everlog.service.querying.log import (
 )
 from everlog.storage.engine import Head, LogReader
 
-# Bytes of all that is kept, roughly: what a plan with what it is compiled to takes at least, what it
-# takes for each of its nodes, and for each character of its text.
+# Bytes of all that is kept, roughly: what a plan with what it is compiled to takes at least, and
+# more for each of its nodes, and for each character of its text.
 _KEPT_SIZE_MAX: Final = 32 * 1024 * 1024
 _KEPT_SIZE_MIN: Final = 16 * 1024
 _KEPT_SIZE_OF_NODE: Final = 5 * 1024

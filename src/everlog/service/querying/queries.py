@@ -440,7 +440,12 @@ class Queries:
                 yield encode_frame(FrameKind.NAMES, _encode(names))
             yield encode_frame(FrameKind.NAMES, b"")
 
-    def _scan_frame(self, scan: EventScan, head: Head, by_event_type: bool) -> bytes:  # noqa: FBT001 - called as it is stored.
+    def _scan_frame(
+        self,
+        scan: EventScan,
+        head: Head,
+        by_event_type: bool,  # noqa: FBT001 - it is called as it is stored.
+    ) -> bytes:
         storage_scan = to_storage_scan(scan, self.engine, head)
         counts = self.engine.count_by_event_type(storage_scan, head) if by_event_type else None
         found = FoundScan(self.engine.locate(storage_scan, head), counts)
