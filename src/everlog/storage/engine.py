@@ -128,13 +128,20 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 class LogFiles(msgspec.Struct, frozen=True):
     """What another process needs to read the log by itself, as of one head.
 
-    `segments` are paths with the offset at which each begins.
+    `segments` are paths with the offset at which each begins, and `offsets` is the open file of
+    where lines begin, 64 bits each. It lies in memory and stays the same, so that a process
+    inherits it when it is started.
     """
 
     segments: list[tuple[str, int]]
-    offsets: str
+    offsets: int
     event_count: int
     log_size: int
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The open files that a process needs."""
+        return (self.offsets,)
 
 
 class LocatedScan(msgspec.Struct, frozen=True):
@@ -289,10 +296,8 @@ class Engine(LogReader, Journal, Protocol):
         """Add one write's events at the tip.
 
         Raises:
-            DiskFullError: There is no room to index them; nothing was staged.
+            DiskFullError: Too many files are open; nothing was staged.
             MemoryError: There is no memory for them; nothing was staged.
-            StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
-                reads and `close` now.
         """
 
     def stage_schema(self, schema: StagedSchema) -> None:

@@ -85,8 +85,10 @@ class DirectoryLock:
                 "stop that one first, or choose another directory"
             )
             raise DirectoryLockedError(message) from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        # Told to whoever comes next; on a full disk there may be no room for even that.
+        with suppress(OSError):
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def _take(self) -> None:
         for _ in range(_LOOKS_MAX):

@@ -5,7 +5,6 @@ events (`LocatedScan`), and the view reads them from the same files, without a l
 changing anything. What lies within a head is durable and never changes, so both see the same bytes.
 """
 
-import mmap
 import os
 import sys
 from bisect import bisect_right
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles
+from everlog.storage.log.columns import map_cells
 from everlog.storage.log.disk import Disk, PosixDisk, open_in_place
 
 SEGMENT_SUFFIX: Final = ".ndjson"
@@ -291,9 +291,7 @@ class LogView:
             path = Path(name)
             file = _open(path, self._resources)
             self._log.add(Segment(int(path.stem), offset, file, path))
-        self._offsets: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
-        if files.event_count > 0:
-            self._offsets = _map_offsets(Path(files.offsets), files.event_count)
+        self._offsets: npt.NDArray[np.uint64] = map_cells(files.offsets, "Q", files.event_count)
 
     def __enter__(self) -> Self:
         """Return the view itself."""
@@ -334,14 +332,6 @@ def positions_of(located: LocatedScan) -> Iterator[npt.NDArray[np.int64]]:
         if len(found) > 0:
             positions = found + located.start
             yield positions[::-1] if located.is_reversed else positions
-
-
-def _map_offsets(path: Path, count: int) -> npt.NDArray[Any]:
-    with ExitStack() as resources:
-        size = count * np.dtype(np.uint64).itemsize
-        mapping = mmap.mmap(_open(path, resources), size, access=mmap.ACCESS_READ)
-    # The mapping lives as long as the array that looks at it.
-    return np.frombuffer(mapping, np.uint64)
 
 
 def _open(path: Path, resources: ExitStack) -> int:
