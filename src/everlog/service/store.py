@@ -162,7 +162,8 @@ async def run_store(
 def _load_schemas(engine: Engine) -> list[EventSchema]:
     return [
         compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
-        for entry in engine.event_types(engine.head)
+        for chunk in engine.event_types(engine.head)
+        for entry in chunk
         if entry.schema is not None
     ]
 

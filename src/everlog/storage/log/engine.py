@@ -93,6 +93,7 @@ class LogEngine(IndexedLog):
         self._durable = durable
         self._snapshots = snapshots
         super().__init__(segments.files, index, head)
+        index.begin_settled()
         # The head as it will be when all that is staged has been published.
         self.tip = head
         # Moved by `commit`, the head by `publish`.
@@ -195,6 +196,7 @@ class LogEngine(IndexedLog):
             self.tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
+            self._index.follow()
         except MemoryError:
             self._index.truncate(tip)
             self.tip = tip
@@ -299,6 +301,7 @@ class LogEngine(IndexedLog):
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self.head = batch.head
+        self._index.settle(batch.head)
         del self._sealed[0]
 
     def roll_back(self) -> None:
