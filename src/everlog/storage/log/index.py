@@ -43,7 +43,7 @@ class Index:
         self.type_ids = Column("type", "I")
         self.previous = Column("previous", "Q")
         self.subjects = SubjectTree()
-        self._latest_below = LatestBelow(self.subjects, self.subject_ids)
+        self.latest_below = LatestBelow(self.subjects, self.subject_ids)
         self.event_types = EventTypeTable()
         self._event_count = 0
         # How many events all columns have room for.
@@ -141,27 +141,11 @@ class Index:
             counts[node] -= 1
         self._event_count = head.event_count
         self.truncations += 1
-        self._latest_below.truncate(head.event_count)
+        self.latest_below.truncate(head.event_count)
         self.subjects.truncate(head.subject_count)
         self.event_types.truncate(head)
 
-    # Preconditions: as of the tip, for whoever has said what is settled.
-
-    def begin_settled(self) -> None:
-        """Take note that all events that there are will never be forgotten."""
-        self._latest_below.begin(self._event_count)
-
-    def settle(self, head: Head) -> None:
-        """Take note that the events of a head will never be forgotten."""
-        self._latest_below.settle(head.event_count)
-
-    def follow(self) -> None:
-        """Prepare for preconditions, if there is much to prepare.
-
-        Raises:
-            MemoryError: There is no memory.
-        """
-        self._latest_below.follow(self._event_count)
+    # Preconditions: as of the tip, for whoever tells `latest_below` what is settled.
 
     def has_events(self, subject: str, *, recursive: bool) -> bool:
         """Tell whether a subject (or one below it) has events, staged ones included."""
@@ -177,7 +161,7 @@ class Index:
         if node is None:
             return None
         if recursive:
-            latest = self._latest_below.find(node, event_count=self._event_count)
+            latest = self.latest_below.find(node, event_count=self._event_count)
         else:
             latest = self.subjects.latest.cells[node]
         return latest - 1 if latest > 0 else None

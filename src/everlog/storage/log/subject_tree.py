@@ -23,8 +23,8 @@ import numpy.typing as npt
 from everlog.domain.subject import ROOT
 from everlog.storage.log.columns import Column
 
-# Names that are remembered, and how long they may be: some megabytes at most.
-_KNOWN_MAX: Final = 32 * 1024
+# Names that are remembered, and how long they may be: 16 MiB at most.
+_KNOWN_MAX: Final = 64 * 1024
 _KNOWN_LENGTH_MAX: Final = 128
 
 _TABLE_SIZE_MIN: Final = 16 * 1024
@@ -155,16 +155,23 @@ class SubjectTree:
         """
         if self.count == 0:
             self._append(0, b"")
+        above, _, last = subject.rpartition("/")
+        parent = self.known.get(above)
+        if parent is not None:
+            return self._append(parent, last.encode())
         node, is_there = 0, True
         for segment in _segments_of(subject):
             if is_there:
-                child = self._child(node, segment, self.count)
+                child = self._walk(node, (segment,), self.count)
                 if child is not None:
                     node = child
                     continue
                 # Nothing is below what is not there.
                 is_there = False
             node = self._append(node, segment)
+        if node != 0:
+            # Many have the same one.
+            self._remember(above, self.parents.cells[node])
         return node
 
     def truncate(self, count: int) -> None:
@@ -250,34 +257,38 @@ class SubjectTree:
         if subject == ROOT:
             return 0
         above, _, last = subject.rpartition("/")
-        node = self.known.get(above) if above else 0
+        known = self.known.get(above)
+        if known is not None:
+            return self._walk(known, (last.encode(),), count)
+        node = self._walk(0, _segments_of(subject), count)
         if node is not None:
-            return self._child(node, last.encode(), count)
-        parent, node = 0, 0
-        for segment in _segments_of(subject):
-            child = self._child(node, segment, count)
-            if child is None:
-                return None
-            parent, node = node, child
-        # Many have the same one.
-        self._remember(above, parent)
+            # Many have the same one.
+            self._remember(above, self.parents.cells[node])
         return node
 
-    def _child(self, node: int, segment: bytes, count: int) -> int | None:
-        tables, place = self._tables, hash((node, segment)) & _TAG
+    def _walk(self, node: int, segments: Sequence[bytes], count: int) -> int | None:
+        """Follow some segments down from a node, as far as the first so many nodes."""
+        # In this order: a table may hold what was added meanwhile, but that is not looked at.
+        tables, memory = self._tables, self.segments.memory
         parents, starts = self.parents.cells, self.starts.cells
-        for slots, _, mask in tables:
-            slot = place & mask
-            while child := slots[slot]:
-                # In this order: what was added meanwhile may have no cell here.
-                if child < count and parents[child] == node:
-                    start = starts[child]
-                    # A segment ends with a line feed, which is in no other place.
-                    end = start + len(segment)
-                    if self.segments.memory[start : end + 1] == segment + b"\n":
-                        return child
-                slot = (slot + 1) & mask
-        return None
+        for segment in segments:
+            place, line = hash((node, segment)) & _TAG, segment + b"\n"
+            size, child = len(line), 0
+            for slots, _, mask in tables:
+                slot = place & mask
+                while child := slots[slot]:
+                    if child < count and parents[child] == node:
+                        start = starts[child]
+                        # It ends with a line feed, which is in no other place.
+                        if memory[start : start + size] == line:
+                            break
+                    slot = (slot + 1) & mask
+                if child:
+                    break
+            if not child:
+                return None
+            node = child
+        return node
 
     def _segment(self, node: int) -> bytes:
         starts = self.starts.cells
@@ -301,9 +312,9 @@ class SubjectTree:
         self.segments.memory[start:end] = segment + b"\n"
         self.starts.cells[node + 1] = end
         self.parents.cells[node] = parent
-        self.latest.cells[node] = self.event_counts.cells[node] = 0
-        tag = hash((parent, segment)) & _TAG
-        self._tags.cells[node] = tag
+        # What its other cells counted, if it was another one, was taken back before that was
+        # forgotten.
+        self._tags.cells[node] = tag = hash((parent, segment)) & _TAG
         if node > 0:
             self._insert(node, tag)
         self.count = node + 1
@@ -499,13 +510,18 @@ class LatestBelow:
     def settle(self, event_count: int) -> None:
         """Take note that the first so many events will not be forgotten any more."""
         self._settled_count = event_count
+        if self._steps:
+            self._drop_steps()
+        if event_count - self.count >= _LAG_MAX:
+            with suppress(MemoryError):
+                self.catch_up(event_count)
+
+    def _drop_steps(self) -> None:
         while self._steps:
             end = self._steps[1][0] if len(self._steps) > 1 else self.count
-            if end > event_count:
+            if end > self._settled_count:
                 break
             del self._steps[0]
-        with suppress(MemoryError):
-            self.follow(event_count)
 
     def truncate(self, event_count: int) -> None:
         """Forget all but the first so many events, and perhaps some more, which come in again."""
