@@ -73,7 +73,7 @@ class Sealed(NamedTuple):
 
 # So small that what a tree does now and then it does all the time.
 SMALL_TREE = {
-    "_KNOWN_MAX": 2,
+    "_KNOWN_SIZE_MAX": 400,
     "_TABLE_SIZE_MIN": 2,
     "_MOVED_AT_ONCE": 2,
     "_ADDED_BETWEEN": 1,

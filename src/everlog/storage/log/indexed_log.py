@@ -34,6 +34,9 @@ _CHAIN_STEP_COST: Final = 32
 _FEW_STEPS_MAX: Final = 1_024
 _FEW_MASKED_MAX: Final = 8 * 1024
 
+# Finding names of so many characters takes as long, however many segments they have.
+_FEW_NAMES_LENGTH_MAX: Final = 4 * 1024
+
 # So many lines are read and sent in less time than a hand-over to a thread and back takes.
 _FEW_EVENTS_MAX: Final = 64
 
@@ -179,7 +182,7 @@ class Selector:
         if scan.start >= stop:
             return ()
         if scan.subjects is not None:
-            if len(scan.subjects) > _FEW_STEPS_MAX:
+            if sum(map(len, scan.subjects)) > _FEW_NAMES_LENGTH_MAX:
                 return None
             names: Collection[str] = scan.subjects
         elif scan.subject_prefix:
@@ -367,13 +370,13 @@ class Selector:
             return np.zeros(0, np.int64)
         if nodes is None:
             return None
-        event_count = int(
-            self._index.subjects.event_counts.array[: head.subject_count][nodes].sum()
-        )
+        event_counts = self._index.subjects.event_counts.array[: head.subject_count][nodes]
+        event_count = int(event_counts.sum())
         stop = min(scan.stop, head.event_count)
         if event_count * _CHAIN_STEP_COST > max(stop - scan.start, _WINDOW):
             return None
-        chains = [self._walk(int(node), scan.start, stop) for node in nodes]
+        # Of a deep tree, most have none.
+        chains = [self._walk(int(node), scan.start, stop) for node in nodes[event_counts > 0]]
         positions = np.sort(np.array([step for chain in chains for step in chain], np.int64))
         if type_ids is None:
             return positions

@@ -23,9 +23,9 @@ import numpy.typing as npt
 from everlog.domain.subject import ROOT
 from everlog.storage.log.columns import Column
 
-# Names that are remembered, and how long they may be: 16 MiB at most.
-_KNOWN_MAX: Final = 64 * 1024
-_KNOWN_LENGTH_MAX: Final = 128
+# Bytes, roughly, of the names that are remembered, and of what each takes besides its characters.
+_KNOWN_SIZE_MAX: Final = 16 * 1024 * 1024
+_KNOWN_NAME_SIZE: Final = 160
 
 _TABLE_SIZE_MIN: Final = 16 * 1024
 
@@ -82,6 +82,7 @@ class SubjectTree:
         self._room = self._segments_room = 0
         # Names that were asked for lately. Only the writer puts in what is not published.
         self.known: dict[str, int] = {}
+        self._known_size = 0
         self._tables: tuple[_Table, ...] = (_make_table(_TABLE_SIZE_MIN),)
         # Slots in use of the newest table; nodes below the second number are in the older one, and
         # those below the first have moved.
@@ -179,7 +180,7 @@ class SubjectTree:
         if count < self.count:
             self.count = count
             # In this order: nobody remembers a node here that was forgotten.
-            self.known = {}
+            self.known, self._known_size = {}, 0
 
     def name(self, node: int) -> str:
         """Return the name of a subject."""
@@ -295,10 +296,9 @@ class SubjectTree:
         return self.segments.memory[starts[node] : starts[node + 1] - 1]
 
     def _remember(self, subject: str, node: int) -> None:
-        if len(subject) > _KNOWN_LENGTH_MAX:
-            return
-        if len(self.known) >= _KNOWN_MAX:
-            self.known = {}
+        self._known_size += len(subject) + _KNOWN_NAME_SIZE
+        if self._known_size > _KNOWN_SIZE_MAX:
+            self.known, self._known_size = {}, 0
         self.known[subject] = node
 
     # Adding.

@@ -57,7 +57,12 @@ def check(tree: SubjectTree, numbers: dict[str, int], count: int) -> None:
 @pytest.fixture(params=[False, True], ids=["as it is", "with a table that always moves"])
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
-        values = {"_KNOWN_MAX": 3, "_TABLE_SIZE_MIN": 2, "_MOVED_AT_ONCE": 2, "_ADDED_BETWEEN": 1}
+        values = {
+            "_KNOWN_SIZE_MAX": 500,
+            "_TABLE_SIZE_MIN": 2,
+            "_MOVED_AT_ONCE": 2,
+            "_ADDED_BETWEEN": 1,
+        }
         for name, value in {**values, "_LOADED_AT_ONCE": 3, "_NAMES_PER_CHUNK": 3}.items():
             monkeypatch.setattr(subject_tree, name, value)
 
