@@ -28,7 +28,7 @@ from everlog.storage.log import (
     snapshot,
 )
 from everlog.storage.log.directory import DurableBound, DurableFile
-from everlog.storage.log.disk import Disk
+from everlog.storage.log.disk import Disk, Folder
 from everlog.storage.log.segments import Segments
 from tests.support import rot
 from tests.support.events import a_candidate
@@ -72,13 +72,13 @@ def let_the_disk_lie_about_syncs(patch: pytest.MonkeyPatch) -> None:
 
 
 def rename_what_was_not_synced(patch: pytest.MonkeyPatch) -> None:
-    def replace_file(used: Disk, path: Path, content: bytes) -> None:
-        draft = path.with_suffix(".new")
-        file = disk.open_in_place(used, draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    def replace_file(used: Disk, folder: Folder, name: str, content: bytes) -> None:
+        draft = str(Path(name).with_suffix(".new"))
+        file = disk.open_in_place(used, folder, draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         disk.write_all(used, file, content, 0)
         os.close(file)
-        used.rename(draft, path)
-        used.sync_directory(path.parent)
+        used.rename(folder, draft, name)
+        used.sync_directory(folder)
 
     patch.setattr(directory, "replace_file", replace_file)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from everlog.storage.log import columns
 from everlog.storage.log.directory import INDEX_FOLDER
-from everlog.storage.log.disk import PosixDisk
+from everlog.storage.log.disk import Folder, PosixDisk
 from tests.support.altered_server import run_altered
 
 
@@ -42,11 +42,11 @@ class FaultyDisk(PosixDisk):
         self._file = file
         self._index_files: set[int] = set()
 
-    def open(self, path: Path, flags: int) -> int:
-        file = super().open(path, flags)
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
+        file = super().open(folder, name, flags)
         # The number may have been that of another file, which is closed by now.
         self._index_files.discard(file)
-        if path.parent.name == INDEX_FOLDER:
+        if folder is not None and folder.path.name == INDEX_FOLDER:
             self._index_files.add(file)
         return file
 

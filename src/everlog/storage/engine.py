@@ -125,16 +125,32 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     is_reversed: bool = False
 
 
+class SegmentPlace(NamedTuple):
+    """Where a segment is found: its name, the number of its file, and the offset of the log."""
+
+    name: str
+    inode: int
+    offset: int
+
+
 class LogFiles(msgspec.Struct, frozen=True):
     """What another process needs to read the log by itself, as of one head.
 
-    `segments` are paths with the offset at which each begins.
+    `folder` is the open folder of the segments, and `offsets` the open file of where lines begin,
+    64 bits each. Both stay the same, so that a process inherits them when it is started; no path is
+    given, which may mean something else by then.
     """
 
-    segments: list[tuple[str, int]]
-    offsets: str
+    folder: int
+    segments: list[SegmentPlace]
+    offsets: int
     event_count: int
     log_size: int
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The open files that a process needs."""
+        return (self.folder, self.offsets)
 
 
 class LocatedScan(msgspec.Struct, frozen=True):

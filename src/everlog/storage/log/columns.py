@@ -11,13 +11,12 @@ Growing makes a new buffer; whoever still holds the old one sees what was there 
 import mmap
 import os
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from everlog.storage.log.disk import Disk, allocate, open_file, open_in_place
+from everlog.storage.log.disk import Disk, Folder, allocate, open_file, open_in_place
 
 # 64 and 32 bits, unsigned.
 TypeCode = Literal["Q", "I"]
@@ -66,15 +65,17 @@ class Vector:
 class Column:
     """Numbers in a memory-mapped file; what lies behind the caller's count is rubbish."""
 
-    def __init__(self, path: Path, type_code: TypeCode, disk: Disk, resources: ExitStack) -> None:
+    def __init__(
+        self, folder: Folder, name: str, type_code: TypeCode, disk: Disk, resources: ExitStack
+    ) -> None:
         """Open or create the file; its mapping goes when nobody looks at it any more."""
         self._type = _TYPES[type_code]
         self._type_code = type_code
         self._disk = disk
-        self.name: Final = path.name
-        self.path: Final = path
-        self._file = open_file(disk, path, resources)
-        self._capacity = os.fstat(self._file).st_size // self._type.itemsize
+        self.name: Final = name
+        # Other processes read it too.
+        self.file: Final = open_file(disk, folder, name, resources)
+        self._capacity = os.fstat(self.file).st_size // self._type.itemsize
         if self._capacity < _CAPACITY_MIN:
             self._grow(_CAPACITY_MIN)
         else:
@@ -98,18 +99,18 @@ class Column:
 
     def sync(self) -> None:
         """Return when all cells set so far are durable."""
-        self._disk.sync_data(self._file)
+        self._disk.sync_data(self.file)
 
     def _grow(self, capacity: int) -> None:
         # Allocated, not merely extended: writing to a hole of a mapped file on a full disk would
         # kill the process.
         size = self._type.itemsize
-        allocate(self._disk, self._file, 0, capacity * size)
+        allocate(self._disk, self.file, 0, capacity * size)
         self._capacity = capacity
         self._map()
 
     def _map(self) -> None:
-        self._mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
+        self._mapping = mmap.mmap(self.file, self._capacity * self._type.itemsize)
         self.array = np.frombuffer(self._mapping, self._type)
         self.cells = memoryview(self._mapping).cast(self._type_code)
 
@@ -123,11 +124,13 @@ class BorrowedColumn:
     cell behind the believed ones is looked at before it was set.
     """
 
-    def __init__(self, path: Path, type_code: TypeCode, disk: Disk, *, is_copied: bool) -> None:
-        """Open the file, if there is one; its mapping goes when nobody looks at it any more."""
+    def __init__(
+        self, folder: Folder | None, name: str, type_code: TypeCode, disk: Disk, *, is_copied: bool
+    ) -> None:
+        """Open the file, if there is one, and a folder; its mapping goes when nobody looks at it."""
         self._type = _TYPES[type_code]
-        self.name: Final = path.name
-        cells = self._borrow(path, disk)
+        self.name: Final = name
+        cells = self._borrow(folder, disk)
         if is_copied or len(cells) < _CAPACITY_MIN:
             copied = np.zeros(max(len(cells), _CAPACITY_MIN), self._type)
             copied[: len(cells)] = cells
@@ -142,9 +145,11 @@ class BorrowedColumn:
             grown[:capacity] = self.array
             self._fill(grown)
 
-    def _borrow(self, path: Path, disk: Disk) -> npt.NDArray[Any]:
+    def _borrow(self, folder: Folder | None, disk: Disk) -> npt.NDArray[Any]:
+        if folder is None:
+            return np.zeros(0, self._type)
         try:
-            file = open_in_place(disk, path, os.O_RDONLY)
+            file = open_in_place(disk, folder, self.name, os.O_RDONLY)
         except FileNotFoundError:
             return np.zeros(0, self._type)
         try:

@@ -46,7 +46,15 @@ from everlog.storage.log.directory import (
     prepare_directory,
     prepare_format,
 )
-from everlog.storage.log.disk import Disk, PosixDisk, SyncError, describe_shortage, is_full
+from everlog.storage.log.disk import (
+    Disk,
+    Folder,
+    PosixDisk,
+    SyncError,
+    create_folder,
+    describe_shortage,
+    is_full,
+)
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.recovery import replay
@@ -121,33 +129,31 @@ class LogEngine(IndexedLog):
             DiskFullError: There is no room to rebuild its index.
             OSError: The system refuses to read or write it.
         """
-        disk = disk or PosixDisk()
-        prepare_directory(directory, disk)
-        check_is_ours(directory)
-        resources = ExitStack()
+        disk, resources = disk or PosixDisk(), ExitStack()
         try:
-            resources.callback(DirectoryLock(directory, disk).release)
-            return cls._open(directory, disk, resources, segment_size_max)
+            folder = prepare_directory(directory, disk, resources)
+            check_is_ours(folder)
+            DirectoryLock(folder, disk, resources)
+            return cls._open(folder, disk, resources, segment_size_max)
         except BaseException:
             resources.close()
             raise
 
     @classmethod
     def _open(
-        cls, directory: Path, disk: Disk, resources: ExitStack, segment_size_max: int
+        cls, directory: Folder, disk: Disk, resources: ExitStack, segment_size_max: int
     ) -> Self:
         prepare_format(directory, disk)
-        segments = Segments(
-            directory / LOG_FOLDER, disk, resources, segment_size_max=segment_size_max
-        )
+        log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
+        folder = create_folder(disk, directory, INDEX_FOLDER, resources)
+        segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
         durable = DurableFile(directory, disk, resources)
-        folder = directory / INDEX_FOLDER
         snapshots = SnapshotFiles(folder, disk, resources)
         index, snapshot, reason = load_index(
             folder,
             disk,
             segments.files,
-            lambda: Index(lambda name, code: Column(folder / name, code, disk, resources)),
+            lambda: Index(lambda name, code: Column(folder, name, code, disk, resources)),
         )
         snapshots.go_on_from(snapshot)
         start, bound = snapshot.head, durable.read()
@@ -363,8 +369,9 @@ class LogEngine(IndexedLog):
         offsets = self._index.offsets
         assert isinstance(offsets, Column)
         return LogFiles(
-            segments=self._segments.files.paths,
-            offsets=str(offsets.path),
+            folder=self._segments.folder.descriptor,
+            segments=self._segments.files.places,
+            offsets=offsets.file,
             event_count=head.event_count,
             log_size=head.log_size,
         )

@@ -9,7 +9,6 @@ writing. The file is named after the word that was used for a snapshot when the 
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,7 +17,7 @@ from everlog.domain.chain import GENESIS_HASH
 from everlog.storage.engine import Head
 from everlog.storage.line import parse_line
 from everlog.storage.log.columns import Column
-from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
+from everlog.storage.log.disk import Disk, Folder, open_file, read_file, replace_file, write_all
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
 
@@ -76,12 +75,12 @@ _NOTHING: Final = Snapshot(
 class SnapshotFiles:
     """The snapshot file and the name files of one index folder, for whoever saves the index."""
 
-    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
+    def __init__(self, folder: Folder, disk: Disk, resources: ExitStack) -> None:
         """Open or create the name files; nothing is saved yet."""
         self._folder = folder
         self._disk = disk
-        self._subjects_file = open_file(disk, folder / _SUBJECTS_FILE, resources)
-        self._event_types_file = open_file(disk, folder / _EVENT_TYPES_FILE, resources)
+        self._subjects_file = open_file(disk, folder, _SUBJECTS_FILE, resources)
+        self._event_types_file = open_file(disk, folder, _EVENT_TYPES_FILE, resources)
         self._saved = _NOTHING
 
     def go_on_from(self, snapshot: Snapshot) -> None:
@@ -108,7 +107,7 @@ class SnapshotFiles:
                 index.event_types.names[saved.event_types.count : head.event_type_count],
             ),
         )
-        replace_file(self._disk, self._folder / _SNAPSHOT_FILE, _encode(snapshot))
+        replace_file(self._disk, self._folder, _SNAPSHOT_FILE, _encode(snapshot))
         self._saved = snapshot
 
     def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
@@ -154,7 +153,7 @@ def _decode(content: bytes) -> Snapshot:
 
 
 def load_index(
-    folder: Path, disk: Disk, files: SegmentFiles, make_index: Callable[[], Index]
+    folder: Folder | None, disk: Disk, files: SegmentFiles, make_index: Callable[[], Index]
 ) -> tuple[Index, Snapshot, str | None]:
     """Return the index as of its snapshot, or an empty one and why it must be made anew.
 
@@ -163,7 +162,7 @@ def load_index(
     try:
         # The snapshot first: what it speaks of was there before it, also where a server goes on
         # writing meanwhile.
-        snapshot = _decode(_read(disk, folder / _SNAPSHOT_FILE, "there is no snapshot"))
+        snapshot = _decode(_read(disk, folder, _SNAPSHOT_FILE, "there is no snapshot"))
         index = make_index()
         _load(snapshot, index, folder, disk)
         _check_head(index, files, snapshot.head)
@@ -172,7 +171,7 @@ def load_index(
     return index, snapshot, None
 
 
-def _load(snapshot: Snapshot, index: Index, folder: Path, disk: Disk) -> None:
+def _load(snapshot: Snapshot, index: Index, folder: Folder | None, disk: Disk) -> None:
     """Fill an index from a snapshot.
 
     Raises:
@@ -183,21 +182,23 @@ def _load(snapshot: Snapshot, index: Index, folder: Path, disk: Disk) -> None:
         if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
             message = f"the column '{column.name}' does not match its snapshot"
             raise ValueError(message)
-    subjects = _read_names(disk, folder / _SUBJECTS_FILE, snapshot.subjects)
-    event_types = _read_names(disk, folder / _EVENT_TYPES_FILE, snapshot.event_types)
+    subjects = _read_names(disk, folder, _SUBJECTS_FILE, snapshot.subjects)
+    event_types = _read_names(disk, folder, _EVENT_TYPES_FILE, snapshot.event_types)
     index.load(subjects, event_types, event_count=snapshot.event_count)
 
 
-def _read(disk: Disk, path: Path, message: str) -> bytes:
+def _read(disk: Disk, folder: Folder | None, name: str, message: str) -> bytes:
+    if folder is None:
+        raise ValueError(message)
     try:
-        return read_file(disk, path)
+        return read_file(disk, folder, name)
     except FileNotFoundError as error:
         raise ValueError(message) from error
 
 
-def _read_names(disk: Disk, path: Path, names: _Names) -> list[str]:
+def _read_names(disk: Disk, folder: Folder | None, name: str, names: _Names) -> list[str]:
     # What is behind them was being appended for the next snapshot.
-    content = _read(disk, path, "a file of names of the snapshot is missing")[: names.size]
+    content = _read(disk, folder, name, "a file of names of the snapshot is missing")[: names.size]
     if len(content) != names.size or zlib.crc32(content) != names.checksum:
         message = "a file of names does not match its snapshot"
         raise ValueError(message)

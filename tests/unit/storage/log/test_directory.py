@@ -12,6 +12,7 @@ from everlog.domain.errors import (
     DirectoryLockedError,
     UnknownFormatError,
 )
+from everlog.storage.log.disk import Folder
 from tests.support.disks import FailingDisk, Fault, Kind, QuickDisk
 from tests.support.engines import kill, open_log
 
@@ -151,10 +152,10 @@ def test_a_file_system_without_locks_says_so(
 
 def test_a_folder_above_that_nobody_may_sync_is_no_reason_not_to_start(tmp_path: Path) -> None:
     class ForeignFolders(QuickDisk):
-        def sync_directory(self, directory: Path) -> None:
-            if directory in tmp_path.parents:
+        def sync_directory(self, folder: Folder) -> None:
+            if folder.path in tmp_path.parents:
                 raise OSError(errno.EACCES, "Permission denied")
-            super().sync_directory(directory)
+            super().sync_directory(folder)
 
     open_log(tmp_path / "new" / "data", disk=ForeignFolders()).close()
     open_log(tmp_path / "data", disk=ForeignFolders()).close()

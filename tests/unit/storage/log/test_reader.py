@@ -13,7 +13,7 @@ from everlog.domain.errors import CorruptLogError, DataDirectoryError, UnknownFo
 from everlog.storage.engine import Batch, Scan
 from everlog.storage.log import LogEngine, ReadOnlyLog, reader
 from everlog.storage.log import directory as log_directory
-from everlog.storage.log.disk import Disk, PosixDisk
+from everlog.storage.log.disk import Disk, Folder, PosixDisk
 from everlog.storage.log.recovery import Replay
 from tests.support.audits import EVENT_COUNT, FIRST, SEGMENT_SIZE, edit_line
 from tests.support.engines import (
@@ -31,9 +31,9 @@ from tests.support.events import a_candidate, a_schema, an_entry, seal, stage, s
 class ReadingDisk(PosixDisk):
     """A disk on a medium that cannot be written to."""
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
         assert flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC) == os.O_RDONLY
-        return super().open(path, flags)
+        return super().open(folder, name, flags)
 
     def _refuse(self, *_: object) -> NoReturn:
         raise OSError(30, "Read-only file system")
