@@ -261,8 +261,8 @@ def recover_without_hashes(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_the_index(patch: pytest.MonkeyPatch) -> None:
-    def read_names(_: Disk, path: Path, names: snapshot._Names) -> list[str]:
-        content = path.read_bytes()[: names.size]
+    def read_names(used: Disk, folder: Folder, name: str, names: snapshot._Names) -> list[str]:
+        content = disk.read_file(used, folder, name)[: names.size]
         return content.decode(errors="replace").split("\n")[: names.count]
 
     patch.setattr(snapshot, "_read_names", read_names)
@@ -277,7 +277,7 @@ def audit_without_the_bound(patch: pytest.MonkeyPatch) -> None:
 
 
 def audit_without_the_index(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(audit_index.IndexAudit, "load", lambda _: iter(()))
+    patch.setattr(audit_index.IndexAudit, "load", lambda *_: iter(()))
 
 
 ROT = (

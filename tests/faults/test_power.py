@@ -19,7 +19,9 @@ class Machine:
         self.directory = directory
         self.disk = LosingDisk()
         (directory / "before").mkdir()
-        self.disk.sync_directory(directory)
+        with ExitStack() as resources:
+            folder = open_directory(directory, self.disk, resources)
+            self.disk.sync_directory(folder)
         self.engine = open_log(directory / "before" / "new" / "data", disk=self.disk)
 
     def reopen(self) -> None:

@@ -341,6 +341,13 @@ class Engine(LogReader, Journal, Protocol):
 
     # Housekeeping.
 
+    def check_place(self) -> None:
+        """Look whether all that the log is written to is still there; may run on another thread.
+
+        Raises:
+            StoreFailedError: Something is not; call nothing but reads and `close` now.
+        """
+
     @property
     def is_snapshot_due(self) -> bool:
         """Whether opening would take noticeably long if the process died now."""

@@ -1,4 +1,4 @@
-"""The data directory: its file names, its lock, the version of its format, the durable bound.
+"""The data directory: its file names, its lock, its place, its format, the durable bound.
 
 The durable bound is written after each sync, but not synced itself: it costs one system call,
 survives the death of the process exactly, and after a power loss is merely older than the truth,
@@ -51,6 +51,8 @@ _NO_LOCK_OF_A_FOLDER: Final = frozenset(
     {errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 )
 
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+
 _NOT_OURS_TO_SYNC: Final = frozenset({errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS})
 
 
@@ -85,31 +87,41 @@ class DirectoryLock:
         Raises:
             DirectoryLockedError: Another process holds it.
         """
-        self.file: Final = open_file(disk, directory, LOCK_FILE, resources)
-        for descriptor in (directory.descriptor, self.file):
-            try:
-                _take(descriptor)
-            except OSError as error:
-                if descriptor != self.file and error.errno in _NO_LOCK_OF_A_FOLDER:
-                    continue
-                if error.errno not in _LOCKED:
-                    raise
-                message = (
-                    f"the data directory {directory.path} is in use by another process "
-                    f"({self._holder(descriptor)}): stop that one first, or choose another "
-                    "directory"
-                )
-                raise DirectoryLockedError(message) from error
-        os.ftruncate(self.file, 0)
-        os.pwrite(self.file, f"{os.getpid()}\n".encode(), 0)
+        self._directory = directory
+        self._disk = disk
+        try:
+            self._lock(directory.descriptor)
+        except OSError as error:
+            if error.errno not in _NO_LOCK_OF_A_FOLDER:
+                raise
+        # Only now: who has to stay out leaves nothing behind.
+        file = open_file(disk, directory, LOCK_FILE, resources)
+        self._lock(file)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self.place: Final = Place(directory, LOCK_FILE, file)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            _take(descriptor)
+        except OSError as error:
+            if error.errno not in _LOCKED:
+                raise
+            message = (
+                f"the data directory {self._directory.path} is in use by another process "
+                f"({self._holder(descriptor)}): stop that one first, or choose another directory"
+            )
+            raise DirectoryLockedError(message) from error
 
     def _holder(self, descriptor: int) -> str:
         """Say who has the lock; the number in the file is that of whoever wrote there last."""
-        if not _is_shared(descriptor):
-            found = os.pread(self.file, 32, 0).decode(errors="replace").strip()
-            return f"process id {found or 'unknown'}"
-        # Servers keep it from each other; an audit only keeps it from servers.
-        return "an audit"
+        if _is_shared(descriptor):
+            # Servers keep it from each other; an audit only keeps it from servers.
+            return "an audit"
+        found = b""
+        with suppress(FileNotFoundError):
+            found = read_file(self._disk, self._directory, LOCK_FILE)
+        return f"process id {found[:32].decode(errors='replace').strip() or 'unknown'}"
 
 
 def _take(descriptor: int) -> None:
@@ -161,6 +173,32 @@ def _is_taken(descriptor: int) -> bool:
         raise
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return False
+
+
+class Place(NamedTuple):
+    """A name, and the open file or folder that it means as long as nobody moves or deletes it."""
+
+    # None for the data directory itself, whose name is a whole path and may lead through links.
+    folder: Folder | None
+    name: str
+    descriptor: int
+
+    @property
+    def path(self) -> Path:
+        """What messages call it."""
+        return Path(self.name) if self.folder is None else self.folder.path / self.name
+
+    def is_kept(self) -> bool:
+        """Tell whether the name still means the file; who may not look takes it for so."""
+        folder = self.folder
+        try:
+            if folder is None:
+                found = os.stat(self.name)  # noqa: PTH116 - before each batch, and twice as fast
+            else:
+                found = os.lstat(self.name, dir_fd=folder.descriptor)
+        except OSError as error:
+            return error.errno not in _NOT_THERE
+        return os.path.samestat(found, os.fstat(self.descriptor))
 
 
 def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
@@ -304,6 +342,7 @@ class DurableFile:
         """Open or create the file."""
         self._disk = disk
         self._file = open_file(disk, directory, DURABLE_FILE, resources)
+        self.place: Final = Place(directory, DURABLE_FILE, self._file)
 
     def read(self) -> DurableBound:
         """Return the bound; zero where the file is new or was torn by a power loss."""

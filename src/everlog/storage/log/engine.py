@@ -12,6 +12,7 @@ What is left to others: what a head shows (`indexed_log`), and where a log ends 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Final, NamedTuple, Self
 
 from msgspec.structs import replace
@@ -42,6 +43,7 @@ from everlog.storage.log.directory import (
     DirectoryLock,
     DurableBound,
     DurableFile,
+    Place,
     check_is_ours,
     prepare_directory,
     prepare_format,
@@ -66,6 +68,10 @@ from everlog.storage.log.snapshot import SnapshotFiles, load_index
 _SNAPSHOT_EVENTS: Final = 200_000
 _SNAPSHOT_SIZE: Final = 256 * 1024 * 1024
 
+# How long a write may be accepted after something was moved or deleted; the data directory itself is
+# looked at before each batch.
+_LOOK_SECONDS: Final = 1.0
+
 _FAILED_BEFORE: Final = "an earlier write to the disk failed"
 
 
@@ -86,6 +92,7 @@ class LogEngine(IndexedLog):
         self,
         *,
         resources: ExitStack,
+        places: Sequence[Place],
         segments: Segments,
         schemas: SchemasFile,
         durable: DurableFile,
@@ -97,6 +104,9 @@ class LogEngine(IndexedLog):
     ) -> None:
         """Take over what `open` has opened and recovered."""
         self._resources = resources
+        # The first is the data directory's own.
+        self._places = places
+        self._looked_at = monotonic()
         self._segments = segments
         self._schemas = schemas
         self._durable = durable
@@ -133,15 +143,20 @@ class LogEngine(IndexedLog):
         try:
             folder = prepare_directory(directory, disk, resources)
             check_is_ours(folder)
-            DirectoryLock(folder, disk, resources)
-            return cls._open(folder, disk, resources, segment_size_max)
+            lock = DirectoryLock(folder, disk, resources)
+            return cls._open(folder, lock, disk, resources, segment_size_max)
         except BaseException:
             resources.close()
             raise
 
     @classmethod
     def _open(
-        cls, directory: Folder, disk: Disk, resources: ExitStack, segment_size_max: int
+        cls,
+        directory: Folder,
+        lock: DirectoryLock,
+        disk: Disk,
+        resources: ExitStack,
+        segment_size_max: int,
     ) -> Self:
         prepare_format(directory, disk)
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
@@ -170,6 +185,14 @@ class LogEngine(IndexedLog):
         durable.write(DurableBound(head.event_count, head.log_size, schemas.size))
         engine = cls(
             resources=resources,
+            places=(
+                # Whoever changes the working directory later does not change what it means.
+                Place(None, str(directory.path.absolute()), directory.descriptor),
+                Place(directory, LOG_FOLDER, log_folder.descriptor),
+                lock.place,
+                durable.place,
+                schemas.place,
+            ),
             segments=segments,
             schemas=schemas,
             durable=durable,
@@ -246,6 +269,8 @@ class LogEngine(IndexedLog):
             DiskFullError: There is no room; the disk is as before.
             StoreFailedError: The disk broke its promise.
         """
+        if self._is_look_due:
+            self.check_place()
         content, offset = self._take_content(batch)
         schemas_size = self._schemas.size
         try:
@@ -264,6 +289,8 @@ class LogEngine(IndexedLog):
             DiskFullError: There is no room after all; the disk is as before.
             StoreFailedError: The disk broke its promise.
         """
+        if self._is_look_due:
+            return None
         content, offset = self._take_content(batch)
         if batch.schemas or not self._segments.has_room(len(content), offset=offset):
             return None
@@ -291,6 +318,8 @@ class LogEngine(IndexedLog):
         """Return a batch's bytes and where in the log they belong."""
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
+        if not self._places[0].is_kept():
+            raise self._lose(self._places[0])
         content = b"".join(batch.lines)
         offset = batch.head.log_size - len(content)
         # Anywhere else it would overwrite what was acknowledged, or leave a gap.
@@ -376,6 +405,23 @@ class LogEngine(IndexedLog):
             log_size=head.log_size,
         )
 
+    def check_place(self) -> None:
+        """Look whether everything is still where it was opened; may run on any thread.
+
+        Raises:
+            StoreFailedError: Something is not; nothing is written any more.
+        """
+        if self._has_failed:
+            raise StoreFailedError(_FAILED_BEFORE)
+        self._looked_at = monotonic()
+        for place in (*self._places, *self._segments.places):
+            if not place.is_kept():
+                raise self._lose(place)
+
+    @property
+    def _is_look_due(self) -> bool:
+        return monotonic() - self._looked_at >= _LOOK_SECONDS
+
     # Housekeeping.
 
     @property
@@ -423,6 +469,13 @@ class LogEngine(IndexedLog):
             else:
                 return DiskFullError(f"{describe_shortage(error)}; nothing was stored")
         return self._fail(f"writing to the data directory failed: {reason}")
+
+    def _lose(self, place: Place) -> StoreFailedError:
+        """Write nothing any more, and return what to raise."""
+        return self._fail(
+            f"{place.path} was moved, deleted or exchanged while it was in use, and nothing more "
+            "is written: put back what was there, and start again"
+        )
 
     def _fail(self, message: str) -> StoreFailedError:
         """Write nothing any more, and return what to raise."""

@@ -18,7 +18,7 @@ import msgspec
 
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
-from everlog.storage.log.directory import SCHEMAS_FILE
+from everlog.storage.log.directory import SCHEMAS_FILE, Place
 from everlog.storage.log.disk import Disk, Folder, open_file, read_whole, sync, write_all
 
 
@@ -45,6 +45,7 @@ class SchemasFile:
         self._disk = disk
         self._path = directory.path / SCHEMAS_FILE
         self._file = open_file(disk, directory, SCHEMAS_FILE, resources)
+        self.place: Final = Place(directory, SCHEMAS_FILE, self._file)
         disk.sync_directory(directory)
         # The bytes that hold complete lines.
         self.size = 0

@@ -6,10 +6,12 @@ that behind the log's end it reads as zeros. A batch never spans two segments.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 from everlog.domain.errors import DiskFullError
+from everlog.storage.log.directory import Place
 from everlog.storage.log.disk import (
     Disk,
     Folder,
@@ -56,6 +58,11 @@ class Segments:
         sync_names(disk, folder)
         # The end of the last segment's file, as an offset of the log.
         self._allocated = offset
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where its files have to be."""
+        return [Place(self.folder, segment.name, segment.file) for segment in self._segments]
 
     def append(self, data: bytes, *, offset: int, first_position: int) -> None:
         """Write a batch at the log's end and sync it.

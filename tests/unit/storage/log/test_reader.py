@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -311,12 +311,14 @@ def test_a_bound_that_a_loss_of_power_made_older_takes_nothing_away(
         open_log(killed).close()
         (directory / "durable").write_bytes(bound)
         # A server that is just opening has the lock, and has not moved the bound.
-        lock = log_directory.DirectoryLock(directory, PosixDisk())
+        with ExitStack() as resources:
+            disk = PosixDisk()
+            folder = log_directory.open_directory(directory, disk, resources)
+            log_directory.DirectoryLock(folder, disk, resources)
 
-        log.refresh()
-        with opened_log(killed) as other:
-            assert content_of(log) == content_of(other) == before
-        lock.release()
+            log.refresh()
+            with opened_log(killed) as other:
+                assert content_of(log) == content_of(other) == before
 
 
 def test_a_server_that_comes_while_the_end_is_looked_for_decides_about_it(
@@ -355,8 +357,8 @@ def test_a_bound_that_is_read_while_it_is_written_is_read_again(
     engine, _ = busy
     read_file, torn = log_directory.read_file, [b"torn" * 7]
 
-    def read_early(disk: Disk, path: Path) -> bytes:
-        return torn.pop() if path.name == "durable" and torn else read_file(disk, path)
+    def read_early(disk: Disk, folder: Folder, name: str) -> bytes:
+        return torn.pop() if name == "durable" and torn else read_file(disk, folder, name)
 
     monkeypatch.setattr(log_directory, "read_file", read_early)
 
