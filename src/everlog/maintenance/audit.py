@@ -92,7 +92,7 @@ def _audit_files(
         progress.done += size
         on_progress(progress)
 
-    log = LogAudit(segments, bound, count)
+    log = LogAudit(segments, bound, count, proven=index.at_least(bound))
     for found in log.walk():
         if isinstance(found, Finding):
             yield found

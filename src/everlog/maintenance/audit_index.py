@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from everlog.maintenance.audit_log import Block
+from everlog.maintenance.audit_log import Block, DurableBound
 from everlog.maintenance.files import Folder, read_whole
 from everlog.maintenance.findings import Finding, Kind
 
@@ -108,6 +108,18 @@ class IndexAudit:
         if "subject" in self._names:
             yield from self._compare_parents(self._names["subject"])
             self._latest = [0] * len(self._names["subject"])
+
+    def at_least(self, bound: DurableBound) -> DurableBound:
+        """Return a bound, or what the checkpoint says where that is more: it was saved later."""
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.log_size <= bound.log_size:
+            return bound
+        return DurableBound(
+            event_count=checkpoint.event_count,
+            log_size=checkpoint.log_size,
+            schemas_size=bound.schemas_size,
+            file=f"{INDEX_FOLDER}/{_CHECKPOINT_FILE}",
+        )
 
     def compare(self, block: Block) -> Iterator[Finding]:
         """Yield what the index says of events that their lines do not."""

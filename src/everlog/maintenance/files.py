@@ -77,7 +77,7 @@ def opened(folder: Folder, name: str, flags: int = _FLAGS) -> Iterator[int]:
 
 def names_in(folder: Folder) -> list[str]:
     """Return the names of all that a folder holds, in their order."""
-    return sorted(os.listdir(folder.descriptor))  # noqa: PTH208 - a path is not relative to a folder
+    return sorted(os.listdir(folder.descriptor))  # noqa: PTH208 - as the engine does
 
 
 def read_whole(folder: Folder, name: str) -> bytes:

@@ -290,7 +290,7 @@ class Writer:
         self._take(_Settled(answer))
 
     def fail(self, error: StoreFailedError) -> None:
-        """Refuse every change from now on: somebody else has found out that the store has failed."""
+        """Refuse every change from now on: somebody else found out that the store has failed."""
         self._note(Happening.BROKE, error)
 
     async def stop(self) -> None:

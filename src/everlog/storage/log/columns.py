@@ -127,7 +127,7 @@ class BorrowedColumn:
     def __init__(
         self, folder: Folder | None, name: str, type_code: TypeCode, disk: Disk, *, is_copied: bool
     ) -> None:
-        """Open the file, if there is one, and a folder; its mapping goes when nobody looks at it."""
+        """Open the file, if there is one; its mapping goes when nobody looks at it any more."""
         self._type = _TYPES[type_code]
         self.name: Final = name
         cells = self._borrow(folder, disk)

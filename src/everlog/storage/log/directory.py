@@ -334,6 +334,10 @@ class DurableBound(NamedTuple):
     log_size: int = 0
     schemas_size: int = 0
 
+    def at_least(self, log_size: int) -> "DurableBound":
+        """Return the bound where something else proves that so much of the log is durable."""
+        return self._replace(log_size=max(self.log_size, log_size))
+
 
 class DurableFile:
     """The file that holds the bound."""

@@ -247,7 +247,22 @@ def allocate(disk: Disk, file: int, offset: int, size: int) -> None:
             raise DiskFullError(message) from error
         if error.errno not in _CANNOT_ALLOCATE:
             raise
-        disk.truncate(file, offset + size)
+        if os.fstat(file).st_size < offset + size:
+            disk.truncate(file, offset + size)
+
+
+def cut(disk: Disk, file: int, size: int) -> None:
+    """Cut a file back to a size, and sync it; it never becomes longer.
+
+    Raises:
+        SyncError: As `sync`.
+        OSError: Somebody else has made it shorter than that, so that what was stored is lost.
+    """
+    found = os.fstat(file).st_size
+    if found < size:
+        raise OSError(errno.EIO, f"a file has {found} bytes, of {size} that were stored")
+    disk.truncate(file, size)
+    sync(disk, file)
 
 
 def replace_file(disk: Disk, folder: Folder, name: str, content: bytes) -> None:

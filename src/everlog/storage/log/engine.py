@@ -59,7 +59,7 @@ from everlog.storage.log.disk import (
 )
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
-from everlog.storage.log.recovery import replay
+from everlog.storage.log.recovery import find_proven_size, replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
@@ -68,8 +68,8 @@ from everlog.storage.log.snapshot import SnapshotFiles, load_index
 _SNAPSHOT_EVENTS: Final = 200_000
 _SNAPSHOT_SIZE: Final = 256 * 1024 * 1024
 
-# How long a write may be accepted after something was moved or deleted; the data directory itself is
-# looked at before each batch.
+# How long writes may be accepted after something was moved or deleted; the data directory itself
+# is looked at before each batch.
 _LOOK_SECONDS: Final = 1.0
 
 _FAILED_BEFORE: Final = "an earlier write to the disk failed"
@@ -159,6 +159,8 @@ class LogEngine(IndexedLog):
         segment_size_max: int,
     ) -> Self:
         prepare_format(directory, disk)
+        # Before anything else is touched.
+        proven_size = find_proven_size(directory, disk)
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
         folder = create_folder(disk, directory, INDEX_FOLDER, resources)
         segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
@@ -171,7 +173,7 @@ class LogEngine(IndexedLog):
             lambda: Index(lambda name, code: Column(folder, name, code, disk, resources)),
         )
         snapshots.go_on_from(snapshot)
-        start, bound = snapshot.head, durable.read()
+        start, bound = snapshot.head, durable.read().at_least(proven_size)
         replayed = replay(segments.files, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read(durable_size=bound.schemas_size):

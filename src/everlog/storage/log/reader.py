@@ -44,7 +44,7 @@ from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder, read_
 from everlog.storage.log.index import TYPE_COLUMN, Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
-from everlog.storage.log.recovery import replay
+from everlog.storage.log.recovery import find_proven_size, replay
 from everlog.storage.log.schemas import parse_schemas
 from everlog.storage.log.snapshot import load_index
 
@@ -61,6 +61,7 @@ class ReadOnlyLog(IndexedLog):
         directory: Folder,
         disk: Disk,
         *,
+        proven_size: int,
         resources: ExitStack,
         log: SegmentFiles,
         index: Index,
@@ -70,6 +71,7 @@ class ReadOnlyLog(IndexedLog):
         super().__init__(log, index, head)
         self._directory: Final = directory
         self._disk: Final = disk
+        self._proven_size: Final = proven_size
         self._resources: Final = resources
 
     @classmethod
@@ -104,8 +106,17 @@ class ReadOnlyLog(IndexedLog):
             log.open_new(directory, disk, resources)
             return Index(open_column)
 
+        proven_size = find_proven_size(directory, disk)
         index, snapshot, _ = load_index(folder, disk, log, make_index)
-        return cls(directory, disk, resources=resources, log=log, index=index, head=snapshot.head)
+        return cls(
+            directory,
+            disk,
+            proven_size=proven_size,
+            resources=resources,
+            log=log,
+            index=index,
+            head=snapshot.head,
+        )
 
     def __enter__(self) -> Self:
         """Return the log itself."""
@@ -127,7 +138,7 @@ class ReadOnlyLog(IndexedLog):
             OSError: The system refuses to read it.
         """
         while True:
-            bound = read_bound(self._directory, self._disk)
+            bound = read_bound(self._directory, self._disk).at_least(self._proven_size)
             was_served = is_served(self._directory, self._disk)
             try:
                 self._log.open_new(self._directory, self._disk, self._resources)

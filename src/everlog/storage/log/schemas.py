@@ -19,7 +19,7 @@ import msgspec
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
 from everlog.storage.log.directory import SCHEMAS_FILE, Place
-from everlog.storage.log.disk import Disk, Folder, open_file, read_whole, sync, write_all
+from everlog.storage.log.disk import Disk, Folder, cut, open_file, read_whole, sync, write_all
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -73,8 +73,7 @@ class SchemasFile:
 
     def restore(self, size: int) -> None:
         """Cut the file back to an earlier size and sync it."""
-        self._disk.truncate(self._file, size)
-        sync(self._disk, self._file)
+        cut(self._disk, self._file, size)
         self.size = size
 
 

@@ -16,6 +16,7 @@ from everlog.storage.log.disk import (
     Disk,
     Folder,
     allocate,
+    cut,
     open_file,
     sync,
     sync_names,
@@ -113,8 +114,7 @@ class Segments:
             return
         segment = self._segments[-1]
         assert segment.offset <= offset
-        self._disk.truncate(segment.file, offset - segment.offset)
-        sync(self._disk, segment.file)
+        cut(self._disk, segment.file, offset - segment.offset)
         self._allocated = offset
 
     def _is_full(self, offset: int) -> bool:

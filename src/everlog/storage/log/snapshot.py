@@ -152,6 +152,15 @@ def _decode(content: bytes) -> Snapshot:
         raise ValueError(message) from error
 
 
+def read_snapshot(folder: Folder | None, disk: Disk) -> Snapshot:
+    """Return the snapshot in an index folder.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    return _decode(_read(disk, folder, _SNAPSHOT_FILE, "there is no snapshot"))
+
+
 def load_index(
     folder: Folder | None, disk: Disk, files: SegmentFiles, make_index: Callable[[], Index]
 ) -> tuple[Index, Snapshot, str | None]:
@@ -162,7 +171,7 @@ def load_index(
     try:
         # The snapshot first: what it speaks of was there before it, also where a server goes on
         # writing meanwhile.
-        snapshot = _decode(_read(disk, folder, _SNAPSHOT_FILE, "there is no snapshot"))
+        snapshot = read_snapshot(folder, disk)
         index = make_index()
         _load(snapshot, index, folder, disk)
         _check_head(index, files, snapshot.head)
@@ -220,5 +229,6 @@ def _check_head(index: Index, files: SegmentFiles, head: Head) -> None:
         event, _ = parse_line(line)
     except ValueError as error:
         raise ValueError(message) from error
-    if event.id != str(head.event_count - 1) or event.hash != head.hash:
+    is_whole = offset + len(line) == head.log_size and line.endswith(b"\n")
+    if not is_whole or event.id != str(head.event_count - 1) or event.hash != head.hash:
         raise ValueError(message)

@@ -162,6 +162,7 @@ def test_without_a_bound_the_last_batch_is_judged_by_its_chain(directory: Path) 
 
 def test_a_batch_that_begins_a_segment_is_chained_to_the_segment_before(directory: Path) -> None:
     (directory / "durable").unlink()
+    shutil.rmtree(directory / "index")
     path = max((directory / "log").iterdir())
     path.write_bytes(split_lines(path.read_bytes())[0])
 
