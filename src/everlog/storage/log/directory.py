@@ -182,6 +182,8 @@ class Place(NamedTuple):
     folder: Folder | None
     name: str
     descriptor: int
+    # So many bytes were stored there.
+    size_min: int = 0
 
     @property
     def path(self) -> Path:
@@ -189,7 +191,10 @@ class Place(NamedTuple):
         return Path(self.name) if self.folder is None else self.folder.path / self.name
 
     def is_kept(self) -> bool:
-        """Tell whether the name still means the file; who may not look takes it for so."""
+        """Tell whether the name means the file, with all that was stored in it.
+
+        Who may not look takes the name for right.
+        """
         folder = self.folder
         try:
             if folder is None:
@@ -198,7 +203,8 @@ class Place(NamedTuple):
                 found = os.lstat(self.name, dir_fd=folder.descriptor)
         except OSError as error:
             return error.errno not in _NOT_THERE
-        return os.path.samestat(found, os.fstat(self.descriptor))
+        opened = os.fstat(self.descriptor)
+        return os.path.samestat(found, opened) and opened.st_size >= self.size_min
 
 
 def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:

@@ -416,7 +416,8 @@ class LogEngine(IndexedLog):
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
         self._looked_at = monotonic()
-        for place in (*self._places, *self._segments.places):
+        stop = self._committed_size
+        for place in (*self._places, *self._segments.places(stop)):
             if not place.is_kept():
                 raise self._lose(place)
 
@@ -475,8 +476,8 @@ class LogEngine(IndexedLog):
     def _lose(self, place: Place) -> StoreFailedError:
         """Write nothing any more, and return what to raise."""
         return self._fail(
-            f"{place.path} was moved, deleted or exchanged while it was in use, and nothing more "
-            "is written: put back what was there, and start again"
+            f"{place.path} was moved, deleted, exchanged or cut while it was in use, and nothing "
+            "more is written: put back what was there, and start again"
         )
 
     def _fail(self, message: str) -> StoreFailedError:

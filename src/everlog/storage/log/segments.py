@@ -60,10 +60,15 @@ class Segments:
         # The end of the last segment's file, as an offset of the log.
         self._allocated = offset
 
-    @property
-    def places(self) -> Sequence[Place]:
-        """Where its files have to be."""
-        return [Place(self.folder, segment.name, segment.file) for segment in self._segments]
+    def places(self, stop: int) -> Sequence[Place]:
+        """Return where its files have to be, which hold the log up to an offset."""
+        segments = tuple(self._segments)
+        stops = (*(segment.offset for segment in segments[1:]), stop)
+        return [
+            # An empty one may have been created for the batch behind.
+            Place(self.folder, segment.name, segment.file, max(0, end - segment.offset))
+            for segment, end in zip(segments, stops, strict=False)
+        ]
 
     def append(self, data: bytes, *, offset: int, first_position: int) -> None:
         """Write a batch at the log's end and sync it.
