@@ -137,8 +137,8 @@ class LogFiles(msgspec.Struct, frozen=True):
     """What another process needs to read the log by itself, as of one head.
 
     `folder` is the open folder of the segments, and `offsets` the open file of where lines begin,
-    64 bits each. Both stay the same, so that a process inherits them when it is started; no path is
-    given, which may mean something else by then.
+    64 bits each, which lies in memory. Both stay the same, so that a process inherits them when it
+    is started; no path is given, which may mean something else by then.
     """
 
     folder: int
@@ -305,10 +305,8 @@ class Engine(LogReader, Journal, Protocol):
         """Add one write's events at the tip.
 
         Raises:
-            DiskFullError: There is no room to index them; nothing was staged.
+            DiskFullError: Too many files are open; nothing was staged.
             MemoryError: There is no memory for them; nothing was staged.
-            StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
-                reads and `close` now.
         """
 
     def stage_schema(self, schema: StagedSchema) -> None:

@@ -97,8 +97,10 @@ class DirectoryLock:
         # Only now: who has to stay out leaves nothing behind.
         file = open_file(disk, directory, LOCK_FILE, resources)
         self._lock(file)
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        # Told to whoever comes next; on a full disk there may be no room for even that.
+        with suppress(OSError):
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self.place: Final = Place(directory, LOCK_FILE, file)
 
     def _lock(self, descriptor: int) -> None:

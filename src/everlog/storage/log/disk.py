@@ -223,7 +223,7 @@ def describe_shortage(error: Exception) -> str:
     return "no space left on the device"
 
 
-def write_all(disk: Disk, file: int, data: bytes, offset: int) -> None:
+def write_all(disk: Disk, file: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of the data, however little the system takes at a time."""
     written = 0
     while written < len(data):

@@ -10,7 +10,7 @@ What is left to others: what a head shows (`indexed_log`), and where a log ends 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final, NamedTuple, Self
@@ -36,7 +36,6 @@ from everlog.storage.line import (
     render_write,
     to_last_of_batch,
 )
-from everlog.storage.log.columns import Column
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
@@ -136,7 +135,7 @@ class LogEngine(IndexedLog):
 
         Raises:
             DataDirectoryError: It is locked, of an unknown format, or damaged; see its subclasses.
-            DiskFullError: There is no room to rebuild its index.
+            DiskFullError: There is no room to recover it.
             OSError: The system refuses to read or write it.
         """
         disk, resources = disk or PosixDisk(), ExitStack()
@@ -166,12 +165,7 @@ class LogEngine(IndexedLog):
         segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
         durable = DurableFile(directory, disk, resources)
         snapshots = SnapshotFiles(folder, disk, resources)
-        index, snapshot, reason = load_index(
-            folder,
-            disk,
-            segments.files,
-            lambda: Index(lambda name, code: Column(folder, name, code, disk, resources)),
-        )
+        index, snapshot, reason = load_index(folder, disk, lambda: segments.files)
         snapshots.go_on_from(snapshot)
         start, bound = snapshot.head, durable.read().at_least(proven_size)
         replayed = replay(segments.files, index, start, bound)
@@ -184,7 +178,10 @@ class LogEngine(IndexedLog):
         # The torn tail is cut here and nowhere else; recovery has said where it begins. Also where
         # nothing is torn: what a killed process allocated ahead is given back.
         segments.cut(head.log_size)
-        durable.write(DurableBound(head.event_count, head.log_size, schemas.size))
+        found = DurableBound(head.event_count, head.log_size, schemas.size)
+        if found != bound or head.event_count == 0:
+            # On a full disk, what need not be written may be what cannot.
+            durable.write(found)
         engine = cls(
             resources=resources,
             places=(
@@ -207,7 +204,7 @@ class LogEngine(IndexedLog):
             ),
         )
         if engine.is_snapshot_due:
-            _save_snapshot_if_there_is_room(engine)
+            _save_snapshot_if_possible(engine)
         return engine
 
     @property
@@ -219,9 +216,8 @@ class LogEngine(IndexedLog):
         """Add one write's events at the tip.
 
         Raises:
-            DiskFullError: There is no room to index them; nothing was staged.
+            DiskFullError: Too many files are open; nothing was staged.
             MemoryError: There is no memory for them; nothing was staged.
-            StoreFailedError: The disk broke its promise; nothing was staged.
         """
         assert len(events) > 0
         lines = render_write(events)
@@ -230,8 +226,6 @@ class LogEngine(IndexedLog):
             self.tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
-        except OSError as error:
-            raise self._fail(f"growing the index failed: {error}") from error
         except MemoryError:
             self._index.truncate(tip)
             self.tip = tip
@@ -387,8 +381,6 @@ class LogEngine(IndexedLog):
             batch = Batch(entry.first_position, events, entry.lines, entry.schemas, head)
             self._sealed, self.tip = [batch], head
             self.commit(batch)
-        except OSError as error:
-            raise self._fail(f"growing the index failed: {error}") from error
         except BaseException:
             self.roll_back()
             raise
@@ -397,12 +389,13 @@ class LogEngine(IndexedLog):
 
     def files(self, head: Head) -> LogFiles | None:
         """Return where another process can read the log."""
-        offsets = self._index.offsets
-        assert isinstance(offsets, Column)
+        offsets = self._index.offsets.file
+        if offsets is None:
+            return None
         return LogFiles(
             folder=self._segments.folder.descriptor,
             segments=self._segments.files.places,
-            offsets=offsets.file,
+            offsets=offsets,
             event_count=head.event_count,
             log_size=head.log_size,
         )
@@ -455,7 +448,7 @@ class LogEngine(IndexedLog):
                 # In this order: on a full disk, the snapshot may need the room given back.
                 self._segments.cut(self._committed_size)
                 self._durable.sync()
-                _save_snapshot_if_there_is_room(self)
+                _save_snapshot_if_possible(self)
 
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""
@@ -529,10 +522,8 @@ def _check_place(event: Event, line: bytes, mark: Mark, time: int, *, is_last: b
     return following
 
 
-def _save_snapshot_if_there_is_room(engine: LogEngine) -> None:
-    try:
+def _save_snapshot_if_possible(engine: LogEngine) -> None:
+    # It stays due. Nothing that is stored depends on it, and what it has to say takes a little
+    # longer to find at the next opening.
+    with suppress(OSError):
         engine.save_snapshot()
-    except OSError as error:
-        # It stays due, and a full disk can still be read from.
-        if not is_full(error):
-            raise

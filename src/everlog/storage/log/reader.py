@@ -9,8 +9,8 @@ a server writes to meanwhile:
   after a loss of power the bound is older than what was acknowledged, and a whole batch behind it
   may have been.
 - Of the index what its snapshot speaks of, which never changes either, with one exception: where a
-  server makes the index anew, types get other numbers, in place. Their column is therefore copied
-  before it is checked. What belongs behind the snapshot is read from the log, and set in memory.
+  server makes the index anew, types get other numbers, in place. It is read into memory and checked
+  there. What belongs behind the snapshot is read from the log.
 
 What is read first decides: the snapshot before the bound, since all that a snapshot speaks of was
 durable before it was saved; the bound before the names of the segments, since a batch is in a
@@ -30,7 +30,6 @@ from everlog.storage.engine import (
     LogFiles,
     StagedSchema,
 )
-from everlog.storage.log.columns import BorrowedColumn, TypeCode
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
@@ -41,7 +40,7 @@ from everlog.storage.log.directory import (
     read_bound,
 )
 from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder, read_file
-from everlog.storage.log.index import TYPE_COLUMN, Index
+from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
 from everlog.storage.log.recovery import find_proven_size, replay
@@ -98,16 +97,12 @@ class ReadOnlyLog(IndexedLog):
         with suppress(FileNotFoundError):
             folder = open_folder(disk, directory, INDEX_FOLDER, resources)
 
-        def open_column(name: str, type_code: TypeCode) -> BorrowedColumn:
-            return BorrowedColumn(folder, name, type_code, disk, is_copied=name == TYPE_COLUMN)
-
-        def make_index() -> Index:
-            # The snapshot has been read by now.
+        def open_log() -> SegmentFiles:
             log.open_new(directory, disk, resources)
-            return Index(open_column)
+            return log
 
         proven_size = find_proven_size(directory, disk)
-        index, snapshot, _ = load_index(folder, disk, log, make_index)
+        index, snapshot, _ = load_index(folder, disk, open_log)
         return cls(
             directory,
             disk,

@@ -6,7 +6,6 @@ changing anything. What lies within a head is durable and never changes, so both
 """
 
 import errno
-import mmap
 import os
 import sys
 from bisect import bisect_right
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles, SegmentPlace
+from everlog.storage.log.columns import map_cells
 from everlog.storage.log.directory import LOG_FOLDER
 from everlog.storage.log.disk import Disk, Folder, PosixDisk, names_in, open_folder, open_in_place
 
@@ -310,9 +310,7 @@ class LogView:
                 self._resources.close()
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             self._log.add(Segment(first_position_of(name), offset, file, name))
-        self._offsets: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
-        if files.event_count > 0:
-            self._offsets = _map_offsets(files.offsets, files.event_count)
+        self._offsets: npt.NDArray[np.uint64] = map_cells(files.offsets, "Q", files.event_count)
 
     def __enter__(self) -> Self:
         """Return the view itself."""
@@ -353,12 +351,6 @@ def positions_of(located: LocatedScan) -> Iterator[npt.NDArray[np.int64]]:
         if len(found) > 0:
             positions = found + located.start
             yield positions[::-1] if located.is_reversed else positions
-
-
-def _map_offsets(file: int, count: int) -> npt.NDArray[Any]:
-    size = count * np.dtype(np.uint64).itemsize
-    # The mapping lives as long as the array that looks at it.
-    return np.frombuffer(mmap.mmap(file, size, access=mmap.ACCESS_READ), np.uint64)
 
 
 def first_position_of(name: str) -> int:
