@@ -83,6 +83,9 @@ class FailingDisk:
         self._note(Kind.SYNC_DATA)
         self._disk.sync_data(file)
 
+    def free_size(self, file: int) -> int:
+        return self._disk.free_size(file)
+
     def allocate(self, file: int, offset: int, size: int) -> None:
         self._note(Kind.ALLOCATE)
         self._disk.allocate(file, offset, size)

@@ -13,6 +13,7 @@ a folder that is open, and a name in it: names above it may mean another folder 
 import errno
 import os
 import stat
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -60,6 +61,9 @@ class Disk(Protocol):
     def sync_data(self, file: int) -> None:
         """Return when the file's bytes (and its size) are durable."""
 
+    def free_size(self, file: int) -> int:
+        """Return how many bytes are free where a file lies; quotas may allow less."""
+
     def allocate(self, file: int, offset: int, size: int) -> None:
         """Reserve room, reading as zeros, and let the file grow over it."""
 
@@ -91,6 +95,12 @@ class PosixDisk:
     def sync_data(self, file: int) -> None:
         """Return when the file's bytes (and its size) are durable."""
         os.fdatasync(file)
+
+    def free_size(self, file: int) -> int:
+        """Return how many bytes are free where a file lies; quotas may allow less."""
+        found = os.fstatvfs(file)
+        # Some file systems have no size to speak of.
+        return found.f_bavail * found.f_frsize if found.f_blocks > 0 else sys.maxsize
 
     def allocate(self, file: int, offset: int, size: int) -> None:
         """Reserve room, reading as zeros, and let the file grow over it."""
@@ -237,12 +247,15 @@ def allocate(disk: Disk, file: int, offset: int, size: int) -> None:
     """Reserve room where the file system can, else only let the file grow.
 
     Raises:
-        DiskFullError: There is no room.
+        DiskFullError: There is no room; the file has what it had.
     """
+    before = os.fstat(file).st_size
     try:
         disk.allocate(file, offset, size)
     except OSError as error:
         if is_full(error):
+            # File systems keep as much as there was, and nobody else could use it.
+            disk.truncate(file, before)
             message = "no space left on the device"
             raise DiskFullError(message) from error
         if error.errno not in _CANNOT_ALLOCATE:

@@ -438,7 +438,12 @@ class LogEngine(IndexedLog):
     def save_snapshot(self) -> None:
         """Save what opening would otherwise have to rebuild."""
         head = self.head
-        self._snapshots.save(self._index, head)
+        try:
+            self._snapshots.save(self._index, head)
+        except OSError as error:
+            if is_full(error):
+                self._segments.give_back()
+            raise
         self._snapshot_head = head
 
     def close(self) -> None:

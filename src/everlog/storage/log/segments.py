@@ -30,6 +30,13 @@ SEGMENT_SIZE_MAX: Final = 1024 * 1024 * 1024
 # of the fastest writing.
 ALLOCATION_STEP: Final = 64 * 1024 * 1024
 
+# The rest of what is free is left to others, and to the index: as little would be gained by taking
+# it, as much is lost to them.
+_FREE_SHARE: Final = 8
+
+# What it begins with again once there is room.
+_STEP_MIN: Final = 64 * 1024
+
 _COPY_SIZE: Final = 1024 * 1024
 
 
@@ -59,6 +66,9 @@ class Segments:
         sync_names(disk, folder)
         # The end of the last segment's file, as an offset of the log.
         self._allocated = offset
+        # How much to reserve the next time, if so much is free: quotas are only found by trying.
+        self._step = ALLOCATION_STEP
+        self._is_room_wanted = False
 
     def places(self, stop: int) -> Sequence[Place]:
         """Return where its files have to be, which hold the log up to an offset."""
@@ -79,6 +89,8 @@ class Segments:
         """
         if self._is_full(offset):
             self._roll(offset, first_position)
+        elif self._is_room_wanted:
+            self.cut(offset)
         self._allocate(self._segments[-1], offset + len(data))
         sync(self._disk, self.write(data, offset=offset))
 
@@ -87,6 +99,7 @@ class Segments:
         segments = self._segments
         return (
             len(segments) > 0
+            and not self._is_room_wanted
             and offset - segments[-1].offset < self._segment_size_max
             and offset + size <= self._allocated
         )
@@ -121,6 +134,14 @@ class Segments:
         assert segment.offset <= offset
         cut(self._disk, segment.file, offset - segment.offset)
         self._allocated = offset
+        self._is_room_wanted = False
+
+    def give_back(self) -> None:
+        """Let the next batch give back what is reserved, since there is no room for others.
+
+        May be called on any thread.
+        """
+        self._is_room_wanted = True
 
     def _is_full(self, offset: int) -> bool:
         """Tell whether the next batch, at this offset, needs a new segment."""
@@ -143,12 +164,19 @@ class Segments:
     def _allocate(self, segment: Segment, end: int) -> None:
         if end <= self._allocated:
             return
-        step = min(ALLOCATION_STEP, self._segment_size_max)
+        free = self._disk.free_size(segment.file)
+        step = min(self._step, self._segment_size_max, free // _FREE_SHARE)
+        wanted = max(self._allocated + step, end)
         try:
-            self._allocate_up_to(segment, max(self._allocated + step, end))
+            self._allocate_up_to(segment, wanted)
         except DiskFullError:
             # No room for the luxury of a whole step; perhaps there is for this batch.
+            self._step //= 2
+            if wanted == end:
+                raise
             self._allocate_up_to(segment, end)
+        else:
+            self._step = min(ALLOCATION_STEP, max(2 * self._step, _STEP_MIN))
 
     def _allocate_up_to(self, segment: Segment, end: int) -> None:
         start = self._allocated
