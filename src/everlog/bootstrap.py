@@ -254,11 +254,15 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
             level, message = _CONDITION_LINES[condition]
             level(log, message, **({} if error is None else {"reason": str(error)}))
 
-    def snapshot_failed(error: OSError) -> None:
-        log.warning("a snapshot of the index failed", reason=error.strerror)
+    def snapshot_failed(error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        log.warning("a snapshot of the index failed", reason=reason)
 
     def snapshot_saved(event_count: int) -> None:
         log.debug("a snapshot of the index was saved", eventCount=event_count)
+
+    def snapshots_recovered(event_count: int) -> None:
+        log.info("snapshots of the index can be saved again", eventCount=event_count)
 
     def sync_process_lost(error: OSError | None) -> None:
         if error is None:
@@ -273,6 +277,7 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
         condition_changed=condition_changed,
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
+        snapshots_recovered=snapshots_recovered,
         sync_process_lost=sync_process_lost,
         bug=log.bug,
     )

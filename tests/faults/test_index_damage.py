@@ -14,7 +14,7 @@ from tests.support.engines import Content, content_of, kill, open_log, positions
 from tests.support.events import a_candidate, a_schema, store, store_staged
 
 COLUMNS = ("offset", "subject", "type", "previous", "parent")
-NAMES = ("subjects", "event-types")
+NAMES = ("subject-segments", "event-types")
 SNAPSHOT = "checkpoint.json"
 
 

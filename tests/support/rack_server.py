@@ -24,9 +24,10 @@ from everlog.service.writing.writer import Writer
 from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
 from everlog.storage.log.directory import DurableFile
 from everlog.storage.log.disk import PosixDisk
-from everlog.storage.log.index import EventTypeTable, SubjectTree
+from everlog.storage.log.index import EventTypeTable
 from everlog.storage.log.segments import Segments
 from everlog.storage.log.snapshot import SnapshotFiles
+from everlog.storage.log.subject_tree import SubjectTree
 from tests.support.altered_server import run_altered
 from tests.support.clock_server import clock_of
 from tests.support.planted_bugs import PLANTED, Bug

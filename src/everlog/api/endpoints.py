@@ -175,7 +175,17 @@ class Endpoints:
         """List all event types."""
         look = self._look
         self._read_nothing(request)
-        exchange.respond(look.lines(look.event_types(list_event_types(services.store))))
+        found = list_event_types(services.store)
+        if isinstance(found, Sequence):
+            exchange.respond(look.lines(look.event_types(found)))
+            return
+
+        async def produce(stream: Stream) -> None:
+            async for event_types in found:
+                await look.send(stream, look.event_types(event_types))
+            await stream.send(look.end)
+
+        exchange.stream(200, NDJSON, produce)
 
     def read_event_type(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Describe one event type."""

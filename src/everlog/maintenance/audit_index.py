@@ -8,6 +8,7 @@ whatever the checksums say: a wrong cell with a right checksum would be a bug. A
 
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,8 @@ from everlog.maintenance.findings import Finding, Kind
 
 INDEX_FOLDER: Final = "index"
 _CHECKPOINT_FILE: Final = "checkpoint.json"
+_SEGMENTS_FILE: Final = "subject-segments"
+# What older checkpoints speak of: whole names.
 _SUBJECTS_FILE: Final = "subjects"
 _EVENT_TYPES_FILE: Final = "event-types"
 
@@ -53,8 +56,14 @@ class _Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
     hash: str
     time: int
     columns: dict[str, int]
-    subjects: _Names
     event_types: _Names
+    # One of them.
+    subject_segments: _Names | None = None
+    subjects: _Names | None = None
+
+    @property
+    def names_of_subjects(self) -> _Names:
+        return self.subject_segments or self.subjects or _Names(count=0, size=0, checksum=0)
 
 
 class IndexAudit:
@@ -64,8 +73,13 @@ class IndexAudit:
         """Begin with nothing read."""
         self._checkpoint: _Checkpoint | None = None
         self._columns: dict[str, Cells] = {}
-        # The numbers of subjects and event types, by the column that speaks of them.
-        self._names: dict[str, dict[str, int]] = {}
+        # The numbers of event types, and the last segment of each subject, which is empty for the
+        # root; None where they cannot be read.
+        self._event_types: dict[str, int] | None = None
+        self._segments: list[str] | None = None
+        self._names_file = _SEGMENTS_FILE
+        # The numbers of subjects as the log means them, by the subject above and the last segment.
+        self._subjects: dict[tuple[int, str], int] = {}
         # By the number of a subject: the position plus one of its latest event so far.
         self._latest: list[int] = []
         # Columns that cannot be compared, or have a wrong cell already: others may follow from it.
@@ -84,18 +98,9 @@ class IndexAudit:
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, str(error))
             return
         self._checkpoint = checkpoint
-        for name, names, column in (
-            (_SUBJECTS_FILE, checkpoint.subjects, "subject"),
-            (_EVENT_TYPES_FILE, checkpoint.event_types, "type"),
-        ):
-            try:
-                self._names[column] = _read_names(folder, name, names)
-            except ValueError as error:
-                self._wrong.add(column)
-                yield _finding(Kind.NAMES, name, str(error))
         for name, cell in _COLUMNS.items():
             is_of_events = name != _PARENT
-            count = checkpoint.event_count if is_of_events else checkpoint.subjects.count
+            count = checkpoint.event_count if is_of_events else checkpoint.names_of_subjects.count
             try:
                 self._columns[name] = _read_column(folder, name, cell, count)
             except ValueError as error:
@@ -105,9 +110,18 @@ class IndexAudit:
                 if zlib.crc32(self._columns[name].data) != checkpoint.columns.get(name):
                     meaning = "its cells do not have the checksum that the checkpoint names"
                     yield _finding(Kind.COLUMN, name, meaning)
-        if "subject" in self._names:
-            yield from self._compare_parents(self._names["subject"])
-            self._latest = [0] * len(self._names["subject"])
+        try:
+            names = _read_names(folder, _EVENT_TYPES_FILE, checkpoint.event_types)
+            self._event_types = {name: number for number, name in enumerate(names)}
+        except ValueError as error:
+            yield _finding(Kind.NAMES, _EVENT_TYPES_FILE, str(error))
+        if checkpoint.subject_segments is None:
+            self._names_file = _SUBJECTS_FILE
+        try:
+            names = _read_names(folder, self._names_file, checkpoint.names_of_subjects)
+            self._segments = [name.rpartition("/")[2] for name in names]
+        except ValueError as error:
+            yield _finding(Kind.NAMES, self._names_file, str(error))
 
     def at_least(self, bound: DurableBound) -> DurableBound:
         """Return a bound, or what the checkpoint says where that is more: it was saved later."""
@@ -130,11 +144,13 @@ class IndexAudit:
         count = min(len(block.events), checkpoint.event_count - first)
         events = block.events[:count]
         expected = {"offset": block.offsets[:count]}
-        for name in self._names:
-            numbers = self._names[name]
-            expected[name] = [numbers.get(getattr(event, name), _NO_NUMBER) for event in events]
-        if "subject" in self._names:
-            expected["previous"] = self._follow(expected["subject"], first)
+        types = self._event_types
+        if types is not None:
+            expected["type"] = [types.get(event.type, _NO_NUMBER) for event in events]
+        before = len(self._subjects)
+        expected["subject"] = [self._find(event.subject) for event in events]
+        expected["previous"] = self._follow(expected["subject"], first)
+        yield from self._compare_subjects(before)
         for name, cells in expected.items():
             if name not in self._wrong:
                 yield from self._compare_cells(name, first, np.array(cells, np.int64))
@@ -153,22 +169,49 @@ class IndexAudit:
             meaning = f"it speaks of {checkpoint.event_count} events, but the log has {event_count}"
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, meaning)
             return
-        numbers = self._names.get("subject", {})
-        above = {_above(name) for name in numbers if name != _ROOT}
-        for name, number in numbers.items():
-            if self._latest[number] == 0 and name not in above:
-                meaning = f"the subject {name!r} has no event, nor has one below it"
-                yield _finding(Kind.NAMES, _SUBJECTS_FILE, meaning)
+        count = len(self._subjects)
+        if self._segments is not None and len(self._segments) != count:
+            meaning = (
+                f"it names {len(self._segments)} subjects, but {count} have events, or have one "
+                "below that has"
+            )
+            yield _finding(Kind.NAMES, self._names_file, meaning)
+
+    def _find(self, subject: str) -> int:
+        """Return the number of a subject: they are numbered as they come, after their ancestors."""
+        subjects, number = self._subjects, 0
+        for segment in subject.split("/") if subject != _ROOT else ("",):
+            number = subjects.setdefault((number, segment), len(subjects))
+        self._latest.extend([0] * (len(subjects) - len(self._latest)))
+        return number
+
+    def _compare_subjects(self, first: int) -> Iterator[Finding]:
+        """Yield what the index says of subjects, from a number on, that the log does not."""
+        expected = list(islice(self._subjects, first, None))
+        segments = self._segments
+        if segments is not None and _SEGMENTS_FILE not in self._wrong:
+            for number, (_, segment) in enumerate(expected, start=first):
+                if number >= len(segments) or segments[number] != segment:
+                    self._wrong.add(_SEGMENTS_FILE)
+                    meaning = f"the name of subject {number} does not end with {segment!r}"
+                    yield _finding(Kind.NAMES, self._names_file, meaning)
+                    break
+        if _PARENT not in self._wrong:
+            cells = self._columns[_PARENT]
+            for number, (parent, _) in enumerate(expected[: len(cells) - first], start=first):
+                if cells[number] != parent:
+                    self._wrong.add(_PARENT)
+                    meaning = f"the subject above subject {number} is {parent}, not {cells[number]}"
+                    offset = number * cells.itemsize
+                    yield _finding(Kind.COLUMN, _PARENT, meaning, offset=offset)
+                    break
 
     def _follow(self, subjects: list[int], first: int) -> list[int]:
         """Return for each event the position plus one of the event before it on its subject."""
         latest, previous = self._latest, []
         for position, subject in enumerate(subjects, start=first + 1):
-            if subject == _NO_NUMBER:
-                previous.append(0)
-            else:
-                previous.append(latest[subject])
-                latest[subject] = position
+            previous.append(latest[subject])
+            latest[subject] = position
         return previous
 
     def _compare_cells(
@@ -186,19 +229,6 @@ class IndexAudit:
             offset = (first + index) * self._columns[name].itemsize
             yield _finding(Kind.COLUMN, name, meaning, event_id=first + index, offset=offset)
 
-    def _compare_parents(self, numbers: dict[str, int]) -> Iterator[Finding]:
-        if _PARENT in self._wrong:
-            return
-        cells = self._columns[_PARENT]
-        for name, number in numbers.items():
-            parent = numbers.get(_above(name), _NO_NUMBER)
-            is_in_order = parent < number or name == _ROOT
-            if parent != cells[number] or not is_in_order:
-                meaning = f"it does not lead from {name!r} to the subject above"
-                offset = number * cells.itemsize
-                yield _finding(Kind.COLUMN, _PARENT, meaning, offset=offset)
-                return
-
 
 def _decode(content: bytes) -> _Checkpoint:
     body, _, checksum = content.partition(b"\n")
@@ -212,7 +242,7 @@ def _decode(content: bytes) -> _Checkpoint:
         raise ValueError(message) from error
 
 
-def _read_names(folder: Folder, name: str, expected: _Names) -> dict[str, int]:
+def _read_names(folder: Folder, name: str, expected: _Names) -> list[str]:
     content = _read_present(folder, name)[: expected.size]
     if len(content) < expected.size:
         message = "it is shorter than the checkpoint says"
@@ -221,11 +251,10 @@ def _read_names(folder: Folder, name: str, expected: _Names) -> dict[str, int]:
         message = "its names do not have the checksum that the checkpoint names"
         raise ValueError(message)
     names = content.decode(errors="replace").split("\n")[:-1]
-    numbers = {name: number for number, name in enumerate(names)}
-    if len(numbers) != expected.count:
-        message = "it holds another number of names than the checkpoint says, or one of them twice"
+    if len(names) != expected.count:
+        message = "it holds another number of names than the checkpoint says"
         raise ValueError(message)
-    return numbers
+    return names
 
 
 def _read_column(folder: Folder, name: str, cell: str, count: int) -> Cells:
@@ -250,10 +279,6 @@ def _read(folder: Folder, name: str) -> bytes | None:
         return read_whole(folder, name)
     except FileNotFoundError:
         return None
-
-
-def _above(subject: str) -> str:
-    return subject.rpartition("/")[0] or _ROOT
 
 
 def _finding(

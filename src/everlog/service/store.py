@@ -52,9 +52,11 @@ class StoreEvents:
     opened: Callable[[OpeningReport, float], None] = _ignore
     # What new writes are told from now on, and the error that made it so, if one did.
     condition_changed: Callable[[Condition, Exception | None], None] = _ignore
-    # A snapshot of the index up to so many events was saved, or could not be.
+    # A snapshot of the index up to so many events was saved, or could not be: from then on this is
+    # not told again until one is saved.
     snapshot_saved: Callable[[int], None] = _ignore
-    snapshot_failed: Callable[[OSError], None] = _ignore
+    snapshot_failed: Callable[[Exception], None] = _ignore
+    snapshots_recovered: Callable[[int], None] = _ignore
     # The process that syncs ended on its own, or could not be started: writing goes on without it.
     sync_process_lost: Callable[[OSError | None], None] = _ignore
     # Nobody expected this error, and nobody was harmed by it.
@@ -127,7 +129,11 @@ async def run_store(
     reader = Reader(loop)
     observers = Observers(loop)
     snapshots = IndexSnapshots(
-        engine, reader, on_success=events.snapshot_saved, on_failure=events.snapshot_failed
+        engine,
+        reader,
+        on_success=events.snapshot_saved,
+        on_failure=events.snapshot_failed,
+        on_recovery=events.snapshots_recovered,
     )
 
     def publish(batch: Batch) -> None:
@@ -179,7 +185,8 @@ async def _look_after(store: Store) -> None:
 def _load_schemas(engine: Engine) -> list[EventSchema]:
     return [
         compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
-        for entry in engine.event_types(engine.head)
+        for chunk in engine.event_types(engine.head)
+        for entry in chunk
         if entry.schema is not None
     ]
 

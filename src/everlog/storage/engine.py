@@ -250,8 +250,8 @@ class LogReader(Protocol):
     def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
 
-    def event_types(self, head: Head) -> Sequence[EventType]:
-        """Return all event types, sorted by name."""
+    def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
+        """Yield chunks of all event types, sorted by name."""
 
     def event_type(self, name: str, head: Head) -> EventType | None:
         """Return one event type, None if it has neither events nor a schema."""

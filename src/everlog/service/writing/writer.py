@@ -510,10 +510,13 @@ class Writer:
 
     def _roll_back(self) -> None:
         self._engine.roll_back()
-        entries = self._engine.event_types(self._engine.head)
-        published = {entry.name for entry in entries if entry.schema is not None}
-        for event_type in self._schemas.keys() - published:
-            del self._schemas[event_type]
+        # Those that were not published came last.
+        while self._schemas:
+            latest = next(reversed(self._schemas))
+            entry = self._engine.event_type(latest, self._engine.head)
+            if entry is not None and entry.schema is not None:
+                break
+            del self._schemas[latest]
 
     def _note_room(self, changes: list[_Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""

@@ -111,6 +111,7 @@ class LogEngine(IndexedLog):
         self._durable = durable
         self._snapshots = snapshots
         super().__init__(segments.files, index, head)
+        index.latest_below.begin(head.event_count)
         # The head as it will be when all that is staged has been published.
         self.tip = head
         # Moved by `commit`, the head by `publish`.
@@ -226,6 +227,7 @@ class LogEngine(IndexedLog):
             self.tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
+            self._index.latest_below.follow(self.tip.event_count)
         except MemoryError:
             self._index.truncate(tip)
             self.tip = tip
@@ -336,6 +338,7 @@ class LogEngine(IndexedLog):
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self.head = batch.head
+        self._index.latest_below.settle(batch.head.event_count)
         del self._sealed[0]
 
     def roll_back(self) -> None:

@@ -30,8 +30,10 @@ from everlog.storage.log.disk import (
 )
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
+from everlog.storage.log.subject_tree import SubjectTree
 
 _SNAPSHOT_FILE: Final = "checkpoint.json"
+# What older snapshots speak of.
 _SUBJECTS_FILE: Final = "subjects"
 _EVENT_TYPES_FILE: Final = "event-types"
 
@@ -44,7 +46,7 @@ class _Names(msgspec.Struct, frozen=True):
     checksum: int
 
 
-class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
+class Snapshot(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What is saved, and the end of the chain that it was saved at."""
 
     event_count: int
@@ -53,8 +55,10 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     time: int
     # The checksum of each column's cells, by its name.
     columns: dict[str, int]
-    subjects: _Names
     event_types: _Names
+    # Of each subject its last segment. Older snapshots speak of whole names, in another file.
+    subject_segments: _Names | None = None
+    subjects: _Names | None = None
 
     @property
     def head(self) -> Head:
@@ -62,7 +66,7 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
         return Head(
             event_count=self.event_count,
             log_size=self.log_size,
-            subject_count=self.subjects.count,
+            subject_count=(self.subject_segments or self.subjects or _NO_NAMES).count,
             event_type_count=self.event_types.count,
             hash=self.hash,
             time=self.time,
@@ -77,7 +81,7 @@ _NOTHING: Final = Snapshot(
     hash=GENESIS_HASH,
     time=0,
     columns={},
-    subjects=_NO_NAMES,
+    subject_segments=_NO_NAMES,
     event_types=_NO_NAMES,
 )
 
@@ -117,15 +121,9 @@ class SnapshotFiles:
             hash=head.hash,
             time=head.time,
             columns=self._save_columns(index, head),
-            subjects=self._append_names(
-                _SUBJECTS_FILE,
-                saved.subjects,
-                index.subjects.names[saved.subjects.count : head.subject_count],
-            ),
-            event_types=self._append_names(
-                _EVENT_TYPES_FILE,
-                saved.event_types,
-                index.event_types.names[saved.event_types.count : head.event_type_count],
+            subject_segments=self._save_segments(index.subjects, head.subject_count),
+            event_types=self._save_event_types(
+                index.event_types.names[saved.event_types.count : head.event_type_count]
             ),
         )
         replace_file(self._disk, self._folder, _SNAPSHOT_FILE, _encode(snapshot))
@@ -134,21 +132,32 @@ class SnapshotFiles:
     def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
         """Append to the files of the columns, and return the checksums of all their cells."""
         before = self._saved
-        starts = index.columns(event_count=before.event_count, subject_count=before.subjects.count)
-        stops = index.columns(event_count=head.event_count, subject_count=head.subject_count)
         checksums = {}
-        for (column, start), (_, stop) in zip(starts, stops, strict=True):
+        for (column, start), (_, stop) in zip(
+            index.columns(before.head), index.columns(head), strict=True
+        ):
             content, size = column.cells[start:stop].cast("B"), start * column.type.itemsize
             checksum = before.columns.get(column.name, 0)
             checksums[column.name] = self._append(column.name, content, size, checksum)
         return checksums
 
-    def _append_names(self, file: str, saved: _Names, names: list[str]) -> _Names:
+    def _save_segments(self, subjects: SubjectTree, count: int) -> _Names:
+        saved = self._saved.subject_segments or _NO_NAMES
+        size = subjects.starts.cells[count]
+        content = subjects.segments.cells[saved.size : size]
+        return _Names(
+            count=count,
+            size=size,
+            checksum=self._append(subjects.segments.name, content, saved.size, saved.checksum),
+        )
+
+    def _save_event_types(self, names: list[str]) -> _Names:
+        saved = self._saved.event_types
         content = "".join(f"{name}\n" for name in names).encode()
         return _Names(
             count=saved.count + len(names),
             size=saved.size + len(content),
-            checksum=self._append(file, content, saved.size, saved.checksum),
+            checksum=self._append(_EVENT_TYPES_FILE, content, saved.size, saved.checksum),
         )
 
     def _append(self, name: str, content: bytes | memoryview, size: int, checksum: int) -> int:
@@ -166,11 +175,11 @@ class SnapshotFiles:
     def _give_back(self, index: Index) -> None:
         """Cut off what no snapshot speaks of: where there is no room, others may need it."""
         saved = self._saved
-        counts = {"event_count": saved.event_count, "subject_count": saved.subjects.count}
         sizes = {
-            column.name: count * column.type.itemsize for column, count in index.columns(**counts)
+            column.name: count * column.type.itemsize for column, count in index.columns(saved.head)
         }
-        sizes |= {_SUBJECTS_FILE: saved.subjects.size, _EVENT_TYPES_FILE: saved.event_types.size}
+        sizes[index.subjects.segments.name] = (saved.subject_segments or _NO_NAMES).size
+        sizes[_EVENT_TYPES_FILE] = saved.event_types.size
         for name, file in self._files.items():
             with suppress(OSError):
                 self._disk.truncate(file, sizes[name])
@@ -199,7 +208,10 @@ def read_snapshot(folder: Folder | None, disk: Disk) -> Snapshot:
     Raises:
         ValueError: There is none, or it is damaged.
     """
-    return _decode(_read(disk, folder, _SNAPSHOT_FILE, "there is no snapshot"))
+    message = "there is no snapshot"
+    if folder is None:
+        raise ValueError(message)
+    return _decode(_read(disk, folder, _SNAPSHOT_FILE, message))
 
 
 def load_index(
@@ -217,6 +229,8 @@ def load_index(
         reason = str(error)
     files = open_log()
     if not reason:
+        # Where there is no folder, there is no snapshot either.
+        assert folder is not None
         try:
             index = Index()
             _load(snapshot, index, folder, disk)
@@ -228,37 +242,47 @@ def load_index(
     return Index(), _NOTHING, reason if files.size > 0 else None
 
 
-def _load(snapshot: Snapshot, index: Index, folder: Folder | None, disk: Disk) -> None:
+def _load(snapshot: Snapshot, index: Index, folder: Folder, disk: Disk) -> None:
     """Fill an index from a snapshot.
 
     Raises:
         ValueError: Not all that it speaks of is there.
     """
-    counts = {"event_count": snapshot.event_count, "subject_count": snapshot.subjects.count}
-    for column, count in index.columns(**counts):
-        _read_column(disk, folder, column, count)
-        # Of what was read, and not of the file, which may be another one by now.
-        if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
-            message = f"the column '{column.name}' does not match its snapshot"
-            raise ValueError(message)
-    subjects = _read_names(disk, folder, _SUBJECTS_FILE, snapshot.subjects)
+    for column, count in index.columns(snapshot.head):
+        _read_column(disk, folder, column, count, snapshot.columns.get(column.name))
+    segments_size = _load_segments(snapshot, index.subjects.segments, folder, disk)
     event_types = _read_names(disk, folder, _EVENT_TYPES_FILE, snapshot.event_types)
-    index.load(subjects, event_types, event_count=snapshot.event_count)
+    index.load(snapshot.head, segments_size, event_types)
 
 
-def _read_column(disk: Disk, folder: Folder | None, column: Column, count: int) -> None:
+def _load_segments(snapshot: Snapshot, column: Column, folder: Folder, disk: Disk) -> int:
+    """Fill the column of segments, and return how many bytes there are."""
+    segments = snapshot.subject_segments
+    if segments is not None:
+        _read_column(disk, folder, column, segments.size, segments.checksum)
+        return segments.size
+    names = _read_names(disk, folder, _SUBJECTS_FILE, snapshot.subjects or _NO_NAMES)
+    content = "".join(f"{name.rpartition('/')[2]}\n" for name in names).encode()
+    column.reserve(len(content))
+    column.memory[: len(content)] = content
+    return len(content)
+
+
+def _read_column(
+    disk: Disk, folder: Folder, column: Column, count: int, checksum: int | None
+) -> None:
     message = f"the column '{column.name}' of the snapshot cannot be read"
     with _unreadable(message), ExitStack() as resources:
-        # Where there is no folder, there is no snapshot either.
-        assert folder is not None
         file = open_in_place(disk, folder, column.name, os.O_RDONLY)
         resources.callback(os.close, file)
         column.read(file, count)
-
-
-def _read(disk: Disk, folder: Folder | None, name: str, message: str) -> bytes:
-    if folder is None:
+    # Of what was read, and not of the file, which may be another one by now.
+    if zlib.crc32(column.cells[:count]) != checksum:
+        message = f"the column '{column.name}' does not match its snapshot"
         raise ValueError(message)
+
+
+def _read(disk: Disk, folder: Folder, name: str, message: str) -> bytes:
     with _unreadable(message):
         return read_file(disk, folder, name)
 
@@ -276,7 +300,7 @@ def _unreadable(message: str) -> Iterator[None]:
         raise ValueError(f"{message}: {error.strerror}") from error
 
 
-def _read_names(disk: Disk, folder: Folder | None, name: str, names: _Names) -> list[str]:
+def _read_names(disk: Disk, folder: Folder, name: str, names: _Names) -> list[str]:
     # What is behind them was being appended for the next snapshot.
     content = _read(disk, folder, name, "a file of names of the snapshot is missing")[: names.size]
     if len(content) != names.size or zlib.crc32(content) != names.checksum:

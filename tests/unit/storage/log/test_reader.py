@@ -19,6 +19,7 @@ from tests.support.audits import EVENT_COUNT, FIRST, SEGMENT_SIZE, edit_line
 from tests.support.engines import (
     Content,
     content_of,
+    event_types_of,
     kill,
     open_log,
     positions_of,
@@ -227,7 +228,7 @@ def test_other_damage_is_refused(directory: Path) -> None:
     content = schemas.read_bytes()
     schemas.write_bytes(content + content[:10])
     with opened_log(directory) as log:
-        assert "io.everlog.two" in [entry.name for entry in log.event_types(log.head)]
+        assert "io.everlog.two" in [entry.name for entry in event_types_of(log)]
     schemas.write_bytes(content.replace(b'"schema"', b'"schemo"', 1))
     check_is_refused(directory, CorruptLogError, "schemas.ndjson")
 
