@@ -15,7 +15,7 @@ from everlog.maintenance.findings import Kind, Weight
 from everlog.storage.log import LogEngine, ReadOnlyLog
 from tests.support.audits import audit_of
 from tests.support.engines import content_of, kill, open_log, read
-from tests.support.events import a_candidate, store
+from tests.support.events import a_candidate, a_schema, store, store_staged
 
 EVENTS = 20
 
@@ -188,6 +188,18 @@ def test_an_index_that_speaks_of_less_is_brought_up_to_date(directory: Path) -> 
     assert engine.head.event_count == EVENTS
     assert read(engine).count(b"\n") == EVENTS
     kill(engine)
+
+
+def test_event_schemas_that_the_index_knows_of_are_not_forgotten(directory: Path) -> None:
+    older = directory.with_name("older")
+    engine = open_log(directory)
+    engine.stage_schema(a_schema("io.everlog.late"))
+    store_staged(engine)
+    engine.close()
+    for name in ("schemas.ndjson", "durable"):
+        shutil.copy(older / name, directory / name)
+
+    check_refused(directory, None)
 
 
 def test_an_audit_names_the_witness(directory: Path) -> None:

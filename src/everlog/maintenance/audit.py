@@ -79,10 +79,12 @@ def _audit_files(
     yield from check_format(directory)
     bound, bound_findings = _read_bound(directory)
     yield from bound_findings
-    schemas = audit_schemas(_read(directory, SCHEMAS_FILE), durable_size=bound.schemas_size)
-    yield from schemas.findings
     index = IndexAudit()
-    yield from index.load(_folder_in(directory, INDEX_FOLDER, resources))
+    index_findings = list(index.load(_folder_in(directory, INDEX_FOLDER, resources)))
+    proven = index.at_least(bound)
+    schemas = audit_schemas(_read(directory, SCHEMAS_FILE), durable_size=proven.schemas_size)
+    yield from schemas.findings
+    yield from index_findings
     log_folder = _folder_in(directory, LOG_FOLDER, resources)
     segments, strangers = ([], []) if log_folder is None else find_segments(log_folder)
     yield from strangers
@@ -92,7 +94,7 @@ def _audit_files(
         progress.done += size
         on_progress(progress)
 
-    log = LogAudit(segments, bound, count, proven=index.at_least(bound))
+    log = LogAudit(segments, bound, count, proven=proven)
     for found in log.walk():
         if isinstance(found, Finding):
             yield found

@@ -60,6 +60,8 @@ class _Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
     # One of them.
     subject_segments: _Names | None = None
     subjects: _Names | None = None
+    # Older ones do not say it.
+    schemas_size: int = 0
 
     @property
     def names_of_subjects(self) -> _Names:
@@ -126,12 +128,15 @@ class IndexAudit:
     def at_least(self, bound: DurableBound) -> DurableBound:
         """Return a bound, or what the checkpoint says where that is more: it was saved later."""
         checkpoint = self._checkpoint
-        if checkpoint is None or checkpoint.log_size <= bound.log_size:
+        if checkpoint is None:
             return bound
+        schemas_size = max(bound.schemas_size, checkpoint.schemas_size)
+        if checkpoint.log_size <= bound.log_size:
+            return bound._replace(schemas_size=schemas_size)
         return DurableBound(
             event_count=checkpoint.event_count,
             log_size=checkpoint.log_size,
-            schemas_size=bound.schemas_size,
+            schemas_size=schemas_size,
             file=f"{INDEX_FOLDER}/{_CHECKPOINT_FILE}",
         )
 

@@ -342,9 +342,9 @@ class DurableBound(NamedTuple):
     log_size: int = 0
     schemas_size: int = 0
 
-    def at_least(self, log_size: int) -> "DurableBound":
-        """Return the bound where something else proves that so much of the log is durable."""
-        return self._replace(log_size=max(self.log_size, log_size))
+    def at_least(self, other: "DurableBound") -> "DurableBound":
+        """Return the bound where something else proves another one."""
+        return DurableBound(*map(max, zip(self, other, strict=True)))
 
 
 class DurableFile:

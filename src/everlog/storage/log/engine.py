@@ -58,7 +58,7 @@ from everlog.storage.log.disk import (
 )
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
-from everlog.storage.log.recovery import find_proven_size, replay
+from everlog.storage.log.recovery import find_proven, replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
@@ -116,6 +116,7 @@ class LogEngine(IndexedLog):
         self.tip = head
         # Moved by `commit`, the head by `publish`.
         self._committed_size = head.log_size
+        self._committed_schemas_size = schemas.size
         self._snapshot_head = snapshot_head
         self._staged_events: list[AcceptedEvent] = []
         self._staged_lines: list[bytes] = []
@@ -160,7 +161,7 @@ class LogEngine(IndexedLog):
     ) -> Self:
         prepare_format(directory, disk)
         # Before anything else is touched.
-        proven_size = find_proven_size(directory, disk)
+        proven = find_proven(directory, disk)
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
         folder = create_folder(disk, directory, INDEX_FOLDER, resources)
         segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
@@ -168,7 +169,8 @@ class LogEngine(IndexedLog):
         snapshots = SnapshotFiles(folder, disk, resources)
         index, snapshot, reason = load_index(folder, disk, lambda: segments.files)
         snapshots.go_on_from(snapshot)
-        start, bound = snapshot.head, durable.read().at_least(proven_size)
+        start, noted = snapshot.head, durable.read()
+        bound = noted.at_least(proven)
         replayed = replay(segments.files, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read(durable_size=bound.schemas_size):
@@ -180,7 +182,7 @@ class LogEngine(IndexedLog):
         # nothing is torn: what a killed process allocated ahead is given back.
         segments.cut(head.log_size)
         found = DurableBound(head.event_count, head.log_size, schemas.size)
-        if found != bound or head.event_count == 0:
+        if found != noted or head.event_count == 0:
             # On a full disk, what need not be written may be what cannot.
             durable.write(found)
         engine = cls(
@@ -329,6 +331,7 @@ class LogEngine(IndexedLog):
             DurableBound(batch.head.event_count, batch.head.log_size, self._schemas.size)
         )
         self._committed_size = batch.head.log_size
+        self._committed_schemas_size = self._schemas.size
 
     def publish(self, batch: Batch) -> None:
         """Let readers see a committed batch."""
@@ -442,7 +445,7 @@ class LogEngine(IndexedLog):
         """Save what opening would otherwise have to rebuild."""
         head = self.head
         try:
-            self._snapshots.save(self._index, head)
+            self._snapshots.save(self._index, head, schemas_size=self._committed_schemas_size)
         except OSError as error:
             if is_full(error):
                 self._segments.give_back()

@@ -43,7 +43,7 @@ from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder, read_
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
-from everlog.storage.log.recovery import find_proven_size, replay
+from everlog.storage.log.recovery import find_proven, replay
 from everlog.storage.log.schemas import parse_schemas
 from everlog.storage.log.snapshot import load_index
 
@@ -60,7 +60,7 @@ class ReadOnlyLog(IndexedLog):
         directory: Folder,
         disk: Disk,
         *,
-        proven_size: int,
+        proven: DurableBound,
         resources: ExitStack,
         log: SegmentFiles,
         index: Index,
@@ -70,7 +70,7 @@ class ReadOnlyLog(IndexedLog):
         super().__init__(log, index, head)
         self._directory: Final = directory
         self._disk: Final = disk
-        self._proven_size: Final = proven_size
+        self._proven: Final = proven
         self._resources: Final = resources
 
     @classmethod
@@ -101,12 +101,12 @@ class ReadOnlyLog(IndexedLog):
             log.open_new(directory, disk, resources)
             return log
 
-        proven_size = find_proven_size(directory, disk)
+        proven = find_proven(directory, disk)
         index, snapshot, _ = load_index(folder, disk, open_log)
         return cls(
             directory,
             disk,
-            proven_size=proven_size,
+            proven=proven,
             resources=resources,
             log=log,
             index=index,
@@ -133,7 +133,7 @@ class ReadOnlyLog(IndexedLog):
             OSError: The system refuses to read it.
         """
         while True:
-            bound = read_bound(self._directory, self._disk).at_least(self._proven_size)
+            bound = read_bound(self._directory, self._disk).at_least(self._proven)
             was_served = is_served(self._directory, self._disk)
             try:
                 self._log.open_new(self._directory, self._disk, self._resources)

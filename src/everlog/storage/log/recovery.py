@@ -45,8 +45,8 @@ _LINE_SIZE_MAX: Final = 2 * EVENT_SIZE_MAX
 _EVENTS_PER_STAGE: Final = 1_000
 
 
-def find_proven_size(directory: Folder, disk: Disk) -> int:
-    """Return how many bytes of the log its index proves to have been durable; changes nothing.
+def find_proven(directory: Folder, disk: Disk) -> DurableBound:
+    """Return what the index of a log proves to have been durable; changes nothing.
 
     Raises:
         CorruptLogError: The log ends before.
@@ -55,10 +55,11 @@ def find_proven_size(directory: Folder, disk: Disk) -> int:
     with ExitStack() as resources:
         try:
             folder = open_folder(disk, directory, INDEX_FOLDER, resources)
-            head = read_snapshot(folder, disk).head
+            snapshot = read_snapshot(folder, disk)
         except (FileNotFoundError, ValueError):
             # The log alone says what there is.
-            return 0
+            return DurableBound()
+        head = snapshot.head
         files = SegmentFiles()
         files.open_new(directory, disk, resources)
         # What is allocated behind the end reads as zeros.
@@ -75,7 +76,7 @@ def find_proven_size(directory: Folder, disk: Disk) -> int:
                     "stand for other events)"
                 )
                 raise _damage(position, reason)
-    return head.log_size
+    return DurableBound(head.event_count, head.log_size, snapshot.schemas_size)
 
 
 def _count_events(files: SegmentFiles, end: int) -> int:

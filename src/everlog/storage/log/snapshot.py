@@ -59,6 +59,8 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     # Of each subject its last segment. Older snapshots speak of whole names, in another file.
     subject_segments: _Names | None = None
     subjects: _Names | None = None
+    # Of the file of event schemas; older snapshots do not say it.
+    schemas_size: int = 0
 
     @property
     def head(self) -> Head:
@@ -101,19 +103,19 @@ class SnapshotFiles:
         """Take a snapshot that was found for the one that was saved last."""
         self._saved = snapshot
 
-    def save(self, index: Index, head: Head) -> None:
-        """Make the index durable up to a head.
+    def save(self, index: Index, head: Head, *, schemas_size: int) -> None:
+        """Make the index durable up to a head, and note how much of the event schemas is.
 
         Raises:
             OSError: As the system does; what was saved before still is.
         """
         try:
-            self._save(index, head)
+            self._save(index, head, schemas_size)
         except OSError:
             self._give_back(index)
             raise
 
-    def _save(self, index: Index, head: Head) -> None:
+    def _save(self, index: Index, head: Head, schemas_size: int) -> None:
         saved = self._saved
         snapshot = Snapshot(
             event_count=head.event_count,
@@ -125,6 +127,7 @@ class SnapshotFiles:
             event_types=self._save_event_types(
                 index.event_types.names[saved.event_types.count : head.event_type_count]
             ),
+            schemas_size=schemas_size,
         )
         replace_file(self._disk, self._folder, _SNAPSHOT_FILE, _encode(snapshot))
         self._saved = snapshot
