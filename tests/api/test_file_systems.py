@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.api import Connection, an_event
 from tests.support.chain import check_chain
-from tests.support.server import EVERLOG, RunningServer, running_server
+from tests.support.server import WATCHED, RunningServer, running_server
 from tests.support.small_disks import mounted_image
 
 EVENT = an_event("/small", data={"text": "x" * 500})
@@ -55,7 +55,7 @@ def test_reads_go_on_and_a_server_starts_on_a_file_system_that_is_full(
     with mounted_image(tmp_path, kind) as disk:
         place = tmp_path if disk is None else disk.data_directory.parent
         options = {
-            "entry_point": EVERLOG if disk is None else disk.entry_point,
+            "entry_point": WATCHED if disk is None else disk.entry_point,
             "data_directory": place / "data",
         }
         with running_server(**options) as server, Connection(server.url) as connection:
@@ -82,7 +82,7 @@ def test_a_file_system_that_shuts_itself_down_does_not_end_the_server(
         place = tmp_path if disk is None else disk.data_directory.parent
         with (
             running_server(
-                entry_point=EVERLOG if disk is None else disk.entry_point,
+                entry_point=WATCHED if disk is None else disk.entry_point,
                 data_directory=place / "data",
             ) as server,
             Connection(server.url) as connection,

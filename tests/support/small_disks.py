@@ -66,12 +66,7 @@ class _FileSystem:
     """A file system that only those see who enter its namespace."""
 
     def __init__(self, folder: Path, holder: int, *namespaces: str) -> None:
-        self._enter = (
-            "nsenter",
-            f"--target={holder}",
-            *namespaces,
-            f"--wdns={REPOSITORY}",
-        )
+        self._enter = ("nsenter", f"--target={holder}", *namespaces, f"--wdns={REPOSITORY}")
         self._folder = folder
         self.entry_point: tuple[str, ...] = (*self._enter, *WATCHED)
         self.data_directory = folder / "data"

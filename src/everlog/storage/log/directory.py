@@ -206,7 +206,11 @@ class Place(NamedTuple):
         except OSError as error:
             return error.errno not in _NOT_THERE
         opened = os.fstat(self.descriptor)
-        return os.path.samestat(found, opened) and opened.st_size >= self.size_min
+        return (
+            found.st_ino == opened.st_ino
+            and found.st_dev == opened.st_dev
+            and opened.st_size >= self.size_min
+        )
 
 
 def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
