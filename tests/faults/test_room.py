@@ -157,7 +157,7 @@ def test_what_is_reserved_is_given_back_where_the_index_finds_no_room(
     # Others take all the rest.
     disk.others_size = disk.free
 
-    def save(*_: object) -> None:
+    def save(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(engine._snapshots, "save", save)
