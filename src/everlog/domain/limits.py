@@ -24,8 +24,8 @@ SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
 # An event schema is written by people; a megabyte of it is already a mistake.
 SCHEMA_SIZE_MAX: Final = 1024 * 1024
 
-# Every ancestor of a new subject becomes a node of the subject tree, so that the cost of one
-# new subject is bounded by length times depth.
+# Every ancestor of a new subject becomes a node of the subject tree, which takes its last segment
+# and some numbers: so a new subject costs its length, and a little for each segment.
 SUBJECT_LENGTH_MAX: Final = 4_096
 SUBJECT_DEPTH_MAX: Final = 128
 

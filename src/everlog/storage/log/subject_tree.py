@@ -30,8 +30,8 @@ _KNOWN_LENGTH_MAX: Final = 128
 _TABLE_SIZE_MIN: Final = 16 * 1024
 
 # A table that becomes too small is replaced by a larger one, into which nodes move while others
-# are added: so many whenever so many were added, which takes less than a millisecond.
-_MOVED_AT_ONCE: Final = 4_096
+# are added: so many whenever so many were added, so that it is done in time.
+_MOVED_AT_ONCE: Final = 1_024
 _ADDED_BETWEEN: Final = 512
 
 # Nodes loaded in one go: what they take meanwhile is small.
@@ -69,7 +69,7 @@ class SubjectTree:
         # How many nodes there are.
         self.count = 0
         self.parents = Column("parent", "I")
-        # The last segment of each, followed by a line feed, and where each begins and the last ends.
+        # The last segment of each, followed by a line feed; where each begins, and the last ends.
         self.segments = Column("subject-segments", "B")
         self.starts = Column("segment-start", "Q")
         self.latest = Column("latest", "Q")
@@ -251,7 +251,7 @@ class SubjectTree:
     # Finding.
 
     def _search(self, subject: str, count: int) -> int | None:
-        """Return the number of a subject that nobody remembers, if it is among the first so many."""
+        """Return the number of a subject that is not remembered, if it is among so many."""
         if count == 0:
             return None
         if subject == ROOT:
