@@ -247,7 +247,7 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
         )
 
     def condition_changed(condition: Condition, error: Exception | None) -> None:
-        if error is not None and not isinstance(error.__cause__, OSError | None):
+        if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
             assert isinstance(error.__cause__, Exception)
             log.bug(error.__cause__)
         if condition in _CONDITION_LINES:

@@ -276,6 +276,9 @@ class MemoryEngine:
         entries = chain.from_iterable(self.event_types(head))
         return next((entry for entry in entries if entry.name == name), None)
 
+    def check_place(self) -> None:
+        """Do nothing: memory stays where it is."""
+
     @property
     def is_snapshot_due(self) -> bool:
         """Never: there is nothing to save."""

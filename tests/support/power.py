@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 
-from everlog.storage.log.disk import PosixDisk
+from everlog.storage.log.disk import Folder, PosixDisk
 
 SECTOR_SIZE = 512
 # Smaller than any disk's, so that an index of a few events can be torn.
@@ -158,11 +158,12 @@ class PowerDisk(PosixDisk):
 
     # The calls of the engine.
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
+        path = _path_of(folder, name)
         is_new = not path.exists() and flags & os.O_CREAT
         if is_new:
             self._live()
-        file = super().open(path, flags)
+        file = super().open(folder, name, flags)
         if path.name == "lock":
             # It means nothing, whatever is in it.
             return file
@@ -172,9 +173,10 @@ class PowerDisk(PosixDisk):
             self._files[os.fstat(file).st_ino].become(b"")
         return file
 
-    def make_directory(self, path: Path) -> None:
+    def make_directory(self, folder: Folder | None, name: str) -> None:
         self._live()
-        super().make_directory(path)
+        super().make_directory(folder, name)
+        path = _path_of(folder, name)
         self._folder_of(path).change({path.name: StoredFolder()})
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
@@ -206,11 +208,11 @@ class PowerDisk(PosixDisk):
         stored = self._file(file)
         stored.become(stored.content[:size].ljust(size, b"\0"))
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, folder: Folder, source: str, target: str) -> None:
         self._live()
-        super().rename(source, target)
-        node = self._folder_of(source).names[source.name]
-        self._folder_of(target).change({source.name: None, target.name: node})
+        super().rename(folder, source, target)
+        stored = self._folder_at(folder.path)
+        stored.change({source: None, target: stored.names[source]})
 
     def sync_data(self, file: int) -> None:
         self._before_sync()
@@ -220,12 +222,12 @@ class PowerDisk(PosixDisk):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         stored.sync()
 
-    def sync_directory(self, directory: Path) -> None:
+    def sync_directory(self, folder: Folder) -> None:
         self._before_sync()
         if self._fails_now():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if directory.is_relative_to(self.root):
-            self._folder_at(directory).sync()
+        if folder.path.is_relative_to(self.root):
+            self._folder_at(folder.path).sync()
 
     # What may be on the disk now.
 
@@ -331,6 +333,10 @@ class PowerDisk(PosixDisk):
             assert isinstance(node, StoredFolder)
             folder = node
         return folder
+
+
+def _path_of(folder: Folder | None, name: str) -> Path:
+    return Path(name) if folder is None else folder.path / name
 
 
 def write_tree(tree: Tree, target: Path) -> None:

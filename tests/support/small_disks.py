@@ -75,6 +75,17 @@ class _FileSystem:
         del server
         self.run("rm", str(self._folder / "ballast"))
 
+    def take(self, size: int) -> None:
+        """Take so much room, until some is made."""
+        command = 'head -c "$2" /dev/zero > "$1/ballast"; sync -f "$1"'
+        self.run("sh", "-c", command, "sh", str(self._folder), str(size))
+
+    def free_size(self) -> int:
+        """Return how many bytes are free."""
+        command = [*self._enter, "df", "--output=avail", "-B1", str(self._folder)]
+        done = subprocess.run(command, check=True, capture_output=True)
+        return int(done.stdout.split()[-1])
+
     def fill(self) -> None:
         """Take all room that there is."""
         self.run("sh", "-c", _FILL, "sh", str(self._folder))

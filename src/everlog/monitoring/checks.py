@@ -13,8 +13,8 @@ from everlog.service.writing.writer import Condition
 # From where on a figure is worth a warning, or means that the server fails. Nothing is refused
 # because of these: they are what health checks say.
 
-# The log grows by steps of 64 MiB and the index by up to 32: with less than both, the next step is
-# taken in small pieces, and the end is near.
+# The log reserves an eighth of what is free at a time: of less than this, a few seconds' worth of
+# the fastest writing, and the end is near.
 DISK_FREE_FAIL_BYTES: Final = 128 * 1024 * 1024
 # Minutes of the fastest writing, and days of usual writing.
 DISK_FREE_WARN_BYTES: Final = 1024 * 1024 * 1024
@@ -97,11 +97,12 @@ def _writability(figures: Figures) -> Finding:
         case Condition.READ_ONLY:
             return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
         case Condition.DISK_FULL:
-            return Finding(value, Status.FAIL, "the last write found no room on the disk")
+            output = f"the last write found no room: {figures.condition_reason}"
+            return Finding(value, Status.FAIL, output)
         case Condition.STOPPING:
             return Finding(value, Status.WARN, "the server is being stopped")
         case Condition.FAILED:
-            output = "the disk broke its promise: writes are refused until a restart"
+            output = f"writes are refused until a restart: {figures.condition_reason}"
             return Finding(value, Status.FAIL, output)
 
 

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from everlog.domain.chain import HashVersion
+from everlog.domain.errors import StoreFailedError
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
@@ -34,6 +35,9 @@ from everlog.storage.log.disk import Disk
 
 # A query that computes longer than that is a mistake more often than patience.
 QUERY_SECONDS_MAX: Final = 300.0
+
+# What nobody uses can wait that long for the news that its directory is gone.
+_LOOK_SECONDS: Final = 1.0
 
 
 def _ignore(*_: object) -> None:
@@ -155,14 +159,27 @@ async def run_store(
     if options.is_read_only:
         writer.become_read_only(_ignore)
     store = Store(engine, writer, reader, observers, queries, snapshots)
+    look = loop.create_task(_look_after(store))
     try:
         yield store
     finally:
+        look.cancel()
         store.end_streams()
         await queries.close()
         await writer.stop()
         await snapshots.wait()
         reader.close()
+
+
+async def _look_after(store: Store) -> None:
+    """Let the store fail when its files are moved or deleted, also while nobody writes."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            await store.reader.call(store.engine.check_place)
+        except StoreFailedError as error:
+            store.writer.fail(error)
+            return
 
 
 def _load_schemas(engine: Engine) -> list[EventSchema]:

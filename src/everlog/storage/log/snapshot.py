@@ -11,7 +11,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from everlog.storage.line import parse_line
 from everlog.storage.log.columns import Column
 from everlog.storage.log.disk import (
     Disk,
+    Folder,
     open_file,
     open_in_place,
     read_file,
@@ -59,6 +59,8 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     # Of each subject its last segment. Older snapshots speak of whole names, in another file.
     subject_segments: _Names | None = None
     subjects: _Names | None = None
+    # Of the file of event schemas; older snapshots do not say it.
+    schemas_size: int = 0
 
     @property
     def head(self) -> Head:
@@ -89,7 +91,7 @@ _NOTHING: Final = Snapshot(
 class SnapshotFiles:
     """The files of one index folder, for whoever saves the index."""
 
-    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
+    def __init__(self, folder: Folder, disk: Disk, resources: ExitStack) -> None:
         """Begin with nothing saved; files are opened, or created, when they are needed."""
         self._folder = folder
         self._disk = disk
@@ -101,19 +103,19 @@ class SnapshotFiles:
         """Take a snapshot that was found for the one that was saved last."""
         self._saved = snapshot
 
-    def save(self, index: Index, head: Head) -> None:
-        """Make the index durable up to a head.
+    def save(self, index: Index, head: Head, *, schemas_size: int) -> None:
+        """Make the index durable up to a head, and note how much of the event schemas is.
 
         Raises:
             OSError: As the system does; what was saved before still is.
         """
         try:
-            self._save(index, head)
+            self._save(index, head, schemas_size)
         except OSError:
             self._give_back(index)
             raise
 
-    def _save(self, index: Index, head: Head) -> None:
+    def _save(self, index: Index, head: Head, schemas_size: int) -> None:
         saved = self._saved
         snapshot = Snapshot(
             event_count=head.event_count,
@@ -125,8 +127,9 @@ class SnapshotFiles:
             event_types=self._save_event_types(
                 index.event_types.names[saved.event_types.count : head.event_type_count]
             ),
+            schemas_size=schemas_size,
         )
-        replace_file(self._disk, self._folder / _SNAPSHOT_FILE, _encode(snapshot))
+        replace_file(self._disk, self._folder, _SNAPSHOT_FILE, _encode(snapshot))
         self._saved = snapshot
 
     def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
@@ -169,7 +172,7 @@ class SnapshotFiles:
 
     def _file(self, name: str) -> int:
         if name not in self._files:
-            self._files[name] = open_file(self._disk, self._folder / name, self._resources)
+            self._files[name] = open_file(self._disk, self._folder, name, self._resources)
         return self._files[name]
 
     def _give_back(self, index: Index) -> None:
@@ -202,8 +205,20 @@ def _decode(content: bytes) -> Snapshot:
         raise ValueError(message) from error
 
 
+def read_snapshot(folder: Folder | None, disk: Disk) -> Snapshot:
+    """Return the snapshot in an index folder.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    message = "there is no snapshot"
+    if folder is None:
+        raise ValueError(message)
+    return _decode(_read(disk, folder, _SNAPSHOT_FILE, message))
+
+
 def load_index(
-    folder: Path, disk: Disk, open_log: Callable[[], SegmentFiles]
+    folder: Folder | None, disk: Disk, open_log: Callable[[], SegmentFiles]
 ) -> tuple[Index, Snapshot, str | None]:
     """Return the index as of its snapshot, or an empty one and why it must be made anew.
 
@@ -212,11 +227,13 @@ def load_index(
     """
     snapshot, reason = _NOTHING, ""
     try:
-        snapshot = _decode(_read(disk, folder / _SNAPSHOT_FILE, "there is no snapshot"))
+        snapshot = read_snapshot(folder, disk)
     except ValueError as error:
         reason = str(error)
     files = open_log()
     if not reason:
+        # Where there is no folder, there is no snapshot either.
+        assert folder is not None
         try:
             index = Index()
             _load(snapshot, index, folder, disk)
@@ -228,7 +245,7 @@ def load_index(
     return Index(), _NOTHING, reason if files.size > 0 else None
 
 
-def _load(snapshot: Snapshot, index: Index, folder: Path, disk: Disk) -> None:
+def _load(snapshot: Snapshot, index: Index, folder: Folder, disk: Disk) -> None:
     """Fill an index from a snapshot.
 
     Raises:
@@ -237,17 +254,17 @@ def _load(snapshot: Snapshot, index: Index, folder: Path, disk: Disk) -> None:
     for column, count in index.columns(snapshot.head):
         _read_column(disk, folder, column, count, snapshot.columns.get(column.name))
     segments_size = _load_segments(snapshot, index.subjects.segments, folder, disk)
-    event_types = _read_names(disk, folder / _EVENT_TYPES_FILE, snapshot.event_types)
+    event_types = _read_names(disk, folder, _EVENT_TYPES_FILE, snapshot.event_types)
     index.load(snapshot.head, segments_size, event_types)
 
 
-def _load_segments(snapshot: Snapshot, column: Column, folder: Path, disk: Disk) -> int:
+def _load_segments(snapshot: Snapshot, column: Column, folder: Folder, disk: Disk) -> int:
     """Fill the column of segments, and return how many bytes there are."""
     segments = snapshot.subject_segments
     if segments is not None:
         _read_column(disk, folder, column, segments.size, segments.checksum)
         return segments.size
-    names = _read_names(disk, folder / _SUBJECTS_FILE, snapshot.subjects or _NO_NAMES)
+    names = _read_names(disk, folder, _SUBJECTS_FILE, snapshot.subjects or _NO_NAMES)
     content = "".join(f"{name.rpartition('/')[2]}\n" for name in names).encode()
     column.reserve(len(content))
     column.memory[: len(content)] = content
@@ -255,11 +272,11 @@ def _load_segments(snapshot: Snapshot, column: Column, folder: Path, disk: Disk)
 
 
 def _read_column(
-    disk: Disk, folder: Path, column: Column, count: int, checksum: int | None
+    disk: Disk, folder: Folder, column: Column, count: int, checksum: int | None
 ) -> None:
     message = f"the column '{column.name}' of the snapshot cannot be read"
     with _unreadable(message), ExitStack() as resources:
-        file = open_in_place(disk, folder / column.name, os.O_RDONLY)
+        file = open_in_place(disk, folder, column.name, os.O_RDONLY)
         resources.callback(os.close, file)
         column.read(file, count)
     # Of what was read, and not of the file, which may be another one by now.
@@ -268,9 +285,9 @@ def _read_column(
         raise ValueError(message)
 
 
-def _read(disk: Disk, path: Path, message: str) -> bytes:
+def _read(disk: Disk, folder: Folder, name: str, message: str) -> bytes:
     with _unreadable(message):
-        return read_file(disk, path)
+        return read_file(disk, folder, name)
 
 
 @contextmanager
@@ -286,9 +303,9 @@ def _unreadable(message: str) -> Iterator[None]:
         raise ValueError(f"{message}: {error.strerror}") from error
 
 
-def _read_names(disk: Disk, path: Path, names: _Names) -> list[str]:
+def _read_names(disk: Disk, folder: Folder, name: str, names: _Names) -> list[str]:
     # What is behind them was being appended for the next snapshot.
-    content = _read(disk, path, "a file of names of the snapshot is missing")[: names.size]
+    content = _read(disk, folder, name, "a file of names of the snapshot is missing")[: names.size]
     if len(content) != names.size or zlib.crc32(content) != names.checksum:
         message = "a file of names does not match its snapshot"
         raise ValueError(message)
@@ -310,5 +327,6 @@ def _check_head(index: Index, files: SegmentFiles, head: Head) -> None:
         event, _ = parse_line(line)
     except ValueError as error:
         raise ValueError(message) from error
-    if event.id != str(head.event_count - 1) or event.hash != head.hash:
+    is_whole = offset + len(line) == head.log_size and line.endswith(b"\n")
+    if not is_whole or event.id != str(head.event_count - 1) or event.hash != head.hash:
         raise ValueError(message)
