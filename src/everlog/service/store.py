@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +27,13 @@ from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader
+from everlog.service.writing.commit_watch import CommitWatch
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.service.writing.writer import Condition, Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine, OpeningReport
 from everlog.storage.log.disk import Disk
+from everlog.threads import call_on_thread
 
 # A query that computes longer than that is a mistake more often than patience.
 QUERY_SECONDS_MAX: Final = 300.0
@@ -53,6 +56,12 @@ class StoreEvents:
     snapshot_failed: Callable[[OSError], None] = _ignore
     # The process that syncs ended on its own, or could not be started: writing goes on without it.
     sync_process_lost: Callable[[OSError | None], None] = _ignore
+    # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
+    # and it has ended after so many.
+    commit_hangs: Callable[[float], None] = _ignore
+    commit_resumed: Callable[[float], None] = _ignore
+    # The store is being closed, and this is what is ended now.
+    closing: Callable[[str], None] = _ignore
     # Nobody expected this error, and nobody was harmed by it.
     bug: Callable[[Exception], None] = _ignore
 
@@ -105,13 +114,30 @@ async def open_store(
         OSError: The system refuses to read or write it.
     """
     started = time.monotonic()
-    engine = LogEngine.open(directory, disk=disk)
+    engine = await _open_engine(directory, disk)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
         async with run_store(engine, options, has_sync_process=disk is None) as store:
             yield store
     finally:
+        options.events.closing("the files of the log")
         engine.close()
+
+
+async def _open_engine(directory: Path, disk: Disk | None) -> LogEngine:
+    """Open the engine on a thread, so that whoever waits for it can be told to stop."""
+    opening = call_on_thread(partial(LogEngine.open, directory, disk=disk), name="opening")
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # It is opened all the same, as far as it comes.
+        opening.add_done_callback(_close_if_open)
+        raise
+
+
+def _close_if_open(opening: asyncio.Future[LogEngine]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 @asynccontextmanager
@@ -148,14 +174,22 @@ async def run_store(
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
+    watch = CommitWatch(
+        writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
+    )
     store = Store(engine, writer, reader, observers, queries, snapshots)
     try:
         yield store
     finally:
         store.end_streams()
+        events.closing("queries")
         await queries.close()
+        events.closing("the commit on its way to the disk")
         await writer.stop()
+        watch.stop()
+        events.closing("a snapshot of the index")
         await snapshots.wait()
+        events.closing("reading threads")
         reader.close()
 
 

@@ -33,9 +33,6 @@ from everlog.exit_codes import (
 EXIT_MALFORMED: Final = 6
 EXIT_UNEVALUABLE: Final = 7
 EXIT_SERVER: Final = 8
-# As shells say it of processes that a signal ended: by Ctrl+C, and because nobody reads on.
-EXIT_INTERRUPTED: Final = 130
-EXIT_OUTPUT_CLOSED: Final = 141
 
 _REMOTE_CODES: Final = {
     "query-missing": EXIT_MALFORMED,
