@@ -9,22 +9,22 @@ stuck in a disk that does not answer.
 What is left to others: what a server does when it is told to stop (`bootstrap`).
 """
 
+# Constants have no `Final` here: importing `typing` takes longer than all the rest.
 import _thread
 import os
 import signal
 from collections.abc import Callable
-from typing import Final
 
 from everlog.exit_codes import EXIT_OK
 
 # As shells say it of processes that a signal ended: by Ctrl+C, and because nobody reads on.
-EXIT_INTERRUPTED: Final = 130
-EXIT_OUTPUT_CLOSED: Final = 141
+EXIT_INTERRUPTED = 130
+EXIT_OUTPUT_CLOSED = 141
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS: Final = frozenset({*STOP_SIGNALS, signal.SIGHUP})
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+_SIGNALS = _STOP_SIGNALS | {signal.SIGHUP}
 
-_STANDARD_DESCRIPTORS: Final = (0, 1, 2)
+_STANDARD_DESCRIPTORS = (0, 1, 2)
 
 
 def begin(*, is_server: bool) -> None:
@@ -37,6 +37,12 @@ def begin(*, is_server: bool) -> None:
     if is_server:
         SIGNALS.take()
     else:
+        end_when_interrupted()
+
+
+def end_when_interrupted() -> None:
+    """End without a word when somebody presses Ctrl+C, as long as there is nothing to clean up."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
 
 
@@ -125,4 +131,4 @@ def _end_at_once(_: signal.Signals) -> None:
     os._exit(EXIT_OK)
 
 
-SIGNALS: Final = Signals()
+SIGNALS = Signals()

@@ -10,7 +10,7 @@ from everlog.credentials.token import ApiToken
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
-from everlog.telemetry import to_unicode
+from everlog.texts import to_unicode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

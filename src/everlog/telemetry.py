@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, TextIO
 import msgspec
 
 from everlog.domain.time import next_event_time
+from everlog.texts import to_unicode
 
 
 class Level(IntEnum):
@@ -219,14 +220,6 @@ class _Output:
                 self._is_line_torn = self._is_line_torn or len(rest) < len(data)
                 raise
         self._is_line_torn = False
-
-
-def to_unicode(text: str) -> str:
-    """Return a text that UTF-8 can carry: in a path, bytes that are none become escapes."""
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:
-        return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _to_unicode(value: object) -> object:

@@ -16,8 +16,8 @@ from everlog.telemetry import (
     Level,
     Log,
     catch_errors_of_loop,
-    to_unicode,
 )
+from everlog.texts import to_unicode
 from tests.support.logs import KeptLog
 
 DROPPED = "lines of this log were dropped"

@@ -14,6 +14,7 @@ from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
 from everlog.maintenance.audit import audit as audit_directory
 from everlog.maintenance.findings import Finding, Summary
+from everlog.texts import to_unicode
 
 _PROGRESS_SECONDS: Final = 0.5
 
@@ -69,7 +70,8 @@ def _render_text(found: Finding | Summary) -> str:
     if isinstance(found, Finding):
         event = "" if found.event_id is None else f", event {found.event_id}"
         place = found.file if found.offset is None else f"{found.file} at byte {found.offset}"
-        return f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]"
+        # The name of a file may be no text.
+        return to_unicode(f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]")
     counts = (
         f"{found.event_count} events, {found.log_size} bytes in {found.segment_count} segments, "
         f"{found.schema_count} event schemas, head {found.head_hash}"
@@ -84,9 +86,9 @@ def _render_json(found: Finding | Summary) -> str:
             "kind": found.kind,
             "weight": found.weight,
             "eventId": None if found.event_id is None else str(found.event_id),
-            "file": found.file,
+            "file": to_unicode(found.file),
             "offset": found.offset,
-            "meaning": found.meaning,
+            "meaning": to_unicode(found.meaning),
         }
         return msgspec.json.encode({"type": "finding", "payload": payload}).decode()
     payload = {
@@ -123,7 +125,7 @@ def _clear_progress() -> None:
 
 
 def _is_watched() -> bool:
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _show(text: str) -> None:

@@ -11,7 +11,13 @@ from typing import Final, NamedTuple
 import click
 
 from everlog.exit_codes import EXIT_UNEXPECTED
-from everlog.process import EXIT_INTERRUPTED, give_up_output, let_interrupt
+from everlog.process import (
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT_CLOSED,
+    end_when_interrupted,
+    give_up_output,
+    let_interrupt,
+)
 
 _EPILOG: Final = """
 \b
@@ -96,6 +102,14 @@ class _Commands(click.Group):
             let_interrupt()
         return command
 
+    def invoke(self, context: click.Context) -> object:
+        """Run a command, whose output somebody may stop reading."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            give_up_output()
+            context.exit(EXIT_OUTPUT_CLOSED)
+
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, listed.short_help) for name, listed in COMMANDS.items()])
@@ -142,6 +156,7 @@ def main() -> None:
         code = EXIT_INTERRUPTED
     except OSError as error:
         code = _end_without_output(error)
+    end_when_interrupted()
     sys.exit(code)
 
 
