@@ -54,7 +54,7 @@ from everlog.exit_codes import (
 )
 from everlog.http import Limits, Server
 from everlog.monitoring.diagnostics import RELEASE, describe_server
-from everlog.monitoring.figures import Monitor
+from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
@@ -305,7 +305,7 @@ async def _serve(
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
         connections_max=limits.connections_max,
         bug_count=lambda: log.bug_count,
-        directory=directory,
+        disk=DiskGauge(directory),
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
