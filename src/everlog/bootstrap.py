@@ -55,6 +55,7 @@ from everlog.exit_codes import (
 from everlog.http import Limits, Server
 from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
+from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
@@ -295,6 +296,7 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
+    loop_delay = LoopDelay(loop)
     monitor = Monitor(
         release=RELEASE,
         clock=clock,
@@ -306,6 +308,7 @@ async def _serve(
         connections_max=limits.connections_max,
         bug_count=lambda: log.bug_count,
         disk=DiskGauge(directory),
+        loop_delay=loop_delay,
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
@@ -318,9 +321,11 @@ async def _serve(
     reloading = loop.create_task(_reload(credentials, ending.hung_up, log))
     try:
         await _listen(server, settings, credentials, log)
+        loop_delay.start()
         ending.note_serving()
         log.info("stopping", reason=await ending.asked)
     finally:
+        loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
         ending.begin("requests in flight")
         reloading.cancel()

@@ -12,13 +12,14 @@ import pytest
 
 from tests.support.server import (
     DEADLINE_SECONDS,
-    EVERLOG,
     RunningServer,
     clean_environment,
     starting_server,
     wait_until,
 )
 
+# With a flag that changes nothing, so that it is started as it is.
+MODULE = (sys.executable, "-s", "-m", "everlog")
 SCRIPT = (str(Path(sys.executable).with_name("everlog")),)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -45,7 +46,7 @@ def check_ended_in_order(server: RunningServer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry_point", [EVERLOG, SCRIPT], ids=["module", "script"])
+@pytest.mark.parametrize("entry_point", [MODULE, SCRIPT], ids=["module", "script"])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_server_hears_a_signal_at_any_moment_of_its_start(
     tmp_path: Path, number: signal.Signals, entry_point: Sequence[str]
@@ -86,7 +87,7 @@ BLOCKING = (
 def test_what_whoever_started_it_did_not_want_to_hear_is_heard(
     program: str, number: signal.Signals
 ) -> None:
-    entry_point = (sys.executable, "-c", program, *EVERLOG)
+    entry_point = (sys.executable, "-c", program, *MODULE)
     with starting_server(is_temporary=True, entry_point=entry_point) as server:
         server.wait_for_log("listening")
         server.process.send_signal(signal.SIGHUP)

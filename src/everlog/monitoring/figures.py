@@ -13,10 +13,11 @@ from typing import Final
 
 from everlog.http import Statistics
 from everlog.monitoring.diagnostics import Release
+from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.store import Store
-from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.writer import Condition
 from everlog.storage.engine import Head
 from everlog.threads import call_on_thread
@@ -51,6 +52,9 @@ class Figures:
     answers: Mapping[EndpointName, tuple[int, ...]]
     refusals: Mapping[str, int]
     bug_count: int
+    # How late the event loop was, each time, and at worst within the last minute.
+    loop_delays: Histogram
+    longest_loop_delay: float
     disk: DiskSpace | None
     process: ProcessFigures
     # When the certificate ends; None without HTTPS.
@@ -90,6 +94,7 @@ class Monitor:
     connections_max: int
     bug_count: Callable[[], int]
     disk: DiskGauge
+    loop_delay: LoopDelay
     certificate_ends_at: Callable[[], float | None]
 
     async def read(self) -> Figures:
@@ -120,6 +125,8 @@ class Monitor:
             answers={name: tuple(counts) for name, counts in self.tally.answers.items()},
             refusals=dict(self.tally.refusals),
             bug_count=self.bug_count(),
+            loop_delays=self.loop_delay.seconds,
+            longest_loop_delay=self.loop_delay.longest_recent_seconds,
             disk=disk,
             process=process,
             certificate_ends_at=self.certificate_ends_at(),
