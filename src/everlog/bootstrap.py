@@ -205,13 +205,22 @@ def _run_to_end(settings: Settings, log: Log, clock: Callable[[], int], disk: Di
         log.flush()
         os._exit(EXIT_OK)
     except (EverlogError, OSError) as error:
-        log.fatal(str(error))
+        log.fatal(_describe(error, settings))
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
     except Exception as error:  # noqa: BLE001 - Python would print it with all that it says.
         log.bug(error)
         log.fatal("the server ended because of an unexpected error")
         return EXIT_UNEXPECTED
     return EXIT_OK
+
+
+def _describe(error: EverlogError | OSError, settings: Settings) -> str:
+    """Return what keeps the server from starting; the system's errors are those of the disk."""
+    if isinstance(error, EverlogError):
+        return str(error)
+    directory = settings.data_directory or "(temporary)"
+    name = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return f"the data directory {directory} cannot be used: {error.strerror}{name}"
 
 
 async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> None:
@@ -231,14 +240,9 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
             token=settings.api_token,
             token_file=settings.api_token_file,
             certificate_files=settings.certificate_files,
-        ),
-        name="credentials",
-    )
-    form = EventForm(
-        await call_on_thread(
-            partial(load_signing_key, settings.signing_key_file), name="credentials"
         )
     )
+    form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     try:
@@ -343,7 +347,7 @@ async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log
         hung_up.clear()
         for read in (credentials.read_tokens, credentials.read_certificate):
             try:
-                put_into_force = await call_on_thread(read, name="credentials")
+                put_into_force = await call_on_thread(read)
                 put_into_force()
             except Exception as error:  # noqa: BLE001 - the next signal is heard all the same.
                 log.bug(error)
@@ -480,8 +484,10 @@ async def _listen(
     for scheme, port, context in listeners:
         try:
             bound_port = await server.start(settings.host, port, ssl=context)
-        except OSError as error:
-            message = f"cannot listen on {settings.host}:{port}: {error.strerror}"
+        except (OSError, UnicodeError) as error:
+            # What no name of a host can be does not get as far as the system.
+            reason = error.strerror if isinstance(error, OSError) else "there is no such host"
+            message = f"cannot listen on {settings.host}:{port}: {reason}"
             raise _CannotListenError(message) from error
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())

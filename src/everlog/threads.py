@@ -3,8 +3,8 @@
 A pool would run out of threads, and Python waits for a pool when it ends. Nobody waits for these.
 """
 
+import _thread
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,7 +13,7 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 
 
-def call_on_thread(function: Callable[[], _Result], *, name: str) -> asyncio.Future[_Result]:
+def call_on_thread(function: Callable[[], _Result]) -> asyncio.Future[_Result]:
     """Call a function on a new thread, and return the future of what it returns or raises.
 
     To be called on an event loop's thread. Whoever cancels the future does not end the thread.
@@ -34,5 +34,6 @@ def call_on_thread(function: Callable[[], _Result], *, name: str) -> asyncio.Fut
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, outcome)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    # Not `threading`, whose `start` waits until the system lets the thread run.
+    _thread.start_new_thread(run, ())
     return future

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,8 @@ Example:
 @click.command(help=_HELP)
 @click.option(
     "--data-directory",
-    type=click.Path(path_type=Path),
+    # Whether it can be read finds out who reads it.
+    type=click.Path(path_type=Path, readable=False),
     envvar="EVERLOG_DATA_DIRECTORY",
     show_envvar=True,
     required=True,
@@ -53,17 +54,26 @@ def audit(data_directory: Path, format_: str) -> None:
     render = _render_json if format_ == "json" else _render_text
     summary: Summary | None = None
     try:
-        for found in audit_directory(data_directory, on_progress=_progress()):
+        for found in _audit(data_directory):
             _clear_progress()
             click.echo(render(found))
             if isinstance(found, Summary):
                 summary = found
     except DataDirectoryError as error:
         _clear_progress()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {to_unicode(str(error))}", err=True)
         sys.exit(EXIT_DATA_DIRECTORY)
     assert summary is not None
     sys.exit(0 if summary.is_ok else EXIT_DAMAGED)
+
+
+def _audit(directory: Path) -> Iterator[Finding | Summary]:
+    """Yield what is found; raises DataDirectoryError for whatever the system refuses to read."""
+    try:
+        yield from audit_directory(directory, on_progress=_progress())
+    except OSError as error:
+        path = error.filename or directory
+        raise DataDirectoryError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _render_text(found: Finding | Summary) -> str:

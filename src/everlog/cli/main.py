@@ -18,6 +18,7 @@ from everlog.process import (
     give_up_output,
     let_interrupt,
 )
+from everlog.texts import to_unicode
 
 _EPILOG: Final = """
 \b
@@ -163,6 +164,6 @@ def main() -> None:
 def _end_without_output(error: OSError) -> int:
     """Say what the system refused, and keep Python from trying once more at the end."""
     with suppress(OSError):
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {to_unicode(str(error))}", err=True)
     give_up_output()
     return EXIT_UNEXPECTED

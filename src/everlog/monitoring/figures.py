@@ -74,7 +74,7 @@ class DiskGauge:
         """Return how much room there is, None if the system does not say."""
         if self._asked is None or self._asked.done():
             read = partial(read_disk_space, self._directory)
-            self._asked = call_on_thread(read, name="disk-space")
+            self._asked = call_on_thread(read)
         done, _ = await asyncio.wait({self._asked}, timeout=_DISK_SECONDS_MAX)
         return self._asked.result() if done else None
 
@@ -100,7 +100,7 @@ class Monitor:
     async def read(self) -> Figures:
         """Return the figures of this moment."""
         # Reading threads may all wait for a disk that does not answer, which is to be told now.
-        process = await call_on_thread(read_process, name="process-figures")
+        process = await call_on_thread(read_process)
         disk = await self.disk.read()
         store, snapshots = self.store, self.store.snapshots
         commits = store.writer.figures

@@ -126,7 +126,7 @@ async def open_store(
 
 async def _open_engine(directory: Path, disk: Disk | None) -> LogEngine:
     """Open the engine on a thread, so that whoever waits for it can be told to stop."""
-    opening = call_on_thread(partial(LogEngine.open, directory, disk=disk), name="opening")
+    opening = call_on_thread(partial(LogEngine.open, directory, disk=disk))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
