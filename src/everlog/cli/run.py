@@ -41,7 +41,7 @@ second signal stops it at once.
 \b
 Exit codes:
   0  stopped as asked
-  1  anything else than the following
+  1  anything else than the following; also a stop that could not be brought to its end
   2  a setting is wrong or missing
   3  the data directory cannot be used
   4  the log is damaged
