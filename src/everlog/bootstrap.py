@@ -70,7 +70,7 @@ SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version
 
 # How long exchanges in flight may take once the server is asked to stop.
 _GRACE_SECONDS: Final = 10.0
-# How long all of it may take: after the grace, a healthy disk takes a second or two to be left well.
+# How long all of it may take: after the grace, a healthy disk is left well in a second or two.
 _STOP_SECONDS_MAX: Final = 20.0
 
 # A temporary directory is removed within this many attempts and seconds between them.
@@ -399,25 +399,27 @@ def _store_events(
             message = "the process that syncs the log cannot be started"
             log.warning(message, reason=error.strerror)
 
-    def commit_hangs(seconds: float) -> None:
-        message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
-        log.warning(message, seconds=round(seconds, 3))
-
-    def commit_resumed(seconds: float) -> None:
-        message = "the commit that waited for the disk has ended: writes are accepted"
-        log.info(message, seconds=round(seconds, 3))
-
     return StoreEvents(
         opened=opened,
         condition_changed=condition_changed,
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
         sync_process_lost=sync_process_lost,
-        commit_hangs=commit_hangs,
-        commit_resumed=commit_resumed,
+        commit_hangs=partial(_warn_of_hanging, log),
+        commit_resumed=partial(_tell_of_resuming, log),
         closing=on_closing,
         bug=log.bug,
     )
+
+
+def _warn_of_hanging(log: Log, seconds: float) -> None:
+    message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
+    log.warning(message, seconds=round(seconds, 3))
+
+
+def _tell_of_resuming(log: Log, seconds: float) -> None:
+    message = "the commit that waited for the disk has ended: writes are accepted"
+    log.info(message, seconds=round(seconds, 3))
 
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.

@@ -16,12 +16,12 @@ from everlog.cli.connecting import (
     find_token,
     token_file_option,
 )
+from everlog.cli.querying.faults import EXIT_INTERRUPTED
 from everlog.cli.querying.printing import Progress, describe_events, describe_rows, print_rows
 from everlog.cli.querying.server import TIMEOUT_SECONDS, ServerError, query_server
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.language.parser import tokens_around
 from everlog.eventql.limits import QUERY_LENGTH_MAX
-from everlog.process import EXIT_INTERRUPTED
 
 # More is certainly too long: a letter has four bytes at most.
 _QUERY_SIZE_MAX: Final = 4 * QUERY_LENGTH_MAX + 1

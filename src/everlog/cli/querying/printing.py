@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from everlog.cli.querying.faults import describe_error, exit_code_of
+from everlog.cli.querying.faults import EXIT_OUTPUT_CLOSED, describe_error, exit_code_of
 from everlog.cli.querying.forms import (
     CsvWriter,
     JsonWriter,
@@ -26,7 +26,7 @@ from everlog.cli.querying.forms import (
 )
 from everlog.domain.errors import EverlogError
 from everlog.exit_codes import EXIT_OK
-from everlog.process import EXIT_OUTPUT_CLOSED, give_up_output
+from everlog.process import give_up_output
 
 # Rows that wait for others to stand in a table with them wait no longer than that.
 _WAITING_SECONDS_MAX: Final = 0.5
