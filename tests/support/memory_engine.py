@@ -273,6 +273,9 @@ class MemoryEngine:
         """Return one event type."""
         return next((entry for entry in self.event_types(head) if entry.name == name), None)
 
+    def check_place(self) -> None:
+        """Do nothing: memory stays where it is."""
+
     @property
     def is_snapshot_due(self) -> bool:
         """Never: there is nothing to save."""

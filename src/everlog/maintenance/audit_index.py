@@ -8,18 +8,17 @@ whatever the checksums say: a wrong cell with a right checksum would be a bug. A
 
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from everlog.maintenance.audit_log import Block
-from everlog.maintenance.files import read_whole
+from everlog.maintenance.audit_log import Block, DurableBound
+from everlog.maintenance.files import Folder, read_whole
 from everlog.maintenance.findings import Finding, Kind
 
-_FOLDER: Final = "index"
+INDEX_FOLDER: Final = "index"
 _CHECKPOINT_FILE: Final = "checkpoint.json"
 _SUBJECTS_FILE: Final = "subjects"
 _EVENT_TYPES_FILE: Final = "event-types"
@@ -61,9 +60,8 @@ class _Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
 class IndexAudit:
     """The index of one log, as far as its checkpoint goes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         """Begin with nothing read."""
-        self._folder = directory / _FOLDER
         self._checkpoint: _Checkpoint | None = None
         self._columns: dict[str, Cells] = {}
         # The numbers of subjects and event types, by the column that speaks of them.
@@ -73,14 +71,15 @@ class IndexAudit:
         # Columns that cannot be compared, or have a wrong cell already: others may follow from it.
         self._wrong: set[str] = set()
 
-    def load(self) -> Iterator[Finding]:
-        """Read the index, and yield what does not match its checkpoint."""
-        try:
-            checkpoint = _decode(read_whole(self._folder / _CHECKPOINT_FILE))
-        except FileNotFoundError:
+    def load(self, folder: Folder | None) -> Iterator[Finding]:
+        """Read the index in its folder, and yield what does not match its checkpoint."""
+        content = None if folder is None else _read(folder, _CHECKPOINT_FILE)
+        if folder is None or content is None:
             meaning = "there is no checkpoint: the next opening makes the index from the log"
             yield _finding(Kind.NO_CHECKPOINT, _CHECKPOINT_FILE, meaning)
             return
+        try:
+            checkpoint = _decode(content)
         except ValueError as error:
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, str(error))
             return
@@ -90,7 +89,7 @@ class IndexAudit:
             (_EVENT_TYPES_FILE, checkpoint.event_types, "type"),
         ):
             try:
-                self._names[column] = _read_names(self._folder / name, names)
+                self._names[column] = _read_names(folder, name, names)
             except ValueError as error:
                 self._wrong.add(column)
                 yield _finding(Kind.NAMES, name, str(error))
@@ -98,7 +97,7 @@ class IndexAudit:
             is_of_events = name != _PARENT
             count = checkpoint.event_count if is_of_events else checkpoint.subjects.count
             try:
-                self._columns[name] = _read_column(self._folder / name, cell, count)
+                self._columns[name] = _read_column(folder, name, cell, count)
             except ValueError as error:
                 self._wrong.add(name)
                 yield _finding(Kind.COLUMN, name, str(error))
@@ -109,6 +108,18 @@ class IndexAudit:
         if "subject" in self._names:
             yield from self._compare_parents(self._names["subject"])
             self._latest = [0] * len(self._names["subject"])
+
+    def at_least(self, bound: DurableBound) -> DurableBound:
+        """Return a bound, or what the checkpoint says where that is more: it was saved later."""
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.log_size <= bound.log_size:
+            return bound
+        return DurableBound(
+            event_count=checkpoint.event_count,
+            log_size=checkpoint.log_size,
+            schemas_size=bound.schemas_size,
+            file=f"{INDEX_FOLDER}/{_CHECKPOINT_FILE}",
+        )
 
     def compare(self, block: Block) -> Iterator[Finding]:
         """Yield what the index says of events that their lines do not."""
@@ -201,8 +212,8 @@ def _decode(content: bytes) -> _Checkpoint:
         raise ValueError(message) from error
 
 
-def _read_names(path: Path, expected: _Names) -> dict[str, int]:
-    content = _read_present(path)[: expected.size]
+def _read_names(folder: Folder, name: str, expected: _Names) -> dict[str, int]:
+    content = _read_present(folder, name)[: expected.size]
     if len(content) < expected.size:
         message = "it is shorter than the checkpoint says"
         raise ValueError(message)
@@ -217,8 +228,8 @@ def _read_names(path: Path, expected: _Names) -> dict[str, int]:
     return numbers
 
 
-def _read_column(path: Path, cell: str, count: int) -> Cells:
-    cells = np.frombuffer(_read_present(path), np.uint8)
+def _read_column(folder: Folder, name: str, cell: str, count: int) -> Cells:
+    cells = np.frombuffer(_read_present(folder, name), np.uint8)
     size = count * np.dtype(cell).itemsize
     if len(cells) < size:
         message = "it is shorter than the checkpoint says"
@@ -226,12 +237,19 @@ def _read_column(path: Path, cell: str, count: int) -> Cells:
     return cells[:size].view(cell)
 
 
-def _read_present(path: Path) -> bytes:
-    try:
-        return read_whole(path)
-    except FileNotFoundError as error:
+def _read_present(folder: Folder, name: str) -> bytes:
+    content = _read(folder, name)
+    if content is None:
         message = "it is missing"
-        raise ValueError(message) from error
+        raise ValueError(message)
+    return content
+
+
+def _read(folder: Folder, name: str) -> bytes | None:
+    try:
+        return read_whole(folder, name)
+    except FileNotFoundError:
+        return None
 
 
 def _above(subject: str) -> str:
@@ -241,5 +259,5 @@ def _above(subject: str) -> str:
 def _finding(
     kind: Kind, name: str, meaning: str, *, event_id: int | None = None, offset: int | None = None
 ) -> Finding:
-    file = f"{_FOLDER}/{name}"
+    file = f"{INDEX_FOLDER}/{name}"
     return Finding(kind=kind, event_id=event_id, file=file, offset=offset, meaning=meaning)

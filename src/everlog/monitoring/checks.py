@@ -98,11 +98,12 @@ def _writability(figures: Figures) -> Finding:
         case Condition.READ_ONLY:
             return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
         case Condition.DISK_FULL:
-            return Finding(value, Status.FAIL, "the last write found no room on the disk")
+            output = f"the last write found no room: {figures.condition_reason}"
+            return Finding(value, Status.FAIL, output)
         case Condition.STOPPING:
             return Finding(value, Status.WARN, "the server is being stopped")
         case Condition.FAILED:
-            output = "the disk broke its promise: writes are refused until a restart"
+            output = f"writes are refused until a restart: {figures.condition_reason}"
             return Finding(value, Status.FAIL, output)
 
 

@@ -36,6 +36,8 @@ class Figures:
     now: float
     started_at: float
     condition: Condition
+    # Why it is so, empty where nobody has to be told.
+    condition_reason: str
     head: Head
     commits: CommitFigures
     # How long ago the last batch became durable, and how long the present one has been on its way.
@@ -110,6 +112,7 @@ class Monitor:
             now=self.clock() / _NANOSECONDS,
             started_at=self.started_at,
             condition=store.writer.condition,
+            condition_reason=store.writer.reason,
             head=store.engine.head,
             commits=commits,
             seconds_since_commit=None if commits.ended_at is None else now - commits.ended_at,

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from everlog.domain.chain import HashVersion
+from everlog.domain.errors import StoreFailedError
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
@@ -37,6 +38,9 @@ from everlog.threads import call_on_thread
 
 # A query that computes longer than that is a mistake more often than patience.
 QUERY_SECONDS_MAX: Final = 300.0
+
+# What nobody uses can wait that long for the news that its directory is gone.
+_LOOK_SECONDS: Final = 1.0
 
 
 def _ignore(*_: object) -> None:
@@ -178,9 +182,11 @@ async def run_store(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     store = Store(engine, writer, reader, observers, queries, snapshots)
+    look = loop.create_task(_look_after(store))
     try:
         yield store
     finally:
+        look.cancel()
         store.end_streams()
         events.closing("queries")
         await queries.close()
@@ -191,6 +197,17 @@ async def run_store(
         await snapshots.wait()
         events.closing("reading threads")
         reader.close()
+
+
+async def _look_after(store: Store) -> None:
+    """Let the store fail when its files are moved or deleted, also while nobody writes."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            await store.reader.call(store.engine.check_place)
+        except StoreFailedError as error:
+            store.writer.fail(error)
+            return
 
 
 def _load_schemas(engine: Engine) -> list[EventSchema]:

@@ -237,6 +237,8 @@ class Writer:
         self._events: Final = events
         self._loop: Final = loop
         self.condition = Condition.WRITABLE
+        # Why it is so, empty where nobody has to be told.
+        self.reason = ""
         self._turn = Turn.IDLE
         # What gathers, and what is being committed, each in the order in which it came.
         self._waiting: list[_Change] = []
@@ -297,6 +299,10 @@ class Writer:
         self._note(Happening.MADE_READ_ONLY)
         self._take(_Settled(answer))
 
+    def fail(self, error: StoreFailedError) -> None:
+        """Refuse every change from now on: somebody else found out that the store has failed."""
+        self._note(Happening.BROKE, error)
+
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
         self._note(Happening.STOPPED)
@@ -318,6 +324,7 @@ class Writer:
         condition = CONDITIONS[self.condition].get(happening)
         if condition is not None:
             self.condition = condition
+            self.reason = "" if error is None else str(error)
             self._events.condition_changed(condition, error)
 
     def _note_failure(self, failure: Exception) -> DiskFullError | StoreFailedError:

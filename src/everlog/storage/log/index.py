@@ -9,7 +9,7 @@ Staging changes the index at the tip at once; readers look at nothing beyond the
 What is left to others: which events a scan selects (`indexed_log`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,10 +19,7 @@ from everlog.domain.errors import DiskFullError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.subject import ROOT, parent
 from everlog.storage.engine import EventType, Head, StagedSchema
-from everlog.storage.log.columns import AnyColumn, Column, TypeCode, Vector
-
-# The only column whose cells may be others when the index of the same log is made anew.
-TYPE_COLUMN: Final = "type"
+from everlog.storage.log.columns import Column
 
 _NEVER: Final = -1
 
@@ -30,13 +27,17 @@ _NEVER: Final = -1
 class Index:
     """Columns, subject tree and event types of one log."""
 
-    def __init__(self, open_column: Callable[[str, TypeCode], AnyColumn]) -> None:
-        """Open the columns by their names; the caller loads a snapshot or adds the events anew."""
-        self.offsets = open_column("offset", "Q")
-        self.subject_ids = open_column("subject", "I")
-        self.type_ids = open_column(TYPE_COLUMN, "I")
-        self.previous = open_column("previous", "Q")
-        self.subjects = SubjectTree(open_column("parent", "I"))
+    def __init__(self) -> None:
+        """Start empty; the caller loads a snapshot or adds the events anew.
+
+        Raises:
+            DiskFullError, MemoryError: There is no room for it.
+        """
+        self.offsets = Column("offset", "Q")
+        self.subject_ids = Column("subject", "I")
+        self.type_ids = Column("type", "I")
+        self.previous = Column("previous", "Q")
+        self.subjects = SubjectTree()
         self.event_types = EventTypeTable()
         self._event_count = 0
         # How many events all columns have room for.
@@ -44,7 +45,7 @@ class Index:
         # Counts how often staged events were forgotten: whoever follows a chain has to know.
         self.truncations = 0
 
-    def columns(self, *, event_count: int, subject_count: int) -> Sequence[tuple[AnyColumn, int]]:
+    def columns(self, *, event_count: int, subject_count: int) -> Sequence[tuple[Column, int]]:
         """Return all columns, each with the number of its cells, for saving and checking them."""
         return (
             (self.offsets, event_count),
@@ -56,10 +57,6 @@ class Index:
 
     def load(self, subject_names: list[str], type_names: list[str], *, event_count: int) -> None:
         """Take over the columns' first cells and the names that belong to them."""
-        # Looked at by the event loop later, which must not wait for a disk.
-        for column in (self.previous, self.offsets):
-            if isinstance(column, Column):
-                column.read_ahead(event_count)
         subject_ids = self.subject_ids.array[:event_count]
         positions = np.arange(1, event_count + 1, dtype=np.uint64)
         latest = np.zeros(len(subject_names), np.uint64)
@@ -79,7 +76,6 @@ class Index:
 
         Raises:
             DiskFullError, MemoryError: There is no room; nothing was added.
-            OSError: Anything else; nothing was added.
         """
         position, offset = tip.event_count, tip.log_size
         # A gap, or an event twice, would shift the cells of all that follow.
@@ -111,7 +107,7 @@ class Index:
                 counts[node] += 1
                 self._event_count = position
                 offset += len(line)
-        except (DiskFullError, OSError, MemoryError):
+        except (DiskFullError, MemoryError):
             self.truncate(tip)
             raise
         return Head(
@@ -170,13 +166,13 @@ class SubjectTree:
     `latest` holds positions plus one, 0 where the subject itself has no event.
     """
 
-    def __init__(self, parents: AnyColumn) -> None:
+    def __init__(self) -> None:
         """Start empty."""
         self.ids: dict[str, int] = {}
         self.names: list[str] = []
-        self.parents = parents
-        self.latest = Vector("Q")
-        self.event_counts = Vector("I")
+        self.parents = Column("parent", "I")
+        self.latest = Column("latest", "Q")
+        self.event_counts = Column("event-count", "I")
 
     def load(
         self,
@@ -188,8 +184,9 @@ class SubjectTree:
         """Take over the nodes of a snapshot; the parents are in their column already."""
         self.names = names
         self.ids = dict(zip(names, range(len(names)), strict=True))
-        self.latest.load(latest)
-        self.event_counts.load(event_counts)
+        for column, values in ((self.latest, latest), (self.event_counts, event_counts)):
+            column.reserve(len(names))
+            column.array[: len(names)] = values
 
     def add(self, subject: str) -> int:
         """Add a subject that is not there, with its missing ancestors, and return its number.

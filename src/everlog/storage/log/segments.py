@@ -6,14 +6,17 @@ that behind the log's end it reads as zeros. A batch never spans two segments.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 from everlog.domain.errors import DiskFullError
+from everlog.storage.log.directory import Place
 from everlog.storage.log.disk import (
     Disk,
+    Folder,
     allocate,
+    cut,
     open_file,
     sync,
     sync_names,
@@ -34,28 +37,38 @@ class Segments:
     """All segments of one log, the last one for appending; `files` is for readers."""
 
     def __init__(
-        self, folder: Path, disk: Disk, resources: ExitStack, *, segment_size_max: int
+        self, folder: Folder, disk: Disk, resources: ExitStack, *, segment_size_max: int
     ) -> None:
         """Open the segments there are.
 
         Raises:
             CorruptLogError: A file in the folder is not a segment.
         """
-        self._folder = folder
+        self.folder: Final = folder
         self._disk = disk
         self._resources = resources
         self._segment_size_max = segment_size_max
         self._segments: list[Segment] = []
         self.files: Final = SegmentFiles()
         offset = 0
-        for first_position, path in find_segments(folder):
-            file = open_file(disk, path, resources)
-            self._add(Segment(first_position, offset, file, path))
+        for first_position, name in find_segments(folder):
+            file = open_file(disk, folder, name, resources)
+            self._add(Segment(first_position, offset, file, name))
             offset += os.fstat(file).st_size
         # The process may have died between creating a segment and syncing its name.
         sync_names(disk, folder)
         # The end of the last segment's file, as an offset of the log.
         self._allocated = offset
+
+    def places(self, stop: int) -> Sequence[Place]:
+        """Return where its files have to be, which hold the log up to an offset."""
+        segments = tuple(self._segments)
+        stops = (*(segment.offset for segment in segments[1:]), stop)
+        return [
+            # An empty one may have been created for the batch behind.
+            Place(self.folder, segment.name, segment.file, max(0, end - segment.offset))
+            for segment, end in zip(segments, stops, strict=False)
+        ]
 
     def append(self, data: bytes, *, offset: int, first_position: int) -> None:
         """Write a batch at the log's end and sync it.
@@ -106,8 +119,7 @@ class Segments:
             return
         segment = self._segments[-1]
         assert segment.offset <= offset
-        self._disk.truncate(segment.file, offset - segment.offset)
-        sync(self._disk, segment.file)
+        cut(self._disk, segment.file, offset - segment.offset)
         self._allocated = offset
 
     def _is_full(self, offset: int) -> bool:
@@ -117,15 +129,15 @@ class Segments:
     def _roll(self, offset: int, first_position: int) -> None:
         if self._segments:
             self.cut(offset)
-        path = self._folder / f"{first_position:020d}{SEGMENT_SUFFIX}"
+        name = f"{first_position:020d}{SEGMENT_SUFFIX}"
         # A crash or a full disk between here and the first batch leaves an empty segment of the
         # same name, which is taken up again.
         with ExitStack() as opening:
-            file = open_file(self._disk, path, opening)
-            sync_names(self._disk, self._folder)
+            file = open_file(self._disk, self.folder, name, opening)
+            sync_names(self._disk, self.folder)
             # Only now: who tries again opens it again.
             self._resources.push(opening.pop_all())
-        self._add(Segment(first_position, offset, file, path))
+        self._add(Segment(first_position, offset, file, name))
         self._allocated = offset
 
     def _allocate(self, segment: Segment, end: int) -> None:
