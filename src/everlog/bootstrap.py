@@ -361,6 +361,8 @@ def _store_events(
     def opened(report: OpeningReport, seconds: float) -> None:
         if directory.stat().st_mode & stat.S_IWOTH:
             log.warning("every user of this machine may write to the data directory: close it")
+        if not report.is_writable:
+            log.warning("the data directory cannot be written to: it is served as it is")
         if report.rebuild_reason is not None and report.event_count > 0:
             log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
         if report.torn_size > 0:

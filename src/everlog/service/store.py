@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +31,7 @@ from everlog.service.writing.commit_watch import CommitWatch
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.service.writing.writer import Condition, Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine
-from everlog.storage.log import LogEngine, OpeningReport
+from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, may_write
 from everlog.storage.log.disk import Disk
 from everlog.threads import call_on_thread
 
@@ -110,7 +109,8 @@ async def open_store(
 ) -> AsyncGenerator[Store, None]:
     """Open the store in a data directory, creating or recovering it, and close it at the end.
 
-    A `disk` stands in the place of the real one, and then no process syncs.
+    A `disk` stands in the place of the real one, and then no process syncs. A directory that cannot
+    be written to is opened for reading, if the store is to be read-only.
 
     Raises:
         DataDirectoryError: It is locked, of an unknown format, or damaged; see its subclasses.
@@ -118,19 +118,30 @@ async def open_store(
         OSError: The system refuses to read or write it.
     """
     started = time.monotonic()
-    engine = await _open_engine(directory, disk)
+    engine = await _open_engine(directory, disk, is_read_only=options.is_read_only)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
-        async with run_store(engine, options, has_sync_process=disk is None) as store:
+        has_sync_process = disk is None and engine.report.is_writable
+        async with run_store(engine, options, has_sync_process=has_sync_process) as store:
             yield store
     finally:
         options.events.closing("the files of the log")
         engine.close()
 
 
-async def _open_engine(directory: Path, disk: Disk | None) -> LogEngine:
+_LogEngine = LogEngine | ReadOnlyEngine
+
+
+async def _open_engine(directory: Path, disk: Disk | None, *, is_read_only: bool) -> _LogEngine:
     """Open the engine on a thread, so that whoever waits for it can be told to stop."""
-    opening = call_on_thread(partial(LogEngine.open, directory, disk=disk))
+
+    def open_engine() -> _LogEngine:
+        # Where it can be written to, it is left as well as any server leaves it.
+        if is_read_only and not may_write(directory):
+            return ReadOnlyEngine.open(directory, disk=disk)
+        return LogEngine.open(directory, disk=disk)
+
+    opening = call_on_thread(open_engine)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -139,7 +150,7 @@ async def _open_engine(directory: Path, disk: Disk | None) -> LogEngine:
         raise
 
 
-def _close_if_open(opening: asyncio.Future[LogEngine]) -> None:
+def _close_if_open(opening: asyncio.Future[_LogEngine]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 
