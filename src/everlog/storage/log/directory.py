@@ -255,13 +255,18 @@ def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
         if FORMAT_FILE not in names_in(directory):
             _sync_names_above(path, disk)
     except NotADirectoryError as error:
-        message = f"the data directory {path} cannot be created: something else is there"
+        message = (
+            f"the data directory {path} cannot be created: something else is there "
+            f"({error.strerror})"
+        )
         raise DataDirectoryError(message) from error
     except PermissionError as error:
         if missing:
             message = f"the data directory {path} cannot be created: {error.strerror}"
         else:
-            message = f"the data directory {path} cannot be written to: check who owns it"
+            message = (
+                f"the data directory {path} cannot be opened: {error.strerror}; check who owns it"
+            )
         raise DataDirectoryError(message) from error
     except OSError as error:
         message = f"the data directory {path} cannot be created: {error.strerror}"

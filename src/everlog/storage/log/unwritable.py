@@ -10,7 +10,7 @@ is read-only from the beginning).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn, Self
@@ -18,7 +18,7 @@ from typing import Final, NoReturn, Self
 from everlog.domain.errors import StoreFailedError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
-from everlog.storage.engine import Batch, Head, JournalEntry, LogFiles, StagedSchema
+from everlog.storage.engine import Head, LogFiles
 from everlog.storage.log.directory import (
     DURABLE_FILE,
     FORMAT_FILE,
@@ -108,38 +108,14 @@ class ReadOnlyEngine(ReadOnlyLog):
             log_size=head.log_size,
         )
 
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise StoreFailedError("the data directory was opened for reading only")
+
     # Writing, for which nobody asks.
-
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
-
-    def stage_schema(self, schema: StagedSchema) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
+    stage = stage_schema = commit = begin_commit = end_commit = apply = publish = _refuse
 
     def seal(self) -> None:
         """Return None: nothing is staged."""
-
-    def commit(self, batch: Batch) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
-
-    def begin_commit(self, batch: Batch) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
-
-    def end_commit(self, batch: Batch, error: OSError | None) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
-
-    def apply(self, entry: JournalEntry, *, is_verified: bool) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
-
-    def publish(self, batch: Batch) -> NoReturn:  # noqa: ARG002 - the port's
-        """Refuse."""
-        raise _read_only()
 
     def roll_back(self) -> None:
         """Forget nothing: nothing is staged."""
@@ -165,7 +141,3 @@ class ReadOnlyEngine(ReadOnlyLog):
 
     def save_snapshot(self) -> None:
         """Save nothing."""
-
-
-def _read_only() -> StoreFailedError:
-    return StoreFailedError("the data directory was opened for reading only")
