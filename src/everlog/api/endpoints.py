@@ -35,7 +35,13 @@ from everlog.api.bodies import (
 )
 from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    Code,
+    DiskBusyError,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+)
 from everlog.domain.selection import Selection
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.checks import Status
@@ -203,7 +209,7 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, StoreFailedError) as error:
+            except (RefusedError, DiskFullError, DiskBusyError, StoreFailedError) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))

@@ -18,6 +18,10 @@ EVENTS_PER_WRITE_MAX: Final = 10_000
 # Enough for a full-size write of average events; a larger import belongs into several writes.
 REQUEST_BODY_SIZE_MAX: Final = 64 * 1024 * 1024
 
+# What was written and waits for the disk: seconds of the fastest writing. A disk that hangs costs
+# some times as much memory, and that of the write which exceeds it.
+UNSYNCED_SIZE_MAX: Final = 256 * 1024 * 1024
+
 # Reading and discovery requests are a few options long.
 SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring.figures import Figures
+from everlog.service.writing.commit_watch import HANGS_AFTER_SECONDS
 from everlog.service.writing.writer import Condition
 
 # From where on a figure is worth a warning, or means that the server fails. Nothing is refused
@@ -28,9 +29,9 @@ SYNC_WARN_SECONDS: Final = 0.25
 # What was slow this long ago says nothing about the disk of today.
 SYNC_RECENT_SECONDS: Final = 300.0
 
-# Every writer waits for the batch that is on its way. Most clients give up after half a minute.
+# Every writer waits for the batch that is on its way, and from the second bound on is refused.
 PENDING_WARN_SECONDS: Final = 5.0
-PENDING_FAIL_SECONDS: Final = 30.0
+PENDING_FAIL_SECONDS: Final = HANGS_AFTER_SECONDS
 
 # Enough to renew it without haste; the log warns from the same day on.
 CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
@@ -140,10 +141,13 @@ def _sync_latency(figures: Figures) -> Finding | None:
 
 def _pending_commit(figures: Figures) -> Finding:
     seconds = figures.pending_seconds
-    value, output = round(seconds, 6), "the disk does not answer: every write waits for it"
+    value = round(seconds, 6)
     if seconds > PENDING_FAIL_SECONDS:
+        since = format_moment(figures.now - seconds)
+        output = f"a commit hangs since {since}: the disk does not answer, and writes are refused"
         return Finding(value, Status.FAIL, output)
     if seconds > PENDING_WARN_SECONDS:
+        output = "the disk does not answer: every write waits for it"
         return Finding(value, Status.WARN, output)
     return Finding(value)
 

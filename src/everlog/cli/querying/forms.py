@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from everlog.domain.errors import EverlogError
+from everlog.texts import to_unicode
 
 # What CSV calls the rows that are no records.
 VALUE_COLUMN: Final = "value"
@@ -400,6 +401,7 @@ def to_printable(text: str) -> str:
     """Return a text on one line, with everything that is not printed shown as an escape."""
     if text.isprintable():
         return text
+    text = to_unicode(text)
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in text

@@ -31,12 +31,14 @@ import msgspec
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
     Code,
+    DiskBusyError,
     DiskFullError,
     RefusedError,
     StateConflictError,
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
+from everlog.domain.limits import UNSYNCED_SIZE_MAX
 from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
 from everlog.domain.time import next_event_time
@@ -253,11 +255,17 @@ class Writer:
     ) -> None:
         """Judge and stage one write; the answer is called once its outcome is durable.
 
-        The outcome is a `StaleQueryError` where the answer to a query is not known any more.
+        The outcome is a `StaleQueryError` where the answer to a query is not known any more, and a
+        `DiskBusyError`, at once, where the disk hangs or too much waits for it.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
+            return
+        if self.figures.is_hanging or (
+            self._engine.tip.log_size - self._engine.head.log_size > UNSYNCED_SIZE_MAX
+        ):
+            answer(_busy())
             return
         # As `_take`, with fewer calls: this runs for every write.
         write = _Write(candidates, preconditions, answer)
@@ -271,6 +279,8 @@ class Writer:
         """Stage an event schema against which so many first events have been checked already."""
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
+        elif self.figures.is_hanging:
+            answer(_busy())
         else:
             self._take(_Registration(schema, checked_event_count, answer))
 
@@ -609,6 +619,10 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
 def _refusal(condition: Condition) -> RefusedError:
     code, message = _REFUSALS[condition]
     return RefusedError(code, message)
+
+
+def _busy() -> DiskBusyError:
+    return DiskBusyError("the disk does not keep up: nothing was stored; try again later")
 
 
 def _as_store_failed(failure: Exception) -> StoreFailedError:

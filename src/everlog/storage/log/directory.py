@@ -118,8 +118,8 @@ class DirectoryLock:
     def _holder(self, descriptor: int) -> str:
         """Say who has the lock; the number in the file is that of whoever wrote there last."""
         if _is_shared(descriptor):
-            # Servers keep it from each other; an audit only keeps it from servers.
-            return "an audit"
+            # Servers keep it from each other; who only reads keeps it from servers.
+            return "an audit, or a server that cannot write to it"
         found = b""
         with suppress(FileNotFoundError):
             found = read_file(self._disk, self._directory, LOCK_FILE)
@@ -213,6 +213,36 @@ class Place(NamedTuple):
         )
 
 
+def hold_for_reading(path: Path, disk: Disk, resources: ExitStack) -> Folder:
+    """Open a data directory and keep servers from it, but nobody who only reads.
+
+    Where the file system has no such lock, or lets nobody take it who may not write, none is held.
+
+    Raises:
+        DirectoryLockedError: A server has it open.
+        DataDirectoryError: It is no directory.
+    """
+    directory = open_directory(path, disk, resources)
+    descriptors = [directory.descriptor]
+    with suppress(FileNotFoundError):
+        file = open_in_place(disk, directory, LOCK_FILE, os.O_RDONLY)
+        resources.callback(os.close, file)
+        descriptors.append(file)
+    for descriptor in descriptors:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = (
+                f"the data directory {path} is in use by another process, which may write to it: "
+                "stop that one first, or choose another directory"
+            )
+            raise DirectoryLockedError(message) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCK_OF_A_FOLDER:
+                raise
+    return directory
+
+
 def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
     """Open the data directory itself, created where it does not exist, so that it survives a crash.
 
@@ -229,13 +259,18 @@ def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
         if FORMAT_FILE not in names_in(directory):
             _sync_names_above(path, disk)
     except NotADirectoryError as error:
-        message = f"the data directory {path} cannot be created: something else is there"
+        message = (
+            f"the data directory {path} cannot be created: something else is there "
+            f"({error.strerror})"
+        )
         raise DataDirectoryError(message) from error
     except PermissionError as error:
         if missing:
             message = f"the data directory {path} cannot be created: {error.strerror}"
         else:
-            message = f"the data directory {path} cannot be written to: check who owns it"
+            message = (
+                f"the data directory {path} cannot be opened: {error.strerror}; check who owns it"
+            )
         raise DataDirectoryError(message) from error
     except OSError as error:
         message = f"the data directory {path} cannot be created: {error.strerror}"

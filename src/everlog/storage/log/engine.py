@@ -82,6 +82,8 @@ class OpeningReport(NamedTuple):
     torn_size: int
     # Why the index was rebuilt from the log; None where its snapshot could be used.
     rebuild_reason: str | None
+    # Whether it can be written to; if not, nothing was changed.
+    is_writable: bool = True
 
 
 class LogEngine(IndexedLog):

@@ -65,9 +65,13 @@ class ReadOnlyLog(IndexedLog):
         log: SegmentFiles,
         index: Index,
         head: Head,
+        rebuild_reason: str | None,
     ) -> None:
-        """Take over what `open` has opened."""
+        """Take over what `open` has opened; the head is that of the snapshot of the index."""
         super().__init__(log, index, head)
+        self.saved_event_count: Final = head.event_count
+        # Why the index was made anew from the log; None where its snapshot could be used.
+        self.rebuild_reason: Final = rebuild_reason
         self._directory: Final = directory
         self._disk: Final = disk
         self._proven: Final = proven
@@ -102,7 +106,7 @@ class ReadOnlyLog(IndexedLog):
             return log
 
         proven = find_proven(directory, disk)
-        index, snapshot, _ = load_index(folder, disk, open_log)
+        index, snapshot, reason = load_index(folder, disk, open_log)
         return cls(
             directory,
             disk,
@@ -111,6 +115,7 @@ class ReadOnlyLog(IndexedLog):
             log=log,
             index=index,
             head=snapshot.head,
+            rebuild_reason=reason,
         )
 
     def __enter__(self) -> Self:
