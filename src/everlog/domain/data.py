@@ -11,10 +11,11 @@ What is left to others: checking it against a schema, and the size of the event 
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from operator import itemgetter
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -23,16 +24,20 @@ from everlog.domain.limits import EVENT_SIZE_MAX, JSON_NESTING_MAX
 
 # The keys of JSON objects are strings anyway; to check them again costs time.
 _decode = msgspec.json.Decoder(dict).decode
+_encode = msgspec.json.encode
 _minify = msgspec.json.format
 
-# In valid JSON: a whole string, or one bracket outside of strings.
+# In valid JSON: a whole string.
 _STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_STRING_OR_BRACKET: Final = re.compile(rf"{_STRING}|[\[\]{{}}]")
 
-# In minified JSON: a scalar or an array of scalars, or the bracket that opens an object or another
-# array, behind its name (with the quote that opens it only) where it has one; or the bracket that
-# closes one.
-_SCALARS: Final = rf'\[(?:[^\[\]{{}}"]++|{_STRING})*+\]'
+# Makes a 1 of a bracket that opens, and -1 of one that closes; all else is taken away.
+_TO_STEPS: Final = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+# In minified JSON: a scalar, an empty object or an array of scalars, or the bracket that opens
+# another object or array, behind its name (with the quote that opens it only) where it has one; or
+# the bracket that closes one.
+_SCALARS: Final = rf'\{{\}}|\[(?:[^\[\]{{}}"]++|{_STRING})*+\]'
 _find_members = re.compile(
     rf'(?:({_STRING[:-1]})":)?(?:({_STRING}|{_SCALARS}|[^\[\]{{}},:"]+)|([\[{{]))|([\]}}])'
 ).findall
@@ -79,9 +84,22 @@ def sort_members(text: str, data: dict[str, object]) -> str:
         ordered = _sort_flat_members(text, tuple(data))
         if ordered is not None:
             return ordered
-    # Where a name occurs twice, or a string looks like a name, there are more of these.
-    elif _count_ordered(data, has_inner="{" in text[1:]) == text.count('":'):
-        return text
+    else:
+        ordered = _encode(data, order="sorted").decode()
+        if ordered == text:
+            return text
+        # Written again without an order it is the very same text: then each part of it is written
+        # as the encoder writes it, and nothing but the order differs.
+        if _encode(data).decode() == text:
+            return ordered
+    return _sort_parts(text)
+
+
+def _sort_parts(text: str) -> str:
+    """Return the text of an object with its members in order, whichever way they are written.
+
+    It takes a hundred times as long as an encoder does, 20 ms for the largest event.
+    """
     by_name = _decode_name if "\\" in text else itemgetter(0)
     # What is open, the innermost last: its own name, empty where it has none, and the members of
     # what holds it, each a name and a text.
@@ -134,50 +152,25 @@ def _decode_name(member: tuple[str, str]) -> str:
     return msgspec.json.decode(f'{member[0]}"', type=str)
 
 
-def _count_ordered(value: dict[str, object] | list[object], *, has_inner: bool) -> int:
-    """Return how many members the objects in a value have, -1 if those of one are out of order.
-
-    `has_inner` tells whether there may be objects in it, which are then looked for.
-    """
-    count, inner_values = 0, cast("Iterable[object]", value)
-    if isinstance(value, dict):
-        previous = ""
-        for name in value:
-            if name < previous:
-                return -1
-            previous = name
-        count, inner_values = len(value), value.values()
-    if not has_inner:
-        return count
-    for inner in inner_values:
-        if type(inner) is dict or type(inner) is list:
-            inner_count = _count_ordered(inner, has_inner=True)
-            if inner_count < 0:
-                return -1
-            count += inner_count
-    return count
-
-
 def check_nesting(text: str, code: Code, field: str) -> None:
     """Refuse valid JSON that is nested deeper than JSON_NESTING_MAX.
 
     The text is looked at, not the decoded value: of a key that occurs twice, the value holds
     only the last occurrence.
     """
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        found = match[0]
-        if found in "[{":
-            depth += 1
-            if depth > JSON_NESTING_MAX:
-                raise RefusedError(
-                    code,
-                    f"the JSON is nested deeper than {JSON_NESTING_MAX} levels",
-                    field=field,
-                    limit=JSON_NESTING_MAX,
-                )
-        elif found in "]}":
-            depth -= 1
+    outside = text.encode()
+    if b"\\" in outside:
+        # Then each quote that is left begins or ends a string.
+        outside = outside.replace(rb"\\", b"").replace(rb"\"", b"")
+    outside = b"".join(outside.split(b'"')[::2])
+    steps = memoryview(outside.translate(_TO_STEPS, _NO_BRACKETS)).cast("b")
+    if max(accumulate(steps), default=0) > JSON_NESTING_MAX:
+        raise RefusedError(
+            code,
+            f"the JSON is nested deeper than {JSON_NESTING_MAX} levels",
+            field=field,
+            limit=JSON_NESTING_MAX,
+        )
 
 
 def _refuse_size(field: str) -> NoReturn:
