@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from everlog.domain.chain import HashVersion
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
@@ -161,7 +159,7 @@ async def run_store(
 
 def _load_schemas(engine: Engine) -> list[EventSchema]:
     return [
-        compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
+        restore_event_schema(entry.name, entry.schema)
         for entry in engine.event_types(engine.head)
         if entry.schema is not None
     ]
