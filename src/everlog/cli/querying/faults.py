@@ -6,7 +6,8 @@ The codes that a query shares with the other commands mean the same there.
 import re
 from typing import Final, NamedTuple
 
-from everlog.cli.querying.forms import RowFormError, to_printable, width_of
+from everlog.cli.printable import to_printable
+from everlog.cli.querying.forms import RowFormError, width_of
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
 from everlog.domain.errors import (
     CorruptLogError,

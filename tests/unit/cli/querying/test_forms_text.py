@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.querying.forms import shorten, to_printable, width_of
+from everlog.cli.printable import to_printable
+from everlog.cli.querying.forms import shorten, width_of
 
 
 @pytest.mark.parametrize(
