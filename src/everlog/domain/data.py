@@ -137,7 +137,8 @@ def _sort_parts(text: str) -> str:
             continue
         if closing == "}":
             members.sort(key=by_name)
-            _check_names([*map(by_name, members)])
+            if len({*map(by_name, members)}) < len(members):
+                raise _repeated(members, by_name)
         joined = ",".join([member for _, member in members])
         value = f"{{{joined}}}" if closing == "}" else f"[{joined}]"
         own_name, members = outer.pop()
@@ -175,12 +176,14 @@ def _decode_name(member: tuple[str, str]) -> str:
     return msgspec.json.decode(f'{member[0]}"', type=str)
 
 
-def _check_names(names: list[str]) -> None:
-    """Refuse names of one object, in order, one of which comes twice."""
-    if len({*names}) < len(names):
-        repeated = next(name for name, after in pairwise(names) if name == after)
-        name = quote(repeated.removeprefix('"'))
-        raise _malformed(Fault(f"the member '{name}' comes twice in an object"), "data")
+def _repeated(
+    members: list[tuple[str, str]], by_name: Callable[[tuple[str, str]], str]
+) -> RefusedError:
+    """Return the refusal of members, in order, two of which have one name."""
+    pairs = pairwise(members)
+    member = next(member for member, after in pairs if by_name(member) == by_name(after))
+    name = quote(_decode_name(member))
+    return _malformed(Fault(f"the member '{name}' comes twice in an object"), "data")
 
 
 def _explain(text: bytes, error: Exception) -> Fault:

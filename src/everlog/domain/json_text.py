@@ -125,7 +125,7 @@ def explain_failure(text: bytes, error: Exception) -> Fault:
     if place is not None and text.startswith(_BYTE_ORDER_MARK, int(place[1])):
         return Fault(f"it has a byte order mark (U+FEFF) between its tokens, at byte {place[1]}")
     if reason != _TRUNCATED and "surrogate" not in reason:
-        return Fault(reason)
+        return Fault(reason.replace("JSON is malformed:", "it is not JSON:"))
     # The decoder says of half a pair at the end of a string that the text has no end.
     odd = _place_of_odd_string(text)
     if odd or reason != _TRUNCATED:
