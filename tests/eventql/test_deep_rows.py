@@ -53,9 +53,7 @@ def test_a_row_that_is_deeper_ends_the_query_behind_those_before_it(
     log = a_log({"a": 1}, nested(JSON_NESTING_MAX), {"a": 3})
     [first, *_] = texts_of(query, a_log({"a": 1}))
 
-    check_failure(
-        query, log, json.loads(first), message=MESSAGE, blamed=blamed, event_id=None
-    )
+    check_failure(query, log, json.loads(first), message=MESSAGE, blamed=blamed, event_id=None)
 
 
 def test_brackets_of_a_query_count_alone() -> None:
