@@ -68,16 +68,20 @@ def read_strictly(decoder: "msgspec.json.Decoder[_Body]", body: bytes) -> _Body:
     """Return the body as a struct.
 
     Raises:
-        MalformedRequestError: It is none.
+        MalformedRequestError: It is none, or a member comes twice.
     """
     try:
         found = decoder.decode(body)
     except NOT_JSON as error:
         raise _malformed(body, error) from error
-    # The decoder takes the last of two members with one name. Written again, what it found has as
-    # many quotes as the body, however that is written, unless members are missing; but for quotes
-    # that a string has as numbers.
-    if body.count(b'"') != _encode(found).count(b'"') or (b"\\" in body and b"\\u0022" in body):
+    # The decoder takes the last of two members with one name. What it found is written again, which
+    # is as long as the body only if that has all of it, and nothing else. Else both have the same
+    # quotes, however they are written, unless members are missing; but for quotes that a string
+    # has as numbers.
+    written = _encode(found)
+    if len(written) != len(body) and (
+        written.count(b'"') != body.count(b'"') or (b"\\" in body and b"\\u0022" in body)
+    ):
         _fold_names(msgspec.Raw(body), decoder.type, "$")
     return found
 
