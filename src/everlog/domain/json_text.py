@@ -37,9 +37,10 @@ _find_two_digits = re.compile(rb"[0-9]{2}").search
 # What is quoted of a text.
 _QUOTED_LENGTH_MAX: Final = 40
 
-# In more bytes than the largest event has, nobody looks for what exactly is wrong: in so many it
-# takes some 20 ms at the most.
-_EXPLAINED_SIZE_MAX: Final = 128 * 1024
+# In more bytes nobody looks for the place of a fault, or for which number it is: in so many either
+# takes some 15 ms at the most.
+_LOCATED_SIZE_MAX: Final = 64 * 1024
+_SEARCHED_SIZE_MAX: Final = 256 * 1024
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # How bytes begin that are no UTF-8 JSON, and what they are.
@@ -120,17 +121,17 @@ def explain_failure(text: bytes, error: Exception) -> Fault:
         if text.startswith(beginning):
             return Fault(meaning)
     if b"\0" in text:
-        return Fault(f"it has a NUL byte, at byte {text.index(0)}")
+        return Fault(f"it has a NUL byte (byte {text.index(0)})")
     place = _MSGSPEC_PLACE.search(reason)
     if place is not None and text.startswith(_BYTE_ORDER_MARK, int(place[1])):
-        return Fault(f"it has a byte order mark (U+FEFF) between its tokens, at byte {place[1]}")
+        return Fault(f"it has a byte order mark (U+FEFF) between its tokens (byte {place[1]})")
     if reason != _TRUNCATED and "surrogate" not in reason:
         return Fault(reason.replace("JSON is malformed:", "it is not JSON:"))
     # The decoder says of half a pair at the end of a string that the text has no end.
     odd = _place_of_odd_string(text)
     if odd or reason != _TRUNCATED:
         return Fault(f"it has half of a surrogate pair{odd}")
-    if len(text) > _EXPLAINED_SIZE_MAX:
+    if len(text) > _LOCATED_SIZE_MAX:
         return Fault("it ends too early, or half of a surrogate pair stands at the end of a string")
     return Fault("it ends too early")
 
@@ -210,13 +211,13 @@ def _check_number(text: str) -> None:
 
 def _huge_number(text: bytes) -> Fault:
     """Return which number of a text is too large; a decoder has found one."""
-    fault = _look_closely(text) if len(text) <= _EXPLAINED_SIZE_MAX else None
+    fault = _look_closely(text) if len(text) <= _SEARCHED_SIZE_MAX else None
     return fault or Fault("a number is beyond the range of a double")
 
 
 def _place_of_odd_string(text: bytes) -> str:
     """Return where the first string is that is no Unicode, as part of a sentence; else nothing."""
-    if len(text) > _EXPLAINED_SIZE_MAX:
+    if len(text) > _LOCATED_SIZE_MAX:
         return ""
     try:
         # What is not UTF-8 becomes surrogates too.

@@ -173,7 +173,7 @@ def test_null_in_version_1_is_a_member_like_any_other(body: bytes) -> None:
         (b'{"subject":"\xfc"}', "it is not valid UTF-8 - at `$.subject`"),
         (b'{"options":{"order":"\xfc"}}', "it is not valid UTF-8 - at `$.options.order`"),
         (b'\xef\xbb\xbf{"subject":"/"}', "it begins with a byte order mark"),
-        (b'{"subject":"/"}\0', "it has a NUL byte, at byte 15"),
+        (b'{"subject":"/"}\0', "it has a NUL byte (byte 15)"),
         (b"\x1f\x8b\x08", "it is compressed with gzip"),
         (b" \n", "it is empty, and a JSON object is expected"),
         (b'{"options":' * 5_000, "it is nested deeper than 61 levels"),
