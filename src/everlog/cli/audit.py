@@ -9,6 +9,7 @@ from typing import Final
 import click
 import msgspec
 
+from everlog.cli.printable import to_printable, to_printable_json
 from everlog.domain.errors import DataDirectoryError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
@@ -61,7 +62,7 @@ def audit(data_directory: Path, format_: str) -> None:
                 summary = found
     except DataDirectoryError as error:
         _clear_progress()
-        click.echo(f"Error: {to_unicode(str(error))}", err=True)
+        click.echo(f"Error: {to_printable(str(error))}", err=True)
         sys.exit(EXIT_DATA_DIRECTORY)
     assert summary is not None
     sys.exit(0 if summary.is_ok else EXIT_DAMAGED)
@@ -80,8 +81,7 @@ def _render_text(found: Finding | Summary) -> str:
     if isinstance(found, Finding):
         event = "" if found.event_id is None else f", event {found.event_id}"
         place = found.file if found.offset is None else f"{found.file} at byte {found.offset}"
-        # The name of a file may be no text.
-        return to_unicode(f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]")
+        return to_printable(f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]")
     counts = (
         f"{found.event_count} events, {found.log_size} bytes in {found.segment_count} segments, "
         f"{found.schema_count} event schemas, head {found.head_hash}"
@@ -100,7 +100,8 @@ def _render_json(found: Finding | Summary) -> str:
             "offset": found.offset,
             "meaning": to_unicode(found.meaning),
         }
-        return msgspec.json.encode({"type": "finding", "payload": payload}).decode()
+        line = msgspec.json.encode({"type": "finding", "payload": payload})
+        return to_printable_json(line).decode()
     payload = {
         "isOk": found.is_ok,
         "eventCount": found.event_count,

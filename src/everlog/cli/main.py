@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import click
 
+from everlog.cli.printable import to_printable
 from everlog.exit_codes import EXIT_UNEXPECTED
 from everlog.process import (
     EXIT_INTERRUPTED,
@@ -18,7 +19,6 @@ from everlog.process import (
     give_up_output,
     let_interrupt,
 )
-from everlog.texts import to_unicode
 
 _EPILOG: Final = """
 \b
@@ -164,6 +164,6 @@ def main() -> None:
 def _end_without_output(error: OSError) -> int:
     """Say what the system refused, and keep Python from trying once more at the end."""
     with suppress(OSError):
-        click.echo(f"Error: {to_unicode(str(error))}", err=True)
+        click.echo(f"Error: {to_printable(str(error))}", err=True)
     give_up_output()
     return EXIT_UNEXPECTED

@@ -41,8 +41,16 @@ EVENT_TYPE_LENGTH_MAX: Final = 1_024
 TRACESTATE_LENGTH_MAX: Final = 512
 TRACESTATE_MEMBERS_MAX: Final = 32
 
-# Far deeper than any document that people write, far shallower than any parser's stack.
-JSON_NESTING_MAX: Final = 128
+# What is stored cannot be removed, so that every reader has to be able to read it. Of the parsers
+# that official clients use, System.Text.Json of .NET stops first, at 64 levels of arrays and objects
+# in a line, and no answer of ours that repeats an event or a schema puts more than three around it:
+# a row of a query in version 2 is `{"type":...,"data":{"value":{...,"data":{...}}}}`.
+JSON_NESTING_MAX: Final = 64 - 3
+
+# Jackson of Java stops at numbers of 1,000 characters, and at names of 50,000 bytes. Doubles need
+# 17 digits, and names of more than some hundred bytes are values in the wrong place.
+JSON_NUMBER_LENGTH_MAX: Final = 1_000
+JSON_NAME_SIZE_MAX: Final = 32 * 1024
 
 # Preconditions are evaluated while other writers wait.
 PRECONDITIONS_PER_WRITE_MAX: Final = 1_000

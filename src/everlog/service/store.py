@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import StoreFailedError
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.observers import Observers
@@ -229,7 +227,7 @@ async def _look_after(store: Store) -> None:
 
 def _load_schemas(engine: Engine) -> list[EventSchema]:
     return [
-        compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
+        restore_event_schema(entry.name, entry.schema)
         for chunk in engine.event_types(engine.head)
         for entry in chunk
         if entry.schema is not None

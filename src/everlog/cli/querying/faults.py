@@ -7,7 +7,8 @@ import re
 from typing import Final, NamedTuple
 
 from everlog import process
-from everlog.cli.querying.forms import RowFormError, to_printable, width_of
+from everlog.cli.printable import to_printable
+from everlog.cli.querying.forms import RowFormError, width_of
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
 from everlog.domain.errors import (
     CorruptLogError,

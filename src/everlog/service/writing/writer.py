@@ -40,7 +40,7 @@ from everlog.domain.errors import (
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.limits import UNSYNCED_SIZE_MAX
 from everlog.domain.precondition import SubjectPrecondition, holds
-from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
+from everlog.domain.schema import EventSchema, find_violation, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.writing.committer import Committer, Ended
@@ -561,8 +561,8 @@ class Writer:
         for batch in batches:
             for schema in batch.schemas:
                 try:
-                    text = msgspec.Raw(schema.text.encode())
-                    self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
+                    restored = restore_event_schema(schema.event_type, schema.text)
+                    self._schemas[schema.event_type] = restored
                 except Exception as error:  # noqa: BLE001 - nobody may wait for ever
                     failure = error
             self._events.published(batch)
