@@ -54,7 +54,7 @@ from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk

@@ -13,7 +13,8 @@ from everlog.domain.event import AcceptedEvent, Event, EventCandidate, is_hash_v
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.time import parse_time
-from everlog.service.writing.writer import Outcome, Preconditions, Turn, Writer, WriterEvents
+from everlog.service.writing.states import Turn
+from everlog.service.writing.writer import Outcome, Preconditions, Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine, JournalEntry, StagedSchema
 from tests.support.engines import events_of, read
 from tests.support.events import a_candidate, entries_behind
@@ -46,11 +47,11 @@ class HeldEngine(MemoryEngine):
         self.commit_seconds = 0.0
         self.batches: Final[list[Batch]] = []
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
         """Add one write's events at the tip, unless that is to fail."""
         if self.staging_failure is not None:
             raise self.staging_failure
-        super().stage(events, time=time)
+        super().stage(events, time=time, is_end=is_end)
 
     def commit(self, batch: Batch) -> None:
         """Wait, take as long as a disk, and fail, lose or succeed."""

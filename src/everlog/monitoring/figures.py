@@ -15,7 +15,7 @@ from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_spac
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.store import Store
 from everlog.service.writing.figures import CommitFigures
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
 
 _NANOSECONDS: Final = 1_000_000_000

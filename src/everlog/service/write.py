@@ -3,7 +3,7 @@
 Texts become candidates and preconditions. A write whose preconditions are about subjects only goes
 to the writer as it is. Queries among them are evaluated first, at once where that takes no longer
 than handing them to a thread, and the writer decides about what came since. Where a query went
-stale meanwhile, all of them are evaluated anew.
+stale meanwhile, all of them are evaluated anew. Whatever happens, it is decided in bounded time.
 
 Guarantees that the answer is called once, on the event loop's thread, whatever happens; and that
 whatever it says, a refusal too, is based on what is durable.
@@ -13,7 +13,7 @@ What is left to others: single values (the domain), and judging a write at its p
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -36,13 +36,21 @@ from everlog.domain.precondition import (
 from everlog.domain.source import parse_source
 from everlog.domain.subject import parse_subject
 from everlog.domain.tracing import parse_traceparent, parse_tracestate
-from everlog.service.querying.conditions import StaleQueryError, evaluate, evaluate_at_once
+from everlog.service.querying.conditions import (
+    StaleQueryError,
+    catch_up,
+    evaluate,
+    evaluate_at_once,
+    is_caught_up,
+)
 from everlog.service.querying.queries import is_going_down
 from everlog.service.store import Store
 from everlog.service.writing.writer import Answer, Outcome, Preconditions
 
 # Each is a whole evaluation; events that matter have come during all of them.
 _ATTEMPTS_MAX: Final = 10
+# How long all attempts may take, in what one query may: it may be all but over when it goes stale.
+_TIME_LIMITS_MAX: Final = 2
 
 # An application has few sources and types, and checking one takes as long as hashing an event.
 _CACHE_SIZE: Final = 4_096
@@ -191,6 +199,9 @@ class _ConditionalWrite:
         self._candidates: Final = candidates
         self._preconditions: Final = preconditions
         self._answer: Final = answer
+        self._loop: Final = asyncio.get_running_loop()
+        self._seconds_max: Final = _TIME_LIMITS_MAX * store.queries.seconds_max
+        self._until: Final = self._loop.time() + self._seconds_max
 
     def begin(self) -> asyncio.Task[None] | None:
         """Hand it over if its queries can be evaluated at once, else wait for them in a task."""
@@ -200,7 +211,7 @@ class _ConditionalWrite:
             self._answer(error)
             return None
         if judgeable is None:
-            return asyncio.get_running_loop().create_task(self._decide(None))
+            return self._loop.create_task(self._decide(None))
 
         def note(outcome: Outcome) -> None:
             if not isinstance(outcome, StaleQueryError):
@@ -211,7 +222,7 @@ class _ConditionalWrite:
             else:
                 # Whoever asked has been told that there is nothing to wait for.
                 retry = self._decide(outcome)
-                self._store.queries.own(asyncio.get_running_loop().create_task(retry))
+                self._store.queries.own(self._loop.create_task(retry))
 
         self._store.writer.write(self._candidates, judgeable, note)
         return None
@@ -228,6 +239,11 @@ class _ConditionalWrite:
                 Code.QUERY_UNEVALUABLE,
                 f"in {_ATTEMPTS_MAX} attempts, events that the query depends on came while it ran",
             )
+        except TimeoutError:
+            outcome = RefusedError(
+                Code.QUERY_UNEVALUABLE,
+                f"the queries of the preconditions took longer than {self._seconds_max:g} seconds",
+            )
         except Exception as error:  # noqa: BLE001 - nobody may wait for an answer that never comes
             outcome = error
         self._answer(outcome)
@@ -239,14 +255,18 @@ class _ConditionalWrite:
 
     async def _attempt(self, *, is_first: bool) -> StaleQueryError | None:
         """Evaluate and hand over; return None if it is decided, and then the answer was called."""
-        try:
-            judgeable = await evaluate(self._store.queries, self._preconditions, is_first=is_first)
-        except StaleQueryError as error:
-            return error
-        return await self._hand_over(judgeable)
+        queries = self._store.queries
+        async with AsyncExitStack() as held:
+            async with asyncio.timeout_at(self._until):
+                judgeable = await evaluate(queries, self._preconditions, is_first=is_first)
+                if not is_caught_up(queries, judgeable):
+                    # Until it is decided: the writer pauses for one at a time.
+                    await held.enter_async_context(queries.catching_up)
+                    await catch_up(queries, judgeable)
+            return await self._hand_over(judgeable)
 
     async def _hand_over(self, judgeable: Preconditions) -> StaleQueryError | None:
-        done: asyncio.Future[StaleQueryError | None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[StaleQueryError | None] = self._loop.create_future()
 
         def note(outcome: Outcome) -> None:
             stale = outcome if isinstance(outcome, StaleQueryError) else None

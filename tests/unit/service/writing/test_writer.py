@@ -6,7 +6,8 @@ import json
 import pytest
 
 from everlog.domain.errors import Code, DiskFullError, StateConflictError, StoreFailedError
-from everlog.service.writing.writer import Condition, Outcome
+from everlog.service.writing.states import Condition
+from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Batch
 from tests.support.events import a_candidate
 from tests.support.writer_bench import CLOSED_TYPE, Bench, run_bench

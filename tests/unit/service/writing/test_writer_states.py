@@ -13,7 +13,8 @@ from everlog.domain.errors import (
     StateConflictError,
     StoreFailedError,
 )
-from everlog.service.writing.writer import CONDITIONS, TURNS, Condition, Happening, Turn, Writer
+from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import StagedSchema
 from tests.support.events import a_candidate
 from tests.support.writer_bench import Bench, a_rival, run_bench
