@@ -12,10 +12,11 @@ What is left to others: single values (the domain), and judging a write at its p
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import lru_cache
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NoReturn, Protocol
 
 import msgspec
 from msgspec import UnsetType
@@ -54,6 +55,11 @@ _TIME_LIMITS_MAX: Final = 2
 
 # An application has few sources and types, and checking one takes as long as hashing an event.
 _CACHE_SIZE: Final = 4_096
+
+# By the names of the members of a write.
+COUNTS_MAX: Final[Mapping[str, int]] = MappingProxyType(
+    {"events": EVENTS_PER_WRITE_MAX, "preconditions": PRECONDITIONS_PER_WRITE_MAX}
+)
 
 # Whose data has no more characters than this is within the bound, whatever its other values are:
 # a character is four bytes at most, and each of the others is bounded by itself.
@@ -94,12 +100,7 @@ def parse_candidates(
     if not texts:
         raise RefusedError(Code.EVENTS_MISSING, "a write needs at least one event", field="events")
     if len(texts) > EVENTS_PER_WRITE_MAX:
-        raise RefusedError(
-            Code.EVENT_TOO_LARGE,
-            f"a write may hold {EVENTS_PER_WRITE_MAX} events, this one holds {len(texts)}",
-            field="events",
-            limit=EVENTS_PER_WRITE_MAX,
-        )
+        refuse_count("events", len(texts))
     is_sorted = hash_version is HashVersion.V1
     candidates: list[EventCandidate] = []
     try:
@@ -137,14 +138,17 @@ def parse_preconditions(texts: Sequence[PreconditionText]) -> list[Precondition]
         RefusedError: The first fault, with the index of its precondition.
     """
     if len(texts) > PRECONDITIONS_PER_WRITE_MAX:
-        raise RefusedError(
-            Code.PRECONDITION_UNKNOWN,
-            f"a write may have {PRECONDITIONS_PER_WRITE_MAX} preconditions, "
-            f"this one has {len(texts)}",
-            field="preconditions",
-            limit=PRECONDITIONS_PER_WRITE_MAX,
-        )
+        refuse_count("preconditions", len(texts))
     return [parse_precondition(text, index=index) for index, text in enumerate(texts)]
+
+
+def refuse_count(name: str, count: int | None = None) -> NoReturn:
+    """Refuse a write with more of something than it may have; it is not always known how many."""
+    limit = COUNTS_MAX[name]
+    code = Code.EVENT_TOO_LARGE if name == "events" else Code.PRECONDITION_UNKNOWN
+    held = "more" if count is None else count
+    message = f"a write may have {limit} {name}, this one has {held}"
+    raise RefusedError(code, message, field=name, limit=limit)
 
 
 def _check_size(candidate: EventCandidate) -> None:

@@ -15,7 +15,6 @@ the event loop's thread, or off it. What either is as of is the head that it beg
 What is left to others: evaluating anew, and handing the write over (`service.write`).
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import inf
@@ -31,6 +30,7 @@ from everlog.eventql.diagnostic import (
     QueryUnevaluableError,
 )
 from everlog.eventql.query import IncrementalAggregation, may_affect, scans_of
+from everlog.service.breaks import Breaks
 from everlog.service.querying.log import log_sources
 from everlog.service.querying.messages import RowForm
 from everlog.service.querying.plans import SELECTION_WEIGHT, PreparedQuery
@@ -51,9 +51,6 @@ _CATCH_UP_SECONDS_MAX: Final = 10.0
 
 # Lines that are taken in by one step, between which the time is looked at: so many bytes, or one.
 _STEP_SIZE: Final = 8 * 1024
-
-# So long the loop evaluates queries of one write, one after the other, before others have a turn.
-_BREAK_SECONDS: Final = 0.004
 
 # Queries of one write that the event loop evaluates by itself: each takes some ten microseconds, at
 # worst some hundred.
@@ -221,15 +218,13 @@ async def evaluate(
         BusyError: There are too many queries already.
     """
     judgeable: list[Judgeable] = []
-    break_due_at = perf_counter() + _BREAK_SECONDS
+    breaks = Breaks()
     for index, precondition in enumerate(preconditions):
         if isinstance(precondition, IsEventQlQueryTrue):
             text = precondition.query
             judgeable.append(await _evaluate(queries, text, index, is_first=is_first))
             # Those that are at hand are evaluated without waiting for anybody.
-            if perf_counter() >= break_due_at:
-                await asyncio.sleep(0)
-                break_due_at = perf_counter() + _BREAK_SECONDS
+            await breaks.take_if_due()
         else:
             judgeable.append(precondition)
     return judgeable
@@ -262,9 +257,7 @@ async def catch_up(queries: Queries, judgeable: Sequence[Judgeable]) -> None:
             return
 
 
-def take_in(
-    log: LogReader, standing: Sequence[StandingQuery], head: Head, seconds: float
-) -> None:
+def take_in(log: LogReader, standing: Sequence[StandingQuery], head: Head, seconds: float) -> None:
     """Let queries take in all up to a head, and find out their answers, on a thread.
 
     Raises:

@@ -29,7 +29,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from time import perf_counter
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -47,6 +46,7 @@ from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
 from everlog.domain.time import next_event_time
+from everlog.service.breaks import Breaks
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
@@ -77,9 +77,7 @@ _AT_ONCE_LENGTH_MAX: Final = 1024 * 1024
 # `StandingQuery.work` counts it: some milliseconds.
 _AT_ONCE_WORK_MAX: Final = 4 * 1024 * 1024
 
-# A bit of what is judged bit by bit: so long, and then others have a turn. So many events, or the
-# largest that there are, take less.
-_BIT_SECONDS: Final = 0.004
+# What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
 
 # So long others wait while queries take in what they have missed, but for one step of theirs.
@@ -429,8 +427,8 @@ class Writer:
 
         What has been judged becomes a batch before the rest is.
         """
-        until = perf_counter() + _BIT_SECONDS
-        while self._unjudged and perf_counter() < until:
+        breaks = Breaks()
+        while self._unjudged and not breaks.is_due:
             self._work = 0
             change = self._unjudged[0]
             try:
@@ -484,7 +482,7 @@ class Writer:
             await self._committer.run(take_in_all)
         is_judged = self._check_preconditions(preconditions)
         assert is_judged
-        breaks = _Breaks()
+        breaks = Breaks()
         if self._schemas:
             for first in range(0, len(candidates), _BIT_EVENTS):
                 self._check_schemas(candidates[first : first + _BIT_EVENTS], first=first)
@@ -641,18 +639,6 @@ class Writer:
             self._unjudged.clear()
             self._fail(changes, failure)
         self._settle()
-
-
-class _Breaks:
-    """The moments in which others have a turn while something takes long."""
-
-    def __init__(self) -> None:
-        self._due_at = perf_counter() + _BIT_SECONDS
-
-    async def take_if_due(self) -> None:
-        if perf_counter() >= self._due_at:
-            await asyncio.sleep(0)
-            self._due_at = perf_counter() + _BIT_SECONDS
 
 
 def _is_large(candidates: Sequence[EventCandidate]) -> bool:
