@@ -45,6 +45,8 @@ class HeldEngine(MemoryEngine):
         # What happens instead of applying the entry with this number, counted from zero.
         self.applying_failure: tuple[int, Exception] | None = None
         self.commit_seconds = 0.0
+        # Of each part of a write that was staged.
+        self.staged_sizes: Final[list[int]] = []
         self.batches: Final[list[Batch]] = []
 
     def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
@@ -52,6 +54,7 @@ class HeldEngine(MemoryEngine):
         if self.staging_failure is not None:
             raise self.staging_failure
         super().stage(events, time=time, is_end=is_end)
+        self.staged_sizes.append(len(events))
 
     def commit(self, batch: Batch) -> None:
         """Wait, take as long as a disk, and fail, lose or succeed."""

@@ -48,6 +48,7 @@ from everlog.monitoring.figures import Figures
 from everlog.monitoring.health import describe_health
 from everlog.monitoring.metrics import render_metrics
 from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
+from everlog.service.breaks import Rests
 from everlog.service.discovery import read_event_type as find_event_type
 from everlog.service.discovery import read_event_types as list_event_types
 from everlog.service.discovery import read_subjects as list_subjects
@@ -70,6 +71,9 @@ _STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, St
 
 # A larger body of a write takes some ten milliseconds to read, if it is made to: a thread does that.
 _SMALL_BODY_SIZE_MAX: Final = 32 * 1024
+
+# Of a large body, events that are parsed between two looks at the time.
+_EVENTS_PER_STEP: Final = 8
 
 # A larger answer is read from the log, as far as its client takes it. Each event may have to be
 # signed, which takes 50 microseconds.
@@ -320,8 +324,13 @@ def _read_large(
 ) -> tuple[list[EventCandidate], Sequence[Precondition]]:
     found = read_in_parts(look.bodies.write_events, body)
     events: Sequence[CandidateText] = found.events or ()
+    candidates: list[EventCandidate] = []
+    rests = Rests()
     try:
-        candidates = parse_candidates(events, hash_version=hash_version)
+        for first in range(0, len(events) or 1, _EVENTS_PER_STEP):
+            step = events[first : first + _EVENTS_PER_STEP]
+            candidates += parse_candidates(step, hash_version=hash_version, first=first)
+            rests.take_if_due()
     except RefusedError as error:
         _check_raw_data(look, events, error)
         raise

@@ -23,6 +23,7 @@ from everlog.api.bodies import MalformedRequestError
 from everlog.api.requests import v1, v2
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.limits import EVENT_SENT_SIZE_MAX
+from everlog.service.breaks import Rests
 from everlog.service.write import COUNTS_MAX, refuse_count
 
 _Body = v1.WriteEvents | v2.WriteEvents
@@ -137,7 +138,9 @@ def _find_name(read: _Read, key: bytes) -> str:
 def _find_marks(body: bytes) -> Iterator[_Mark]:
     """Yield what begins and ends members and elements, in order."""
     start, depth, is_in_string = 0, 0, False
+    rests = Rests()
     while start < len(body):
+        rests.take_if_due()
         window = body[start : start + _WINDOW_SIZE]
         # A backslash stays with what it escapes.
         if (len(window) - len(window.rstrip(b"\\"))) % 2 and start + len(window) < len(body):
@@ -167,7 +170,7 @@ def _find_marks(body: bytes) -> Iterator[_Mark]:
 
 def _read_elements(read: _Read, body: bytes, array: _Array) -> Iterator[Any]:
     opening = b"{%b[" % body[array.member : array.opening]
-    first, start = 0, array.opening + 1
+    first, start, rests = 0, array.opening + 1, Rests()
     for index, end in enumerate(array.ends):
         previous_end = array.ends[index - 1] if index else array.opening
         if end - previous_end > EVENT_SENT_SIZE_MAX:
@@ -183,6 +186,7 @@ def _read_elements(read: _Read, body: bytes, array: _Array) -> Iterator[Any]:
         except MalformedRequestError as error:
             raise _relocated(error, first, start - len(opening)) from None
         yield from getattr(found, array.name)
+        rests.take_if_due()
         first, start = index + 1, end + 1
 
 

@@ -87,11 +87,11 @@ class CandidateText(Protocol):
 
 
 def parse_candidates(
-    texts: Sequence[CandidateText], *, hash_version: HashVersion
+    texts: Sequence[CandidateText], *, hash_version: HashVersion, first: int = 0
 ) -> list[EventCandidate]:
     """Return the candidates of one write, their data as events of a hash version have it.
 
-    With version 1 the members of all objects in data are in order, with version 2 as they were
+    `first` is the index of the first one where these are not all. With version 1 the members of all objects in data are in order, with version 2 as they were
     sent (docs/hashes.md).
 
     Raises:
@@ -127,7 +127,7 @@ def parse_candidates(
                 _check_size(candidate)
             candidates.append(candidate)
     except RefusedError as error:
-        raise _located(error, index=len(candidates)) from None
+        raise _located(error, index=first + len(candidates)) from None
     return candidates
 
 

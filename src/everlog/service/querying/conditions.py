@@ -30,7 +30,7 @@ from everlog.eventql.diagnostic import (
     QueryUnevaluableError,
 )
 from everlog.eventql.query import IncrementalAggregation, may_affect, scans_of
-from everlog.service.breaks import Breaks
+from everlog.service.breaks import Breaks, Rests
 from everlog.service.querying.log import log_sources
 from everlog.service.querying.messages import RowForm
 from everlog.service.querying.plans import SELECTION_WEIGHT, PreparedQuery
@@ -263,18 +263,19 @@ def take_in(log: LogReader, standing: Sequence[StandingQuery], head: Head, secon
     Raises:
         RefusedError: After so many seconds that was not done; they are of no use any more.
     """
-    until = perf_counter() + seconds
+    until, rests = perf_counter() + seconds, Rests()
     for query in standing:
-        query.advance(_steps(log, query.head, head, until), head)
+        query.advance(_steps(log, query.head, head, until, rests), head)
         query.settle()
         _check_time(until)
 
 
-def _steps(log: LogReader, start: Head, stop: Head, until: float) -> Iterator[bytes]:
+def _steps(log: LogReader, start: Head, stop: Head, until: float, rests: Rests) -> Iterator[bytes]:
     for block in log.scan(Scan(start=start.event_count, stop=stop.event_count), stop):
         begin = 0
         while begin < len(block):
             _check_time(until)
+            rests.take_if_due()
             end = block.rfind(b"\n", begin, begin + _STEP_SIZE) + 1
             end = end or block.index(b"\n", begin) + 1
             yield block[begin:end]

@@ -428,7 +428,7 @@ class Writer:
         What has been judged becomes a batch before the rest is.
         """
         breaks = Breaks()
-        while self._unjudged and not breaks.is_due:
+        while self._unjudged:
             self._work = 0
             change = self._unjudged[0]
             try:
@@ -438,6 +438,8 @@ class Writer:
             if outcome is None:
                 break
             self._settle_first(outcome)
+            if breaks.is_due:
+                break
         if self._waiting:
             self._schedule()
         else:
