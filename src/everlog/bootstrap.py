@@ -59,7 +59,7 @@ from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk

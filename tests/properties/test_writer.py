@@ -35,7 +35,8 @@ from everlog.domain.precondition import (
 from everlog.domain.schema import compile_event_schema
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.writing.committer import Ended
-from everlog.service.writing.writer import Outcome, Turn, Writer, WriterEvents
+from everlog.service.writing.states import Turn
+from everlog.service.writing.writer import Outcome, Writer, WriterEvents
 from everlog.storage.engine import Batch, BatchLostError, JournalEntry, StagedSchema
 from tests.support.engines import event_types_of
 from tests.support.events import a_candidate, entries_behind
@@ -138,10 +139,10 @@ class SteppedEngine(MemoryEngine):
         self.is_free = False
         self.is_full = False
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
         if self.is_full:
             raise DiskFullError("no room in the index")
-        super().stage(events, time=time)
+        super().stage(events, time=time, is_end=is_end)
 
     def commit(self, batch: Batch) -> None:
         del batch
@@ -281,6 +282,7 @@ class Writes(RuleBasedStateMachine):
             answer=lambda: count == wanted,
             sees_event_types=False,
             is_quick=True,
+            weight=1,
         )
 
     def _rivals(

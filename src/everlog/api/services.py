@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from everlog.api.answers import EventForm, text_response
@@ -91,6 +91,8 @@ class Services:
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
+    # Whose it is has a large body read.
+    large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""

@@ -11,8 +11,12 @@ from typing import Final
 # a client can compute it before sending.
 EVENT_SIZE_MAX: Final = 128 * 1024
 
-# One write is one transaction: checked, hashed and synced as a whole while others wait.
-# 10,000 events take about 50 ms, which is the longest that we let a neighbour wait.
+# The same event as it is sent, in a large body: indented eight times deeper than it is long, it
+# is no event that anybody wants to read.
+EVENT_SENT_SIZE_MAX: Final = 1024 * 1024
+
+# One write is one transaction: judged, hashed and synced as a whole while other writers wait, for a
+# tenth of a second if its events are of ordinary size.
 EVENTS_PER_WRITE_MAX: Final = 10_000
 
 # Enough for a full-size write of average events; a larger import belongs into several writes.

@@ -9,7 +9,7 @@ from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring.figures import Figures
 from everlog.service.writing.commit_watch import HANGS_AFTER_SECONDS
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 
 # From where on a figure is worth a warning, or means that the server fails. Nothing is refused
 # because of these: they are what health checks say.

@@ -18,7 +18,7 @@ from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_spac
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.store import Store
 from everlog.service.writing.figures import CommitFigures, Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
 from everlog.threads import call_on_thread
 

@@ -26,8 +26,9 @@ from everlog.service.observers import Observers
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader
 from everlog.service.writing.commit_watch import CommitWatch
+from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
-from everlog.service.writing.writer import Condition, Writer, WriterEvents
+from everlog.service.writing.writer import Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, may_write
 from everlog.storage.log.disk import Disk

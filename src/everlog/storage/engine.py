@@ -301,8 +301,12 @@ class Engine(LogReader, Journal, Protocol):
     def state(self) -> SubjectState:
         """The subjects as of the tip, for preconditions."""
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        """Add one write's events at the tip.
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
+        """Add one write's events at the tip, or some of them, if that is not their end.
+
+        Then nothing but the rest is staged, and nothing sealed, before the end, and readers see all
+        of it or nothing, as always. What was staged of it before stays where the rest fails, until
+        it is rolled back.
 
         Raises:
             DiskFullError: Too many files are open; nothing was staged.

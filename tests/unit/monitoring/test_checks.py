@@ -12,7 +12,7 @@ from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
 from everlog.service.writing.figures import CommitFigures, Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
 
 LARGE = 1 << 40

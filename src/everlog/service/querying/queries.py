@@ -92,7 +92,7 @@ class Queries:
         self.reader: Final = reader
         self._clock: Final = clock
         self._signing_key: Final = signing_key
-        self._seconds_max: Final = seconds_max
+        self.seconds_max: Final = seconds_max
         # The machine's other processors go on serving when all of them are busy.
         files = engine.files(engine.head)
         self._processes: Final = QueryProcesses(
@@ -104,6 +104,8 @@ class Queries:
         # Whose it is may evaluate a quick query anew, while others wait with theirs.
         self._turn: Final = asyncio.Lock()
         self._overtaken_count = 0
+        # Whose it is lets the queries of a write catch up, for which the writer may have to pause.
+        self.catching_up: Final = asyncio.Lock()
         self._closing: Final = asyncio.Event()
         # What goes on with a write whose query went stale: nobody else waits for it.
         self._retries: Final[set[asyncio.Task[None]]] = set()
@@ -177,7 +179,7 @@ class Queries:
                 if rows:
                     yield form.render(rows)
             return
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         blocks = self._rows_somewhere(plan, head, form, watch)
         async with aclosing(self._with_heartbeats(blocks, watch)) as with_heartbeats:
             async for block in with_heartbeats:
@@ -191,7 +193,7 @@ class Queries:
         aggregation = self.aggregate_at_once(prepared, head)
         if aggregation is not None:
             return aggregation
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         watch.start()
         step = asyncio.ensure_future(self._aggregate_somewhere(prepared.plan, head, watch))
         async with aclosing(self._heartbeats(step, watch)) as heartbeats:

@@ -124,6 +124,8 @@ class LogEngine(IndexedLog):
         self._staged_lines: list[bytes] = []
         self._staged_schemas: list[StagedSchema] = []
         self._sealed: list[Batch] = []
+        # Whether the last events that are staged are not the end of their write.
+        self._is_mid_write = False
         self._has_failed = False
         self.report: Final = report
 
@@ -217,20 +219,21 @@ class LogEngine(IndexedLog):
         """The subjects as of the tip."""
         return self._index
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        """Add one write's events at the tip.
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
+        """Add one write's events at the tip, or some of them, if that is not their end.
 
         Raises:
             DiskFullError: Too many files are open; nothing was staged.
             MemoryError: There is no memory for them; nothing was staged.
         """
         assert len(events) > 0
-        lines = render_write(events)
+        lines = render_write(events, is_end=is_end)
         tip, count = self.tip, len(self._staged_lines)
         try:
             self.tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
+            self._is_mid_write = not is_end
             self._index.latest_below.follow(self.tip.event_count)
         except MemoryError:
             self._index.truncate(tip)
@@ -241,12 +244,14 @@ class LogEngine(IndexedLog):
     def stage_schema(self, schema: StagedSchema) -> None:
         """Add an event schema."""
         assert schema.event_type not in self._index.event_types.schemas
+        assert not self._is_mid_write
         self._index.event_types.number(schema.event_type)
         self._staged_schemas.append(schema)
         self.tip = replace(self.tip, event_type_count=len(self._index.event_types.names))
 
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch."""
+        assert not self._is_mid_write
         if not self._staged_lines and not self._staged_schemas:
             return None
         if self._staged_lines:
@@ -352,6 +357,7 @@ class LogEngine(IndexedLog):
         self._index.truncate(self.head)
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
         self._sealed = []
+        self._is_mid_write = False
         self.tip = self.head
 
     def unpublished_events(self) -> Iterator[AcceptedEvent]:
