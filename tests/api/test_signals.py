@@ -68,6 +68,33 @@ def test_a_server_hears_a_signal_at_any_moment_of_its_start(
         assert not any(tmp_path.iterdir())
 
 
+# Sends a signal to itself when a module is about to be imported, and then goes on.
+IMPORTING = """
+import os, runpy, sys
+module, number = sys.argv[1], int(sys.argv[2])
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module and number in pending:
+            pending.remove(number)
+            os.kill(os.getpid(), number)
+pending = [number]
+sys.meta_path.insert(0, Finder())
+del sys.argv[1:3]
+runpy.run_module("everlog", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "msgspec", "asyncio", "uvloop", "numpy", "httptools"])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_server_hears_a_signal_while_it_imports(number: signal.Signals, module: str) -> None:
+    entry_point = (sys.executable, "-c", IMPORTING, module, str(number.value))
+    with starting_server(is_temporary=True, entry_point=entry_point) as server:
+        if number is signal.SIGHUP:
+            server.wait_for_log("there is no token file to read again")
+            server.ask_to_stop()
+        check_ended_in_order(server)
+
+
 # How a signal is given to a server that inherits it ignored, or blocked.
 IGNORING = (
     "import os, signal, sys\n"

@@ -201,8 +201,8 @@ _BODIES: Final = (
     b'{"subject":"/none"}',
     b'{"subject":"/","options":{"recursive":true,"upperBound":{"id":"9","type":"inclusive"}}}',
     b'{"events":[{"source":"https://a","subject":"/a","type":"io.everlog.a","data":{"a":1}}]}',
-    b'{"events":[{"source":"/b","subject":"/b","type":"io.everlog.b","data":{"b":[1.5,{"b":-0}]}}]}',
-    b'{"events":[],"preconditions":[{"type":"isSubjectPristine","payload":{"subject":"/\\u0022"}}]}',
+    b'{"events":[{"source":"/b","subject":"/b","type":"io.a.b","data":{"b":[1.5,{"b":-0}]}}]}',
+    b'{"preconditions":[{"type":"isSubjectPristine","payload":{"subject":"/\\u0022"}}]}',
     b'{"eventType":"io.everlog.a"}',
     b'{"baseSubject":"/a"}',
 )

@@ -7,8 +7,8 @@ same.
 those over data that they have decoded and encoded again, and some of them order the members.
 `keep_members` leaves them as they are, for hashes of version 2. Either refuses a name that comes
 twice in an object, which each reader would understand in its own way.
-An accepted text is valid UTF-8, decodes to Unicode without lone surrogates, and is within the limits
-of all readers (`json_text`).
+An accepted text is valid UTF-8, decodes to Unicode without lone surrogates, and is within the
+limits of all readers (`json_text`).
 What is left to others: checking it against a schema, and the size of the event as a whole.
 """
 

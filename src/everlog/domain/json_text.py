@@ -242,7 +242,7 @@ def _place_of_odd_string(text: bytes) -> str:
 
 
 def _items_of(value: dict[str, object] | list[object]) -> Iterator[tuple[str, object]]:
-    """Return an iterator over what is directly in a value, each behind the step that leads there."""
+    """Yield what is directly in a value, each behind the step that leads there."""
     if isinstance(value, dict):
         return ((f".{name}", item) for name, item in value.items())
     return ((f"[{index}]", item) for index, item in enumerate(value))

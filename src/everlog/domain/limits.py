@@ -46,9 +46,9 @@ TRACESTATE_LENGTH_MAX: Final = 512
 TRACESTATE_MEMBERS_MAX: Final = 32
 
 # What is stored cannot be removed, so that every reader has to be able to read it. Of the parsers
-# that official clients use, System.Text.Json of .NET stops first, at 64 levels of arrays and objects
-# in a line, and no answer of ours that repeats an event or a schema puts more than three around it:
-# a row of a query in version 2 is `{"type":...,"data":{"value":{...,"data":{...}}}}`.
+# that official clients use, System.Text.Json of .NET stops first, at 64 levels of arrays and
+# objects in a line, and no answer of ours that repeats an event or a schema puts more than three
+# around it: a row of a query in version 2 is `{"type":...,"data":{"value":{...,"data":{...}}}}`.
 JSON_NESTING_MAX: Final = 64 - 3
 
 # Jackson of Java stops at numbers of 1,000 characters, and at names of 50,000 bytes. Doubles need
