@@ -379,14 +379,6 @@ def _store_events(
             seconds=round(seconds, 3),
         )
 
-    def condition_changed(condition: Condition, error: Exception | None) -> None:
-        if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
-            assert isinstance(error.__cause__, Exception)
-            log.bug(error.__cause__)
-        if condition in _CONDITION_LINES:
-            level, message = _CONDITION_LINES[condition]
-            level(log, message, **({} if error is None else {"reason": str(error)}))
-
     def snapshot_failed(error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         log.warning("a snapshot of the index failed", reason=reason)
@@ -407,7 +399,7 @@ def _store_events(
 
     return StoreEvents(
         opened=opened,
-        condition_changed=condition_changed,
+        condition_changed=partial(_tell_of_condition, log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
         snapshots_recovered=snapshots_recovered,
@@ -417,6 +409,15 @@ def _store_events(
         closing=on_closing,
         bug=log.bug,
     )
+
+
+def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:
+    if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
+        assert isinstance(error.__cause__, Exception)
+        log.bug(error.__cause__)
+    if condition in _CONDITION_LINES:
+        level, message = _CONDITION_LINES[condition]
+        level(log, message, **({} if error is None else {"reason": str(error)}))
 
 
 def _warn_of_hanging(log: Log, seconds: float) -> None:
