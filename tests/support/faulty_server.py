@@ -14,8 +14,6 @@ from typing import Any
 
 from everlog import query_worker
 from everlog.service.querying.processes import QueryProcesses
-from everlog.storage.log import columns
-from everlog.storage.log.directory import INDEX_FOLDER
 from everlog.storage.log.disk import PosixDisk
 from tests.support.altered_server import run_altered
 
@@ -30,17 +28,10 @@ class Condition(StrEnum):
     FAILING = "failing"
     # There is no room for anything more.
     FULL = "full"
-    # The same, and a broken promise, but for nothing else than the index that grows.
-    INDEX_FULL = "index-full"
-    INDEX_FAILING = "index-failing"
     # What is stored cannot be read, by the server and by the processes of its queries.
     UNREADABLE = "unreadable"
     # Not of the disk: the system starts no process.
     CROWDED = "crowded"
-
-
-# So many events, or subjects, have room in an index from the beginning.
-INDEX_CAPACITY = 256
 
 
 class FaultyDisk(PosixDisk):
@@ -48,15 +39,6 @@ class FaultyDisk(PosixDisk):
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._index_files: set[int] = set()
-
-    def open(self, path: Path, flags: int) -> int:
-        file = super().open(path, flags)
-        # The number may have been that of another file, which is closed by now.
-        self._index_files.discard(file)
-        if path.parent.name == INDEX_FOLDER:
-            self._index_files.add(file)
-        return file
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         self._check_room()
@@ -64,8 +46,6 @@ class FaultyDisk(PosixDisk):
 
     def allocate(self, file: int, offset: int, size: int) -> None:
         self._check_room()
-        if file in self._index_files:
-            self._check_index()
         super().allocate(file, offset, size)
 
     def sync_data(self, file: int) -> None:
@@ -78,12 +58,6 @@ class FaultyDisk(PosixDisk):
     @property
     def _condition(self) -> Condition:
         return Condition(self._file.read_text())
-
-    def _check_index(self) -> None:
-        errors = {Condition.INDEX_FULL: errno.ENOSPC, Condition.INDEX_FAILING: errno.EIO}
-        error = errors.get(self._condition)
-        if error is not None:
-            raise OSError(error, os.strerror(error))
 
     def _check_room(self) -> None:
         if self._condition is Condition.FULL:
@@ -152,7 +126,6 @@ def main() -> None:
         query_worker.main()
         return
     _alter_processes(file)
-    vars(columns)["_CAPACITY_MIN"] = INDEX_CAPACITY
     run_altered(disk=FaultyDisk(file))
 
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -71,8 +71,8 @@ class QueryProcess:
         self._header: tuple[int, int] | None = None
 
     @classmethod
-    async def start(cls, command: tuple[str, ...]) -> Self:
-        """Start a process.
+    async def start(cls, command: tuple[str, ...], inherited: Sequence[int] = ()) -> Self:
+        """Start a process, which inherits some open files under their numbers.
 
         Raises:
             QueryProcessUnstartableError: The system refuses to.
@@ -84,6 +84,7 @@ class QueryProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 env=environment_without_secrets(),
+                pass_fds=inherited,
                 limit=_BUFFER_SIZE,
             )
         except OSError as error:
@@ -174,10 +175,15 @@ class QueryProcesses:
         *,
         count_max: int,
         on_lost: Callable[[QueryProcessLostError], None],
+        inherited: Sequence[int] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "everlog.query_worker"),
     ) -> None:
-        """Start none yet; `on_lost` is told why a process could not do what it was asked to."""
+        """Start none yet; each inherits some open files, under their numbers.
+
+        `on_lost` is told why a process could not do what it was asked to.
+        """
         self._on_lost: Final = on_lost
+        self._inherited: Final = inherited
         self._command: Final = command
         self._turns: Final = asyncio.Semaphore(count_max)
         self._idle: Final[list[QueryProcess]] = []
@@ -216,7 +222,7 @@ class QueryProcesses:
             if process.is_alive:
                 return process
             self._end(process)
-        return await QueryProcess.start(self._command)
+        return await QueryProcess.start(self._command, self._inherited)
 
     def _take_back(self, process: QueryProcess) -> None:
         if process.is_free or self._is_closed:

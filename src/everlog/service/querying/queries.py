@@ -107,10 +107,13 @@ class Queries:
         self.reader: Final = reader
         self._clock: Final = clock
         self._signing_key: Final = signing_key
-        self._seconds_max: Final = seconds_max
+        self.seconds_max: Final = seconds_max
         # The machine's other processors go on serving when all of them are busy.
+        files = engine.files(engine.head)
         self._processes: Final = QueryProcesses(
-            count_max=max(2, os.cpu_count() or 1), on_lost=on_process_lost
+            count_max=max(2, os.cpu_count() or 1),
+            on_lost=on_process_lost,
+            inherited=() if files is None else files.inherited,
         )
         self._trials: Final = asyncio.Semaphore(_TRIALS_MAX)
         self._plans: Final = KeptPlans()
@@ -118,6 +121,8 @@ class Queries:
         # Whose it is may evaluate a quick query anew, while others wait with theirs.
         self._turn: Final = asyncio.Lock()
         self._overtaken_count = 0
+        # Whose it is lets the queries of a write catch up, for which the writer may have to pause.
+        self.catching_up: Final = asyncio.Lock()
         self._closing: Final = asyncio.Event()
         # What goes on with a write whose query went stale: nobody else waits for it.
         self._retries: Final[set[asyncio.Task[None]]] = set()
@@ -133,7 +138,7 @@ class Queries:
             QueryFault: The text is no query.
             RefusedError: The server is going down.
         """
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         step = asyncio.ensure_future(self._prepared(text, watch))
         return await self._finish(step, watch)
 
@@ -178,7 +183,7 @@ class Queries:
         if prepared is not None:
             rows = self.rows(prepared, self.engine.head, form=form)
         else:
-            watch = _Stopwatch(self._seconds_max)
+            watch = _Stopwatch(self.seconds_max)
             rows = self._with_heartbeats(self._prepare_and_run(text, form, watch), watch)
         async with aclosing(rows) as blocks:
             async for block in blocks:
@@ -200,7 +205,7 @@ class Queries:
                 if rows:
                     yield form.render(rows)
             return
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         blocks = self._rows_somewhere(prepared, head, form, watch)
         async with aclosing(self._with_heartbeats(blocks, watch)) as with_heartbeats:
             async for block in with_heartbeats:
@@ -214,7 +219,7 @@ class Queries:
         aggregation = self.aggregate_at_once(prepared, head)
         if aggregation is not None:
             return aggregation
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         step = asyncio.ensure_future(self._aggregate_somewhere(prepared, head, watch))
         return await self._finish(step, watch)
 
