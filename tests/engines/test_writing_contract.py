@@ -12,6 +12,7 @@ from everlog.storage.log.disk import PosixDisk
 from tests.support.committing import WAYS
 from tests.support.engines import (
     content_of,
+    event_types_of,
     events_of,
     marks_of,
     positions_of,
@@ -35,7 +36,7 @@ def test_a_new_log_is_empty(engine: Engine) -> None:
     assert engine.head == engine.tip == Head(0, 0, 0, 0, GENESIS_HASH, 0)
     assert read(engine) == b""
     assert subjects_of(engine) == []
-    assert engine.event_types(engine.head) == []
+    assert event_types_of(engine) == []
     assert engine.seal() is None
     assert list(engine.unpublished_events()) == []
 
@@ -264,7 +265,7 @@ def test_what_was_rolled_back_can_be_written_anew(engine: Engine) -> None:
 
     assert subjects_of(engine) == ["/", "/a", "/a/b", "/c"]
     assert positions_of(read(engine, "/a/b")) == [2]
-    assert engine.event_types(engine.head) == [
+    assert event_types_of(engine) == [
         EventType("io.everlog.schema", has_events=True, schema='{"type":"object"}'),
         EventType("io.everlog.test.happened", has_events=True, schema=None),
     ]

@@ -40,6 +40,7 @@ from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.states import Turn
 from everlog.service.writing.writer import Outcome, Writer, WriterEvents
 from everlog.storage.engine import Batch, BatchLostError, JournalEntry, StagedSchema
+from tests.support.engines import event_types_of
 from tests.support.events import a_candidate, entries_behind
 from tests.support.memory_engine import MemoryEngine
 from tests.support.planted_bugs import PLANTED, Bug
@@ -301,7 +302,11 @@ class Writes(RuleBasedStateMachine):
     ) -> list[JournalEntry]:
         """Return the batches of somebody who goes by the schemas, as we do."""
         head = self.engine.head
-        known = {entry.name for entry in self.engine.event_types(head) if entry.schema is not None}
+        known = {
+            entry.name
+            for entry in event_types_of(self.engine, head=head)
+            if entry.schema is not None
+        }
         bad = {event.type for event in check_log(self.engine) if kind_of(event) == "bad"}
         parts: list[list[EventCandidate | StagedSchema]] = []
         for events, event_type in batches:

@@ -7,7 +7,7 @@ to its journal, so that its own batch is lost.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
@@ -261,22 +261,28 @@ class MemoryEngine:
         for first in range(0, len(found), _SUBJECTS_PER_CHUNK):
             yield found[first : first + _SUBJECTS_PER_CHUNK]
 
-    def event_types(self, head: Head) -> Sequence[EventType]:
-        """Return all event types, sorted by name."""
+    def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
+        """Yield chunks of all event types, sorted by name."""
         used = {stored.event.type for stored in self._log[: head.event_count]}
         schemas = {
             schema.event_type: schema.text
             for schema in self._schemas[: self._published_schema_count]
         }
-        return [
+        found = [
             EventType(name, name in used, schemas.get(name))
             for name in sorted(self._type_names[: head.event_type_count])
             if name in used or name in schemas
         ]
+        if found:
+            yield found
 
     def event_type(self, name: str, head: Head) -> EventType | None:
         """Return one event type."""
-        return next((entry for entry in self.event_types(head) if entry.name == name), None)
+        entries = chain.from_iterable(self.event_types(head))
+        return next((entry for entry in entries if entry.name == name), None)
+
+    def check_place(self) -> None:
+        """Do nothing: memory stays where it is."""
 
     @property
     def is_snapshot_due(self) -> bool:

@@ -91,7 +91,8 @@ def _answer_early() -> None:
 def _tear_writes() -> None:
     """Mark every event as the end of a batch, so that recovery keeps a part of a write."""
 
-    def render(events: Sequence[AcceptedEvent], *, is_end: bool) -> list[bytes]:  # noqa: ARG001
+    def render(events: Sequence[AcceptedEvent], *, is_end: bool) -> list[bytes]:
+        del is_end
         lines = [render_line(event.json, Mark.BATCH) for event in events[:-1]]
         return [*lines, render_line(events[-1].json, Mark.WRITE)]
 

@@ -38,7 +38,13 @@ from everlog.api.large_bodies import read_in_parts
 from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import (
+    Code,
+    DiskBusyError,
+    DiskFullError,
+    RefusedError,
+    StoreFailedError,
+)
 from everlog.domain.event import EventCandidate
 from everlog.domain.precondition import Precondition
 from everlog.domain.selection import Selection
@@ -206,7 +212,17 @@ class Endpoints:
         """List all event types."""
         look = self._look
         self._read_nothing(request)
-        exchange.respond(look.lines(look.event_types(list_event_types(services.store))))
+        found = list_event_types(services.store)
+        if isinstance(found, Sequence):
+            exchange.respond(look.lines(look.event_types(found)))
+            return
+
+        async def produce(stream: Stream) -> None:
+            async for event_types in found:
+                await look.send(stream, look.event_types(event_types))
+            await stream.send(look.end)
+
+        exchange.stream(200, NDJSON, produce)
 
     def read_event_type(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Describe one event type."""
@@ -224,7 +240,7 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, StoreFailedError) as error:
+            except (RefusedError, DiskFullError, DiskBusyError, StoreFailedError) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))

@@ -10,6 +10,7 @@ from everlog.api.bodies import MalformedRequestError
 from everlog.domain.errors import (
     BusyError,
     Code,
+    DiskBusyError,
     DiskFullError,
     RefusedError,
     StoreFailedError,
@@ -28,6 +29,7 @@ Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedErro
 MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
+DISK_BUSY: Final = "disk-busy"
 
 
 class Tasks:
@@ -111,6 +113,8 @@ def _code(error: Failure) -> str:
             return Code.DISK_FULL.value
         case TooManyObserversError():
             return TOO_MANY_OBSERVERS
+        case DiskBusyError():
+            return DISK_BUSY
         case BusyError():
             return TOO_MANY_QUERIES
         case StoreFailedError():

@@ -22,14 +22,18 @@ EVENTS_PER_WRITE_MAX: Final = 10_000
 # Enough for a full-size write of average events; a larger import belongs into several writes.
 REQUEST_BODY_SIZE_MAX: Final = 64 * 1024 * 1024
 
+# What was written and waits for the disk: seconds of the fastest writing. A disk that hangs costs
+# some times as much memory, and that of the write which exceeds it.
+UNSYNCED_SIZE_MAX: Final = 256 * 1024 * 1024
+
 # Reading and discovery requests are a few options long.
 SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
 
 # An event schema is written by people; a megabyte of it is already a mistake.
 SCHEMA_SIZE_MAX: Final = 1024 * 1024
 
-# Every ancestor of a new subject becomes a node of the subject tree, so that the cost of one
-# new subject is bounded by length times depth.
+# Every ancestor of a new subject becomes a node of the subject tree, which takes its last segment
+# and some numbers: so a new subject costs its length, and a little for each segment.
 SUBJECT_LENGTH_MAX: Final = 4_096
 SUBJECT_DEPTH_MAX: Final = 128
 
@@ -41,8 +45,16 @@ EVENT_TYPE_LENGTH_MAX: Final = 1_024
 TRACESTATE_LENGTH_MAX: Final = 512
 TRACESTATE_MEMBERS_MAX: Final = 32
 
-# Far deeper than any document that people write, far shallower than any parser's stack.
-JSON_NESTING_MAX: Final = 128
+# What is stored cannot be removed, so that every reader has to be able to read it. Of the parsers
+# that official clients use, System.Text.Json of .NET stops first, at 64 levels of arrays and
+# objects in a line, and no answer of ours that repeats an event or a schema puts more than three
+# around it: a row of a query in version 2 is `{"type":...,"data":{"value":{...,"data":{...}}}}`.
+JSON_NESTING_MAX: Final = 64 - 3
+
+# Jackson of Java stops at numbers of 1,000 characters, and at names of 50,000 bytes. Doubles need
+# 17 digits, and names of more than some hundred bytes are values in the wrong place.
+JSON_NUMBER_LENGTH_MAX: Final = 1_000
+JSON_NAME_SIZE_MAX: Final = 32 * 1024
 
 # Preconditions are evaluated while other writers wait.
 PRECONDITIONS_PER_WRITE_MAX: Final = 1_000

@@ -5,6 +5,7 @@ names an older draft), and needs nothing but itself: no remote reference is ever
 Patterns run on an engine without backtracking, so that the time to match one is linear in the
 text; look-around and back-references are therefore refused, as in the original.
 `format` is an annotation and not asserted, as 2020-12 has it.
+Its text is within the limits of all readers (`json_text`), since it is served as it was registered.
 What is left to others: one schema per type, and checking the events already stored (service).
 """
 
@@ -14,8 +15,14 @@ from typing import Final, NoReturn
 import jsonschema_rs
 import msgspec
 
-from everlog.domain.data import check_nesting
 from everlog.domain.errors import Code, RefusedError
+from everlog.domain.json_text import (
+    NOT_JSON,
+    Fault,
+    explain_failure,
+    find_fault,
+    find_repeated_name,
+)
 from everlog.domain.limits import SCHEMA_SIZE_MAX
 from everlog.domain.schema_reasons import explain, json_type, locate, missing_properties
 
@@ -40,10 +47,21 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compile_event_schema(event_type: str, raw: bytes | msgspec.Raw | None) -> EventSchema:
-    """Return the schema that a JSON text describes."""
+    """Return the schema that a JSON text describes, which is to be registered."""
     if raw is None:
         raise RefusedError(Code.EVENT_SCHEMA_MISSING, "the event schema is missing", field=_FIELD)
-    text, value = _parse_json(raw)
+    return _compile(event_type, *_parse_json(raw))
+
+
+def restore_event_schema(event_type: str, text: str) -> EventSchema:
+    """Return a schema that was registered, by a version that may have taken what this one does not.
+
+    It is what its type has for good, however deep it is nested and whatever its numbers are.
+    """
+    return _compile(event_type, text, msgspec.json.decode(text))
+
+
+def _compile(event_type: str, text: str, value: object) -> EventSchema:
     schema = _check_describes_object(value)
     _check_references(schema)
     try:
@@ -54,11 +72,11 @@ def compile_event_schema(event_type: str, raw: bytes | msgspec.Raw | None) -> Ev
             pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZE_MAX),
         )
     except jsonschema_rs.ValidationError as error:
-        raise _malformed(locate(error.instance_path, error.message)) from error
+        raise _malformed(Fault(locate(error.instance_path, error.message))) from error
     except BaseException as error:
         if not _is_panic(error):
             raise
-        raise _malformed("the validator cannot work with it") from error
+        raise _malformed(Fault("the validator cannot work with it")) from error
     return EventSchema(event_type=event_type, text=text, validator=validator)
 
 
@@ -84,20 +102,18 @@ def _is_panic(error: BaseException) -> bool:
 
 
 def _parse_json(raw: bytes | msgspec.Raw) -> tuple[str, object]:
+    minified = b""
     try:
         minified = msgspec.json.format(raw, indent=-1)
         if len(minified) > SCHEMA_SIZE_MAX:
-            raise RefusedError(
-                Code.EVENT_SCHEMA_MALFORMED,
-                f"malformed event schema: it is larger than {SCHEMA_SIZE_MAX} bytes",
-                field=_FIELD,
-                limit=SCHEMA_SIZE_MAX,
-            )
+            raise _malformed(Fault(f"it is larger than {SCHEMA_SIZE_MAX} bytes", SCHEMA_SIZE_MAX))
         value = msgspec.json.decode(minified)
         text = minified.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(f"it is not JSON ({error})") from error
-    check_nesting(text, Code.EVENT_SCHEMA_MALFORMED, _FIELD)
+    except NOT_JSON as error:
+        raise _malformed(explain_failure(minified or bytes(raw), error)) from error
+    fault = find_fault(minified) or find_repeated_name(minified, value)
+    if fault is not None:
+        raise _malformed(fault)
     return text, value
 
 
@@ -116,12 +132,7 @@ def _check_describes_object(value: object) -> dict[str, object]:
 def _check_references(schema: dict[str, object]) -> None:
     # Encoded anew, no name can hide behind escapes, and inside strings the quotes are escaped.
     if len(_REFERENCE.findall(msgspec.json.encode(schema))) > _REFERENCES_MAX:
-        raise RefusedError(
-            Code.EVENT_SCHEMA_MALFORMED,
-            f"malformed event schema: it has more than {_REFERENCES_MAX} references",
-            field=_FIELD,
-            limit=_REFERENCES_MAX,
-        )
+        raise _malformed(Fault(f"it has more than {_REFERENCES_MAX} references", _REFERENCES_MAX))
 
 
 def _refuse_remote_reference(_uri: str, /) -> NoReturn:
@@ -129,10 +140,10 @@ def _refuse_remote_reference(_uri: str, /) -> NoReturn:
     raise LookupError("references to other documents are not fetched")
 
 
-def _malformed(reason: str) -> RefusedError:
-    return RefusedError(
-        Code.EVENT_SCHEMA_MALFORMED, f"malformed event schema: {reason}", field=_FIELD
-    )
+def _malformed(fault: Fault) -> RefusedError:
+    limit = {} if fault.limit is None else {"limit": fault.limit}
+    message = f"malformed event schema: {fault.reason}"
+    return RefusedError(Code.EVENT_SCHEMA_MALFORMED, message, field=_FIELD, **limit)
 
 
 def _not_object(reason: str) -> RefusedError:

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import UnsetType
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.data import parse_data, sort_members
+from everlog.domain.data import keep_members, parse_data, sort_members
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event import EventCandidate, candidate_size
 from everlog.domain.event_type import parse_event_type
@@ -101,7 +101,7 @@ def parse_candidates(
         raise RefusedError(Code.EVENTS_MISSING, "a write needs at least one event", field="events")
     if len(texts) > EVENTS_PER_WRITE_MAX:
         refuse_count("events", len(texts))
-    is_sorted = hash_version is HashVersion.V1
+    arrange = sort_members if hash_version is HashVersion.V1 else keep_members
     candidates: list[EventCandidate] = []
     try:
         # All of it in one function: a write of one event is what most are.
@@ -117,7 +117,7 @@ def parse_candidates(
                 source,
                 subject,
                 event_type,
-                sort_members(data_text, data) if is_sorted else data_text,
+                arrange(data_text, data),
                 parse_traceparent(traceparent) if traceparent else None,
                 parse_tracestate(text.tracestate, traceparent=traceparent)
                 if text.tracestate

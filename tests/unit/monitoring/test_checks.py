@@ -32,6 +32,7 @@ WELL = Figures(
     now=NOW,
     started_at=NOW,
     condition=Condition.WRITABLE,
+    condition_reason="",
     head=Head(event_count=1, time=1),
     commits=commits(0.001),
     seconds_since_commit=1.0,

@@ -94,7 +94,11 @@ class Queries:
         self._signing_key: Final = signing_key
         self.seconds_max: Final = seconds_max
         # The machine's other processors go on serving when all of them are busy.
-        self._processes: Final = QueryProcesses(count_max=max(2, os.cpu_count() or 1))
+        files = engine.files(engine.head)
+        self._processes: Final = QueryProcesses(
+            count_max=max(2, os.cpu_count() or 1),
+            inherited=() if files is None else files.inherited,
+        )
         self._plans: Final = KeptPlans()
         self.permits: Final = Permits(QUERIES_MAX, _too_many)
         # Whose it is may evaluate a quick query anew, while others wait with theirs.

@@ -37,14 +37,16 @@ import msgspec
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
     Code,
+    DiskBusyError,
     DiskFullError,
     RefusedError,
     StateConflictError,
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
+from everlog.domain.limits import UNSYNCED_SIZE_MAX
 from everlog.domain.precondition import SubjectPrecondition, holds
-from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
+from everlog.domain.schema import EventSchema, find_violation, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
@@ -193,6 +195,8 @@ class Writer:
         self._events: Final = events
         self._loop: Final = loop
         self.condition = Condition.WRITABLE
+        # Why it is so, empty where nobody has to be told.
+        self.reason = ""
         self._turn = Turn.IDLE
         # What is being committed, what has been judged and belongs to the next batch, and what is
         # not judged yet, each in the order in which it came.
@@ -214,11 +218,17 @@ class Writer:
     ) -> None:
         """Judge and stage one write; the answer is called once its outcome is durable.
 
-        The outcome is a `StaleQueryError` where the answer to a query is not known any more.
+        The outcome is a `StaleQueryError` where the answer to a query is not known any more, and a
+        `DiskBusyError`, at once, where the disk hangs or too much waits for it.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
+            return
+        if self.figures.is_hanging or (
+            self._engine.tip.log_size - self._engine.head.log_size > UNSYNCED_SIZE_MAX
+        ):
+            answer(_busy())
             return
         # As `_take`, with fewer calls: this runs for every write.
         write = _Write(candidates, preconditions, answer)
@@ -235,6 +245,8 @@ class Writer:
         """Stage an event schema against which so many first events have been checked already."""
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
+        elif self.figures.is_hanging:
+            answer(_busy())
         else:
             self._take(_Registration(schema, checked_event_count, answer))
 
@@ -252,6 +264,10 @@ class Writer:
             )
         self._note(Happening.MADE_READ_ONLY)
         self._take(_Settled(answer))
+
+    def fail(self, error: StoreFailedError) -> None:
+        """Refuse every change from now on: somebody else found out that the store has failed."""
+        self._note(Happening.BROKE, error)
 
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
@@ -281,6 +297,7 @@ class Writer:
         condition = CONDITIONS[self.condition].get(happening)
         if condition is not None:
             self.condition = condition
+            self.reason = "" if error is None else str(error)
             self._events.condition_changed(condition, error)
 
     def _note_failure(self, failure: Exception) -> DiskFullError | StoreFailedError:
@@ -594,10 +611,13 @@ class Writer:
 
     def _roll_back(self) -> None:
         self._engine.roll_back()
-        entries = self._engine.event_types(self._engine.head)
-        published = {entry.name for entry in entries if entry.schema is not None}
-        for event_type in self._schemas.keys() - published:
-            del self._schemas[event_type]
+        # Those that were not published came last.
+        while self._schemas:
+            latest = next(reversed(self._schemas))
+            entry = self._engine.event_type(latest, self._engine.head)
+            if entry is not None and entry.schema is not None:
+                break
+            del self._schemas[latest]
 
     def _note_room(self, changes: list[_Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
@@ -631,8 +651,8 @@ class Writer:
         for batch in batches:
             for schema in batch.schemas:
                 try:
-                    text = msgspec.Raw(schema.text.encode())
-                    self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
+                    restored = restore_event_schema(schema.event_type, schema.text)
+                    self._schemas[schema.event_type] = restored
                 except Exception as error:  # noqa: BLE001 - nobody may wait for ever
                     failure = error
             self._events.published(batch)
@@ -691,6 +711,10 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
 def _refusal(condition: Condition) -> RefusedError:
     code, message = _REFUSALS[condition]
     return RefusedError(code, message)
+
+
+def _busy() -> DiskBusyError:
+    return DiskBusyError("the disk does not keep up: nothing was stored; try again later")
 
 
 def _as_store_failed(failure: Exception) -> StoreFailedError:
