@@ -234,7 +234,6 @@ class LogEngine(IndexedLog):
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
             self._is_mid_write = not is_end
-            self._index.latest_below.follow(self.tip.event_count)
         except MemoryError:
             self._index.truncate(tip)
             self.tip = tip
@@ -348,7 +347,10 @@ class LogEngine(IndexedLog):
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self.head = batch.head
-        self._index.latest_below.settle(batch.head.event_count)
+        below = self._index.latest_below
+        below.settled_count = batch.head.event_count
+        if below.steps:
+            below.drop_steps()
         del self._sealed[0]
 
     def roll_back(self) -> None:
