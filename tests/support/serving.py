@@ -28,8 +28,9 @@ from everlog.http import (
     Statistics,
     Stream,
 )
-from everlog.http.connection import Connection, ServerState
+from everlog.http.connection import Connection
 from everlog.http.framing import Renderer
+from everlog.http.shared import ServerState
 from everlog.http.states import Happening, State
 
 _Result = TypeVar("_Result")
@@ -284,8 +285,8 @@ class RecordingConnection(Connection):
 
     __slots__ = ("moves",)
 
-    def __init__(self, server: ServerState) -> None:
-        super().__init__(server)
+    def __init__(self, server: ServerState, *, is_tls: bool = False) -> None:
+        super().__init__(server, is_tls=is_tls)
         self.moves: list[tuple[State, Happening]] = []
 
     def _move(self, happening: Happening) -> None:
@@ -297,7 +298,11 @@ class Wired:
     """A connection whose events a test makes itself; to be made within an event loop."""
 
     def __init__(
-        self, application: RecordingApplication | None = None, *, limits: Limits | None = None
+        self,
+        application: RecordingApplication | None = None,
+        *,
+        limits: Limits | None = None,
+        is_tls: bool = False,
     ) -> None:
         self.application = application or RecordingApplication()
         loop = asyncio.get_running_loop()
@@ -312,7 +317,7 @@ class Wired:
             on_connection_lost=lambda: None,
         )
         self.transport = RecordingTransport()
-        self.connection = RecordingConnection(self.server)
+        self.connection = RecordingConnection(self.server, is_tls=is_tls)
         self.connection.connection_made(self.transport)
 
     @property
@@ -337,6 +342,8 @@ class Wired:
         """Let everything happen that is due."""
         for _ in range(10):
             await asyncio.sleep(0)
+            while self.server.turns.is_due:
+                await asyncio.sleep(0)
 
 
 @dataclass

@@ -8,17 +8,18 @@ them back until its end. No task runs for a request; a stream has one while it i
 
 Guarantees: an exchange leaves once, answered or dropped; whatever happens to the client, its
 exchanges are told once and its stream's task is cancelled at once; nothing that a client does
-raises in another's call; what a client may make us hold is bounded by the limits. Deadlines are
-looked at by `sweep`, so that a request costs no timer.
+raises in another's call; what a client may make us hold is bounded by the limits, and so is what
+it may make us do before others have their turn (`shared.py`). Deadlines are looked at by `sweep`,
+so that a request costs no timer.
 """
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections import deque
 from typing import Final, cast
+from weakref import finalize
 
 from everlog.http.exchange import (
-    Application,
     DisconnectedError,
     Endpoint,
     Exchange,
@@ -28,14 +29,17 @@ from everlog.http.exchange import (
     Stream,
     StreamAnswer,
 )
-from everlog.http.framing import CONTINUE, PLAIN, Form, Renderer, Response, body_parts
-from everlog.http.limits import Limits
-from everlog.http.reader import DISCARD, FRAMING_NAMES, Refusal, RequestReader
+from everlog.http.framing import CONTINUE, PLAIN, Form, Response, body_parts
+from everlog.http.places import Place
+from everlog.http.reader import DISCARD, Refusal, RequestReader
+from everlog.http.shared import ServerState
 from everlog.http.states import TRANSITIONS, Happening, State
 
-# Input is fed to the parser in steps of this size, so that many small pipelined requests in one
-# packet do not all become exchanges before we look at how many there are.
+# Input is fed to the parser in steps of this size, one in each turn: what is in a step may be
+# hundreds of small requests, or thousands of chunks.
 _FEED_SIZE: Final = 16 * 1024
+# So many requests are handed to their endpoints in one turn; the others wait for the next.
+_TURN_REQUESTS_MAX: Final = 16
 
 # Larger bodies are handed to the kernel as they are instead of being copied behind their head.
 _JOIN_SIZE_MAX: Final = 64 * 1024
@@ -50,112 +54,83 @@ _TCP_CLOSE: Final = 7
 _READING: Final = State.READING
 _PAUSED: Final = State.PAUSED
 
+_REFUSABLE: Final = frozenset({State.GREETING, State.READING, State.PAUSED})
+
 _BUG_TEXT: Final = "the request could not be handled"
+
+_PLAIN_TEXT: Final = "this port speaks HTTPS, and the request came as plain HTTP: use https://"
+_NO_MEMORY_TEXT: Final = "the bodies of other requests take all the memory for them: try again"
 
 
 class StopReading(Exception):  # noqa: N818 - it is a decision, not an error
     """Raised through the parser when the rest of the input must not be looked at."""
 
 
-class ServerState:
-    """What the connections of one server share; the server owns it, and they count in it."""
+class _LargeExchange(Exchange, weakref=True):
+    """An exchange for whose body room was set aside, until nobody works on it any more."""
 
-    __slots__ = (
-        "application",
-        "connections",
-        "connections_accepted",
-        "early_answers",
-        "headers_kept",
-        "headers_noticed",
-        "is_stopping",
-        "limits",
-        "loop",
-        "now",
-        "on_connection_lost",
-        "renderer",
-        "requests",
-        "streams_cut",
-        "tasks",
-        "tick_seconds",
-    )
+    release: "finalize | None" = None  # type: ignore[type-arg]  # typeshed only
 
-    def __init__(
-        self,
-        application: Application,
-        *,
-        renderer: Renderer,
-        headers_kept: frozenset[bytes],
-        limits: Limits,
-        loop: asyncio.AbstractEventLoop,
-        tick_seconds: float,
-        on_connection_lost: Callable[[], None],
-    ) -> None:
-        self.application = application
-        self.renderer = renderer
-        self.headers_kept = headers_kept
-        self.headers_noticed = headers_kept | FRAMING_NAMES
-        self.limits = limits
-        self.loop = loop
-        self.tick_seconds = tick_seconds
-        self.on_connection_lost = on_connection_lost
-        # The time of the last sweep: asking the clock for every request would cost more than a
-        # deadline that is one sweep late.
-        self.now = loop.time()
-        self.is_stopping = False
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Future[None]] = set()
-        self.connections_accepted = 0
-        self.requests = 0
-        # By status: answers that no endpoint was asked for.
-        self.early_answers: dict[int, int] = {}
-        self.streams_cut = 0
-
-    def count_early_answer(self, status: int) -> None:
-        """Count an answer that no endpoint was asked for."""
-        self.early_answers[status] = self.early_answers.get(status, 0) + 1
-
-    def render_error(self, status: int, reason: str) -> Response:
-        """Ask the application for the words of a refusal, and do without if it fails."""
-        try:
-            return self.application.render_error(status, reason)
-        except Exception as error:  # noqa: BLE001 - the application's bug must not cost the answer
-            self.application.on_error(error)
-            return Response(status, b"", b"")
+    def respond(self, response: Response) -> None:
+        super().respond(response)
+        if self.release is not None:
+            self.release()
 
 
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket."""
 
     __slots__ = (
+        "__weakref__",
+        "_backlog",
         "_endpoint",
         "_exchanges",
         "_held",
         "_is_continue_due",
+        "_is_held_back",
+        "_is_room_due",
         "_is_tls",
+        "_is_turn_due",
         "_output",
         "_reader",
+        "_room",
         "_server",
         "_since",
         "_state",
         "_stream",
         "_task",
         "_transport",
+        "address",
+        "is_known",
+        "place",
     )
 
     _transport: asyncio.Transport
     _output: Output
     _reader: RequestReader
 
-    def __init__(self, server: ServerState) -> None:
+    def __init__(self, server: ServerState, *, is_tls: bool = False) -> None:
         self._server = server
-        self._state = _READING
+        self._state = State.GREETING if is_tls else _READING
         # Begin of the present wait: for a request, for its head, for its body, for the end.
         self._since = server.now
-        self._is_tls = False
+        self._is_tls = is_tls
+        self.address = ""
+        # Those are the server's (`places.py`).
+        self.place: Place | None = None
+        self.is_known = False
         # Who takes the request that is arriving; None where it has its answer already.
         self._endpoint: Endpoint | None = None
-        # Bytes that were read from the socket and have to wait for answers to leave.
+        # What was read from the socket and has to wait: for its turn, for answers to leave, or for
+        # room for a body. The backlog has requests that no endpoint was asked to handle yet.
         self._held: memoryview | None = None
+        self._backlog: deque[tuple[Endpoint, Request, Exchange]] = deque()
+        # Whether there is any of that; and whether a turn was asked for.
+        self._is_held_back = False
+        self._is_turn_due = False
+        # How much room is set aside for the body that is arriving, and whether it is waited for.
+        self._room = 0
+        self._is_room_due = False
         # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
         self._exchanges: list[Exchange] = []
         # Consent to send a body, given when the answers before it have left.
@@ -170,23 +145,37 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         limits = server.limits
         self._transport.set_write_buffer_limits(limits.write_buffer_high, limits.write_buffer_low)
-        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._output = Output(self._transport, loop=server.loop)
+        self.address = find_address(transport)
         self._reader = RequestReader(
             self,
             limits=limits,
             headers_kept=server.headers_kept,
             headers_noticed=server.headers_noticed,
-            peer=find_address(transport),
+            peer=self.address,
         )
         server.connections_accepted += 1
         server.connections.add(self)
-        excess = len(server.connections) - limits.connections_max
-        if excess > limits.connections_refused_max:
+        if server.places.enter(self, self.address):
+            return
+        if len(server.connections) - server.places.count > limits.connections_refused_max:
             self.abort()
-        elif excess > 0:
+        else:
+            is_full = server.places.count >= limits.connections_max
             reason = f"there are {limits.connections_max} connections already"
-            self._refuse(Refusal(503, reason))
+            self._refuse(Refusal(503, reason if is_full else "this address has its share of them"))
+
+    def hands_shaken(self) -> None:
+        """Note that the TLS handshake is done, and requests can come."""
+        if self._state is State.GREETING:
+            self._move(Happening.GREETED)
+            self._since = self._server.now
+
+    def refuse_plain(self) -> None:
+        """Answer a client that speaks HTTP without TLS; from here on nothing is encrypted."""
+        self._is_tls = False
+        self._server.tell_of_mistake(self.address, "plain HTTP on the port for HTTPS")
+        self._refuse(Refusal(400, _PLAIN_TEXT))
 
     def data_received(self, data: bytes) -> None:
         if self._state is not _READING:
@@ -204,8 +193,10 @@ class Connection(asyncio.Protocol):
             self._held = memoryview(data)
             self._feed_held()
         if (
-            len(self._exchanges) >= self._server.limits.pipelined_max or self._output.is_paused
-        ) and self._state is _READING:
+            self._is_held_back
+            or len(self._exchanges) >= self._server.limits.pipelined_max
+            or self._output.is_paused
+        ):
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -216,6 +207,7 @@ class Connection(asyncio.Protocol):
         # The client has said all it will say, and still gets its answers.
         self._move(Happening.HALF_CLOSE)
         self._held = None
+        self._give_room_back()
         last = self._exchanges[-1]
         last.form = last.form._replace(is_last=True)
         self._probe()
@@ -225,20 +217,25 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._output.pause()
+        self._note_backlog()
 
     def resume_writing(self) -> None:
         self._output.resume()
-        if self._state is _PAUSED:
-            self._continue_reading_soon()
+        self._note_backlog()
+        if self._is_held_back or self._state is _PAUSED:
+            self._ask_for_turn()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
         server = self._server
         server.connections.discard(self)
+        server.places.leave(self)
         self._move(Happening.LOST)
         self._held = None
+        self._give_room_back()
         self._output.close()
         self._reader.close()
         self._drop_exchanges()
+        server.backlog.note(self, 0)
         server.on_connection_lost()
 
     # Called by the server.
@@ -247,11 +244,16 @@ class Connection(asyncio.Protocol):
         """Act on deadlines that have passed."""
         limits = self._server.limits
         state = self._state
+        if state is State.GREETING:
+            if now - self._since > limits.head_seconds_max + self._server.tick_seconds:
+                self.abort()
+            return
         is_ending = state is State.LINGERING or state is State.CLOSING
         is_waiting = not self._exchanges and not self._reader.is_mid_message
         if is_waiting and not is_ending and now - self._since <= limits.idle_seconds_max:
             # Most connections are in this state most of the time: nothing else to look at.
             return
+        self._note_backlog()
         if not self._output.is_empty():
             if self._output.stalled_seconds(now) > limits.send_seconds_max:
                 self.abort()
@@ -260,7 +262,10 @@ class Connection(asyncio.Protocol):
             if now - self._since > limits.linger_seconds_max:
                 self.abort()
             return
-        if state is _PAUSED:
+        if self._is_room_due:
+            if now - self._since > limits.body_wait_seconds_max:
+                self._refuse(Refusal(503, _NO_MEMORY_TEXT))
+        elif state is _PAUSED:
             # It is us who make the client wait.
             self._since = now
         elif self._reader.is_mid_message:
@@ -281,6 +286,22 @@ class Connection(asyncio.Protocol):
         self._begin_end(Happening.CLOSE)
         self._transport.abort()
 
+    def give_way(self) -> None:
+        """End now, so that another connection can have the place."""
+        self.abort()
+
+    def idle_since(self) -> float | None:
+        """Return since when nothing is asked of the server, None while something is."""
+        return None if self._exchanges or self._reader.is_mid_message else self._since
+
+    def take_room(self) -> None:
+        """Go on: there is room for the body now."""
+        self._is_room_due = False
+        self._since = self._server.now
+        if self._reader.is_continue_expected:
+            self._give_consent()
+        self._ask_for_turn()
+
     # Called by the reader.
 
     def begin_wait(self) -> None:
@@ -297,20 +318,42 @@ class Connection(asyncio.Protocol):
         else:
             answer = self._route(head)
             if type(answer) is Response:
+                self._server.places.judge(self, is_known=False)
                 return self._answer_before_body(answer)
             endpoint = cast("Endpoint", answer)
+        if endpoint.is_open or not self.is_known:
+            self._server.places.judge(self, is_known=not endpoint.is_open)
         size_max = endpoint.body_size_max
         reader = self._reader
-        if reader.content_length > size_max:
+        size = reader.content_length
+        if size > size_max:
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._server.render_error(413, reason))
-        if reader.is_continue_expected:
-            self._give_consent()
         self._endpoint = endpoint
+        small_max = self._server.limits.body_small_size_max
+        if size > small_max:
+            self._reserve(size)
+        if reader.is_continue_expected and not self._is_room_due:
+            self._give_consent()
+        # How large a chunked body becomes nobody knows: see `extend_body`.
+        return min(size_max, small_max) if reader.is_chunked else size_max
+
+    def extend_body(self) -> int:
+        """Let a body of unknown length become large; return its new bound.
+
+        Raises:
+            Refusal: It has reached the bound of its endpoint.
+        """
+        endpoint = self._endpoint
+        assert endpoint is not None
+        size_max = endpoint.body_size_max
+        if self._room or self._is_room_due or size_max <= self._server.limits.body_small_size_max:
+            raise Refusal(413, f"the body is larger than {size_max} bytes")
+        self._reserve(size_max)
         return size_max
 
     def take_request(self, head: Head, body: bytes) -> None:
-        """Hand a complete request to its endpoint."""
+        """Hand a complete request to its endpoint, or let it wait for its turn."""
         server = self._server
         form = self._reader.form
         if form.is_last and self._state is _READING:
@@ -323,9 +366,21 @@ class Connection(asyncio.Protocol):
             return
         self._endpoint = None
         server.requests += 1
-        exchange = Exchange(self, form, endpoint.counts)
-        self._exchanges.append(exchange)
+        exchanges = self._exchanges
+        if self._room or self._is_room_due:
+            exchange = self._take_over_room(form, endpoint, len(body))
+        else:
+            exchange = Exchange(self, form, endpoint.counts)
+        exchanges.append(exchange)
         self._is_continue_due = False
+        if (
+            self._is_held_back
+            or self._output.is_paused
+            or self._reader.message_count > _TURN_REQUESTS_MAX
+        ):
+            self._is_held_back = True
+            self._backlog.append((endpoint, Request(head, body), exchange))
+            return
         try:
             endpoint.handle(Request(head, body), exchange)
         except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
@@ -337,6 +392,7 @@ class Connection(asyncio.Protocol):
         """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
         exchanges = self._exchanges
         if exchanges[0] is not exchange:
+            self._note_backlog()
             return
         server = self._server
         try:
@@ -363,7 +419,7 @@ class Connection(asyncio.Protocol):
                     self._end()
                     return
                 self._since = server.now
-                if self._is_continue_due or self._state is _PAUSED:
+                if self._is_continue_due or self._state is not _READING:
                     self._go_on()
         except Exception:
             # Not even for want of memory may a client wait for an answer that never comes.
@@ -385,41 +441,130 @@ class Connection(asyncio.Protocol):
     # Below: reading.
 
     def _feed_held(self) -> None:
-        while self._held is not None and self._state is _READING and not self._is_full():
-            data = self._held[:_FEED_SIZE]
-            self._held = self._held[_FEED_SIZE:] or None
-            try:
-                self._reader.feed(data)
-            except Refusal as refusal:
-                self._refuse(refusal)
-            except StopReading:
-                pass
+        """Feed the next part of what is held to the parser, and let the rest wait."""
+        held = self._held
+        if held is None:
+            return
+        # Of a body that is one piece any part is the same work.
+        size = max(_FEED_SIZE, self._reader.body_rest)
+        self._held = held[size:] or None
+        self._is_held_back = self._held is not None or self._is_held_back
+        try:
+            self._reader.feed(held[:size])
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except StopReading:
+            pass
         if self._state is not _READING:
             self._held = None
 
     def _is_full(self) -> bool:
         """Whether more requests would be more than we want to hold for this client."""
-        return self._output.is_paused or len(self._exchanges) >= self._server.limits.pipelined_max
+        return (
+            self._output.is_paused
+            or self._is_room_due
+            or len(self._exchanges) >= self._server.limits.pipelined_max
+        )
 
     def _pause_reading(self) -> None:
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._state is _READING:
             self._move(Happening.FULL)
             self._transport.pause_reading()
+        self._note_backlog()
+        self._ask_for_turn()
 
-    def _continue_reading_soon(self) -> None:
-        # Not at once: we may be inside a call of the parser.
-        self._server.loop.call_soon(self._continue_reading)
+    def _ask_for_turn(self) -> None:
+        # Never at once: we may be inside a call of the parser, and others may have waited longer.
+        if not self._is_turn_due:
+            self._is_turn_due = True
+            self._server.turns.add(self._take_turn)
 
-    def _continue_reading(self) -> None:
-        state = self._state
-        if state is not _PAUSED or self._transport.is_closing() or self._is_full():
+    def _take_turn(self) -> None:
+        """Go on with what waited: with requests, and then with what is read behind them."""
+        self._is_turn_due = False
+        self._begin_waiting()
+        if self._backlog or self._state is not _PAUSED or self._transport.is_closing():
             return
+        if self._is_full():
+            return
+        self._is_held_back = False
         self._move(Happening.ROOM)
         self._feed_held()
-        if self._state is _READING and self._is_full():
+        self._read_on()
+        self._note_backlog()
+
+    def _read_on(self) -> None:
+        """Read from the socket again, unless there is enough to do."""
+        if self._backlog:
+            self._ask_for_turn()
+        if self._state is _READING and (self._is_held_back or self._is_full()):
             self._move(Happening.FULL)
+            self._ask_for_turn()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def _begin_waiting(self) -> None:
+        """Hand as many requests to their endpoints as may be in one turn, and ask for the next."""
+        backlog, in_flight_max = self._backlog, self._server.limits.pipelined_max
+        for _ in range(_TURN_REQUESTS_MAX):
+            if not backlog or self._output.is_paused or self._is_room_due:
+                return
+            # Those in front of it; behind it may be some that had their answer at once.
+            if self._exchanges.index(backlog[0][2]) >= in_flight_max:
+                return
+            endpoint, request, exchange = backlog.popleft()
+            try:
+                endpoint.handle(request, exchange)
+            except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
+                self._answer_failure(endpoint, exchange, error)
+        if backlog:
+            self._ask_for_turn()
+
+    def _reserve(self, size: int) -> None:
+        """Set room aside for a body, or wait for it."""
+        if self._server.bodies.reserve(self, size):
+            self._room = size
+        else:
+            self._is_room_due = self._is_held_back = True
+
+    def _take_over_room(self, form: Form, endpoint: Endpoint, size: int) -> Exchange:
+        """Return the exchange of a body for which there is room, or for which it is waited."""
+        bodies, room = self._server.bodies, self._room
+        if self._is_room_due:
+            # It came to its end at once, and is hardly larger than a small one.
+            self._give_room_back()
+            return Exchange(self, form, endpoint.counts)
+        exchange = _LargeExchange(self, form, endpoint.counts)
+        # An exchange that nobody can answer any more is forgotten, as is what was made of its body.
+        exchange.release = finalize(exchange, bodies.release, size)
+        exchange.release.atexit = False
+        self._room = 0
+        bodies.release(room - size)
+        return exchange
+
+    def _give_room_back(self) -> None:
+        """Forget the body that is arriving."""
+        bodies, room = self._server.bodies, self._room
+        if self._is_room_due:
+            self._is_room_due = False
+            bodies.forget(self)
+        if room:
+            self._room = 0
+            self._reader.forget_body()
+            bodies.release(room)
+
+    def _note_backlog(self) -> None:
+        """Tell how much waits for this client: what it does not take, and what it asked beyond."""
+        size = self._transport.get_write_buffer_size()
+        if self._held is not None:
+            size += len(self._held)
+        size += sum(len(request.body) for _, request, _ in self._backlog)
+        size += sum(
+            each.answer.held_size for each in self._exchanges[1:] if each.answer is not None
+        )
+        self._server.backlog.note(self, size)
 
     def _route(self, head: Head) -> Endpoint | Response:
         server = self._server
@@ -460,10 +605,14 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer a request that cannot be understood, and end the connection."""
-        if self._state is not _READING:
+        if self._state not in _REFUSABLE:
             # It came after the last request that counts.
             return
+        if self._state is _PAUSED:
+            self._transport.resume_reading()
         self._move(Happening.REFUSAL)
+        self._held = None
+        self._give_room_back()
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
 
@@ -480,6 +629,10 @@ class Connection(asyncio.Protocol):
         limits = self._server.limits
         if self._reader.is_mid_body:
             allowed = limits.body_seconds_max + self._reader.body_size / limits.body_rate_min
+            if self._room and self._server.bodies.is_short:
+                rate = limits.body_hurried_rate_min
+                hurried = limits.body_hurried_seconds_max + self._reader.body_size / rate
+                allowed = min(allowed, hurried)
             what = "body"
         else:
             allowed = limits.head_seconds_max
@@ -507,8 +660,10 @@ class Connection(asyncio.Protocol):
         if self._is_continue_due and not self._exchanges:
             self._is_continue_due = False
             self._output.write(CONTINUE)
-        if self._state is _PAUSED:
-            self._continue_reading_soon()
+        if self._is_held_back or self._state is _PAUSED:
+            self._ask_for_turn()
+        if self._output.is_paused:
+            self._note_backlog()
 
     def _write_response(self, response: Response, form: Form) -> None:
         parts = (self._server.renderer.render_head(response, form), *body_parts(response, form))
@@ -561,6 +716,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         exchanges = self._exchanges[:]
         self._exchanges.clear()
+        self._backlog.clear()
         # All are let go before anybody is told, who might answer another one.
         told = [callback for exchange in exchanges for callback in exchange.disconnect()]
         for callback in told:

@@ -62,6 +62,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     """Who answers a request, and how large a body it may have.
 
     `counts` is where its answers are counted, by the first digit of their status; see `no_counts`.
+    Whoever gets to an endpoint has shown that it may, except where it is `is_open` to everybody.
     What `handle` raises is given to `refuse`, which answers it and returns True, or returns False
     if it is a bug.
     """
@@ -70,6 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     body_size_max: int
     counts: StatusCounts | None = None
     refuse: Callable[["Exchange", Exception], bool] | None = None
+    is_open: bool = False
 
 
 class Authority(Protocol):
@@ -123,6 +125,8 @@ class StreamAnswer(msgspec.Struct, eq=False):
     content_type: bytes
     headers: Headers
     produce: Callable[["Stream"], Awaitable[None]]
+    # How many bytes are kept until it is its turn.
+    held_size: int = 0
     # Whether all of it has been sent; for the connection only.
     is_sent: bool = False
 
@@ -183,18 +187,21 @@ class Exchange(msgspec.Struct, eq=False):
         content_type: bytes,
         produce: Callable[["Stream"], Awaitable[None]],
         headers: Headers = (),
+        *,
+        held_size: int = 0,
     ) -> None:
         """Answer with what `produce` sends.
 
         `produce` is called when it is this answer's turn, runs in a task of the connection, and is
-        cancelled when the client goes away. Its return is the end of the body.
+        cancelled when the client goes away. Its return is the end of the body. `held_size` says how
+        many bytes of it are in memory already.
         """
         assert self.answer is None
         headers += self.headers
         check_headers(headers)
         if self.counts is not None:
             self.counts[status // 100] += 1
-        self.answer = StreamAnswer(status, content_type, headers, produce)
+        self.answer = StreamAnswer(status, content_type, headers, produce, held_size)
         if self.carrier is not None:
             self.carrier.send_answer(self)
 
