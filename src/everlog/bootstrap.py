@@ -52,6 +52,7 @@ from everlog.exit_codes import (
 from everlog.http import Limits, Server
 from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import Monitor
+from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
 from everlog.service.writing.writer import Condition
@@ -186,6 +187,7 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
+    loop_delay = LoopDelay(loop)
     monitor = Monitor(
         release=RELEASE,
         clock=clock,
@@ -196,6 +198,7 @@ async def _serve(
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
         connections_max=limits.connections_max,
         bug_count=lambda: log.bug_count,
+        loop_delay=loop_delay,
         directory=directory,
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
@@ -210,8 +213,10 @@ async def _serve(
     stopping = _catch_signals(loop, on_hangup=credentials.reload)
     try:
         await _listen(server, settings, credentials, log)
+        loop_delay.start()
         log.info("stopping", reason=await stopping)
     finally:
+        loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
         application.stop()
         store.end_streams()

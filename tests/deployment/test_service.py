@@ -18,7 +18,7 @@ from everlog.http import Limits
 from tests.support.keys import write_certificate
 from tests.support.locks import locked_versions
 from tests.support.pages import code_blocks, read_page, run_script
-from tests.support.server import DEADLINE_SECONDS, EVERLOG, TOKEN, started_process
+from tests.support.server import DEADLINE_SECONDS, TOKEN, WATCHED, started_process
 from tests.support.sources import REPOSITORY
 
 UNIT = REPOSITORY / "deploy" / "systemd" / "everlog.service"
@@ -92,7 +92,7 @@ def test_no_secret_stands_in_the_unit() -> None:
     (command,) = SETTINGS["ExecStart"]
 
     assert "--api-token=" not in command
-    assert "EVERLOG_API_TOKEN" not in UNIT.read_text(encoding="utf-8")
+    assert "WATCHED_API_TOKEN" not in UNIT.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_the_command_of_the_service_starts_a_server_that_ends_when_told(tmp_path
     (tmp_path / "state").mkdir(mode=0o700)
     (command,) = SETTINGS["ExecStart"]
     for shown, actual in (
-        ("/opt/everlog/bin/everlog", shlex.join(EVERLOG)),
+        ("/opt/everlog/bin/everlog", shlex.join(WATCHED)),
         ("/var/lib/everlog", str(tmp_path / "state")),
         ("/etc/everlog/api-token", str(token)),
         ("/etc/everlog/tls.crt", str(certificate.certificate)),

@@ -8,9 +8,11 @@ from typing import Any
 
 from everlog import bootstrap
 from everlog.cli import main
+from tests.support import watchdog
 
 
 def run_altered(**options: Any) -> None:
     """Run the command line; the options are those of `everlog.bootstrap.run_server`."""
+    watchdog.install()
     vars(bootstrap)["run_server"] = partial(bootstrap.run_server, **options)
     main()

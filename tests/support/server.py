@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.support.sources import REPOSITORY
+from tests.support.watchdog import REPORT_VARIABLE, check_report
 
 TOKEN: Final = "the-token-of-the-tests"
 
 EVERLOG: Final = (sys.executable, "-m", "everlog")
+
+# The same, and whoever holds its event loop up is noted.
+WATCHED: Final = (sys.executable, "-m", "tests.support.watchdog")
 
 # Far longer than anything takes here: whoever waits that long has found a bug.
 DEADLINE_SECONDS: Final = 30.0
@@ -117,7 +121,25 @@ class RunningServer:
 def started_process(
     command: Sequence[str], data_directory: Path, environment: Mapping[str, str]
 ) -> Iterator[RunningServer]:
-    """Start a command that is a server, and end it if nobody did."""
+    """Start a command that is a server, and end it if nobody did.
+
+    It is watched: the test fails if its event loop was held up.
+    """
+    if tuple(command[: len(EVERLOG)]) == EVERLOG:
+        command = (*WATCHED, *command[len(EVERLOG) :])
+    with tempfile.TemporaryDirectory(prefix="everlog-test-") as temporary:
+        report = Path(temporary, "report")
+        with _started(
+            command, data_directory, {REPORT_VARIABLE: str(report), **environment}
+        ) as server:
+            yield server
+        check_report(report)
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], data_directory: Path, environment: Mapping[str, str]
+) -> Iterator[RunningServer]:
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -149,7 +171,7 @@ def starting_server(
     is_temporary: bool = False,
     hash_version: int | None = None,
     signing_key_file: Path | None = None,
-    entry_point: Sequence[str] = EVERLOG,
+    entry_point: Sequence[str] = WATCHED,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
     """Start a server without waiting for it, and end it at the end of the block."""

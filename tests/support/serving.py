@@ -6,11 +6,13 @@ of what happens matters, a connection can be had without a server, on a transpor
 
 import asyncio
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Self, TypeVar
 
@@ -32,6 +34,7 @@ from everlog.http.connection import Connection
 from everlog.http.framing import Renderer
 from everlog.http.shared import ServerState
 from everlog.http.states import Happening, State
+from tests.support.watchdog import WatchedLoopDelay, check_report
 
 _Result = TypeVar("_Result")
 
@@ -203,7 +206,24 @@ def serving(
     limits: Limits | None = None,
     ssl: SSLContext | None = None,
 ) -> Iterator[Serving]:
-    """Run a server in a thread of its own, and stop it at the end."""
+    """Run a server in a thread of its own, and stop it at the end.
+
+    The test fails if its event loop was held up.
+    """
+    with tempfile.TemporaryDirectory(prefix="everlog-test-") as temporary:
+        report = Path(temporary, "report")
+        with _serving(application, limits, ssl, report) as running:
+            yield running
+        check_report(report)
+
+
+@contextmanager
+def _serving(
+    application: RecordingApplication | None,
+    limits: Limits | None,
+    ssl: SSLContext | None,
+    report: Path,
+) -> Iterator[Serving]:
     application = application or RecordingApplication()
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -219,9 +239,12 @@ def serving(
         started = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0, ssl=ssl), loop)
         port = started.result(DEADLINE_SECONDS)
         running = Serving(application, server, port, loop)
+        watchdog = WatchedLoopDelay(loop, report)
+        running.call(watchdog.start)
         try:
             yield running
         finally:
+            running.call(watchdog.stop)
             running.stop(grace_seconds=0.0)
         assert running.statistics().connections == 0
         assert running.statistics().streams == 0

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.support.server import EVERLOG, RunningServer
+from tests.support.server import WATCHED, RunningServer
+from tests.support.sources import REPOSITORY
 
 # Room for the index and a few thousand small events, of which a part is taken from the beginning.
 _SIZE: Final = 8 * 1024 * 1024
@@ -31,7 +32,7 @@ import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), hard))
-from everlog.cli import main
+from tests.support.watchdog import main
 main()
 """
 
@@ -55,9 +56,10 @@ class _FileSystem:
             "--user",
             "--mount",
             "--preserve-credentials",
+            f"--wdns={REPOSITORY}",
         )
         self._folder = folder
-        self.entry_point: tuple[str, ...] = (*self._enter, *EVERLOG)
+        self.entry_point: tuple[str, ...] = (*self._enter, *WATCHED)
         self.data_directory = folder / "data"
 
     def make_room(self, server: RunningServer) -> None:

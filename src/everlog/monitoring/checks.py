@@ -35,6 +35,10 @@ PENDING_FAIL_SECONDS: Final = 30.0
 # Enough to renew it without haste; the log warns from the same day on.
 CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
 
+# All clients wait for the event loop. It is never held up for a twentieth of this by a request; a
+# machine that is too busy, or a disk that is, may do it.
+LOOP_DELAY_WARN_SECONDS: Final = 1.0
+
 # Of the connections, the observers and the open files that there may be.
 SHARE_WARN: Final = 0.9
 
@@ -181,6 +185,13 @@ def _open_files(figures: Figures) -> Finding | None:
     return _of_those_allowed(count, count_max, f"of {count_max} files almost all are open")
 
 
+def _loop_delay(figures: Figures) -> Finding:
+    value = round(figures.longest_loop_delay, 6)
+    if value > LOOP_DELAY_WARN_SECONDS:
+        return Finding(value, Status.WARN, "all clients had to wait within the last minute")
+    return Finding(value)
+
+
 def _of_those_allowed(count: int, count_max: int, output: str) -> Finding:
     if count > SHARE_WARN * count_max:
         return Finding(count, Status.WARN, output)
@@ -200,5 +211,6 @@ CHECKS: Final = (
     Check("tls:certificateEnd", "component", "", _certificate_end),
     Check("http:connections", "component", "connections", _connections),
     Check("http:observers", "component", "observers", _observers),
+    Check("process:eventLoopDelay", "system", "seconds", _loop_delay),
     Check("process:openFiles", "system", "files", _open_files),
 )

@@ -11,10 +11,11 @@ from typing import Final
 
 from everlog.http import Statistics
 from everlog.monitoring.diagnostics import Release
+from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.store import Store
-from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.writer import Condition
 from everlog.storage.engine import Head
 
@@ -45,6 +46,9 @@ class Figures:
     answers: Mapping[EndpointName, tuple[int, ...]]
     refusals: Mapping[str, int]
     bug_count: int
+    # How late the event loop was, each time, and at worst within the last minute.
+    loop_delays: Histogram
+    longest_loop_delay: float
     disk: DiskSpace | None
     process: ProcessFigures
     # When the certificate ends; None without HTTPS.
@@ -65,6 +69,7 @@ class Monitor:
     statistics: Callable[[], Statistics]
     connections_max: int
     bug_count: Callable[[], int]
+    loop_delay: LoopDelay
     directory: Path
     certificate_ends_at: Callable[[], float | None]
 
@@ -96,6 +101,8 @@ class Monitor:
             answers={name: tuple(counts) for name, counts in self.tally.answers.items()},
             refusals=dict(self.tally.refusals),
             bug_count=self.bug_count(),
+            loop_delays=self.loop_delay.seconds,
+            longest_loop_delay=self.loop_delay.longest_recent_seconds,
             disk=disk,
             process=process,
             certificate_ends_at=self.certificate_ends_at(),

@@ -244,6 +244,12 @@ METRICS: Final = (
         "Errors that nobody expected; each is in the log.",
         lambda found: found.bug_count,
     ),
+    _histogram(
+        "everlog_event_loop_delay_seconds",
+        "How late the event loop was, ten times a second: all clients wait for so long.",
+        lambda found: found.loop_delays,
+        unit="seconds",
+    ),
     # Clients.
     _gauge("everlog_connections", "Open connections.", lambda found: found.http.connections),
     _gauge(

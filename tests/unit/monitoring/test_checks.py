@@ -11,7 +11,7 @@ from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
-from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.writer import Condition
 from everlog.storage.engine import Head
 
@@ -47,6 +47,8 @@ WELL = Figures(
     answers={},
     refusals={},
     bug_count=0,
+    loop_delays=Histogram((1.0,)),
+    longest_loop_delay=0.0,
     disk=DiskSpace(free_bytes=LARGE // 2, size_bytes=LARGE),
     process=ProcessFigures(1, 1.0, 10, 100),
     certificate_ends_at=NOW + 365 * DAY,
@@ -103,6 +105,8 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("http:connections", {"http": Statistics(connections=91)}, Status.WARN),
     ("http:observers", {"observer_count": OBSERVERS_MAX * 9 // 10}, Status.PASS),
     ("http:observers", {"observer_count": OBSERVERS_MAX * 9 // 10 + 1}, Status.WARN),
+    ("process:eventLoopDelay", {"longest_loop_delay": 1.0}, Status.PASS),
+    ("process:eventLoopDelay", {"longest_loop_delay": 1.001}, Status.WARN),
     ("process:openFiles", open_files(90), Status.PASS),
     ("process:openFiles", open_files(91), Status.WARN),
 )
