@@ -27,6 +27,7 @@ from everlog.http import (
     Request,
     Response,
     Server,
+    ServerEvents,
     Statistics,
     Stream,
 )
@@ -205,36 +206,37 @@ def serving(
     *,
     limits: Limits | None = None,
     ssl: SSLContext | None = None,
+    is_shared: Callable[[str], bool] = lambda _: True,
+    events: ServerEvents | None = None,
 ) -> Iterator[Serving]:
     """Run a server in a thread of its own, and stop it at the end.
 
-    The test fails if its event loop was held up.
+    All clients of a test have one address; by default it may have any number of connections. The test fails if its event loop was held up.
     """
     with tempfile.TemporaryDirectory(prefix="everlog-test-") as temporary:
         report = Path(temporary, "report")
-        with _serving(application, limits, ssl, report) as running:
+        application = application or RecordingApplication()
+        server = Server(
+            application,
+            server_header=b"Everlog/test",
+            headers_kept=frozenset({b"authorization", b"content-type"}),
+            headers_always=((b"X-Always", b"yes"),),
+            limits=limits or Limits(),
+            is_shared=is_shared,
+            events=events or ServerEvents(),
+        )
+        with _serving(application, server, ssl, report) as running:
             yield running
         check_report(report)
 
 
 @contextmanager
 def _serving(
-    application: RecordingApplication | None,
-    limits: Limits | None,
-    ssl: SSLContext | None,
-    report: Path,
+    application: RecordingApplication, server: Server, ssl: SSLContext | None, report: Path
 ) -> Iterator[Serving]:
-    application = application or RecordingApplication()
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = Server(
-        application,
-        server_header=b"Everlog/test",
-        headers_kept=frozenset({b"authorization", b"content-type"}),
-        headers_always=((b"X-Always", b"yes"),),
-        limits=limits or Limits(),
-    )
     try:
         started = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0, ssl=ssl), loop)
         port = started.result(DEADLINE_SECONDS)
@@ -365,7 +367,7 @@ class Wired:
         """Let everything happen that is due."""
         for _ in range(10):
             await asyncio.sleep(0)
-            while self.server.turns.is_due:
+            while self.server.turns.is_due:  # noqa: ASYNC110 - each step is one of the event loop
                 await asyncio.sleep(0)
 
 

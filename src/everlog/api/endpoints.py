@@ -122,7 +122,10 @@ class Endpoints:
                     if block is HEARTBEAT:
                         stream.send_nowait(look.heartbeat)
                     else:
-                        await look.send(stream, block)
+                        sending = look.send(stream, block)
+                        # While the client does not take it, it is kept once, in its last form.
+                        del block
+                        await sending
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
             await stream.send(look.error(error))
 
@@ -306,7 +309,10 @@ async def _read_many(
 
     async def produce(stream: Stream) -> None:
         async for block in blocks:
-            await look.send(stream, block)
+            sending = look.send(stream, block)
+            # While the client does not take it, it is kept once, in its last form.
+            del block
+            await sending
         await stream.send(look.end)
 
     exchange.stream(200, NDJSON, produce)

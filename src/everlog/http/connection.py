@@ -59,6 +59,9 @@ _REFUSABLE: Final = frozenset({State.GREETING, State.READING, State.PAUSED})
 _BUG_TEXT: Final = "the request could not be handled"
 
 _PLAIN_TEXT: Final = "this port speaks HTTPS, and the request came as plain HTTP: use https://"
+_TLS_TEXT: Final = "this port speaks plain HTTP, and the request came as TLS: use http://"
+# The first byte of a client that speaks TLS.
+_TLS_HANDSHAKE: Final = 0x16
 _NO_MEMORY_TEXT: Final = "the bodies of other requests take all the memory for them: try again"
 
 
@@ -186,7 +189,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._reader.feed(data)
             except Refusal as refusal:
-                self._refuse(refusal)
+                self._refuse(self._explain(refusal, data))
             except StopReading:
                 pass
         else:
@@ -615,6 +618,13 @@ class Connection(asyncio.Protocol):
         self._give_room_back()
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
+
+    def _explain(self, refusal: Refusal, data: bytes) -> Refusal:
+        """Return why a request cannot be understood, in better words where it is none."""
+        if data[0] != _TLS_HANDSHAKE or self._reader.is_mid_body:
+            return refusal
+        self._server.tell_of_mistake(self.address, "TLS on the port for plain HTTP")
+        return Refusal(refusal.status, _TLS_TEXT)
 
     def _answer_early(self, response: Response, form: Form) -> None:
         """Answer a request that no endpoint is asked for."""

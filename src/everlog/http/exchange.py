@@ -329,7 +329,11 @@ class Stream:
 
         Raises DisconnectedError when the client is gone.
         """
-        await self._send(frame(data) if self._is_chunked else (data,))
+        if self._output.is_paused:
+            await self._output.wait_writable()
+        self._write(frame(data) if self._is_chunked else (data,))
+        del data
+        await self._keep_pace()
 
     async def send_lines(self, lines: Buffer, starts: Sequence[int] | None = None) -> None:
         """Send whole lines, each as a chunk of its own, at the pace of the client.
@@ -337,7 +341,12 @@ class Stream:
         `starts` says where each begins, counted from any offset, where that is known.
         Raises DisconnectedError when the client is gone.
         """
-        await self._send(frame_lines(lines, starts) if self._is_chunked else (lines,))
+        if self._output.is_paused:
+            await self._output.wait_writable()
+        self._write(frame_lines(lines, starts) if self._is_chunked else (lines,))
+        # Whoever does not take the chunks must not keep the lines, too.
+        del lines, starts
+        await self._keep_pace()
 
     def send_nowait(self, data: bytes) -> bool:
         """Send one chunk if the client keeps up; otherwise send nothing and return False."""
@@ -362,11 +371,9 @@ class Stream:
         self._output.write(b"0")
         return True
 
-    async def _send(self, parts: tuple[Buffer, ...]) -> None:
+    async def _keep_pace(self) -> None:
+        """Wait until the client has taken what was sent, and let others have their turn."""
         output = self._output
-        if output.is_paused:
-            await output.wait_writable()
-        self._size_since_yield += self._write(parts)
         if output.is_paused:
             await output.wait_writable()
             self._size_since_yield = 0
@@ -374,7 +381,7 @@ class Stream:
             self._size_since_yield = 0
             await asyncio.sleep(0)
 
-    def _write(self, parts: tuple[Buffer, ...]) -> int:
+    def _write(self, parts: tuple[Buffer, ...]) -> None:
         if self._output.is_closed:
             raise DisconnectedError
         size = sum(map(len, parts))
@@ -382,4 +389,4 @@ class Stream:
             self._output.write(b"".join(parts))
         elif size > 0:
             self._output.write_all(parts, size=size)
-        return size
+        self._size_since_yield += size
