@@ -32,6 +32,10 @@ _CANCEL_SECONDS_MAX: Final = 1.0
 _KEEPALIVE_SECONDS: Final = 60
 
 
+# How much the system keeps for a client that it cannot send yet; by itself, it would take some MB.
+_UNSENT_SIZE_MAX: Final = 256 * 1024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
     """Counts since the server was made; `connections` and `streams` are those open now."""
@@ -192,6 +196,8 @@ def _expect_signs_of_life(listener: asyncio.Server, *, seconds_max: float) -> No
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_SIZE_MAX)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = max(1, int(seconds_max * 1000))
             endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -45,13 +45,13 @@ _THREADS: Final = 4
 
 # What clients are sent at once, one line at least: all of them together so many bytes, and each of
 # them no more than what is worth it. What a client does not take is kept for it.
-_BLOCKS_SIZE_MAX: Final = 128 * 1024 * 1024
+_BLOCKS_SIZE_MAX: Final = 64 * 1024 * 1024
 _BLOCK_SIZE_MAX: Final = 512 * 1024
 _BLOCK_SIZE_MIN: Final = 16 * 1024
 
 # So many keep what they have read and not sent, and where they are in the index: a few MB each.
 # The others look for it again when their clients want more.
-_KEPT_MAX: Final = 64
+_KEPT_MAX: Final = 32
 
 # A small answer is fetched whole in one hand-over between threads.
 _FETCH_SIZE: Final = 256 * 1024
