@@ -211,7 +211,8 @@ def serving(
 ) -> Iterator[Serving]:
     """Run a server in a thread of its own, and stop it at the end.
 
-    All clients of a test have one address; by default it may have any number of connections. The test fails if its event loop was held up.
+    All clients of a test have one address, which may have any number of connections by default.
+    The test fails if its event loop was held up.
     """
     with tempfile.TemporaryDirectory(prefix="everlog-test-") as temporary:
         report = Path(temporary, "report")

@@ -14,10 +14,8 @@ so that a request costs no timer.
 """
 
 import asyncio
-import socket
 from collections import deque
 from typing import Final, cast
-from weakref import finalize
 
 from everlog.http.exchange import (
     DisconnectedError,
@@ -29,10 +27,11 @@ from everlog.http.exchange import (
     Stream,
     StreamAnswer,
 )
-from everlog.http.framing import CONTINUE, PLAIN, Form, Response, body_parts
+from everlog.http.framing import CONTINUE, JOIN_SIZE_MAX, PLAIN, Form, Response
 from everlog.http.places import Place
-from everlog.http.reader import DISCARD, Refusal, RequestReader
-from everlog.http.shared import ServerState
+from everlog.http.reader import DISCARD, Refusal, RequestReader, StopReading
+from everlog.http.shared import LargeExchange, Room, ServerState
+from everlog.http.sockets import find_address, is_gone
 from everlog.http.states import TRANSITIONS, Happening, State
 
 # Input is fed to the parser in steps of this size, one in each turn: what is in a step may be
@@ -41,14 +40,8 @@ _FEED_SIZE: Final = 16 * 1024
 # So many requests are handed to their endpoints in one turn; the others wait for the next.
 _TURN_REQUESTS_MAX: Final = 16
 
-# Larger bodies are handed to the kernel as they are instead of being copied behind their head.
-_JOIN_SIZE_MAX: Final = 64 * 1024
-
 # After a half-close: when to look whether the client has gone, before the sweep does.
 _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
-
-# The first byte of Linux's `struct tcp_info` is the state; this one means that there is no peer.
-_TCP_CLOSE: Final = 7
 
 # A name of the module is found faster than a member of an enum.
 _READING: Final = State.READING
@@ -56,28 +49,11 @@ _PAUSED: Final = State.PAUSED
 
 _REFUSABLE: Final = frozenset({State.GREETING, State.READING, State.PAUSED})
 
-_BUG_TEXT: Final = "the request could not be handled"
-
 _PLAIN_TEXT: Final = "this port speaks HTTPS, and the request came as plain HTTP: use https://"
-_TLS_TEXT: Final = "this port speaks plain HTTP, and the request came as TLS: use http://"
-# The first byte of a client that speaks TLS.
+# By its first byte, a client turns out to speak TLS.
 _TLS_HANDSHAKE: Final = 0x16
+_TLS_TEXT: Final = "this port speaks plain HTTP, and the request came as TLS: use http://"
 _NO_MEMORY_TEXT: Final = "the bodies of other requests take all the memory for them: try again"
-
-
-class StopReading(Exception):  # noqa: N818 - it is a decision, not an error
-    """Raised through the parser when the rest of the input must not be looked at."""
-
-
-class _LargeExchange(Exchange, weakref=True):
-    """An exchange for whose body room was set aside, until nobody works on it any more."""
-
-    release: "finalize | None" = None  # type: ignore[type-arg]  # typeshed only
-
-    def respond(self, response: Response) -> None:
-        super().respond(response)
-        if self.release is not None:
-            self.release()
 
 
 class Connection(asyncio.Protocol):
@@ -91,7 +67,6 @@ class Connection(asyncio.Protocol):
         "_held",
         "_is_continue_due",
         "_is_held_back",
-        "_is_room_due",
         "_is_tls",
         "_is_turn_due",
         "_output",
@@ -131,9 +106,8 @@ class Connection(asyncio.Protocol):
         # Whether there is any of that; and whether a turn was asked for.
         self._is_held_back = False
         self._is_turn_due = False
-        # How much room is set aside for the body that is arriving, and whether it is waited for.
-        self._room = 0
-        self._is_room_due = False
+        # For the body that is arriving, if it is not small.
+        self._room: Room | None = None
         # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
         self._exchanges: list[Exchange] = []
         # Consent to send a body, given when the answers before it have left.
@@ -256,8 +230,8 @@ class Connection(asyncio.Protocol):
         if is_waiting and not is_ending and now - self._since <= limits.idle_seconds_max:
             # Most connections are in this state most of the time: nothing else to look at.
             return
-        self._note_backlog()
         if not self._output.is_empty():
+            self._note_backlog()
             if self._output.stalled_seconds(now) > limits.send_seconds_max:
                 self.abort()
             return
@@ -265,7 +239,7 @@ class Connection(asyncio.Protocol):
             if now - self._since > limits.linger_seconds_max:
                 self.abort()
             return
-        if self._is_room_due:
+        if self._is_room_due():
             if now - self._since > limits.body_wait_seconds_max:
                 self._refuse(Refusal(503, _NO_MEMORY_TEXT))
         elif state is _PAUSED:
@@ -289,21 +263,9 @@ class Connection(asyncio.Protocol):
         self._begin_end(Happening.CLOSE)
         self._transport.abort()
 
-    def give_way(self) -> None:
-        """End now, so that another connection can have the place."""
-        self.abort()
-
     def idle_since(self) -> float | None:
         """Return since when nothing is asked of the server, None while something is."""
         return None if self._exchanges or self._reader.is_mid_message else self._since
-
-    def take_room(self) -> None:
-        """Go on: there is room for the body now."""
-        self._is_room_due = False
-        self._since = self._server.now
-        if self._reader.is_continue_expected:
-            self._give_consent()
-        self._ask_for_turn()
 
     # Called by the reader.
 
@@ -319,7 +281,7 @@ class Connection(asyncio.Protocol):
         if admission is not None and admission.epoch is admission.authority.epoch:
             endpoint = admission.endpoint
         else:
-            answer = self._route(head)
+            answer = self._server.route(head)
             if type(answer) is Response:
                 self._server.places.judge(self, is_known=False)
                 return self._answer_before_body(answer)
@@ -336,7 +298,7 @@ class Connection(asyncio.Protocol):
         small_max = self._server.limits.body_small_size_max
         if size > small_max:
             self._reserve(size)
-        if reader.is_continue_expected and not self._is_room_due:
+        if reader.is_continue_expected and not self._is_room_due():
             self._give_consent()
         # How large a chunked body becomes nobody knows: see `extend_body`.
         return min(size_max, small_max) if reader.is_chunked else size_max
@@ -350,7 +312,7 @@ class Connection(asyncio.Protocol):
         endpoint = self._endpoint
         assert endpoint is not None
         size_max = endpoint.body_size_max
-        if self._room or self._is_room_due or size_max <= self._server.limits.body_small_size_max:
+        if self._room is not None or size_max <= self._server.limits.body_small_size_max:
             raise Refusal(413, f"the body is larger than {size_max} bytes")
         self._reserve(size_max)
         return size_max
@@ -370,10 +332,10 @@ class Connection(asyncio.Protocol):
         self._endpoint = None
         server.requests += 1
         exchanges = self._exchanges
-        if self._room or self._is_room_due:
-            exchange = self._take_over_room(form, endpoint, len(body))
-        else:
+        if self._room is None:
             exchange = Exchange(self, form, endpoint.counts)
+        else:
+            exchange = self._take_over_room(self._room, form, endpoint, len(body))
         exchanges.append(exchange)
         self._is_continue_due = False
         if (
@@ -387,7 +349,7 @@ class Connection(asyncio.Protocol):
         try:
             endpoint.handle(Request(head, body), exchange)
         except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
-            self._answer_failure(endpoint, exchange, error)
+            self._server.answer_failure(endpoint, exchange, error)
 
     # Called by exchanges.
 
@@ -411,10 +373,11 @@ class Connection(asyncio.Protocol):
                     stream = cast("StreamAnswer", answer)
                     if not stream.is_sent and self._start_stream(exchange, stream, form):
                         return
-                elif form is PLAIN and len(answer.body) <= _JOIN_SIZE_MAX:
+                elif form is PLAIN and len(answer.body) <= JOIN_SIZE_MAX:
                     self._output.write(server.renderer.render(answer))
                 else:
-                    self._write_response(answer, form)
+                    parts = server.renderer.render_parts(answer, form)
+                    self._output.write_all(parts, size=sum(map(len, parts)))
                 del exchanges[0]
                 exchange.carrier = None
                 exchange.callbacks = None
@@ -465,7 +428,7 @@ class Connection(asyncio.Protocol):
         """Whether more requests would be more than we want to hold for this client."""
         return (
             self._output.is_paused
-            or self._is_room_due
+            or self._is_room_due()
             or len(self._exchanges) >= self._server.limits.pipelined_max
         )
 
@@ -488,31 +451,27 @@ class Connection(asyncio.Protocol):
         """Go on with what waited: with requests, and then with what is read behind them."""
         self._is_turn_due = False
         self._begin_waiting()
-        if self._backlog or self._state is not _PAUSED or self._transport.is_closing():
+        state = self._state
+        if self._backlog or state is not _PAUSED or self._transport.is_closing():
             return
         if self._is_full():
             return
         self._is_held_back = False
         self._move(Happening.ROOM)
         self._feed_held()
-        self._read_on()
-        self._note_backlog()
-
-    def _read_on(self) -> None:
-        """Read from the socket again, unless there is enough to do."""
-        if self._backlog:
+        if self._is_held_back:
             self._ask_for_turn()
         if self._state is _READING and (self._is_held_back or self._is_full()):
             self._move(Happening.FULL)
-            self._ask_for_turn()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
+        self._note_backlog()
 
     def _begin_waiting(self) -> None:
         """Hand as many requests to their endpoints as may be in one turn, and ask for the next."""
         backlog, in_flight_max = self._backlog, self._server.limits.pipelined_max
         for _ in range(_TURN_REQUESTS_MAX):
-            if not backlog or self._output.is_paused or self._is_room_due:
+            if not backlog or self._output.is_paused or self._is_room_due():
                 return
             # Those in front of it; behind it may be some that had their answer at once.
             if self._exchanges.index(backlog[0][2]) >= in_flight_max:
@@ -521,73 +480,48 @@ class Connection(asyncio.Protocol):
             try:
                 endpoint.handle(request, exchange)
             except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
-                self._answer_failure(endpoint, exchange, error)
+                self._server.answer_failure(endpoint, exchange, error)
         if backlog:
             self._ask_for_turn()
 
-    def _reserve(self, size: int) -> None:
-        """Set room aside for a body, or wait for it."""
-        if self._server.bodies.reserve(self, size):
-            self._room = size
-        else:
-            self._is_room_due = self._is_held_back = True
+    def _is_room_due(self) -> bool:
+        return self._room is not None and self._room.is_due
 
-    def _take_over_room(self, form: Form, endpoint: Endpoint, size: int) -> Exchange:
-        """Return the exchange of a body for which there is room, or for which it is waited."""
-        bodies, room = self._server.bodies, self._room
-        if self._is_room_due:
-            # It came to its end at once, and is hardly larger than a small one.
-            self._give_room_back()
+    def _reserve(self, size: int) -> None:
+        """Set room aside for a body, or let the client wait for it."""
+        self._room = self._server.bodies.reserve(size, self._go_on_with_room)
+        self._is_held_back |= self._room.is_due
+
+    def _go_on_with_room(self) -> None:
+        self._since = self._server.now
+        if self._reader.is_continue_expected:
+            self._give_consent()
+        self._ask_for_turn()
+
+    def _take_over_room(self, room: Room, form: Form, endpoint: Endpoint, size: int) -> Exchange:
+        """Return the exchange for a body that has room, or is complete before there is any."""
+        self._room = None
+        if room.is_due:
+            # It came at once, and is hardly larger than a small one.
+            room.give_back()
             return Exchange(self, form, endpoint.counts)
-        exchange = _LargeExchange(self, form, endpoint.counts)
-        # An exchange that nobody can answer any more is forgotten, as is what was made of its body.
-        exchange.release = finalize(exchange, bodies.release, size)
-        exchange.release.atexit = False
-        self._room = 0
-        bodies.release(room - size)
-        return exchange
+        room.shrink(size)
+        return LargeExchange(self, form, endpoint.counts).with_room(room)
 
     def _give_room_back(self) -> None:
         """Forget the body that is arriving."""
-        bodies, room = self._server.bodies, self._room
-        if self._is_room_due:
-            self._is_room_due = False
-            bodies.forget(self)
-        if room:
-            self._room = 0
+        room, self._room = self._room, None
+        if room is not None:
             self._reader.forget_body()
-            bodies.release(room)
+            room.give_back()
 
     def _note_backlog(self) -> None:
         """Tell how much waits for this client: what it does not take, and what it asked beyond."""
-        size = self._transport.get_write_buffer_size()
-        if self._held is not None:
-            size += len(self._held)
+        size = self._transport.get_write_buffer_size() + len(self._held or b"")
         size += sum(len(request.body) for _, request, _ in self._backlog)
-        size += sum(
-            each.answer.held_size for each in self._exchanges[1:] if each.answer is not None
-        )
+        answers = (each.answer for each in self._exchanges[1:])
+        size += sum(answer.held_size for answer in answers if answer is not None)
         self._server.backlog.note(self, size)
-
-    def _route(self, head: Head) -> Endpoint | Response:
-        server = self._server
-        try:
-            return server.application.route(head)
-        except Exception as error:  # noqa: BLE001 - the application's bug is a 500
-            server.application.on_error(error)
-            return server.render_error(500, _BUG_TEXT)
-
-    def _answer_failure(self, endpoint: Endpoint, exchange: Exchange, error: Exception) -> None:
-        """Answer a request whose endpoint raised."""
-        server = self._server
-        try:
-            if endpoint.refuse is not None and endpoint.refuse(exchange, error):
-                return
-        except Exception as bug:  # noqa: BLE001 - the application's bug is a 500
-            error = bug
-        server.application.on_error(error)
-        if exchange.answer is None:
-            exchange.respond(server.render_error(500, _BUG_TEXT))
 
     def _answer_before_body(self, response: Response) -> int:
         """Answer at once, and get past the body if that is cheap."""
@@ -638,11 +572,8 @@ class Connection(asyncio.Protocol):
         """Refuse a client that takes too long to send its request."""
         limits = self._server.limits
         if self._reader.is_mid_body:
-            allowed = limits.body_seconds_max + self._reader.body_size / limits.body_rate_min
-            if self._room and self._server.bodies.is_short:
-                rate = limits.body_hurried_rate_min
-                hurried = limits.body_hurried_seconds_max + self._reader.body_size / rate
-                allowed = min(allowed, hurried)
+            is_hurried = self._room is not None and self._server.bodies.is_short
+            allowed = limits.body_seconds(self._reader.body_size, is_hurried=is_hurried)
             what = "body"
         else:
             allowed = limits.head_seconds_max
@@ -675,13 +606,6 @@ class Connection(asyncio.Protocol):
         if self._output.is_paused:
             self._note_backlog()
 
-    def _write_response(self, response: Response, form: Form) -> None:
-        parts = (self._server.renderer.render_head(response, form), *body_parts(response, form))
-        if len(response.body) <= _JOIN_SIZE_MAX:
-            self._output.write(b"".join(parts))
-        else:
-            self._output.write_all(parts, size=sum(map(len, parts)))
-
     def _start_stream(self, exchange: Exchange, answer: StreamAnswer, form: Form) -> bool:
         """Send the head of a stream and begin to produce it; return False if it has no body."""
         server = self._server
@@ -695,7 +619,7 @@ class Connection(asyncio.Protocol):
         if form.is_head:
             return False
         self._stream = Stream(self._output, is_chunked=not form.is_http_10)
-        self._task = server.loop.create_task(_produce(answer, self._stream))
+        self._task = server.loop.create_task(answer.produce(self._stream))
         server.tasks.add(self._task)
         self._task.add_done_callback(self._finish_stream)
         return True
@@ -729,11 +653,7 @@ class Connection(asyncio.Protocol):
         self._backlog.clear()
         # All are let go before anybody is told, who might answer another one.
         told = [callback for exchange in exchanges for callback in exchange.disconnect()]
-        for callback in told:
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001 - the others must be told too
-                self._server.application.on_error(error)
+        self._server.tell(told)
 
     # Below: the end.
 
@@ -777,26 +697,3 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             self._probe()
-
-
-async def _produce(answer: StreamAnswer, stream: Stream) -> None:
-    await answer.produce(stream)
-
-
-def find_address(transport: asyncio.BaseTransport) -> str:
-    """Return the address of the client, or nothing where it has none."""
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-def is_gone(transport: asyncio.BaseTransport) -> bool:
-    """Tell whether the client has reset the connection; False where nobody can tell.
-
-    A transport that has seen the end of input does not look for resets on its own.
-    """
-    endpoint: socket.socket | None = transport.get_extra_info("socket")
-    if endpoint is None or endpoint.family not in {socket.AF_INET, socket.AF_INET6}:
-        return False
-    if not hasattr(socket, "TCP_INFO"):
-        return False
-    return endpoint.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE

@@ -9,8 +9,8 @@ Nothing here knows about sockets or the parser.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -124,7 +124,7 @@ class StreamAnswer(msgspec.Struct, eq=False):
     status: int
     content_type: bytes
     headers: Headers
-    produce: Callable[["Stream"], Awaitable[None]]
+    produce: Callable[["Stream"], Coroutine[Any, Any, None]]
     # How many bytes are kept until it is its turn.
     held_size: int = 0
     # Whether all of it has been sent; for the connection only.
@@ -185,7 +185,7 @@ class Exchange(msgspec.Struct, eq=False):
         self,
         status: int,
         content_type: bytes,
-        produce: Callable[["Stream"], Awaitable[None]],
+        produce: Callable[["Stream"], Coroutine[Any, Any, None]],
         headers: Headers = (),
         *,
         held_size: int = 0,

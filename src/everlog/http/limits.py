@@ -73,6 +73,13 @@ class Limits:
         assert self.body_small_size_max > 0
         assert self.shortest_seconds() > 0
 
+    def body_seconds(self, size: int, *, is_hurried: bool) -> float:
+        """Return how long a body may take of which so much has arrived."""
+        usual = self.body_seconds_max + size / self.body_rate_min
+        if not is_hurried:
+            return usual
+        return min(usual, self.body_hurried_seconds_max + size / self.body_hurried_rate_min)
+
     def shortest_seconds(self) -> float:
         """Return the shortest duration: deadlines have to be looked at more often than that."""
         return min(

@@ -45,8 +45,8 @@ class Guest(Protocol):
         """Return since when nothing is asked of the server, None while something is."""
         ...
 
-    def give_way(self) -> None:
-        """End now, so that another one can have the place."""
+    def abort(self) -> None:
+        """End now."""
         ...
 
 
@@ -120,7 +120,7 @@ class Places:
             self.closed_count += 1
             self._report()
             self.leave(other)
-            other.give_way()
+            other.abort()
         # Where it was left empty just now, it was forgotten.
         self._by_address[name] = place
         place.count += 1

@@ -65,6 +65,10 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
         self.reason: Final = reason
 
 
+class StopReading(Exception):  # noqa: N818 - it is a decision, not an error
+    """Raised by a consumer when the rest of the input must not be looked at."""
+
+
 class _KnownHead(msgspec.Struct, frozen=True, eq=False):
     """A head by its bytes, with a gap for the number that is its content's length."""
 

@@ -5,7 +5,6 @@ and what is left when the grace is over is cut.
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from everlog.http.exchange import Application
 from everlog.http.framing import Headers, Renderer
 from everlog.http.limits import Limits
 from everlog.http.shared import ServerEvents, ServerState
+from everlog.http.sockets import set_options
 from everlog.http.tls import TlsTransport
 
 # Room for all clients reconnecting at once after a restart; the kernel caps it at `somaxconn`.
@@ -27,13 +27,6 @@ _TICK_SECONDS_MAX: Final = 1.0
 
 # After connections were cut, their streams' tasks have this long to clean up.
 _CANCEL_SECONDS_MAX: Final = 1.0
-
-# An idle connection is asked for a sign of life after this many seconds without traffic.
-_KEEPALIVE_SECONDS: Final = 60
-
-
-# How much the system keeps for a client that it cannot send yet; by itself, it would take some MB.
-_UNSENT_SIZE_MAX: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +93,7 @@ class Server:
             return TlsTransport(Connection(state, is_tls=True), ssl, state.turns)
 
         listener = await state.loop.create_server(accept, host, port, backlog=_BACKLOG)
-        _expect_signs_of_life(listener, seconds_max=self._limits.send_seconds_max)
+        set_options(listener.sockets, seconds_max=self._limits.send_seconds_max)
         self._listeners.append(listener)
         bound_port: int = listener.sockets[0].getsockname()[1]
         return bound_port
@@ -184,20 +177,3 @@ class Server:
         except TimeoutError:
             # What is left will be cut.
             return
-
-
-def _expect_signs_of_life(listener: asyncio.Server, *, seconds_max: float) -> None:
-    """Let the kernel end accepted connections whose other end is silent for too long.
-
-    A machine that loses its network says nothing. What is sent to it stays in the kernel, where
-    our own clocks do not see it. Accepted sockets inherit these options (on Linux).
-    """
-    for endpoint in listener.sockets:
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_SIZE_MAX)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            milliseconds = max(1, int(seconds_max * 1000))
-            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

@@ -18,12 +18,15 @@ What is left to others: who may be connected (`places`), and what happens on one
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
+from weakref import finalize
 
-from everlog.http.exchange import Application
+import msgspec
+
+from everlog.http.exchange import Application, Endpoint, Exchange, Head
 from everlog.http.framing import Renderer, Response
 from everlog.http.limits import Limits
 from everlog.http.places import Crowding, Guest, Places, Seldom
@@ -31,6 +34,12 @@ from everlog.http.reader import FRAMING_NAMES
 
 # How long turns may take before the event loop looks at what else there is to do.
 TURN_SECONDS: Final = 0.005
+
+# Whoever finds no place, or no memory, may find some soon.
+_UNAVAILABLE: Final = 503
+_RETRY: Final = (b"Retry-After", b"1")
+
+_BUG_TEXT: Final = "the request could not be handled"
 
 
 class Turns:
@@ -76,13 +85,56 @@ class Sharer(Guest, Protocol):
         """End as soon as nothing is in flight."""
         ...
 
-    def abort(self) -> None:
-        """End now."""
-        ...
 
-    def take_room(self) -> None:
-        """Go on: there is room for the body now."""
-        ...
+class Room:
+    """The memory for one body: set aside, or due, in which case reading has to wait for it."""
+
+    def __init__(self, budget: "BodyBudget", size: int, on_granted: Callable[[], None]) -> None:
+        self._budget: Final = budget
+        self._on_granted: Final = on_granted
+        self.size = size
+        self.is_due = False
+
+    def shrink(self, size: int) -> None:
+        """Give back what is more than a body takes."""
+        assert not self.is_due
+        surplus, self.size = self.size - size, size
+        self._budget.release(surplus)
+
+    def give_back(self) -> None:
+        """Give all of it back, or wait no longer; more than once is the same as once."""
+        size, self.size = self.size, 0
+        if self.is_due:
+            self.is_due = False
+            self._budget.forget(self)
+        elif size:
+            self._budget.release(size)
+
+    def grant(self) -> None:
+        """Let its owner go on; for the budget only."""
+        self.is_due = False
+        self._on_granted()
+
+
+class LargeExchange(Exchange, weakref=True):
+    """An exchange with room for its body, until it is answered, or nobody can answer it any more.
+
+    Such an exchange is forgotten, as is what was made of its body.
+    """
+
+    room: Room | None = None
+
+    def with_room(self, room: Room) -> Self:
+        """Take over the room."""
+        self.room = room
+        finalize(self, room.give_back).atexit = False
+        return self
+
+    def respond(self, response: Response) -> None:
+        """Answer, for which the body is of no use any more."""
+        super().respond(response)
+        if self.room is not None:
+            self.room.give_back()
 
 
 class BodyBudget:
@@ -90,36 +142,38 @@ class BodyBudget:
 
     def __init__(self, size_max: int) -> None:
         self._size_max: Final = size_max
-        # Who waits, and for how much, in the order in which they came.
-        self._waiting: Final[dict[Sharer, int]] = {}
+        # In the order in which they came.
+        self._due: Final[dict[Room, None]] = {}
         self.size = 0
 
     @property
     def is_short(self) -> bool:
         """Whether somebody waits for room."""
-        return bool(self._waiting)
+        return bool(self._due)
 
-    def reserve(self, sharer: Sharer, size: int) -> bool:
-        """Set room aside, or let the sharer wait for its `take_room` and return False."""
+    def reserve(self, size: int, on_granted: Callable[[], None]) -> Room:
+        """Return room for a body; if it is due, `on_granted` is called when it is there."""
+        room = Room(self, size, on_granted)
         if self._has_room(size):
             self.size += size
-            return True
-        self._waiting[sharer] = size
-        return False
+        else:
+            room.is_due = True
+            self._due[room] = None
+        return room
 
-    def forget(self, sharer: Sharer) -> None:
-        """Let somebody no longer wait."""
-        self._waiting.pop(sharer, None)
+    def forget(self, room: Room) -> None:
+        """Let nobody wait for it any longer."""
+        del self._due[room]
 
     def release(self, size: int) -> None:
-        """Give room back, and let those go on who have waited for as much."""
+        """Take room back, and let those go on who have waited for as much."""
         assert 0 <= size <= self.size
         self.size -= size
-        for sharer, wanted in list(self._waiting.items()):
-            if self._has_room(wanted):
-                del self._waiting[sharer]
-                self.size += wanted
-                sharer.take_room()
+        for room in list(self._due):
+            if self._has_room(room.size):
+                del self._due[room]
+                self.size += room.size
+                room.grant()
 
     def _has_room(self, size: int) -> bool:
         # Whoever is alone may have everything, so that nothing is too large for ever.
@@ -252,10 +306,40 @@ class ServerState:
         """Count an answer that no endpoint was asked for."""
         self.early_answers[status] = self.early_answers.get(status, 0) + 1
 
+    def route(self, head: Head) -> Endpoint | Response:
+        """Ask the application about a request."""
+        try:
+            return self.application.route(head)
+        except Exception as error:  # noqa: BLE001 - the application's bug is a 500
+            self.application.on_error(error)
+            return self.render_error(500, _BUG_TEXT)
+
+    def answer_failure(self, endpoint: Endpoint, exchange: Exchange, error: Exception) -> None:
+        """Answer a request whose endpoint raised."""
+        try:
+            if endpoint.refuse is not None and endpoint.refuse(exchange, error):
+                return
+        except Exception as bug:  # noqa: BLE001 - the application's bug is a 500
+            error = bug
+        self.application.on_error(error)
+        if exchange.answer is None:
+            exchange.respond(self.render_error(500, _BUG_TEXT))
+
+    def tell(self, callbacks: Iterable[Callable[[], None]]) -> None:
+        """Call back those who wanted to know of a client that is gone."""
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - the others must be told too
+                self.application.on_error(error)
+
     def render_error(self, status: int, reason: str) -> Response:
         """Ask the application for the words of a refusal, and do without if it fails."""
         try:
-            return self.application.render_error(status, reason)
+            response = self.application.render_error(status, reason)
+            if status != _UNAVAILABLE:
+                return response
+            return msgspec.structs.replace(response, headers=(*response.headers, _RETRY))
         except Exception as error:  # noqa: BLE001 - the application's bug must not cost the answer
             self.application.on_error(error)
             return Response(status, b"", b"")

@@ -118,7 +118,7 @@ class Reader:
 
 
 class _Part(NamedTuple):
-    """What a thread has read in one go: lines, the position of the last, whether nothing follows."""
+    """What a thread has read in one go, the position of the last event, whether that is all."""
 
     lines: bytes
     position: int | None

@@ -113,7 +113,8 @@ async def refuse(wired: Wired) -> None:
         wired.connection.refuse_plain()
     elif wired.state is State.PAUSED:
         # As if a body had waited for room all the time.
-        wired.connection._is_room_due = True
+        wired.server.bodies.size = 1
+        wired.connection._reserve(wired.server.limits.bodies_size_max)
         wired.server.now += 1_000
         wired.connection.sweep(wired.server.now)
     else:
