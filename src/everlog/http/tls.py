@@ -72,6 +72,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         "_backlog_size",
         "_chatter_size",
         "_connection",
+        "_early",
         "_handshake_size",
         "_incoming",
         "_is_end_said",
@@ -79,7 +80,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         "_is_plain",
         "_is_reading_paused",
         "_is_shaken",
-        "_is_turn_due",
         "_is_writing_paused",
         "_outgoing",
         "_ssl",
@@ -99,12 +99,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         # What was written and is not encrypted yet; see `_encrypt`.
         self._backlog: deque[Buffer] = deque()
         self._backlog_size = 0
+        # What waits for the turn of the handshake, and how much of it there was before.
+        self._early = b""
         self._handshake_size = 0
         self._chatter_size = 0
         self._is_shaken = False
         # Whether the client turned out to speak no TLS.
         self._is_plain = False
-        self._is_turn_due = False
         self._is_reading_paused = False
         self._is_writing_paused = False
         # Whether the end is to be said once everything is sent.
@@ -237,36 +238,46 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._is_plain = True
             self._connection.refuse_plain()
             return
-        self._handshake_size += len(data)
-        if self._handshake_size > _HANDSHAKE_SIZE_MAX:
-            self.abort()
-            return
-        self._incoming.write(data)
-        if not self._is_turn_due:
-            self._is_turn_due = True
-            self._turns.add(self._take_turn)
+        self._early = data
+        # The client waits until it is its turn, and so does what it sends behind its handshake.
+        self._transport.pause_reading()
+        self._turns.add(self._take_turn)
 
     def _take_turn(self) -> None:
-        self._is_turn_due = False
+        data, self._early = self._early, b""
         if self._transport.is_closing():
             return
         try:
-            self._ssl.do_handshake()
-        except _AGAIN:
-            self._flush()
-            return
+            rest = self._go_on(data)
         except ssl.SSLError:
             # The client is told why in words of TLS.
             self._flush()
             self._is_ending = True
             self._transport.close()
             return
-        self._is_shaken = True
         self._flush()
+        self._transport.resume_reading()
+        if rest is None:
+            self._handshake_size += len(data)
+            if self._handshake_size > _HANDSHAKE_SIZE_MAX:
+                self.abort()
+            return
+        self._is_shaken = True
         self._encrypt()
         self._connection.hands_shaken()
         # The first request may have come with the end of the handshake.
-        self._read()
+        self._read(rest)
+
+    def _go_on(self, data: bytes) -> bytes | None:
+        """Go on with the handshake; return what came behind it, None if it is not done."""
+        for start in range(0, len(data), _RECORD_SIZE):
+            self._incoming.write(memoryview(data)[start : start + _RECORD_SIZE])
+            try:
+                self._ssl.do_handshake()
+            except _AGAIN:
+                continue
+            return data[start + _RECORD_SIZE :]
+        return None
 
     # Below: what is received and sent.
 
