@@ -185,6 +185,7 @@ class RangeBlocks(Iterator[bytes]):
         self, log: RangeBytes, offsets: Sequence[int], start: int, stop: int, end: int
     ) -> None:
         """Begin at one position; stop in front of another one, whose offset is the end."""
+        self.block_size = BLOCK_SIZE
         self._log = log
         self._offsets = offsets
         self._start = start
@@ -199,6 +200,11 @@ class RangeBlocks(Iterator[bytes]):
         block = self._log.read(offset, end - offset)
         self._start = following
         return block
+
+    @property
+    def start(self) -> int:
+        """The position of the next event."""
+        return self._start
 
     @property
     def is_end(self) -> bool:
@@ -220,10 +226,11 @@ class RangeBlocks(Iterator[bytes]):
         """Return where the next block begins and ends, and the position behind it."""
         offsets, start, stop = self._offsets, self._start, self._stop
         offset = offsets[start]
-        if self._end - offset <= BLOCK_SIZE:
+        if self._end - offset <= self.block_size:
             return offset, self._end, stop
         # Found here and not in the block, which would then be copied without its last line.
-        following = max(bisect_right(offsets, offset + BLOCK_SIZE, start, stop) - 1, start + 1)
+        limit = offset + self.block_size
+        following = max(bisect_right(offsets, limit, start, stop) - 1, start + 1)
         return offset, offsets[following] if following < stop else self._end, following
 
 
