@@ -79,11 +79,14 @@ MODULES = (
     "cli/querying/directory",
     "bootstrap",
     "exit_codes",
+    "process",
     "query_worker",
     "sync_worker",
     "service/store",
     "settings",
     "telemetry",
+    "texts",
+    "threads",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),
 )
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
 from everlog.maintenance.audit import audit as audit_directory
 from everlog.maintenance.findings import Finding, Summary
+from everlog.texts import to_unicode
 
 _PROGRESS_SECONDS: Final = 0.5
 
@@ -34,7 +35,8 @@ Example:
 @click.command(help=_HELP)
 @click.option(
     "--data-directory",
-    type=click.Path(path_type=Path),
+    # Whether it can be read finds out who reads it.
+    type=click.Path(path_type=Path, readable=False),
     envvar="EVERLOG_DATA_DIRECTORY",
     show_envvar=True,
     required=True,
@@ -53,7 +55,7 @@ def audit(data_directory: Path, format_: str) -> None:
     render = _render_json if format_ == "json" else _render_text
     summary: Summary | None = None
     try:
-        for found in audit_directory(data_directory, on_progress=_progress()):
+        for found in _audit(data_directory):
             _clear_progress()
             click.echo(render(found))
             if isinstance(found, Summary):
@@ -64,6 +66,15 @@ def audit(data_directory: Path, format_: str) -> None:
         sys.exit(EXIT_DATA_DIRECTORY)
     assert summary is not None
     sys.exit(0 if summary.is_ok else EXIT_DAMAGED)
+
+
+def _audit(directory: Path) -> Iterator[Finding | Summary]:
+    """Yield what is found; raises DataDirectoryError for whatever the system refuses to read."""
+    try:
+        yield from audit_directory(directory, on_progress=_progress())
+    except OSError as error:
+        path = error.filename or directory
+        raise DataDirectoryError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _render_text(found: Finding | Summary) -> str:
@@ -85,9 +96,9 @@ def _render_json(found: Finding | Summary) -> str:
             "kind": found.kind,
             "weight": found.weight,
             "eventId": None if found.event_id is None else str(found.event_id),
-            "file": found.file,
+            "file": to_unicode(found.file),
             "offset": found.offset,
-            "meaning": found.meaning,
+            "meaning": to_unicode(found.meaning),
         }
         line = msgspec.json.encode({"type": "finding", "payload": payload})
         return to_printable_json(line).decode()
@@ -125,7 +136,7 @@ def _clear_progress() -> None:
 
 
 def _is_watched() -> bool:
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _show(text: str) -> None:

@@ -6,11 +6,15 @@ of writing. Here they become escapes.
 What is left to others: who looks at an output, a person at a terminal or a program.
 """
 
+from everlog.texts import to_unicode
+
 
 def to_printable(text: str) -> str:
     """Return a text on one line, with everything that is not printed shown as an escape."""
     if text.isprintable():
         return text
+    # A path may hold bytes that are no text.
+    text = to_unicode(text)
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,14 +19,15 @@ from everlog.credentials.token import ApiToken, parse_token
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
-from everlog.settings import Settings, check_settings
+from everlog.settings import Settings, check_settings, parse_networks
 from everlog.telemetry import LEVELS, Level, Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - as the original does.
 _PORT: Final = click.IntRange(0, 65_535)
-_FILE: Final = click.Path(path_type=Path)
+# Whoever opens it says what is wrong with it, and knows the exit code.
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 _TOKEN_SOURCES: Final = ("api_token", "api_token_file")
 
@@ -40,7 +42,7 @@ second signal stops it at once.
 \b
 Exit codes:
   0  stopped as asked
-  1  anything else than the following
+  1  anything else than the following; also a stop that could not be brought to its end
   2  a setting is wrong or missing
   3  the data directory cannot be used
   4  the log is damaged
@@ -73,6 +75,17 @@ def _parse_token(
     """Turn the token into what is remembered of it, so that no setting holds its text."""
     try:
         return None if value is None else parse_token(value.encode())
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _parse_networks(
+    context: click.Context,  # noqa: ARG001 - a callback's
+    parameter: click.Parameter,  # noqa: ARG001 - a callback's
+    value: str,
+) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return parse_networks(value)
     except SettingsError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -126,6 +139,14 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     "--https-private-key-passphrase-file",
     type=_FILE,
     help="A file that holds the passphrase, if the private key is encrypted.",
+)
+@_option(
+    "--shared-addresses",
+    default="",
+    callback=_parse_networks,
+    metavar="ADDRESS,...",
+    help="Addresses or networks that many clients share, such as those of proxies: they may have "
+    "as many connections as there are. Loopback is one of them.",
 )
 @_option(
     "--rate-limit",

@@ -11,12 +11,20 @@ from typing import Final
 # a client can compute it before sending.
 EVENT_SIZE_MAX: Final = 128 * 1024
 
-# One write is one transaction: checked, hashed and synced as a whole while others wait.
-# 10,000 events take about 50 ms, which is the longest that we let a neighbour wait.
+# The same event as it is sent, in a large body: indented eight times deeper than it is long, it
+# is no event that anybody wants to read.
+EVENT_SENT_SIZE_MAX: Final = 1024 * 1024
+
+# One write is one transaction: judged, hashed and synced as a whole while other writers wait, for a
+# tenth of a second if its events are of ordinary size.
 EVENTS_PER_WRITE_MAX: Final = 10_000
 
 # Enough for a full-size write of average events; a larger import belongs into several writes.
 REQUEST_BODY_SIZE_MAX: Final = 64 * 1024 * 1024
+
+# What was written and waits for the disk: seconds of the fastest writing. A disk that hangs costs
+# some times as much memory, and that of the write which exceeds it.
+UNSYNCED_SIZE_MAX: Final = 256 * 1024 * 1024
 
 # Reading and discovery requests are a few options long.
 SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
@@ -24,8 +32,8 @@ SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
 # An event schema is written by people; a megabyte of it is already a mistake.
 SCHEMA_SIZE_MAX: Final = 1024 * 1024
 
-# Every ancestor of a new subject becomes a node of the subject tree, so that the cost of one
-# new subject is bounded by length times depth.
+# Every ancestor of a new subject becomes a node of the subject tree, which takes its last segment
+# and some numbers: so a new subject costs its length, and a little for each segment.
 SUBJECT_LENGTH_MAX: Final = 4_096
 SUBJECT_DEPTH_MAX: Final = 128
 

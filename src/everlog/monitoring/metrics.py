@@ -12,7 +12,7 @@ from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
 from everlog.service.writing.figures import Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -261,6 +261,21 @@ METRICS: Final = (
         "everlog_accepted_connections",
         "Connections accepted.",
         lambda found: found.http.connections_accepted,
+    ),
+    _counter(
+        "everlog_closed_connections",
+        "Connections closed so that another client could have the place.",
+        lambda found: found.http.connections_closed,
+    ),
+    _counter(
+        "everlog_refused_connections",
+        "Connections refused because there was no place.",
+        lambda found: found.http.connections_refused,
+    ),
+    _counter(
+        "everlog_cut_connections",
+        "Connections cut because too much waited for clients that did not take it.",
+        lambda found: found.http.connections_cut,
     ),
     _gauge("everlog_streams", "Answers being streamed.", lambda found: found.http.streams),
     _counter(

@@ -22,6 +22,7 @@ async def register_event_schema(store: Store, schema: EventSchema) -> None:
     Raises:
         RefusedError: The type has a schema, or a stored event does not match this one.
         DiskFullError: There is no room.
+        DiskBusyError: The disk hangs.
         StoreFailedError: The disk broke its promise.
     """
     checked = 0

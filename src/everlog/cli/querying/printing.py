@@ -6,7 +6,6 @@ Progress is one line that is written again and again, and gone at the end. It is
 nobody looks, nor at once: most queries are quick.
 """
 
-import os
 import shutil
 import sys
 import time
@@ -28,6 +27,7 @@ from everlog.cli.querying.forms import (
 )
 from everlog.domain.errors import EverlogError
 from everlog.exit_codes import EXIT_OK
+from everlog.process import give_up_output
 
 # Rows that wait for others to stand in a table with them wait no longer than that.
 _WAITING_SECONDS_MAX: Final = 0.5
@@ -91,8 +91,7 @@ def print_rows(
     try:
         count, error = _copy(rows, writer, output, progress)
     except BrokenPipeError:
-        # Python would complain when it closes its output at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        give_up_output()
         progress.clear()
         return EXIT_OUTPUT_CLOSED
     progress.clear()
