@@ -380,7 +380,7 @@ def _store_events(
         )
 
     def snapshot_failed(error: Exception) -> None:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("a snapshot of the index failed", reason=reason)
 
     def snapshot_saved(event_count: int) -> None:
