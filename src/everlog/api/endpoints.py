@@ -63,6 +63,7 @@ from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
 from everlog.service.read_events import read_events as read
 from everlog.service.read_events import read_few_events as read_few
+from everlog.service.read_events import scan_behind
 from everlog.service.reader import AS_STORED
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
@@ -159,7 +160,10 @@ class Endpoints:
                     if block is HEARTBEAT:
                         stream.send_nowait(look.heartbeat)
                     else:
-                        await look.send(stream, block)
+                        sending = look.send(stream, block)
+                        # While the client does not take it, it is kept once, in its last form.
+                        del block
+                        await sending
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
             await stream.send(look.error(error))
 
@@ -356,19 +360,14 @@ def _read_large(
 def _answer_from_log(look: Look, services: Services, exchange: Exchange, scan: Scan) -> None:
     """Answer with events as they were written, at the pace of the client."""
     store, written = services.store, look.written
-    convert = services.form.transform(AS_STORED).convert
-
-    def join(lines: bytes) -> bytes:
-        events = [
-            line[len(LINE_PREFIX) : line.rindex(b"}")] for line in convert(lines).splitlines()
-        ]
-        return written.separator.join(events)
+    following = partial(scan_behind, store, scan, store.engine.head)
 
     async def produce(stream: Stream) -> None:
         before = written.opening
-        blocks = map(join, store.engine.scan(scan, store.engine.head))
-        async for block in store.reader.fetch_blocks(blocks):
-            await stream.send(before + block)
+        transform = services.form.transform(AS_STORED)
+        async for lines in store.reader.fetch_blocks(following, transform):
+            events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
+            await stream.send(before + written.separator.join(events))
             before = written.separator
         await stream.send(written.closing)
 
@@ -429,7 +428,10 @@ async def _read_many(
 
     async def produce(stream: Stream) -> None:
         async for block in blocks:
-            await look.send(stream, block)
+            sending = look.send(stream, block)
+            # While the client does not take it, it is kept once, in its last form.
+            del block
+            await sending
         await stream.send(look.end)
 
     exchange.stream(200, NDJSON, produce)

@@ -108,6 +108,11 @@ def is_nested_deeper(text: bytes, levels: int) -> bool:
     return max(accumulate(steps), default=0) > levels
 
 
+def find_foreign_encoding(text: bytes) -> Fault | None:
+    """Return what a text is that begins as no JSON in UTF-8 does, None if it does not."""
+    return next((Fault(what) for start, what in _BEGINNINGS if text.startswith(start)), None)
+
+
 def explain_failure(text: bytes, error: Exception) -> Fault:
     """Return why a text could not be decoded, by what one of NOT_JSON says of it."""
     if isinstance(error, RecursionError):
@@ -117,9 +122,9 @@ def explain_failure(text: bytes, error: Exception) -> Fault:
     reason = str(error)
     if isinstance(error, msgspec.ValidationError):
         return _huge_number(text) if "out of range" in reason else Fault(reason)
-    for beginning, meaning in _BEGINNINGS:
-        if text.startswith(beginning):
-            return Fault(meaning)
+    foreign = find_foreign_encoding(text)
+    if foreign is not None:
+        return foreign
     if b"\0" in text:
         return Fault(f"it has a NUL byte (byte {text.index(0)})")
     place = _MSGSPEC_PLACE.search(reason)
