@@ -59,6 +59,11 @@ JSON_NAME_SIZE_MAX: Final = 32 * 1024
 # Preconditions are evaluated while other writers wait.
 PRECONDITIONS_PER_WRITE_MAX: Final = 1_000
 
+# What came while they were evaluated, the queries of a write take in together: in so many seconds,
+# and what is left then while other writers wait for so many.
+CATCH_UP_SECONDS_MAX: Final = 10.0
+PAUSE_SECONDS_MAX: Final = 0.25
+
 # Each takes a connection for as long as it likes: some have to be left for those who write.
 OBSERVERS_MAX: Final = 10_000
 

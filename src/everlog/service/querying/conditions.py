@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Final
 
 from everlog.domain.errors import Code, EverlogError, RefusedError
+from everlog.domain.limits import CATCH_UP_SECONDS_MAX
 from everlog.domain.precondition import IsEventQlQueryTrue, Precondition, SubjectPrecondition
 from everlog.eventql.analysis.analyzed import LogSource
 from everlog.eventql.diagnostic import (
@@ -45,9 +46,6 @@ _DELTA_SIZE_MAX: Final = 256 * 1024
 _WORK_MIN: Final = 16 * 1024
 # What is left for the writer, for all queries of a write: some milliseconds.
 _WORK_LEFT_MAX: Final = 2 * 1024 * 1024
-
-# Seconds in which all queries of a write take in what came while they were evaluated.
-_CATCH_UP_SECONDS_MAX: Final = 10.0
 
 # So much of what was missed is read once for all queries.
 _KEPT_SIZE_MAX: Final = 4 * 1024 * 1024
@@ -246,7 +244,7 @@ async def catch_up(queries: Queries, judgeable: Sequence[Judgeable]) -> None:
         RefusedError: That takes too long.
     """
     standing, engine = _standing(judgeable), queries.engine
-    until = perf_counter() + _CATCH_UP_SECONDS_MAX
+    until = perf_counter() + CATCH_UP_SECONDS_MAX
     left: float = inf
     while True:
         head = engine.head

@@ -44,7 +44,7 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
-from everlog.domain.limits import UNSYNCED_SIZE_MAX
+from everlog.domain.limits import PAUSE_SECONDS_MAX, UNSYNCED_SIZE_MAX
 from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, find_violation, restore_event_schema
 from everlog.domain.time import next_event_time
@@ -81,9 +81,6 @@ _AT_ONCE_WORK_MAX: Final = 4 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
-
-# So long others wait while queries take in what they have missed, but for one step of theirs.
-_PAUSE_SECONDS_MAX: Final = 0.25
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -496,7 +493,7 @@ class Writer:
         assert engine.tip == engine.head
         queries = [entry for entry in preconditions if isinstance(entry, StandingQuery)]
         if queries:
-            take_in_all = partial(take_in, engine, queries, engine.tip, _PAUSE_SECONDS_MAX)
+            take_in_all = partial(take_in, engine, queries, engine.tip, PAUSE_SECONDS_MAX)
             # By the committing thread, which has nothing to commit now, and nobody to wait for.
             await self._committer.run(take_in_all)
         is_judged = self._check_preconditions(preconditions)

@@ -415,7 +415,7 @@ def a_query(head: Head, take: Callable[[bytes], bool]) -> StandingQuery:
 def test_who_cannot_take_it_in_while_the_writer_pauses_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer_module, "_PAUSE_SECONDS_MAX", -inf)
+    monkeypatch.setattr(writer_module, "PAUSE_SECONDS_MAX", -inf)
 
     async def work(bench: Bench) -> None:
         bench.let_go()
