@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from everlog.domain.chain import HashVersion
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.schema import restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
+from everlog.service.judging import Judge
 from everlog.service.observers import Observers
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader
@@ -78,6 +77,7 @@ class Store:
     engine: Engine
     writer: Writer
     reader: Reader
+    judge: Judge
     observers: Observers
     queries: Queries
     snapshots: IndexSnapshots
@@ -134,7 +134,11 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=_load_schemas(engine),
+        schemas=[
+            restore_event_schema(entry.name, entry.schema)
+            for entry in engine.event_types(engine.head)
+            if entry.schema is not None
+        ],
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
@@ -148,23 +152,17 @@ async def run_store(
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
-    store = Store(engine, writer, reader, observers, queries, snapshots)
+    judge = Judge()
+    store = Store(engine, writer, reader, judge, observers, queries, snapshots)
     try:
         yield store
     finally:
         store.end_streams()
         await queries.close()
+        await judge.close()
         await writer.stop()
         await snapshots.wait()
         reader.close()
-
-
-def _load_schemas(engine: Engine) -> list[EventSchema]:
-    return [
-        compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
-        for entry in engine.event_types(engine.head)
-        if entry.schema is not None
-    ]
 
 
 def _start_sync_process(loop: asyncio.AbstractEventLoop, events: StoreEvents) -> SyncProcess | None:

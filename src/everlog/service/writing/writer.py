@@ -20,9 +20,9 @@ What is left to others: single values (the domain), queries (`querying`), the di
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -38,8 +38,14 @@ from everlog.domain.errors import (
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.precondition import SubjectPrecondition, holds
-from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
+from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
+from everlog.service.judging import (
+    UnjudgedError,
+    Verdict,
+    find_violation_at_once,
+    judge_at_once,
+)
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
@@ -50,17 +56,19 @@ from everlog.storage.engine import (
     Engine,
     Head,
     JournalEntry,
+    LogReader,
     Scan,
     StagedSchema,
 )
-from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
+from everlog.storage.line import Mark, render_line
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
 Preconditions = Sequence[SubjectPrecondition | StandingQuery]
 
-_decode_data = msgspec.json.Decoder(dict[str, object]).decode
+# As many may have come since the others were checked when a schema comes into force.
+_LAST_EVENTS_MAX: Final = 1_000
 
 
 class Condition(StrEnum):
@@ -174,10 +182,11 @@ class _Write(msgspec.Struct):
     candidates: Sequence[EventCandidate]
     preconditions: Preconditions
     answer: Answer
+    verdict: Verdict | None
     outcome: Outcome = ()
 
     def judge(self, writer: "Writer") -> Outcome:
-        return writer.judge_write(self.candidates, self.preconditions)
+        return writer.judge_write(self.candidates, self.preconditions, self.verdict)
 
     def forget(self, head: Head) -> None:
         for precondition in self.preconditions:
@@ -231,7 +240,8 @@ class Writer:
         self._engine: Final = engine
         self._clock: Final = clock
         self.hash_version: Final = hash_version
-        self._schemas: Final = {schema.event_type: schema for schema in schemas}
+        # By event type; those that are staged are in force for whatever comes behind them.
+        self.schemas: Final = {schema.event_type: schema for schema in schemas}
         self._events: Final = events
         self._loop: Final = loop
         self.condition = Condition.WRITABLE
@@ -247,20 +257,26 @@ class Writer:
         )
 
     def write(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions, answer: Answer
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Preconditions,
+        answer: Answer,
+        verdict: Verdict | None = None,
     ) -> None:
         """Judge and stage one write; the answer is called once its outcome is durable.
 
-        The outcome is a `StaleQueryError` where the answer to a query is not known any more.
+        Without a verdict by the schemas in force, the events are judged if that can be done at
+        once. The outcome is a `StaleQueryError` where the answer to a query is not known any more,
+        and a `UnjudgedError` where the events have to be judged before.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
             return
         # As `_take`, with fewer calls: this runs for every write.
-        write = _Write(candidates, preconditions, answer)
+        write = _Write(candidates, preconditions, answer, verdict)
         if self._turn is not Turn.APPLYING:
-            write.outcome = self.judge_write(candidates, preconditions)
+            write.outcome = self.judge_write(candidates, preconditions, verdict)
         self._waiting.append(write)
         if self._turn is Turn.IDLE:
             self._schedule()
@@ -322,7 +338,10 @@ class Writer:
     # Judging, for the changes.
 
     def judge_write(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Preconditions,
+        verdict: Verdict | None,
     ) -> Outcome:
         """Judge a write at the tip, and stage it unless it is refused."""
         assert len(candidates) > 0
@@ -332,8 +351,8 @@ class Writer:
         try:
             if preconditions:
                 self._check_preconditions(preconditions)
-            if self._schemas:
-                self._check_schemas(candidates)
+            if self.schemas:
+                self._check_schemas(candidates, verdict)
             tip = engine.tip
             time, time_text = next_event_time(self._clock(), previous=tip.time)
             events = accept_events(
@@ -356,21 +375,20 @@ class Writer:
         if self.condition is Condition.FAILED:
             return _refusal(self.condition)
         try:
-            if schema.event_type in self._schemas:
+            if schema.event_type in self.schemas:
                 raise StateConflictError(
                     Code.EVENT_SCHEMA_ALREADY_REGISTERED,
                     "schema already exists",
                     eventType=schema.event_type,
                 )
-            check_stored_events(self._engine, schema, checked_event_count, self._engine.head)
-            self._check_unpublished_events(schema)
-        except RefusedError as error:
+            self._check_last_events(schema, checked_event_count)
+        except (RefusedError, UnjudgedError) as error:
             return error
         try:
             self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
         except (DiskFullError, StoreFailedError, OSError) as error:
             return self._note_failure(error)
-        self._schemas[schema.event_type] = schema
+        self.schemas[schema.event_type] = schema
         return ()
 
     def _check_preconditions(self, preconditions: Preconditions) -> None:
@@ -397,25 +415,29 @@ class Writer:
         staged = islice(self._engine.unpublished_events(), seen, None)
         return b"".join([*published, *(render_line(event.json, Mark.EVENT) for event in staged)])
 
-    def _check_schemas(self, candidates: Sequence[EventCandidate]) -> None:
-        for index, candidate in enumerate(candidates):
-            schema = self._schemas.get(candidate.type)
-            if schema is None:
-                continue
-            violation = find_violation(schema, _decode_data(candidate.data))
-            if violation is not None:
-                raise StateConflictError(
-                    Code.EVENT_SCHEMA_VIOLATED,
-                    f"event candidate does not match schema: {violation}",
-                    eventIndex=index,
-                    eventType=candidate.type,
-                )
+    def _check_schemas(self, candidates: Sequence[EventCandidate], verdict: Verdict | None) -> None:
+        if verdict is None or not verdict.is_current(self.schemas):
+            verdict = judge_at_once(self.schemas, candidates)
+        if verdict.violation is not None:
+            raise verdict.violation
 
-    def _check_unpublished_events(self, schema: EventSchema) -> None:
-        first = self._engine.head.event_count
-        for position, event in enumerate(self._engine.unpublished_events(), start=first):
-            if event.type == schema.event_type:
-                _check_stored_event(schema, event.json, position=position)
+    def _check_last_events(self, schema: EventSchema, start: int) -> None:
+        """Refuse a schema that an event from a position up to the tip does not match."""
+        head = self._engine.head
+        if head.event_count - start > _LAST_EVENTS_MAX:
+            raise UnjudgedError
+        published = chain.from_iterable(stored_data(self._engine, schema.event_type, start, head))
+        unpublished = (
+            (str(position), _decode_stored(event.json).data)
+            for position, event in enumerate(self._engine.unpublished_events(), head.event_count)
+            if event.type == schema.event_type
+        )
+        violation = find_violation_at_once(
+            (schema, bytes(data).decode(), event_id)
+            for event_id, data in chain(published, unpublished)
+        )
+        if violation is not None:
+            raise stored_violation(*violation)
 
     # Committing.
 
@@ -505,8 +527,8 @@ class Writer:
         self._engine.roll_back()
         entries = self._engine.event_types(self._engine.head)
         published = {entry.name for entry in entries if entry.schema is not None}
-        for event_type in self._schemas.keys() - published:
-            del self._schemas[event_type]
+        for event_type in self.schemas.keys() - published:
+            del self.schemas[event_type]
 
     def _note_room(self, changes: list[_Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
@@ -540,11 +562,8 @@ class Writer:
         changes, self._waiting = self._waiting, []
         for batch in batches:
             for schema in batch.schemas:
-                try:
-                    text = msgspec.Raw(schema.text.encode())
-                    self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
-                except Exception as error:  # noqa: BLE001 - nobody may wait for ever
-                    failure = error
+                known = restore_event_schema(schema.event_type, schema.text)
+                self.schemas[schema.event_type] = known
             self._events.published(batch)
         if failure is not None:
             self._fail(changes, failure)
@@ -557,34 +576,39 @@ class Writer:
         self._settle()
 
 
-def check_stored_events(engine: Engine, schema: EventSchema, start: int, head: Head) -> None:
-    """Refuse a schema that an event between a position and a head does not match."""
-    event_types = frozenset({schema.event_type})
-    for block in engine.scan(
-        Scan(start=start, stop=head.event_count, event_types=event_types), head
-    ):
-        for line in block.splitlines(keepends=True):
-            event, _ = parse_line(line)
-            payload = line[len(LINE_PREFIX) :].rstrip().removesuffix(b"}")
-            _check_stored_event(schema, payload, position=int(event.id))
+def stored_data(
+    log: LogReader, event_type: str, start: int, head: Head
+) -> Iterator[list[tuple[str, msgspec.Raw]]]:
+    """Yield the ids and the data of all events of a type between a position and a head."""
+    scan = Scan(start=start, stop=head.event_count, event_types=frozenset({event_type}))
+    for block in log.scan(scan, head):
+        yield [
+            (event.id, event.data)
+            for event in [_decode_line(line).payload for line in block.splitlines()]
+        ]
 
 
-def _check_stored_event(schema: EventSchema, event_json: bytes, *, position: int) -> None:
-    violation = find_violation(schema, _decode_stored(event_json).data)
-    if violation is not None:
-        raise StateConflictError(
-            Code.EVENT_SCHEMA_VIOLATED,
-            f"event with ID {position}: {violation}",
-            eventId=str(position),
-            eventType=schema.event_type,
-        )
+def stored_violation(schema: EventSchema, reason: str, event_id: str) -> StateConflictError:
+    """Return the refusal of a schema that a stored event does not match."""
+    return StateConflictError(
+        Code.EVENT_SCHEMA_VIOLATED,
+        f"event with ID {event_id}: {reason}",
+        eventId=event_id,
+        eventType=schema.event_type,
+    )
 
 
-class _Data(msgspec.Struct, frozen=True):
-    data: dict[str, object]
+class _Stored(msgspec.Struct, frozen=True):
+    id: str
+    data: msgspec.Raw
 
 
-_decode_stored = msgspec.json.Decoder(_Data).decode
+class _Line(msgspec.Struct, frozen=True):
+    payload: _Stored
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
 
 
 def describe(precondition: SubjectPrecondition | StandingQuery) -> str:

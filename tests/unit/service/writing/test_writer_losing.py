@@ -301,7 +301,7 @@ def test_a_schema_that_an_event_of_a_rival_does_not_match_is_refused() -> None:
         assert bench.code("schema") is Code.EVENT_SCHEMA_VIOLATED
         assert bench.details("schema") == {"eventId": "1", "eventType": NEW_TYPE}
         assert bench.ids("new") == [2]
-        assert NEW_TYPE not in bench.writer._schemas
+        assert NEW_TYPE not in bench.writer.schemas
 
     run_bench(work)
 
@@ -425,7 +425,7 @@ def test_what_cannot_be_applied_fails_all_that_waits(
         # What had been applied stays, and was shown.
         assert bench.subjects == ["/r"][:number]
         assert bench.engine.tip == bench.engine.head
-        assert NEW_TYPE not in bench.writer._schemas
+        assert NEW_TYPE not in bench.writer.schemas
 
         bench.engine.applying_failure = None
         bench.write("next", "/d")

@@ -1,0 +1,267 @@
+"""Judging: whether the events of a write match the schemas of their types.
+
+It happens ahead of the writer's turn and becomes a `Verdict`, which the writer has only to compare
+with the schemas that are in force by then: a schema never changes, and comes into force once.
+What certainly takes a few milliseconds is judged at once, on the event loop's thread. All else is
+judged in a process, which may be killed when it takes too long: the validator cannot be
+interrupted, and nobody else would run while it computes.
+
+Guarantees that nothing but bounded work happens on the event loop's thread, that who needs much
+waits behind others of the same event type and no longer than for one part of each other type, and
+that what cannot be judged is refused.
+What is left to others: what a schema means and costs (the domain), and which ones are in force
+(`writing.writer`).
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from everlog.domain.errors import (
+    BusyError,
+    Code,
+    RefusedError,
+    StateConflictError,
+    TooMuchUnjudgedError,
+)
+from everlog.domain.event import EventCandidate
+from everlog.domain.limits import (
+    SCHEMA_MEMORY_SIZE_MAX,
+    SCHEMA_SECONDS_MAX,
+    UNJUDGED_LENGTH_MAX,
+)
+from everlog.domain.schema import EventSchema, explain_violation, matches
+from everlog.service.judging_messages import JudgingFault, JudgingJob
+from everlog.service.querying.conditions import StaleQueryError
+from everlog.service.querying.messages import FrameKind
+from everlog.service.querying.processes import QueryProcessDiedError, QueryProcesses
+
+# What all of a write may take at most to be judged on the event loop's thread, and how many reasons
+# may be found there why an event does not match, each of which takes 20 us.
+AT_ONCE_SECONDS_MAX: Final = 0.01
+_AT_ONCE_REASONS_MAX: Final = 1_000
+
+# Of a write, so many characters of data are judged by a process before others have their turn.
+_PART_LENGTH_MAX: Final = 64 * 1024
+
+# One computes while the other starts; who judges much waits for itself.
+_PROCESSES_MAX: Final = 2
+
+_WITHIN: Final = (
+    f"within {SCHEMA_SECONDS_MAX:g} s of processor time "
+    f"and {SCHEMA_MEMORY_SIZE_MAX // (1024 * 1024)} MiB of memory"
+)
+_UNJUDGEABLE: Final = f"it cannot be judged {_WITHIN}"
+_UNEXPLAINED: Final = f"it does not match, and why cannot be found out {_WITHIN}"
+
+_decode_data = msgspec.json.Decoder(dict[str, object]).decode
+
+Schemas = Mapping[str, EventSchema]
+
+_Key = TypeVar("_Key")
+
+
+class UnjudgedError(StaleQueryError, BusyError):
+    """Events have to be judged that cannot be judged at once.
+
+    In the writer's turn that means that a schema came into force since the write was judged. As
+    with a query that is stale, the write goes back to be judged anew; who cannot do that is asked
+    to try again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(is_quick=False)
+        self.args = ("an event schema has just come into force",)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What was found about the events of a write, and by which schemas."""
+
+    # By event type, for each type in the write; None where it has none.
+    schemas: dict[str, EventSchema | None]
+    # What is wrong with the first event that does not match.
+    violation: StateConflictError | None
+
+    def is_current(self, schemas: Schemas) -> bool:
+        """Tell whether these are the schemas in force."""
+        return all(schemas.get(name) is found for name, found in self.schemas.items())
+
+
+def judge_at_once(schemas: Schemas, candidates: Sequence[EventCandidate]) -> Verdict:
+    """Judge the events of a write.
+
+    Raises:
+        UnjudgedError: That may take more than a few milliseconds.
+    """
+    found = {candidate.type: schemas.get(candidate.type) for candidate in candidates}
+    violation = find_violation_at_once(
+        (schema, candidate.data, index)
+        for index, candidate in enumerate(candidates)
+        if (schema := found[candidate.type]) is not None
+    )
+    return Verdict(found, None if violation is None else _violation(*violation))
+
+
+def find_violation_at_once(
+    events: Iterable[tuple[EventSchema, str, _Key]],
+) -> tuple[EventSchema, str, _Key] | None:
+    """Return the schema that an event does not match, why, and its key; None if all match.
+
+    Each event is a schema, the JSON text of its data, and a key of the caller's.
+
+    Raises:
+        UnjudgedError: That may take more than a few milliseconds.
+    """
+    seconds_left = AT_ONCE_SECONDS_MAX
+    for schema, text, key in events:
+        if schema.cost is None:
+            raise UnjudgedError
+        seconds_left -= schema.cost.seconds(text)
+        if seconds_left < 0:
+            raise UnjudgedError
+        data = _decode_data(text)
+        if not matches(schema, data):
+            if schema.cost.reasons(text) > _AT_ONCE_REASONS_MAX:
+                raise UnjudgedError
+            return schema, explain_violation(schema, data), key
+    return None
+
+
+def _violation(schema: EventSchema, reason: str, index: int) -> StateConflictError:
+    return StateConflictError(
+        Code.EVENT_SCHEMA_VIOLATED,
+        f"event candidate does not match schema: {reason}",
+        eventIndex=index,
+        eventType=schema.event_type,
+    )
+
+
+class Judge:
+    """Judges in processes what cannot be judged at once; on the event loop's thread only."""
+
+    def __init__(
+        self, *, command: tuple[str, ...] = (sys.executable, "-m", "everlog.schema_worker")
+    ) -> None:
+        """Start no process yet."""
+        self._processes: Final = QueryProcesses(count_max=_PROCESSES_MAX, command=command)
+        # By event type: one part at a time, so that none takes all processes.
+        self._turns: Final = WeakValueDictionary[str, asyncio.Lock]()
+        self._unjudged_length = 0
+
+    async def judge(self, schemas: Schemas, candidates: Sequence[EventCandidate]) -> Verdict:
+        """Judge the events of a write, however long it takes.
+
+        Raises:
+            BusyError: Too much data of others is waiting to be judged.
+        """
+        found = {candidate.type: schemas.get(candidate.type) for candidate in candidates}
+        first: tuple[EventSchema, str, int] | None = None
+        length = sum([len(candidate.data) for candidate in candidates])
+        if self._unjudged_length and self._unjudged_length + length > UNJUDGED_LENGTH_MAX:
+            raise TooMuchUnjudgedError(
+                f"events of {UNJUDGED_LENGTH_MAX} characters are waiting for being judged already"
+            )
+        self._unjudged_length += length
+        try:
+            for schema in found.values():
+                if schema is None:
+                    continue
+                stop = len(candidates) if first is None else first[2]
+                indexes = [n for n in range(stop) if candidates[n].type == schema.event_type]
+                texts = [candidates[index].data for index in indexes]
+                violation = await self.find_violation(schema, texts, is_registered=True)
+                if violation is not None:
+                    index, reason = violation
+                    first = schema, reason, indexes[index]
+        finally:
+            self._unjudged_length -= length
+        return Verdict(found, None if first is None else _violation(*first))
+
+    async def check(self, schema: EventSchema) -> None:
+        """Check that a schema that is to be registered is one.
+
+        Raises:
+            RefusedError: It is none, or takes too much to compile.
+        """
+        await self._judge_part(schema, (), is_registered=False)
+
+    async def find_violation(
+        self, schema: EventSchema, texts: Sequence[str], *, is_registered: bool
+    ) -> tuple[int, str] | None:
+        """Return the index of the first data that does not match, and why; None if all do.
+
+        Each text is the JSON of an event's data.
+
+        Raises:
+            RefusedError: The schema, which is not registered, is none.
+        """
+        for first, part in _parts(texts):
+            violation = await self._judge_part(schema, part, is_registered=is_registered)
+            if violation is not None:
+                index, reason = violation
+                return first + index, reason
+        return None
+
+    async def close(self) -> None:
+        """End all processes."""
+        await self._processes.close()
+
+    async def _judge_part(
+        self, schema: EventSchema, texts: Sequence[str], *, is_registered: bool
+    ) -> tuple[int, str] | None:
+        job = JudgingJob(schema.event_type, schema.text, is_registered, texts)
+        turn = self._turns.setdefault(schema.event_type, asyncio.Lock())
+        is_compiled, violated = False, None
+        try:
+            async with (
+                turn,
+                self._processes.borrow() as process,
+                aclosing(process.run(job)) as frames,
+            ):
+                async for kind, content in frames:
+                    if kind is FrameKind.ROWS:
+                        # How far it has come, since it may come no further.
+                        violated = msgspec.msgpack.decode(content, type=int | None)
+                        is_compiled = True
+                    elif kind is FrameKind.FAULT:
+                        return self._fault(content, is_registered=is_registered)
+                    elif kind is FrameKind.BUG:
+                        raise RuntimeError(content.decode())
+                    elif violated is not None:
+                        return violated, content.decode()
+        except QueryProcessDiedError:
+            if violated is not None:
+                return violated, _UNEXPLAINED
+            if not is_compiled and not is_registered:
+                raise RefusedError(
+                    Code.EVENT_SCHEMA_MALFORMED,
+                    f"malformed event schema: it cannot be compiled {_WITHIN}",
+                    field="schema",
+                    limit=SCHEMA_SECONDS_MAX,
+                ) from None
+            return 0, _UNJUDGEABLE
+        return None
+
+    def _fault(self, content: bytes, *, is_registered: bool) -> tuple[int, str]:
+        fault = msgspec.msgpack.decode(content, type=JudgingFault)
+        if is_registered:
+            return 0, fault.message
+        raise RefusedError(Code(fault.code), fault.message, **fault.details)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield texts in parts, each with the index of its first."""
+    first, part, length = 0, list[str](), 0
+    for index, text in enumerate(texts):
+        if part and length + len(text) > _PART_LENGTH_MAX:
+            yield first, part
+            first, part, length = index, [], 0
+        part.append(text)
+        length += len(text)
+    if part:
+        yield first, part
