@@ -1,8 +1,10 @@
 """The process that judges: compiles schemas, and judges data against them.
 
 Started by the server with pipes (`service.judging`), and gone with it: when the server's end of the
-pipe closes, the process ends. It ends by itself when compiling, judging or explaining takes more
-processor time than it may, or more memory: what computes then cannot be interrupted otherwise.
+pipe closes, it ends. The work is done by a child of it, which the system ends when compiling,
+judging or explaining takes more processor time or memory than it may: what computes then cannot be
+interrupted otherwise. To begin anew with another child takes a millisecond, and the server need
+not do it.
 """
 
 import os
@@ -11,7 +13,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
+from mmap import mmap
 from typing import Final
 
 import msgspec
@@ -29,15 +32,13 @@ from everlog.service.judging_messages import JudgingFault, JudgingJob
 from everlog.service.querying.messages import FRAME_HEADER, FrameKind, encode_frame
 
 # Whoever writes without asking for much goes first.
-_NICENESS: Final = 10
+_NICENESS: Final = 5
 
 # The schemas of types that are written now stay compiled.
 _SCHEMAS_KEPT: Final = 8
 
 _decode_job = msgspec.msgpack.Decoder(JudgingJob).decode
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
-
-Send = Callable[[FrameKind, bytes], None]
 
 
 def main() -> None:
@@ -47,52 +48,76 @@ def main() -> None:
     with suppress(PermissionError):
         os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (SCHEMA_MEMORY_SIZE_MAX, SCHEMA_MEMORY_SIZE_MAX))
-    source = sys.stdin.buffer
-    with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as target:
+    # Whether a job is being run, for the parent to know when its child is gone.
+    is_busy = mmap(-1, 1)
+    while True:
+        child = os.fork()
+        if child == 0:
+            resource.setrlimit(resource.RLIMIT_DATA, (SCHEMA_MEMORY_SIZE_MAX,) * 2)
+            _serve(is_busy)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) == 0:
+            return
+        if is_busy[0]:
+            is_busy[0] = 0
+            _send(FrameKind.FAULT, b"")
 
-        def send(kind: FrameKind, content: bytes) -> None:
-            frame = memoryview(encode_frame(kind, content))
-            while frame:
-                frame = frame[target.write(frame) :]
 
-        while len(header := source.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
-            size, kind = FRAME_HEADER.unpack(header)
-            content = source.read(size)
-            # Nothing else can be heard while a job runs, and it runs for moments only.
-            if kind == FrameKind.JOB:
-                run_job(_decode_job(content), send)
+def _serve(is_busy: mmap) -> None:
+    while len(header := _read(FRAME_HEADER.size)) == FRAME_HEADER.size:
+        size, kind = FRAME_HEADER.unpack(header)
+        content = _read(size)
+        # Nothing else can be heard while a job runs, and it runs for moments only.
+        if kind == FrameKind.JOB:
+            is_busy[0] = 1
+            end = run_job(_decode_job(content), partial(_send, FrameKind.ROWS))
+            is_busy[0] = 0
+            _send(*end)
 
 
-def run_job(job: JudgingJob, send: Send) -> None:
-    """Run a job and say how it ended."""
+def _read(size: int) -> bytes:
+    """Return so many bytes, or fewer at the end; never more, which nobody else could read then."""
+    parts = list[bytes]()
+    while size > 0 and (part := os.read(sys.stdin.fileno(), size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _send(kind: FrameKind, content: bytes) -> None:
+    # Shorter than what a pipe takes at once.
+    os.write(sys.stdout.fileno(), encode_frame(kind, content))
+
+
+def run_job(job: JudgingJob, note: Callable[[bytes], None]) -> tuple[FrameKind, bytes]:
+    """Run a job, note how far it has come, and return the frame that ends it."""
     try:
-        _run(job, send)
+        return FrameKind.END, _run(job, note)
     except RefusedError as error:
         fault = JudgingFault(error.code, error.message, error.details)
-        send(FrameKind.FAULT, msgspec.msgpack.encode(fault))
+        return FrameKind.FAULT, msgspec.msgpack.encode(fault)
     except MemoryError:
         # Whatever else would need some of it, too.
         os._exit(1)
     except Exception as error:  # noqa: BLE001 - the server says it in its log
-        send(FrameKind.BUG, type(error).__name__.encode())
+        return FrameKind.BUG, type(error).__name__.encode()
     finally:
         _limit_processor_time(0)
 
 
-def _run(job: JudgingJob, send: Send) -> None:
+def _run(job: JudgingJob, note: Callable[[bytes], None]) -> bytes:
     _limit_processor_time(SCHEMA_SECONDS_MAX)
     schema = _compiled(job.event_type, job.schema, job.is_registered)
-    send(FrameKind.ROWS, msgspec.msgpack.encode(None))
+    note(msgspec.msgpack.encode(None))
     _limit_processor_time(SCHEMA_SECONDS_MAX)
     for index, text in enumerate(job.data):
         data = _decode_data(text)
         if not matches(schema, data):
-            send(FrameKind.ROWS, msgspec.msgpack.encode(index))
+            note(msgspec.msgpack.encode(index))
             _limit_processor_time(SCHEMA_SECONDS_MAX)
-            send(FrameKind.END, explain_violation(schema, data).encode())
-            return
-    send(FrameKind.END, b"")
+            return explain_violation(schema, data).encode()
+    return b""
 
 
 @lru_cache(_SCHEMAS_KEPT)

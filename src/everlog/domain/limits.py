@@ -27,7 +27,7 @@ SCHEMA_SIZE_MAX: Final = 1024 * 1024
 # Judging data against a schema may take for ever, and more memory than there is; whatever people
 # write takes microseconds. So much processor time and memory may take each of: compiling a schema,
 # judging one event, or smaller ones of 64 KiB together, and finding out why one does not match.
-SCHEMA_SECONDS_MAX: Final = 2.0
+SCHEMA_SECONDS_MAX: Final = 1.0
 SCHEMA_MEMORY_SIZE_MAX: Final = 512 * 1024 * 1024
 
 # Data that waits for being judged in a process, of all writes: two writes of full size.

@@ -68,7 +68,7 @@ _STEPS_MAX: Final = 10_000
 _COST_MAX: Final = 1e8
 
 # Each position of a pattern may be reached by each byte of a text.
-_PER_POSITION: Final = 10.0
+_PER_POSITION: Final = 15.0
 
 # Compiling so many positions takes a few milliseconds.
 _POSITIONS_MAX: Final = 2_000
@@ -364,7 +364,8 @@ _WEIGHTS: Final = MappingProxyType[str, _Weigh](
         "minimum": _order,
         "multipleOf": _multiple,
         "required": lambda names: JudgingCost(40 * len(names), reasons_per_value=len(names)),
-        "type": _COUNT,
+        # A number without a fraction is told by its digits.
+        "type": lambda _: JudgingCost(50, 10, reasons_per_value=1),
         "uniqueItems": lambda is_asked: JudgingCost(100, 0, 0, 40 if is_asked else 0, 1),
     }
 )

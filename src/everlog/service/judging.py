@@ -16,7 +16,7 @@ What is left to others: what a schema means and costs (the domain), and which on
 import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -57,6 +57,11 @@ _WITHIN: Final = (
     f"and {SCHEMA_MEMORY_SIZE_MAX // (1024 * 1024)} MiB of memory"
 )
 _UNJUDGEABLE: Final = f"it cannot be judged {_WITHIN}"
+_UNCOMPILABLE: Final = JudgingFault(
+    Code.EVENT_SCHEMA_MALFORMED,
+    f"malformed event schema: it cannot be compiled {_WITHIN}",
+    {"field": "schema", "limit": SCHEMA_SECONDS_MAX},
+)
 _UNEXPLAINED: Final = f"it does not match, and why cannot be found out {_WITHIN}"
 
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
@@ -216,8 +221,8 @@ class Judge:
     ) -> tuple[int, str] | None:
         job = JudgingJob(schema.event_type, schema.text, is_registered, texts)
         turn = self._turns.setdefault(schema.event_type, asyncio.Lock())
-        is_compiled, violated = False, None
-        try:
+        notes, kind, content = list[bytes](), FrameKind.FAULT, b""
+        with suppress(QueryProcessDiedError):
             async with (
                 turn,
                 self._processes.borrow() as process,
@@ -225,32 +230,17 @@ class Judge:
             ):
                 async for kind, content in frames:
                     if kind is FrameKind.ROWS:
-                        # How far it has come, since it may come no further.
-                        violated = msgspec.msgpack.decode(content, type=int | None)
-                        is_compiled = True
-                    elif kind is FrameKind.FAULT:
-                        return self._fault(content, is_registered=is_registered)
-                    elif kind is FrameKind.BUG:
-                        raise RuntimeError(content.decode())
-                    elif violated is not None:
-                        return violated, content.decode()
-        except QueryProcessDiedError:
-            if violated is not None:
-                return violated, _UNEXPLAINED
-            if not is_compiled and not is_registered:
-                raise RefusedError(
-                    Code.EVENT_SCHEMA_MALFORMED,
-                    f"malformed event schema: it cannot be compiled {_WITHIN}",
-                    field="schema",
-                    limit=SCHEMA_SECONDS_MAX,
-                ) from None
+                        notes.append(content)
+        if kind is FrameKind.BUG:
+            raise RuntimeError(content.decode())
+        if len(notes) > 1:
+            reason = content.decode() if kind is FrameKind.END else _UNEXPLAINED
+            return msgspec.msgpack.decode(notes[1], type=int), reason
+        if kind is FrameKind.END:
+            return None
+        if is_registered or notes:
             return 0, _UNJUDGEABLE
-        return None
-
-    def _fault(self, content: bytes, *, is_registered: bool) -> tuple[int, str]:
-        fault = msgspec.msgpack.decode(content, type=JudgingFault)
-        if is_registered:
-            return 0, fault.message
+        fault = msgspec.msgpack.decode(content, type=JudgingFault) if content else _UNCOMPILABLE
         raise RefusedError(Code(fault.code), fault.message, **fault.details)
 
 

@@ -1,8 +1,9 @@
 """What a server and the processes that judge say to each other.
 
 The frames are those of queries (`querying.messages`). The server sends a job. The process answers
-with a frame of rows when the schema is compiled, and with another one as soon as data does not
-match; either may be the last that is heard of it. The end holds why, if something does not match.
+with a frame of rows when the schema is compiled, and with another one, which holds its index, as
+soon as data does not match. The end holds why, if some does not; a fault holds what is wrong with
+the schema, and nothing where the job took too much.
 """
 
 from collections.abc import Sequence
