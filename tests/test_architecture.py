@@ -80,6 +80,7 @@ MODULES = (
     "bootstrap",
     "exit_codes",
     "query_worker",
+    "schema_worker",
     "sync_worker",
     "service/store",
     "settings",

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from mmap import mmap
 from typing import Final
 
@@ -28,8 +28,20 @@ from everlog.domain.schema import (
     matches,
     recompile_event_schema,
 )
-from everlog.service.judging_messages import JudgingFault, JudgingJob
-from everlog.service.querying.messages import FRAME_HEADER, FrameKind, encode_frame
+from everlog.service.judging_messages import (
+    LENGTH,
+    Compiled,
+    End,
+    Exceeded,
+    Failed,
+    Judged,
+    JudgingJob,
+    Message,
+    Mismatched,
+    Refused,
+    decode_job,
+    encode,
+)
 
 # Whoever writes without asking for much goes first.
 _NICENESS: Final = 5
@@ -37,14 +49,11 @@ _NICENESS: Final = 5
 # The schemas of types that are written now stay compiled.
 _SCHEMAS_KEPT: Final = 8
 
-_decode_job = msgspec.msgpack.Decoder(JudgingJob).decode
 _decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
 
 def main() -> None:
     """Judge until the server is gone."""
-    # A person's Ctrl+C is meant for the server, which then ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(PermissionError):
         os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -61,19 +70,17 @@ def main() -> None:
             return
         if is_busy[0]:
             is_busy[0] = 0
-            _send(FrameKind.FAULT, b"")
+            _send(Exceeded())
 
 
 def _serve(is_busy: mmap) -> None:
-    while len(header := _read(FRAME_HEADER.size)) == FRAME_HEADER.size:
-        size, kind = FRAME_HEADER.unpack(header)
-        content = _read(size)
-        # Nothing else can be heard while a job runs, and it runs for moments only.
-        if kind == FrameKind.JOB:
-            is_busy[0] = 1
-            end = run_job(_decode_job(content), partial(_send, FrameKind.ROWS))
-            is_busy[0] = 0
-            _send(*end)
+    while len(header := _read(LENGTH.size)) == LENGTH.size:
+        [length] = LENGTH.unpack(header)
+        job = decode_job(_read(length))
+        is_busy[0] = 1
+        end = run_job(job, _send)
+        is_busy[0] = 0
+        _send(end)
 
 
 def _read(size: int) -> bytes:
@@ -85,39 +92,38 @@ def _read(size: int) -> bytes:
     return b"".join(parts)
 
 
-def _send(kind: FrameKind, content: bytes) -> None:
+def _send(message: Message) -> None:
     # Shorter than what a pipe takes at once.
-    os.write(sys.stdout.fileno(), encode_frame(kind, content))
+    os.write(sys.stdout.fileno(), encode(message))
 
 
-def run_job(job: JudgingJob, note: Callable[[bytes], None]) -> tuple[FrameKind, bytes]:
-    """Run a job, note how far it has come, and return the frame that ends it."""
+def run_job(job: JudgingJob, tell: Callable[[Message], None]) -> End:
+    """Run a job, tell how far it has come, and return how it ended."""
     try:
-        return FrameKind.END, _run(job, note)
+        return Judged(_judge(job, tell))
     except RefusedError as error:
-        fault = JudgingFault(error.code, error.message, error.details)
-        return FrameKind.FAULT, msgspec.msgpack.encode(fault)
+        return Refused(error.code, error.message, error.details)
     except MemoryError:
         # Whatever else would need some of it, too.
         os._exit(1)
     except Exception as error:  # noqa: BLE001 - the server says it in its log
-        return FrameKind.BUG, type(error).__name__.encode()
+        return Failed(type(error).__name__)
     finally:
         _limit_processor_time(0)
 
 
-def _run(job: JudgingJob, note: Callable[[bytes], None]) -> bytes:
+def _judge(job: JudgingJob, tell: Callable[[Message], None]) -> str | None:
     _limit_processor_time(SCHEMA_SECONDS_MAX)
     schema = _compiled(job.event_type, job.schema, job.is_registered)
-    note(msgspec.msgpack.encode(None))
+    tell(Compiled())
     _limit_processor_time(SCHEMA_SECONDS_MAX)
     for index, text in enumerate(job.data):
         data = _decode_data(text)
         if not matches(schema, data):
-            note(msgspec.msgpack.encode(index))
+            tell(Mismatched(index))
             _limit_processor_time(SCHEMA_SECONDS_MAX)
-            return explain_violation(schema, data).encode()
-    return b""
+            return explain_violation(schema, data)
+    return None
 
 
 @lru_cache(_SCHEMAS_KEPT)

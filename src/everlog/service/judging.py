@@ -14,9 +14,7 @@ What is left to others: what a schema means and costs (the domain), and which on
 """
 
 import asyncio
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -36,10 +34,16 @@ from everlog.domain.limits import (
     UNJUDGED_LENGTH_MAX,
 )
 from everlog.domain.schema import EventSchema, explain_violation, matches
-from everlog.service.judging_messages import JudgingFault, JudgingJob
+from everlog.service.judging_messages import (
+    Compiled,
+    Failed,
+    Judged,
+    JudgingJob,
+    Mismatched,
+    Refused,
+)
+from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.querying.conditions import StaleQueryError
-from everlog.service.querying.messages import FrameKind
-from everlog.service.querying.processes import QueryProcessDiedError, QueryProcesses
 
 # What all of a write may take at most to be judged on the event loop's thread, and how many reasons
 # may be found there why an event does not match, each of which takes 20 us.
@@ -49,15 +53,12 @@ _AT_ONCE_REASONS_MAX: Final = 1_000
 # Of a write, so many characters of data are judged by a process before others have their turn.
 _PART_LENGTH_MAX: Final = 64 * 1024
 
-# One computes while the other starts; who judges much waits for itself.
-_PROCESSES_MAX: Final = 2
-
 _WITHIN: Final = (
     f"within {SCHEMA_SECONDS_MAX:g} s of processor time "
     f"and {SCHEMA_MEMORY_SIZE_MAX // (1024 * 1024)} MiB of memory"
 )
 _UNJUDGEABLE: Final = f"it cannot be judged {_WITHIN}"
-_UNCOMPILABLE: Final = JudgingFault(
+_UNCOMPILABLE: Final = Refused(
     Code.EVENT_SCHEMA_MALFORMED,
     f"malformed event schema: it cannot be compiled {_WITHIN}",
     {"field": "schema", "limit": SCHEMA_SECONDS_MAX},
@@ -149,12 +150,10 @@ def _violation(schema: EventSchema, reason: str, index: int) -> StateConflictErr
 class Judge:
     """Judges in processes what cannot be judged at once; on the event loop's thread only."""
 
-    def __init__(
-        self, *, command: tuple[str, ...] = (sys.executable, "-m", "everlog.schema_worker")
-    ) -> None:
-        """Start no process yet."""
-        self._processes: Final = QueryProcesses(count_max=_PROCESSES_MAX, command=command)
-        # By event type: one part at a time, so that none takes all processes.
+    def __init__(self, processes: JudgingProcesses) -> None:
+        """Take over the processes."""
+        self._processes: Final = processes
+        # By event type, while somebody holds or wants one.
         self._turns: Final = WeakValueDictionary[str, asyncio.Lock]()
         self._unjudged_length = 0
 
@@ -220,28 +219,22 @@ class Judge:
         self, schema: EventSchema, texts: Sequence[str], *, is_registered: bool
     ) -> tuple[int, str] | None:
         job = JudgingJob(schema.event_type, schema.text, is_registered, texts)
-        turn = self._turns.setdefault(schema.event_type, asyncio.Lock())
-        notes, kind, content = list[bytes](), FrameKind.FAULT, b""
-        with suppress(QueryProcessDiedError):
-            async with (
-                turn,
-                self._processes.borrow() as process,
-                aclosing(process.run(job)) as frames,
-            ):
-                async for kind, content in frames:
-                    if kind is FrameKind.ROWS:
-                        notes.append(content)
-        if kind is FrameKind.BUG:
-            raise RuntimeError(content.decode())
-        if len(notes) > 1:
-            reason = content.decode() if kind is FrameKind.END else _UNEXPLAINED
-            return msgspec.msgpack.decode(notes[1], type=int), reason
-        if kind is FrameKind.END:
+        # One part at a time of each type, so that none takes all processes.
+        async with self._turns.setdefault(schema.event_type, asyncio.Lock()):
+            messages = await self._processes.run(job)
+        end = messages[-1]
+        if isinstance(end, Failed):
+            raise RuntimeError(end.error)  # noqa: TRY004 - a bug, and not of the caller's
+        mismatch = next((said for said in messages if isinstance(said, Mismatched)), None)
+        if mismatch is not None:
+            reason = end.reason if isinstance(end, Judged) else None
+            return mismatch.index, reason or _UNEXPLAINED
+        if isinstance(end, Judged):
             return None
-        if is_registered or notes:
+        if is_registered or Compiled() in messages:
             return 0, _UNJUDGEABLE
-        fault = msgspec.msgpack.decode(content, type=JudgingFault) if content else _UNCOMPILABLE
-        raise RefusedError(Code(fault.code), fault.message, **fault.details)
+        refused = end if isinstance(end, Refused) else _UNCOMPILABLE
+        raise RefusedError(Code(refused.code), refused.message, **refused.details)
 
 
 def _parts(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -22,6 +22,7 @@ from everlog.domain.schema import restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
+from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.observers import Observers
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader
@@ -152,7 +153,7 @@ async def run_store(
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
-    judge = Judge()
+    judge = Judge(JudgingProcesses())
     store = Store(engine, writer, reader, judge, observers, queries, snapshots)
     try:
         yield store

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from everlog.service.environment import environment_without_secrets
-from everlog.service.querying.messages import FRAME_HEADER, FrameKind, encode_frame
+from everlog.service.querying.messages import FRAME_HEADER, FrameKind, Job, encode_frame
 
 # Enough for a frame, so that one is sent while the other is being computed.
 _BUFFER_SIZE: Final = 512 * 1024
@@ -73,7 +73,7 @@ class QueryProcess:
             return os.waitid(os.P_PID, self._process.pid, options) is None
         return False
 
-    async def run(self, job: msgspec.Struct) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
+    async def run(self, job: Job) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
         """Yield what a job's process says, up to the frame that ends the job.
 
         Raises:
