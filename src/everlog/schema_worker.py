@@ -109,31 +109,31 @@ def run_job(job: JudgingJob, tell: Callable[[Message], None]) -> End:
     except Exception as error:  # noqa: BLE001 - the server says it in its log
         return Failed(type(error).__name__)
     finally:
-        _limit_processor_time(0)
+        _limit_seconds(0)
 
 
 def _judge(job: JudgingJob, tell: Callable[[Message], None]) -> str | None:
-    _limit_processor_time(SCHEMA_SECONDS_MAX)
-    schema = _compiled(job.event_type, job.schema, job.is_registered)
+    _limit_seconds(SCHEMA_SECONDS_MAX)
+    schema = _compiled(job.event_type, job.schema, is_registered=job.is_registered)
     tell(Compiled())
-    _limit_processor_time(SCHEMA_SECONDS_MAX)
+    _limit_seconds(SCHEMA_SECONDS_MAX)
     for index, text in enumerate(job.data):
         data = _decode_data(text)
         if not matches(schema, data):
             tell(Mismatched(index))
-            _limit_processor_time(SCHEMA_SECONDS_MAX)
+            _limit_seconds(SCHEMA_SECONDS_MAX)
             return explain_violation(schema, data)
     return None
 
 
 @lru_cache(_SCHEMAS_KEPT)
-def _compiled(event_type: str, text: str, is_registered: bool) -> EventSchema:  # noqa: FBT001 - a key
+def _compiled(event_type: str, text: str, *, is_registered: bool) -> EventSchema:
     if is_registered:
         return recompile_event_schema(event_type, text)
     return compile_event_schema(event_type, text.encode())
 
 
-def _limit_processor_time(seconds: float) -> None:
+def _limit_seconds(seconds: float) -> None:
     """Let the system end this process after so much more processor time; 0 is for ever."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
 

@@ -35,7 +35,7 @@ from everlog.api.bodies import (
 )
 from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.errors import BusyError, Code, DiskFullError, RefusedError, StoreFailedError
 from everlog.domain.selection import Selection
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.checks import Status
@@ -193,7 +193,7 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, StoreFailedError) as error:
+            except (RefusedError, BusyError, DiskFullError, StoreFailedError) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))

@@ -14,6 +14,7 @@ from everlog.domain.errors import (
     RefusedError,
     StoreFailedError,
     TooManyObserversError,
+    TooManyQueriesError,
 )
 from everlog.domain.time import next_event_time
 from everlog.http import Exchange
@@ -28,6 +29,7 @@ Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedErro
 MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
+TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 
 
 class Tasks:
@@ -109,7 +111,9 @@ def _code(error: Failure) -> str:
             return Code.DISK_FULL.value
         case TooManyObserversError():
             return TOO_MANY_OBSERVERS
-        case BusyError():
+        case TooManyQueriesError():
             return TOO_MANY_QUERIES
+        case BusyError():
+            return TOO_MUCH_TO_JUDGE
         case StoreFailedError():
             return Code.STORE_FAILED.value

@@ -1,4 +1,4 @@
-"""The writer and event schemas: it believes verdicts by those in force, and judges only in a moment."""
+"""The writer believes verdicts by the schemas in force, and judges what takes a moment."""
 
 import json
 
