@@ -341,7 +341,7 @@ class Writer:
         self,
         candidates: Sequence[EventCandidate],
         preconditions: Preconditions,
-        verdict: Verdict | None,
+        verdict: Verdict | None = None,
     ) -> Outcome:
         """Judge a write at the tip, and stage it unless it is refused."""
         assert len(candidates) > 0
