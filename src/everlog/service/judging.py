@@ -27,7 +27,7 @@ from everlog.domain.errors import (
     StateConflictError,
     TooMuchUnjudgedError,
 )
-from everlog.domain.event import EventCandidate
+from everlog.domain.event import AcceptedEvent, EventCandidate
 from everlog.domain.limits import (
     SCHEMA_MEMORY_SIZE_MAX,
     SCHEMA_SECONDS_MAX,
@@ -44,6 +44,7 @@ from everlog.service.judging_messages import (
 )
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.querying.conditions import StaleQueryError
+from everlog.storage.engine import Head, LogReader, Scan
 
 # What all of a write may take at most to be judged on the event loop's thread, and how many reasons
 # may be found there why an event does not match, each of which takes 20 us.
@@ -145,6 +146,44 @@ def _violation(schema: EventSchema, reason: str, index: int) -> StateConflictErr
         eventIndex=index,
         eventType=schema.event_type,
     )
+
+
+def stored_data(
+    log: LogReader, event_type: str, start: int, head: Head
+) -> Iterator[list[tuple[str, str]]]:
+    """Yield the ids and the JSON texts of data of all events of a type from a position to a head."""
+    scan = Scan(start=start, stop=head.event_count, event_types=frozenset({event_type}))
+    for block in log.scan(scan, head):
+        events = [_decode_line(line).payload for line in block.splitlines()]
+        yield [(event.id, bytes(event.data).decode()) for event in events]
+
+
+def data_of(event: AcceptedEvent) -> str:
+    """Return the JSON text of an event's data."""
+    return bytes(_decode_stored(event.json).data).decode()
+
+
+def stored_violation(schema: EventSchema, reason: str, event_id: str) -> StateConflictError:
+    """Return the refusal of a schema that a stored event does not match."""
+    return StateConflictError(
+        Code.EVENT_SCHEMA_VIOLATED,
+        f"event with ID {event_id}: {reason}",
+        eventId=event_id,
+        eventType=schema.event_type,
+    )
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    id: str
+    data: msgspec.Raw
+
+
+class _Line(msgspec.Struct, frozen=True):
+    payload: _Stored
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
 
 
 class Judge:

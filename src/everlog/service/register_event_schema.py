@@ -9,9 +9,9 @@ from typing import Final
 
 from everlog.domain.errors import BusyError
 from everlog.domain.schema import EventSchema
-from everlog.service.judging import UnjudgedError
+from everlog.service.judging import UnjudgedError, stored_data, stored_violation
 from everlog.service.store import Store
-from everlog.service.writing.writer import Outcome, stored_data, stored_violation
+from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Head
 
 # Each time all events are judged that came during the time before.
@@ -59,7 +59,7 @@ async def _check_stored_events(store: Store, schema: EventSchema, start: int, he
     events = stored_data(store.engine, schema.event_type, start, head)
     async for chunk in store.reader.fetch_chunks(events):
         violation = await store.judge.find_violation(
-            schema, [bytes(data).decode() for _, data in chunk], is_registered=False
+            schema, [data for _, data in chunk], is_registered=False
         )
         if violation is not None:
             index, reason = violation

@@ -20,7 +20,7 @@ What is left to others: single values (the domain), queries (`querying`), the di
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, islice
 from types import MappingProxyType
@@ -43,8 +43,11 @@ from everlog.domain.time import next_event_time
 from everlog.service.judging import (
     UnjudgedError,
     Verdict,
+    data_of,
     find_violation_at_once,
     judge_at_once,
+    stored_data,
+    stored_violation,
 )
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.writing.committer import Committer, Ended
@@ -56,7 +59,6 @@ from everlog.storage.engine import (
     Engine,
     Head,
     JournalEntry,
-    LogReader,
     Scan,
     StagedSchema,
 )
@@ -428,13 +430,12 @@ class Writer:
             raise UnjudgedError
         published = chain.from_iterable(stored_data(self._engine, schema.event_type, start, head))
         unpublished = (
-            (str(position), _decode_stored(event.json).data)
+            (str(position), data_of(event))
             for position, event in enumerate(self._engine.unpublished_events(), head.event_count)
             if event.type == schema.event_type
         )
         violation = find_violation_at_once(
-            (schema, bytes(data).decode(), event_id)
-            for event_id, data in chain(published, unpublished)
+            (schema, data, event_id) for event_id, data in chain(published, unpublished)
         )
         if violation is not None:
             raise stored_violation(*violation)
@@ -574,41 +575,6 @@ class Writer:
                 change.outcome = error
             self._waiting.append(change)
         self._settle()
-
-
-def stored_data(
-    log: LogReader, event_type: str, start: int, head: Head
-) -> Iterator[list[tuple[str, msgspec.Raw]]]:
-    """Yield the ids and the data of all events of a type between a position and a head."""
-    scan = Scan(start=start, stop=head.event_count, event_types=frozenset({event_type}))
-    for block in log.scan(scan, head):
-        yield [
-            (event.id, event.data)
-            for event in [_decode_line(line).payload for line in block.splitlines()]
-        ]
-
-
-def stored_violation(schema: EventSchema, reason: str, event_id: str) -> StateConflictError:
-    """Return the refusal of a schema that a stored event does not match."""
-    return StateConflictError(
-        Code.EVENT_SCHEMA_VIOLATED,
-        f"event with ID {event_id}: {reason}",
-        eventId=event_id,
-        eventType=schema.event_type,
-    )
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    id: str
-    data: msgspec.Raw
-
-
-class _Line(msgspec.Struct, frozen=True):
-    payload: _Stored
-
-
-_decode_stored = msgspec.json.Decoder(_Stored).decode
-_decode_line = msgspec.json.Decoder(_Line).decode
 
 
 def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
