@@ -49,7 +49,7 @@ class JudgingCost(NamedTuple):
 
 
 # What few values have is counted where it matters that not all have it.
-_COUNTED_FROM: Final = 1e6
+_COUNTED_FROM: Final = 5e6
 _EXPONENT: Final = re.compile(r"[eE][-+]?[0-9]")
 _LARGE_INTEGER: Final = re.compile(r"[0-9]{19}")
 

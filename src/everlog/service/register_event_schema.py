@@ -64,4 +64,4 @@ async def _check_stored_events(store: Store, schema: EventSchema, start: int, he
         if violation is not None:
             index, reason = violation
             event_id, _ = chunk[index]
-            raise stored_violation(schema, reason, event_id)
+            raise stored_violation(schema, event_id, reason)

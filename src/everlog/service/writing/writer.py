@@ -434,11 +434,9 @@ class Writer:
             for position, event in enumerate(self._engine.unpublished_events(), head.event_count)
             if event.type == schema.event_type
         )
-        violation = find_violation_at_once(
-            (schema, data, event_id) for event_id, data in chain(published, unpublished)
-        )
+        violation = find_violation_at_once(schema, chain(published, unpublished))
         if violation is not None:
-            raise stored_violation(*violation)
+            raise stored_violation(schema, *violation)
 
     # Committing.
 
