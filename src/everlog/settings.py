@@ -10,6 +10,7 @@ from everlog.credentials.token import ApiToken
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
+from everlog.texts import to_unicode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Settings:
 def _redact(value: object) -> object:
     if isinstance(value, ApiToken):
         return "redacted"
-    return str(value) if isinstance(value, Path) else value
+    return to_unicode(str(value)) if isinstance(value, Path | str) else value
 
 
 def check_settings(settings: Settings) -> None:

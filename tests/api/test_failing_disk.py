@@ -10,7 +10,6 @@ import pytest
 from tests.support.api import Answer, Connection, an_event
 from tests.support.chain import check_chain
 from tests.support.faulty_server import (
-    INDEX_CAPACITY,
     Condition,
     entry_point,
     set_condition,
@@ -165,51 +164,6 @@ def test_a_full_disk_refuses_writes_and_recovers_when_there_is_room(
         Connection(server.url) as connection,
     ):
         assert check_chain(log_of(connection)) == events
-
-
-def writability_of(connection: Connection) -> str:
-    [check] = connection.ask("GET", "/api/v1/health").json["checks"]["store:writability"]
-    assert isinstance(check["observedValue"], str)
-    return check["observedValue"]
-
-
-def test_a_disk_without_room_for_the_index_is_a_full_disk(faulty: Faulty) -> None:
-    with faulty.connect() as connection:
-        connection.write(*[an_event("/early")] * (INDEX_CAPACITY - 1))
-
-        faulty.set(Condition.INDEX_FULL)
-        for version in ("v1", "v2"):
-            refused = faulty.write(version)
-            assert refused.status == 503 if version == "v1" else refused.code == "disk-full"
-            assert writability_of(connection) == "disk-full"
-        assert len(connection.read_all()) == INDEX_CAPACITY - 1
-        faulty.server.wait_for_log("the disk is full")
-
-        faulty.set(Condition.GOOD)
-        assert [event["id"] for event in faulty.write("v2").events] == ["255", "256"]
-        assert writability_of(connection) == "writable"
-        faulty.server.wait_for_log("there is room on the disk again")
-        check_chain(log_of(connection), event_count=INDEX_CAPACITY + 1)
-    assert faulty.server.stop() == 0
-    levels = [line["level"] for line in faulty.server.log if "disk" in line["message"]]
-    assert levels == ["error", "info"]
-
-
-def test_an_index_that_cannot_grow_for_another_reason_ends_writing(faulty: Faulty) -> None:
-    with faulty.connect() as connection:
-        connection.write(*[an_event("/early")] * (INDEX_CAPACITY - 1))
-
-        faulty.set(Condition.INDEX_FAILING)
-        check_outcome_unknown(faulty.write("v1"))
-        assert writability_of(connection) == "failed"
-        faulty.set(Condition.GOOD)
-        assert faulty.write("v2").code == "store-failed"
-        assert faulty.register("v2").code == "store-failed"
-        assert len(connection.read_all()) == INDEX_CAPACITY - 1
-        faulty.server.wait_for_log("the store has failed")
-    assert faulty.server.stop() == 0
-    failures = [line["level"] for line in faulty.server.log if "failed" in line["message"]]
-    assert failures == ["fatal"]
 
 
 LIMITED_SERVER = """

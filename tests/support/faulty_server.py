@@ -10,8 +10,6 @@ import time
 from enum import StrEnum
 from pathlib import Path
 
-from everlog.storage.log import columns
-from everlog.storage.log.directory import INDEX_FOLDER
 from everlog.storage.log.disk import PosixDisk
 from tests.support.altered_server import run_altered
 
@@ -26,13 +24,6 @@ class Condition(StrEnum):
     FAILING = "failing"
     # There is no room for anything more.
     FULL = "full"
-    # The same, and a broken promise, but for nothing else than the index that grows.
-    INDEX_FULL = "index-full"
-    INDEX_FAILING = "index-failing"
-
-
-# So many events, or subjects, have room in an index from the beginning.
-INDEX_CAPACITY = 256
 
 
 class FaultyDisk(PosixDisk):
@@ -40,15 +31,6 @@ class FaultyDisk(PosixDisk):
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._index_files: set[int] = set()
-
-    def open(self, path: Path, flags: int) -> int:
-        file = super().open(path, flags)
-        # The number may have been that of another file, which is closed by now.
-        self._index_files.discard(file)
-        if path.parent.name == INDEX_FOLDER:
-            self._index_files.add(file)
-        return file
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         self._check_room()
@@ -56,8 +38,6 @@ class FaultyDisk(PosixDisk):
 
     def allocate(self, file: int, offset: int, size: int) -> None:
         self._check_room()
-        if file in self._index_files:
-            self._check_index()
         super().allocate(file, offset, size)
 
     def sync_data(self, file: int) -> None:
@@ -70,12 +50,6 @@ class FaultyDisk(PosixDisk):
     @property
     def _condition(self) -> Condition:
         return Condition(self._file.read_text())
-
-    def _check_index(self) -> None:
-        errors = {Condition.INDEX_FULL: errno.ENOSPC, Condition.INDEX_FAILING: errno.EIO}
-        error = errors.get(self._condition)
-        if error is not None:
-            raise OSError(error, os.strerror(error))
 
     def _check_room(self) -> None:
         if self._condition is Condition.FULL:
@@ -96,7 +70,6 @@ def set_condition(file: Path, condition: Condition) -> None:
 
 
 def main() -> None:
-    vars(columns)["_CAPACITY_MIN"] = INDEX_CAPACITY
     run_altered(disk=FaultyDisk(Path(sys.argv.pop(1))))
 
 

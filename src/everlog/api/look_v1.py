@@ -120,11 +120,11 @@ _event_schema_body = _reading(requests.RegisterEventSchema)
 
 
 def _read_subjects(body: bytes) -> tuple[str, bool]:
-    return parse_subject(_subjects_body(body).base_subject, field="baseSubject"), True
+    return parse_subject(_subjects_body(body).base_subject or None, field="baseSubject"), True
 
 
 def _read_event_type(body: bytes) -> str:
-    text = _event_type_body(body).event_type
+    text = _event_type_body(body).event_type or None
     try:
         return parse_event_type(text, field="eventType")
     except RefusedError as error:
@@ -137,7 +137,7 @@ def _read_event_type(body: bytes) -> str:
 
 def _register_event_schema(body: bytes) -> EventSchema:
     read = _event_schema_body(body)
-    event_type = parse_event_type(read.event_type, field="eventType")
+    event_type = parse_event_type(read.event_type or None, field="eventType")
     return read_event_schema(event_type, read.schema or None)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from everlog.api.answers import EventForm, text_response
@@ -10,6 +10,7 @@ from everlog.api.bodies import MalformedRequestError
 from everlog.domain.errors import (
     BusyError,
     Code,
+    DiskBusyError,
     DiskFullError,
     RefusedError,
     StoreFailedError,
@@ -30,6 +31,7 @@ MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
+DISK_BUSY: Final = "disk-busy"
 
 
 class Tasks:
@@ -91,6 +93,8 @@ class Services:
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
+    # Whose it is has a large body read.
+    large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""
@@ -111,6 +115,8 @@ def _code(error: Failure) -> str:
             return Code.DISK_FULL.value
         case TooManyObserversError():
             return TOO_MANY_OBSERVERS
+        case DiskBusyError():
+            return DISK_BUSY
         case TooManyQueriesError():
             return TOO_MANY_QUERIES
         case BusyError():

@@ -144,6 +144,10 @@ class TooMuchUnjudgedError(BusyError):
 # When committing.
 
 
+class DiskBusyError(BusyError):
+    """The disk has not answered for long, or too much waits for it; nothing was stored."""
+
+
 class DiskFullError(EverlogError):
     """There is no room for a write; nothing was stored, and a later write may succeed."""
 

@@ -5,6 +5,7 @@ names an older draft), and needs nothing but itself: no remote reference is ever
 Patterns run on an engine without backtracking, so that the time to match one is linear in the
 text; look-around and back-references are therefore refused, as in the original.
 `format` is an annotation and not asserted, as 2020-12 has it.
+Its text is within the limits of all readers (`json_text`), since it is served as it was registered.
 
 Nothing of the validator can be interrupted, neither compiling nor judging nor explaining. So a
 schema comes in two kinds. What a *light* one takes is known beforehand (`schema_cost`): it is
@@ -21,8 +22,14 @@ from typing import Final, NoReturn
 import jsonschema_rs
 import msgspec
 
-from everlog.domain.data import check_nesting
 from everlog.domain.errors import Code, RefusedError
+from everlog.domain.json_text import (
+    NOT_JSON,
+    Fault,
+    explain_failure,
+    find_fault,
+    find_repeated_name,
+)
 from everlog.domain.limits import SCHEMA_SIZE_MAX
 from everlog.domain.schema_cost import JudgingCost, judging_cost
 from everlog.domain.schema_reasons import explain, json_type, locate, missing_properties, shorten
@@ -155,11 +162,11 @@ def _compile(schema: dict[str, object]) -> jsonschema_rs.Validator:
             pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_SIZE_MAX),
         )
     except jsonschema_rs.ValidationError as error:
-        raise _malformed(locate(error.instance_path, error.message)) from error
+        raise _malformed(Fault(locate(error.instance_path, error.message))) from error
     except BaseException as error:
         if not _is_panic(error):
             raise
-        raise _malformed("the validator cannot work with it") from error
+        raise _malformed(Fault("the validator cannot work with it")) from error
 
 
 def _is_panic(error: BaseException) -> bool:
@@ -173,31 +180,31 @@ def _is_panic(error: BaseException) -> bool:
 def _minify(raw: bytes | msgspec.Raw | None) -> str:
     if raw is None:
         raise RefusedError(Code.EVENT_SCHEMA_MISSING, "the event schema is missing", field=_FIELD)
+    minified = b""
     try:
         minified = msgspec.json.format(raw, indent=-1)
         if len(minified) > SCHEMA_SIZE_MAX:
-            raise RefusedError(
-                Code.EVENT_SCHEMA_MALFORMED,
-                f"malformed event schema: it is larger than {SCHEMA_SIZE_MAX} bytes",
-                field=_FIELD,
-                limit=SCHEMA_SIZE_MAX,
-            )
+            raise _malformed(Fault(f"it is larger than {SCHEMA_SIZE_MAX} bytes", SCHEMA_SIZE_MAX))
         return minified.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(f"it is not JSON ({error})") from error
+    except NOT_JSON as error:
+        raise _malformed(explain_failure(minified or bytes(raw), error)) from error
 
 
 def _check(text: str) -> dict[str, object]:
     """Return the schema that a minified text describes, as far as it can be known without effort.
 
     Raises:
-        RefusedError: It is no JSON, nested too deep, not about an object, or refers too often.
+        RefusedError: It is no JSON, not what every reader can read, not about an object, or refers
+            too often.
     """
+    minified = text.encode()
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _malformed(f"it is not JSON ({error})") from error
-    check_nesting(text, Code.EVENT_SCHEMA_MALFORMED, _FIELD)
+        value = msgspec.json.decode(minified)
+    except NOT_JSON as error:
+        raise _malformed(explain_failure(minified, error)) from error
+    fault = find_fault(minified) or find_repeated_name(minified, value)
+    if fault is not None:
+        raise _malformed(fault)
     schema = _check_describes_object(value)
     _check_references(schema)
     return schema
@@ -218,12 +225,7 @@ def _check_describes_object(value: object) -> dict[str, object]:
 def _check_references(schema: dict[str, object]) -> None:
     # Encoded anew, no name can hide behind escapes, and inside strings the quotes are escaped.
     if len(_REFERENCE.findall(msgspec.json.encode(schema))) > _REFERENCES_MAX:
-        raise RefusedError(
-            Code.EVENT_SCHEMA_MALFORMED,
-            f"malformed event schema: it has more than {_REFERENCES_MAX} references",
-            field=_FIELD,
-            limit=_REFERENCES_MAX,
-        )
+        raise _malformed(Fault(f"it has more than {_REFERENCES_MAX} references", _REFERENCES_MAX))
 
 
 def _refuse_remote_reference(_uri: str, /) -> NoReturn:
@@ -231,10 +233,10 @@ def _refuse_remote_reference(_uri: str, /) -> NoReturn:
     raise LookupError("references to other documents are not fetched")
 
 
-def _malformed(reason: str) -> RefusedError:
-    return RefusedError(
-        Code.EVENT_SCHEMA_MALFORMED, f"malformed event schema: {reason}", field=_FIELD
-    )
+def _malformed(fault: Fault) -> RefusedError:
+    limit = {} if fault.limit is None else {"limit": fault.limit}
+    message = f"malformed event schema: {fault.reason}"
+    return RefusedError(Code.EVENT_SCHEMA_MALFORMED, message, field=_FIELD, **limit)
 
 
 def _not_object(reason: str) -> RefusedError:

@@ -12,7 +12,7 @@ from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
 from everlog.service.writing.figures import Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 
 _NANOSECONDS: Final = 1_000_000_000
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import TooManyObserversError
+from everlog.domain.event import AcceptedEvent
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.subject import ancestors, is_within
 from everlog.service.permits import Permits
@@ -23,6 +24,13 @@ from everlog.storage.engine import Batch
 
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
 _RECENT_SIZE_MAX: Final = 4 * 1024 * 1024
+
+# Each is gone through for each observer that is up to date; in more, the index finds what concerns
+# one, on a thread.
+_RECENT_EVENTS_MAX: Final = 256
+
+# Each has up to 128 ancestors, who are looked up.
+_EVENTS_PER_TURN: Final = 128
 
 _Waiters = dict[str, set[asyncio.Future[bool]]]
 
@@ -74,16 +82,28 @@ class Observers:
                 self._recent_size -= sum(map(len, self._recent.popleft().lines))
         if not self._exact and not self._recursive:
             return
-        for event in batch.events:
+        self._wake_for(batch.events, 0)
+
+    def _wake_for(self, events: Sequence[AcceptedEvent], start: int) -> None:
+        """Wake whom events from a place on concern, some in each turn of the loop.
+
+        Who is woken later is told no less: whatever is in the head by then is read.
+        """
+        stop = start + _EVENTS_PER_TURN
+        for event in events[start:stop]:
             self._wake(self._exact, (event.subject,))
             if self._recursive:
                 self._wake(self._recursive, (event.subject, *ancestors(event.subject)))
+        if stop < len(events):
+            self._loop.call_soon(self._wake_for, events, stop)
 
     def recent_lines(self, interest: Interest, *, start: int, stop: int) -> Sequence[bytes] | None:
         """Return the lines of an interest between two positions, None if they are not kept."""
         # Many who are woken by the same batch ask the same, one after the other.
         question = (interest, start, stop)
         if question != self._question:
+            if stop - start > _RECENT_EVENTS_MAX:
+                return None
             if not self._recent or self._recent[0].first_position > start:
                 return None
             if _end(self._recent[-1]) < stop:

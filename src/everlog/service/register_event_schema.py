@@ -25,6 +25,7 @@ async def register_event_schema(store: Store, schema: EventSchema) -> None:
         RefusedError: It is none, the type has one, or a stored event does not match this one.
         BusyError: Events of the type come faster than they can be judged.
         DiskFullError: There is no room.
+        DiskBusyError: The disk hangs.
         StoreFailedError: The disk broke its promise.
     """
     if schema.validator is None:

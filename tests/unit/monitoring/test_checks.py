@@ -12,7 +12,7 @@ from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
 from everlog.service.writing.figures import CommitFigures, Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
 
 LARGE = 1 << 40
@@ -32,6 +32,7 @@ WELL = Figures(
     now=NOW,
     started_at=NOW,
     condition=Condition.WRITABLE,
+    condition_reason="",
     head=Head(event_count=1, time=1),
     commits=commits(0.001),
     seconds_since_commit=1.0,

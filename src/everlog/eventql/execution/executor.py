@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from everlog.domain.json_text import is_nested_deeper
 from everlog.eventql.analysis.analyzed import (
     AnalyzedQuery,
     FieldAccess,
@@ -46,6 +47,7 @@ from everlog.eventql.execution.row_operators import (
     results_of,
     sort_rows,
 )
+from everlog.eventql.limits import ROW_DEPTH_MAX
 from everlog.eventql.planning.plan import EvaluationContext, EventScan, IndexAnswer, Log, Plan
 from everlog.eventql.trees import walk
 
@@ -175,11 +177,31 @@ def _meaning_of(error: RowError) -> EvaluationError:
 # --- Queries
 
 
+_DEPTH_HINT: Final = "project it with fewer arrays and records around it"
+
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def written_rows(compiled: CompiledQuery, log: Log, context: EvaluationContext) -> Chunks:
     """Yield the rows of a query as JSON texts."""
+    query = compiled.plan.query
+    rows = _written(compiled, log, context)
+    return rows if query.row_depth <= ROW_DEPTH_MAX else _check_depths(rows, query)
+
+
+def _check_depths(rows: Chunks, query: AnalyzedQuery) -> Chunks:
+    """Yield rows that are no deeper than a client can read."""
+    for chunk in rows:
+        for place, row in enumerate(chunk):
+            if is_nested_deeper(row, ROW_DEPTH_MAX):
+                yield chunk[:place]
+                message = f"the row has more than {ROW_DEPTH_MAX} levels of nesting"
+                diagnostic = Diagnostic(message, query.projection.span, _DEPTH_HINT)
+                raise QueryUnevaluableError(query.text, diagnostic, event_id=None)
+        yield chunk
+
+
+def _written(compiled: CompiledQuery, log: Log, context: EvaluationContext) -> Chunks:
     is_sorted = compiled.sorts_rows
     for chunk in rows_of(compiled, log, context):
         if compiled.encoding is RowEncoding.JSON or not chunk:

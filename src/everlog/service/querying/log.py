@@ -52,7 +52,8 @@ class HeadLog:
 
     def event_types(self) -> Sequence[str]:
         """Return all event types."""
-        return [entry.name for entry in self._reader.event_types(self._head)]
+        chunks = self._reader.event_types(self._head)
+        return [entry.name for chunk in chunks for entry in chunk]
 
 
 def to_storage_scan(scan: EventScan, reader: LogReader, head: Head) -> Scan:

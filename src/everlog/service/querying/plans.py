@@ -49,6 +49,8 @@ _NODES_MAX: Final = 256
 _JSON_WEIGHT: Final = 24
 # A function or a conversion: half a microsecond for each event.
 _CALL_WEIGHT: Final = 3
+# Telling which of some lines a query is about: as many nodes take as long.
+SELECTION_WEIGHT: Final = 6
 # A constant may be a list, which is gone through: so many bytes of it are like one node.
 _CONSTANT_SIZE: Final = 64
 

@@ -9,7 +9,7 @@ nothing to do is kept for the next query.
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
@@ -50,14 +50,15 @@ class QueryProcess:
         self._header: tuple[int, int] | None = None
 
     @classmethod
-    async def start(cls, command: tuple[str, ...]) -> Self:
-        """Start a process."""
+    async def start(cls, command: tuple[str, ...], inherited: Sequence[int] = ()) -> Self:
+        """Start a process, which inherits some open files under their numbers."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=environment_without_secrets(),
+            pass_fds=inherited,
             limit=_BUFFER_SIZE,
         )
         return cls(process)
@@ -123,9 +124,11 @@ class QueryProcesses:
         self,
         *,
         count_max: int,
+        inherited: Sequence[int] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "everlog.query_worker"),
     ) -> None:
-        """Start none yet."""
+        """Start none yet; each inherits some open files, under their numbers."""
+        self._inherited: Final = inherited
         self._command: Final = command
         self._turns: Final = asyncio.Semaphore(count_max)
         self._idle: Final[list[QueryProcess]] = []
@@ -156,7 +159,7 @@ class QueryProcesses:
             if process.is_alive:
                 return process
             self._end(process)
-        return await QueryProcess.start(self._command)
+        return await QueryProcess.start(self._command, self._inherited)
 
     def _take_back(self, process: QueryProcess) -> None:
         if process.is_free or self._is_closed:

@@ -92,14 +92,20 @@ class Queries:
         self.reader: Final = reader
         self._clock: Final = clock
         self._signing_key: Final = signing_key
-        self._seconds_max: Final = seconds_max
+        self.seconds_max: Final = seconds_max
         # The machine's other processors go on serving when all of them are busy.
-        self._processes: Final = QueryProcesses(count_max=max(2, os.cpu_count() or 1))
+        files = engine.files(engine.head)
+        self._processes: Final = QueryProcesses(
+            count_max=max(2, os.cpu_count() or 1),
+            inherited=() if files is None else files.inherited,
+        )
         self._plans: Final = KeptPlans()
         self.permits: Final = Permits(QUERIES_MAX, _too_many)
         # Whose it is may evaluate a quick query anew, while others wait with theirs.
         self._turn: Final = asyncio.Lock()
         self._overtaken_count = 0
+        # Whose it is lets the queries of a write catch up, for which the writer may have to pause.
+        self.catching_up: Final = asyncio.Lock()
         self._closing: Final = asyncio.Event()
         # What goes on with a write whose query went stale: nobody else waits for it.
         self._retries: Final[set[asyncio.Task[None]]] = set()
@@ -173,7 +179,7 @@ class Queries:
                 if rows:
                     yield form.render(rows)
             return
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         blocks = self._rows_somewhere(plan, head, form, watch)
         async with aclosing(self._with_heartbeats(blocks, watch)) as with_heartbeats:
             async for block in with_heartbeats:
@@ -187,7 +193,7 @@ class Queries:
         aggregation = self.aggregate_at_once(prepared, head)
         if aggregation is not None:
             return aggregation
-        watch = _Stopwatch(self._seconds_max)
+        watch = _Stopwatch(self.seconds_max)
         watch.start()
         step = asyncio.ensure_future(self._aggregate_somewhere(prepared.plan, head, watch))
         async with aclosing(self._heartbeats(step, watch)) as heartbeats:

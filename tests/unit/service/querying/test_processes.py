@@ -21,7 +21,7 @@ JOB = Job(
     text="FROM e IN events PROJECT INTO e",
     now=0,
     is_incremental=False,
-    files=LogFiles(segments=(), offsets="", event_count=0, log_size=0),
+    files=LogFiles(folder=-1, segments=[], offsets=-1, event_count=0, log_size=0),
     scans=[],
     subjects=None,
     event_types=None,

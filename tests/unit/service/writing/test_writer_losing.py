@@ -32,7 +32,8 @@ from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.reader import AS_STORED
 from everlog.service.store import Store, StoreOptions, run_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Condition, Outcome
+from everlog.service.writing.states import Condition
+from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Batch, JournalEntry, UnchainedEntryError
 from tests.support.engines import events_of, split_lines
 from tests.support.events import FIRST_TIME, a_candidate, a_schema
@@ -551,7 +552,12 @@ def a_standing_query(
 ) -> StandingQuery:
     """Return one that was evaluated on the empty log."""
     return StandingQuery(
-        head=MemoryEngine().head, take=take, answer=answer, sees_event_types=False, is_quick=True
+        head=MemoryEngine().head,
+        take=take,
+        answer=answer,
+        sees_event_types=False,
+        is_quick=True,
+        weight=1,
     )
 
 
