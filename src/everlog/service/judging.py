@@ -15,6 +15,7 @@ What is left to others: what a schema means and costs (the domain), and which on
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -27,7 +28,7 @@ from everlog.domain.errors import (
     StateConflictError,
     TooMuchUnjudgedError,
 )
-from everlog.domain.event import AcceptedEvent, EventCandidate
+from everlog.domain.event import EventCandidate
 from everlog.domain.limits import (
     SCHEMA_MEMORY_SIZE_MAX,
     SCHEMA_SECONDS_MAX,
@@ -44,12 +45,15 @@ from everlog.service.judging_messages import (
 )
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.querying.conditions import StaleQueryError
-from everlog.storage.engine import Head, LogReader, Scan
+from everlog.storage.engine import Engine, Head, LogReader, Scan
 
 # What all of a write may take at most to be judged on the event loop's thread, and how many reasons
 # may be found there why an event does not match, each of which takes 20 us.
 AT_ONCE_SECONDS_MAX: Final = 0.01
 _AT_ONCE_REASONS_MAX: Final = 1_000
+
+# As many may have come since the others were judged when a schema comes into force.
+_LAST_EVENTS_MAX: Final = 1_000
 
 # Of a write, so many characters of data are judged by a process before others have their turn.
 _PART_LENGTH_MAX: Final = 64 * 1024
@@ -162,16 +166,32 @@ def _violation(schema: EventSchema, reason: str, index: int) -> StateConflictErr
 def stored_data(
     log: LogReader, event_type: str, start: int, head: Head
 ) -> Iterator[list[tuple[str, str]]]:
-    """Yield the ids and the JSON texts of data of all events of a type from a position to a head."""
+    """Yield the ids and data, as JSON texts, of all events of a type from a position to a head."""
     scan = Scan(start=start, stop=head.event_count, event_types=frozenset({event_type}))
     for block in log.scan(scan, head):
         events = [_decode_line(line).payload for line in block.splitlines()]
         yield [(event.id, bytes(event.data).decode()) for event in events]
 
 
-def data_of(event: AcceptedEvent) -> str:
-    """Return the JSON text of an event's data."""
-    return bytes(_decode_stored(event.json).data).decode()
+def check_last_events(engine: Engine, schema: EventSchema, start: int) -> None:
+    """Refuse a schema that an event from a position up to the tip does not match.
+
+    Raises:
+        StateConflictError: There is such an event.
+        UnjudgedError: Finding that out may take more than a few milliseconds.
+    """
+    head = engine.head
+    if head.event_count - start > _LAST_EVENTS_MAX:
+        raise UnjudgedError
+    published = chain.from_iterable(stored_data(engine, schema.event_type, start, head))
+    unpublished = (
+        (str(position), bytes(_decode_stored(event.json).data).decode())
+        for position, event in enumerate(engine.unpublished_events(), head.event_count)
+        if event.type == schema.event_type
+    )
+    violation = find_violation_at_once(schema, chain(published, unpublished))
+    if violation is not None:
+        raise stored_violation(schema, *violation)
 
 
 def stored_violation(schema: EventSchema, event_id: str, reason: str) -> StateConflictError:

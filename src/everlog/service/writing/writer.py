@@ -28,7 +28,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -49,15 +49,7 @@ from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
-from everlog.service.judging import (
-    UnjudgedError,
-    Verdict,
-    data_of,
-    find_violation_at_once,
-    judge_at_once,
-    stored_data,
-    stored_violation,
-)
+from everlog.service.judging import UnjudgedError, Verdict, check_last_events, judge_at_once
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
@@ -78,9 +70,6 @@ from everlog.storage.line import Mark, render_line
 Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
 Preconditions = Sequence[SubjectPrecondition | StandingQuery]
-
-# As many may have come since the others were checked when a schema comes into force.
-_LAST_EVENTS_MAX: Final = 1_000
 
 # What is judged as soon as it arrives: so many events of one write, and characters of their data,
 # take some milliseconds. More of either is judged bit by bit.
@@ -376,7 +365,7 @@ class Writer:
                     "schema already exists",
                     eventType=schema.event_type,
                 )
-            self._check_last_events(schema, checked_event_count)
+            check_last_events(self._engine, schema, checked_event_count)
         except (RefusedError, UnjudgedError) as error:
             return error
         try:
@@ -442,21 +431,6 @@ class Writer:
             verdict = judge_at_once(self.schemas, candidates)
         if verdict.violation is not None:
             raise verdict.violation
-
-    def _check_last_events(self, schema: EventSchema, start: int) -> None:
-        """Refuse a schema that an event from a position up to the tip does not match."""
-        head = self._engine.head
-        if head.event_count - start > _LAST_EVENTS_MAX:
-            raise UnjudgedError
-        published = chain.from_iterable(stored_data(self._engine, schema.event_type, start, head))
-        unpublished = (
-            (str(position), data_of(event))
-            for position, event in enumerate(self._engine.unpublished_events(), head.event_count)
-            if event.type == schema.event_type
-        )
-        violation = find_violation_at_once(schema, chain(published, unpublished))
-        if violation is not None:
-            raise stored_violation(schema, *violation)
 
     # Judging what was put off.
 
