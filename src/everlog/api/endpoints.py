@@ -39,6 +39,7 @@ from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskBusyError,
     DiskFullError,
@@ -244,7 +245,13 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, DiskBusyError, StoreFailedError) as error:
+            except (
+                RefusedError,
+                BusyError,
+                DiskFullError,
+                DiskBusyError,
+                StoreFailedError,
+            ) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))
