@@ -43,6 +43,7 @@ from everlog.domain.errors import (
     Code,
     DiskBusyError,
     DiskFullError,
+    ReadFailedError,
     RefusedError,
     StoreFailedError,
 )
@@ -156,16 +157,20 @@ class Endpoints:
         async def produce(stream: Stream) -> None:
             transform = services.form.transform(look.events)
             events = observe(services.store, selection, permit=permit, transform=transform)
-            async with aclosing(events) as blocks:
-                async for block in blocks:
-                    if block is HEARTBEAT:
-                        stream.send_nowait(look.heartbeat)
-                    else:
-                        sending = look.send(stream, block)
-                        # While the client does not take it, it is kept once, in its last form.
-                        del block
-                        await sending
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
+            try:
+                async with aclosing(events) as blocks:
+                    async for block in blocks:
+                        if block is HEARTBEAT:
+                            stream.send_nowait(look.heartbeat)
+                        else:
+                            sending = look.send(stream, block)
+                            # While the client does not take it, it is kept once, in its last form.
+                            del block
+                            await sending
+            except ReadFailedError as failure:
+                services.count_refusal(failure)
+                error = failure
             await stream.send(look.error(error))
 
         exchange.stream(200, NDJSON, produce)
@@ -434,12 +439,17 @@ async def _read_many(
     blocks = found
 
     async def produce(stream: Stream) -> None:
-        async for block in blocks:
-            sending = look.send(stream, block)
-            # While the client does not take it, it is kept once, in its last form.
-            del block
-            await sending
-        await stream.send(look.end)
+        try:
+            async for block in blocks:
+                sending = look.send(stream, block)
+                # While the client does not take it, it is kept once, in its last form.
+                del block
+                await sending
+        except ReadFailedError as error:
+            services.count_refusal(error)
+            await stream.send(look.error(error))
+        else:
+            await stream.send(look.end)
 
     exchange.stream(200, NDJSON, produce)
 

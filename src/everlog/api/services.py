@@ -12,6 +12,7 @@ from everlog.domain.errors import (
     Code,
     DiskBusyError,
     DiskFullError,
+    ReadFailedError,
     RefusedError,
     StoreFailedError,
     TooManyObserversError,
@@ -99,6 +100,8 @@ class Services:
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""
         self.tally.refusals[_code(error)] += 1
+        if isinstance(error, ReadFailedError):
+            self.store.read_failures.note(error)
 
     def now(self) -> str:
         """Return the time as events state it."""

@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Final
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import StoreFailedError
+from everlog.domain.errors import ReadFailedError, StoreFailedError
 from everlog.domain.schema import restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.observers import Observers
+from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
-from everlog.service.reader import Reader
+from everlog.service.reader import Reader, ReadFailures
 from everlog.service.writing.commit_watch import CommitWatch
 from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
@@ -62,6 +63,10 @@ class StoreEvents:
     snapshots_recovered: Callable[[int], None] = _ignore
     # The process that syncs ended on its own, or could not be started: writing goes on without it.
     sync_process_lost: Callable[[OSError | None], None] = _ignore
+    # A client could not be given something, since the disk does not give it.
+    read_failed: Callable[[ReadFailedError], None] = _ignore
+    # The process of a query ended on its own, said what makes no sense, or could not be started.
+    query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
     # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
     # and it has ended after so many.
     commit_hangs: Callable[[float], None] = _ignore
@@ -94,6 +99,7 @@ class Store:
     writer: Writer
     reader: Reader
     judge: Judge
+    read_failures: ReadFailures
     observers: Observers
     queries: Queries
     snapshots: IndexSnapshots
@@ -199,6 +205,7 @@ async def run_store(
         clock=options.clock,
         signing_key=options.signing_key,
         seconds_max=options.query_seconds_max,
+        on_process_lost=events.query_process_lost,
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
@@ -206,7 +213,16 @@ async def run_store(
     watch = CommitWatch(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
-    store = Store(engine, writer, reader, judge, observers, queries, snapshots)
+    store = Store(
+        engine,
+        writer,
+        reader,
+        judge,
+        ReadFailures(events.read_failed),
+        observers,
+        queries,
+        snapshots,
+    )
     look = loop.create_task(_look_after(store))
     try:
         yield store
