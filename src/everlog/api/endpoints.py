@@ -377,11 +377,16 @@ def _answer_from_log(look: Look, services: Services, exchange: Exchange, scan: S
     async def produce(stream: Stream) -> None:
         before = written.opening
         transform = services.form.transform(AS_STORED)
-        async for lines in store.reader.fetch_blocks(following, transform):
-            events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
-            await stream.send(before + written.separator.join(events))
-            before = written.separator
-        await stream.send(written.closing)
+        try:
+            async for lines in store.reader.fetch_blocks(following, transform):
+                events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
+                await stream.send(before + written.separator.join(events))
+                before = written.separator
+        except ReadFailedError as error:
+            # All is stored, which no error could say: without its end, it is seen to be no answer.
+            services.count_refusal(error)
+        else:
+            await stream.send(written.closing)
 
     exchange.stream(200, written.content_type, produce)
 
