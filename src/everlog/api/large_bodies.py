@@ -177,7 +177,7 @@ def _read_elements(read: _Read, body: bytes, array: _Array) -> Iterator[Any]:
     first, start, rests = 0, array.opening + 1, Rests()
     for index, end in enumerate(array.ends):
         previous_end = array.ends[index - 1] if index else array.opening
-        if end - previous_end > EVENT_SENT_SIZE_MAX:
+        if end - previous_end - 1 > EVENT_SENT_SIZE_MAX:
             _refuse_element(array.name, index)
         following_end = array.ends[index + 1] if index + 1 < len(array.ends) else None
         if following_end is not None and following_end - start <= _PART_SIZE:

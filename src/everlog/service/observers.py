@@ -37,10 +37,6 @@ _BLOCK_SIZE_MIN: Final = 8 * 1024
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
 _RECENT_SIZE_MAX: Final = 4 * 1024 * 1024
 
-# Each is gone through for each observer that is up to date; in more, the index finds what concerns
-# one, on a thread.
-_RECENT_EVENTS_MAX: Final = 256
-
 # Each has up to 128 ancestors, who are looked up.
 _SUBJECTS_PER_TURN: Final = 128
 
@@ -132,8 +128,6 @@ class Observers:
         # Many who are woken by the same batch ask the same, one after the other.
         question = (interest, start, stop)
         if question != self._question:
-            if stop - start > _RECENT_EVENTS_MAX:
-                return None
             if not self._recent or self._recent[0].first_position > start:
                 return None
             if _end(self._recent[-1]) < stop:

@@ -46,11 +46,14 @@ class SegmentFiles:
         """Start without any."""
         self._segments: Final[list[Segment]] = []
         self._files: Final[list[int]] = []
+        self._places: Final[list[SegmentPlace]] = []
         self._offsets: Final[list[int]] = []
 
     def add(self, segment: Segment) -> None:
         """Take over a file that continues the log."""
         self._segments.append(segment)
+        inode = os.fstat(segment.file).st_ino
+        self._places.append(SegmentPlace(segment.name, inode, segment.offset))
         # In this order: whoever finds an offset finds the file, whatever the thread.
         self._files.append(segment.file)
         self._offsets.append(segment.offset)
@@ -95,10 +98,7 @@ class SegmentFiles:
     @property
     def places(self) -> list[SegmentPlace]:
         """Where another process finds each segment."""
-        return [
-            SegmentPlace(segment.name, os.fstat(segment.file).st_ino, segment.offset)
-            for segment in self._segments
-        ]
+        return self._places.copy()
 
     def read(self, offset: int, size: int) -> bytes:
         """Return the bytes at an offset, fewer only at the end of the last file."""
