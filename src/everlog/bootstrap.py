@@ -42,6 +42,7 @@ from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
+    ReadFailedError,
     SettingsError,
 )
 from everlog.exit_codes import (
@@ -58,12 +59,18 @@ from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.service.querying.processes import (
+    QueryProcessDiedError,
+    QueryProcessGarbledError,
+    QueryProcessLostError,
+    QueryProcessUnstartableError,
+)
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
 from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
-from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
+from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
@@ -399,6 +406,8 @@ def _store_events(
 
     return StoreEvents(
         opened=opened,
+        read_failed=_telling_read_failures(log),
+        query_process_lost=_telling_lost_processes(log),
         condition_changed=partial(_tell_of_condition, log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
@@ -443,6 +452,31 @@ _CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
         "the store has failed: no write is accepted until a restart",
     ),
 }
+
+
+# What follows may happen as often as clients ask.
+
+
+def _telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
+    tell = Seldom(log.error)
+    return lambda error: tell("reading the data directory failed", reason=error.strerror)
+
+
+_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
+    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
+    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
+    QueryProcessUnstartableError: "the process of a query cannot be started",
+}
+
+
+def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
+    tellers = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
+
+    def tell(error: QueryProcessLostError) -> None:
+        kind = type(error)
+        tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
+
+    return tell
 
 
 def _application(

@@ -13,6 +13,7 @@ many there were as soon as there is a way.
 
 import asyncio
 import logging
+import math
 import os
 import select
 import sys
@@ -54,6 +55,8 @@ _FLUSH_SECONDS_MAX: Final = 1.0
 
 # A chain of causes longer than that is a circle or tells nothing new.
 _CAUSES_MAX: Final = 8
+
+_SELDOM_SECONDS: Final = 60.0
 
 
 class Log:
@@ -231,6 +234,29 @@ def _to_unicode(value: object) -> object:
     if isinstance(value, list | tuple):
         return [*map(_to_unicode, value)]
     return value
+
+
+class Seldom:
+    """Tells the same thing once a minute at most, and then how often it was not told since."""
+
+    def __init__(
+        self, tell: Callable[..., None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Tell the next time; the clock returns seconds, and never goes back."""
+        self._tell: Final = tell
+        self._clock: Final = clock
+        self._due_at = -math.inf
+        self._untold = 0
+
+    def __call__(self, message: str, **fields: object) -> None:
+        """Tell it now, or count it."""
+        now = self._clock()
+        if now < self._due_at:
+            self._untold += 1
+            return
+        untold = {"untold": self._untold} if self._untold else {}
+        self._tell(message, **fields, **untold)
+        self._due_at, self._untold = now + _SELDOM_SECONDS, 0
 
 
 def catch_uncaught_errors(log: Log) -> None:

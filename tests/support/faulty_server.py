@@ -3,13 +3,17 @@
 Run as `python -m tests.support.faulty_server <file> run <flags>`; see `Condition` for the words.
 """
 
+import asyncio
 import errno
 import os
 import sys
 import time
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
+from everlog import query_worker
+from everlog.service.querying.processes import QueryProcesses
 from everlog.storage.log.disk import PosixDisk
 from tests.support.altered_server import run_altered
 
@@ -24,6 +28,10 @@ class Condition(StrEnum):
     FAILING = "failing"
     # There is no room for anything more.
     FULL = "full"
+    # What is stored cannot be read, by the server and by the processes of its queries.
+    UNREADABLE = "unreadable"
+    # Not of the disk: the system starts no process.
+    CROWDED = "crowded"
 
 
 class FaultyDisk(PosixDisk):
@@ -69,8 +77,56 @@ def set_condition(file: Path, condition: Condition) -> None:
     draft.replace(file)
 
 
+# The last argument of a query's process, instead of those of a server.
+_QUERY_WORKER = "query-worker"
+
+
+def _alter_reading(file: Path) -> None:
+    """Let reading fail where the file says so."""
+    pread, preadv = os.pread, os.preadv
+
+    def check() -> None:
+        if Condition(file.read_text()) is Condition.UNREADABLE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def failing_pread(*arguments: Any) -> bytes:
+        check()
+        return pread(*arguments)
+
+    def failing_preadv(*arguments: Any) -> int:
+        check()
+        return preadv(*arguments)
+
+    vars(os).update(pread=failing_pread, preadv=failing_preadv)
+
+
+def _alter_processes(file: Path) -> None:
+    """Let the processes of queries fail where the file says so."""
+    start = asyncio.create_subprocess_exec
+
+    def check() -> None:
+        if Condition(file.read_text()) is Condition.CROWDED:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    async def failing_start(*arguments: Any, **options: Any) -> Any:
+        check()
+        return await start(*arguments, **options)
+
+    vars(asyncio)["create_subprocess_exec"] = failing_start
+    command = (sys.executable, "-m", "tests.support.faulty_server", str(file), _QUERY_WORKER)
+    defaults = QueryProcesses.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["command"] = command
+
+
 def main() -> None:
-    run_altered(disk=FaultyDisk(Path(sys.argv.pop(1))))
+    file = Path(sys.argv.pop(1))
+    _alter_reading(file)
+    if sys.argv[1:] == [_QUERY_WORKER]:
+        query_worker.main()
+        return
+    _alter_processes(file)
+    run_altered(disk=FaultyDisk(file))
 
 
 if __name__ == "__main__":

@@ -216,8 +216,12 @@ class MemoryEngine:
         """Return how many events a scan means."""
         return len(self._select(scan, head))
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of the first events that a scan means take."""
+        return sum(len(stored.line) for stored in self._select(scan, head)[:count_max])
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same if it is as few as fit into one block."""
+        """Return how many events a scan means if it is as few as fit into one block."""
         count = self.count(scan, head)
         return count if count <= _LINES_PER_BLOCK else None
 

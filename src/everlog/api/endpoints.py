@@ -39,9 +39,11 @@ from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskBusyError,
     DiskFullError,
+    ReadFailedError,
     RefusedError,
     StoreFailedError,
 )
@@ -76,7 +78,7 @@ from everlog.storage.line import LINE_PREFIX
 _STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, Status.FAIL: 503}
 
 
-# A larger body of a write takes some ten milliseconds to read, if it is made to: a thread does that.
+# A larger body of a write may take some ten milliseconds to read: a thread does that.
 _SMALL_BODY_SIZE_MAX: Final = 32 * 1024
 
 # Of a large body, events that are parsed between two looks at the time.
@@ -155,16 +157,20 @@ class Endpoints:
         async def produce(stream: Stream) -> None:
             transform = services.form.transform(look.events)
             events = observe(services.store, selection, permit=permit, transform=transform)
-            async with aclosing(events) as blocks:
-                async for block in blocks:
-                    if block is HEARTBEAT:
-                        stream.send_nowait(look.heartbeat)
-                    else:
-                        sending = look.send(stream, block)
-                        # While the client does not take it, it is kept once, in its last form.
-                        del block
-                        await sending
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
+            try:
+                async with aclosing(events) as blocks:
+                    async for block in blocks:
+                        if block is HEARTBEAT:
+                            stream.send_nowait(look.heartbeat)
+                        else:
+                            sending = look.send(stream, block)
+                            # While the client does not take it, it is kept once, in its last form.
+                            del block
+                            await sending
+            except ReadFailedError as failure:
+                services.count_refusal(failure)
+                error = failure
             await stream.send(look.error(error))
 
         exchange.stream(200, NDJSON, produce)
@@ -244,7 +250,13 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, DiskBusyError, StoreFailedError) as error:
+            except (
+                RefusedError,
+                BusyError,
+                DiskFullError,
+                DiskBusyError,
+                StoreFailedError,
+            ) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))
@@ -365,11 +377,16 @@ def _answer_from_log(look: Look, services: Services, exchange: Exchange, scan: S
     async def produce(stream: Stream) -> None:
         before = written.opening
         transform = services.form.transform(AS_STORED)
-        async for lines in store.reader.fetch_blocks(following, transform):
-            events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
-            await stream.send(before + written.separator.join(events))
-            before = written.separator
-        await stream.send(written.closing)
+        try:
+            async for lines in store.reader.fetch_blocks(following, transform):
+                events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
+                await stream.send(before + written.separator.join(events))
+                before = written.separator
+        except ReadFailedError as error:
+            # All is stored, which no error could say: without its end, it is seen to be no answer.
+            services.count_refusal(error)
+        else:
+            await stream.send(written.closing)
 
     exchange.stream(200, written.content_type, produce)
 
@@ -427,12 +444,17 @@ async def _read_many(
     blocks = found
 
     async def produce(stream: Stream) -> None:
-        async for block in blocks:
-            sending = look.send(stream, block)
-            # While the client does not take it, it is kept once, in its last form.
-            del block
-            await sending
-        await stream.send(look.end)
+        try:
+            async for block in blocks:
+                sending = look.send(stream, block)
+                # While the client does not take it, it is kept once, in its last form.
+                del block
+                await sending
+        except ReadFailedError as error:
+            services.count_refusal(error)
+            await stream.send(look.error(error))
+        else:
+            await stream.send(look.end)
 
     exchange.stream(200, NDJSON, produce)
 

@@ -30,15 +30,17 @@ from everlog.http.exchange import (
 from everlog.http.framing import CONTINUE, JOIN_SIZE_MAX, PLAIN, Form, Response
 from everlog.http.places import Place
 from everlog.http.reader import DISCARD, Refusal, RequestReader, StopReading
-from everlog.http.shared import LargeExchange, Room, ServerState
+from everlog.http.shared import NO_MEMORY_TEXT, LargeExchange, Room, ServerState
 from everlog.http.sockets import find_address, is_gone
 from everlog.http.states import TRANSITIONS, Happening, State
 
-# Input is fed to the parser in steps of this size, one in each turn: what is in a step may be
-# hundreds of small requests, or thousands of chunks.
+# What is read is fed to the parser at once if it is one request of a head that is known, or part of
+# a body, or small while nobody waits for a turn. The rest is fed in steps of this size, one in each
+# turn: what is in a step may be hundreds of requests, or thousands of chunks.
+_DIRECT_SIZE: Final = 2 * 1024
 _FEED_SIZE: Final = 16 * 1024
-# So many requests are handed to their endpoints in one turn; the others wait for the next.
-_TURN_REQUESTS_MAX: Final = 16
+# So many requests are handed to their endpoints in one turn, and one at once.
+_TURN_MAX: Final = 16
 
 # After a half-close: when to look whether the client has gone, before the sweep does.
 _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
@@ -47,30 +49,26 @@ _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
 _READING: Final = State.READING
 _PAUSED: Final = State.PAUSED
 
-_REFUSABLE: Final = frozenset({State.GREETING, State.READING, State.PAUSED})
-
-_PLAIN_TEXT: Final = "this port speaks HTTPS, and the request came as plain HTTP: use https://"
-# By its first byte, a client turns out to speak TLS.
-_TLS_HANDSHAKE: Final = 0x16
-_TLS_TEXT: Final = "this port speaks plain HTTP, and the request came as TLS: use http://"
-_NO_MEMORY_TEXT: Final = "the bodies of other requests take all the memory for them: try again"
+# Stands for one whose answer needs no endpoint.
+_NO_REQUEST: Final = Request(Head("", "", "", {}, ""), b"")
 
 
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket."""
 
     __slots__ = (
-        "__weakref__",
         "_backlog",
         "_endpoint",
         "_exchanges",
         "_held",
         "_is_continue_due",
         "_is_held_back",
+        "_is_noted",
         "_is_tls",
         "_is_turn_due",
         "_output",
         "_reader",
+        "_request_max",
         "_room",
         "_server",
         "_since",
@@ -97,15 +95,15 @@ class Connection(asyncio.Protocol):
         # Those are the server's (`places.py`).
         self.place: Place | None = None
         self.is_known = False
-        # Who takes the request that is arriving; None where it has its answer already.
+        # Who takes the request that is arriving; None if it is answered.
         self._endpoint: Endpoint | None = None
-        # What was read from the socket and has to wait: for its turn, for answers to leave, or for
-        # room for a body. The backlog has requests that no endpoint was asked to handle yet.
+        # What was read and has to wait for its turn, for answers to leave, or for room for a body;
+        # the backlog has requests that no endpoint was asked to handle yet.
         self._held: memoryview | None = None
         self._backlog: deque[tuple[Endpoint, Request, Exchange]] = deque()
-        # Whether there is any of that; and whether a turn was asked for.
-        self._is_held_back = False
-        self._is_turn_due = False
+        # Whether there is any of that, a turn was asked for, and it is counted (`Backlog`).
+        self._is_held_back = self._is_turn_due = self._is_noted = False
+        self._request_max = 1
         # For the body that is arriving, if it is not small.
         self._room: Room | None = None
         # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
@@ -138,9 +136,7 @@ class Connection(asyncio.Protocol):
         if len(server.connections) - server.places.count > limits.connections_refused_max:
             self.abort()
         else:
-            is_full = server.places.count >= limits.connections_max
-            reason = f"there are {limits.connections_max} connections already"
-            self._refuse(Refusal(503, reason if is_full else "this address has its share of them"))
+            self._refuse(server.refuse_another())
 
     def hands_shaken(self) -> None:
         """Note that the TLS handshake is done, and requests can come."""
@@ -151,24 +147,26 @@ class Connection(asyncio.Protocol):
     def refuse_plain(self) -> None:
         """Answer a client that speaks HTTP without TLS; from here on nothing is encrypted."""
         self._is_tls = False
-        self._server.tell_of_mistake(self.address, "plain HTTP on the port for HTTPS")
-        self._refuse(Refusal(400, _PLAIN_TEXT))
+        self._refuse(self._server.refuse_plain(self.address))
 
     def data_received(self, data: bytes) -> None:
         if self._state is not _READING:
             # What comes while reading is paused would overtake what is held.
             assert self._state is not _PAUSED
             return
-        if len(data) <= _FEED_SIZE:
-            try:
-                self._reader.feed(data)
-            except Refusal as refusal:
-                self._refuse(self._explain(refusal, data))
-            except StopReading:
+        reader, turns, size = self._reader, self._server.turns, len(data)
+        try:
+            if size <= _FEED_SIZE and reader.take_known(data):
                 pass
-        else:
-            self._held = memoryview(data)
-            self._feed_held()
+            elif (size <= _DIRECT_SIZE and not turns.is_due) or size <= reader.body_rest:
+                reader.feed(data)
+            else:
+                self._held = memoryview(data)
+                self._is_held_back = True
+        except Refusal as refusal:
+            self._refuse(self._server.explain(refusal, data, self.address))
+        except StopReading:
+            pass
         if (
             self._is_held_back
             or len(self._exchanges) >= self._server.limits.pipelined_max
@@ -241,7 +239,7 @@ class Connection(asyncio.Protocol):
             return
         if self._is_room_due():
             if now - self._since > limits.body_wait_seconds_max:
-                self._refuse(Refusal(503, _NO_MEMORY_TEXT))
+                self._refuse(Refusal(503, NO_MEMORY_TEXT))
         elif state is _PAUSED:
             # It is us who make the client wait.
             self._since = now
@@ -341,15 +339,14 @@ class Connection(asyncio.Protocol):
         if (
             self._is_held_back
             or self._output.is_paused
-            or self._reader.message_count > _TURN_REQUESTS_MAX
+            or self._reader.message_count > self._request_max
         ):
-            self._is_held_back = True
-            self._backlog.append((endpoint, Request(head, body), exchange))
+            self._hold_back(endpoint, Request(head, body), exchange)
             return
         try:
             endpoint.handle(Request(head, body), exchange)
         except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
-            self._server.answer_failure(endpoint, exchange, error)
+            server.answer_failure(endpoint, exchange, error)
 
     # Called by exchanges.
 
@@ -385,7 +382,7 @@ class Connection(asyncio.Protocol):
                     self._end()
                     return
                 self._since = server.now
-                if self._is_continue_due or self._state is not _READING:
+                if self._is_continue_due or self._is_noted or self._state is not _READING:
                     self._go_on()
         except Exception:
             # Not even for want of memory may a client wait for an answer that never comes.
@@ -418,7 +415,7 @@ class Connection(asyncio.Protocol):
         try:
             self._reader.feed(held[:size])
         except Refusal as refusal:
-            self._refuse(refusal)
+            self._refuse(self._server.explain(refusal, held, self.address))
         except StopReading:
             pass
         if self._state is not _READING:
@@ -426,11 +423,8 @@ class Connection(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         """Whether more requests would be more than we want to hold for this client."""
-        return (
-            self._output.is_paused
-            or self._is_room_due()
-            or len(self._exchanges) >= self._server.limits.pipelined_max
-        )
+        has_many = len(self._exchanges) >= self._server.limits.pipelined_max
+        return has_many or self._output.is_paused or self._is_room_due()
 
     def _pause_reading(self) -> None:
         if self._transport.is_closing():
@@ -447,22 +441,27 @@ class Connection(asyncio.Protocol):
             self._is_turn_due = True
             self._server.turns.add(self._take_turn)
 
+    def _hold_back(self, endpoint: Endpoint, request: Request, exchange: Exchange) -> None:
+        """Let a request wait for its turn."""
+        self._is_held_back = True
+        self._backlog.append((endpoint, request, exchange))
+        self._ask_for_turn()
+
     def _take_turn(self) -> None:
         """Go on with what waited: with requests, and then with what is read behind them."""
         self._is_turn_due = False
         self._begin_waiting()
         state = self._state
-        if self._backlog or state is not _PAUSED or self._transport.is_closing():
-            return
-        if self._is_full():
+        if self._backlog or state is not _PAUSED or self._is_full() or self._transport.is_closing():
             return
         self._is_held_back = False
         self._move(Happening.ROOM)
+        self._request_max = _TURN_MAX
         self._feed_held()
-        if self._is_held_back:
-            self._ask_for_turn()
+        self._request_max = 1
         if self._state is _READING and (self._is_held_back or self._is_full()):
             self._move(Happening.FULL)
+            self._ask_for_turn()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
         self._note_backlog()
@@ -470,7 +469,7 @@ class Connection(asyncio.Protocol):
     def _begin_waiting(self) -> None:
         """Hand as many requests to their endpoints as may be in one turn, and ask for the next."""
         backlog, in_flight_max = self._backlog, self._server.limits.pipelined_max
-        for _ in range(_TURN_REQUESTS_MAX):
+        for _ in range(_TURN_MAX):
             if not backlog or self._output.is_paused or self._is_room_due():
                 return
             # Those in front of it; behind it may be some that had their answer at once.
@@ -517,10 +516,12 @@ class Connection(asyncio.Protocol):
 
     def _note_backlog(self) -> None:
         """Tell how much waits for this client: what it does not take, and what it asked beyond."""
-        size = self._transport.get_write_buffer_size() + len(self._held or b"")
+        size = self._transport.get_write_buffer_size() if self._output.is_paused else 0
+        size += len(self._held or b"")
         size += sum(len(request.body) for _, request, _ in self._backlog)
         answers = (each.answer for each in self._exchanges[1:])
         size += sum(answer.held_size for answer in answers if answer is not None)
+        self._is_noted = size > 0
         self._server.backlog.note(self, size)
 
     def _answer_before_body(self, response: Response) -> int:
@@ -542,7 +543,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer a request that cannot be understood, and end the connection."""
-        if self._state not in _REFUSABLE:
+        if (self._state, Happening.REFUSAL) not in TRANSITIONS:
             # It came after the last request that counts.
             return
         if self._state is _PAUSED:
@@ -553,20 +554,21 @@ class Connection(asyncio.Protocol):
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
 
-    def _explain(self, refusal: Refusal, data: bytes) -> Refusal:
-        """Return why a request cannot be understood, in better words where it is none."""
-        if data[0] != _TLS_HANDSHAKE or self._reader.is_mid_body:
-            return refusal
-        self._server.tell_of_mistake(self.address, "TLS on the port for plain HTTP")
-        return Refusal(refusal.status, _TLS_TEXT)
-
     def _answer_early(self, response: Response, form: Form) -> None:
         """Answer a request that no endpoint is asked for."""
         self._server.count_early_answer(response.status)
         exchange = Exchange(self, form)
         self._exchanges.append(exchange)
         self._is_continue_due = False
-        exchange.respond(response)
+        if (
+            self._is_held_back
+            or self._output.is_paused
+            or self._reader.message_count > self._request_max
+        ):
+            endpoint = Endpoint(lambda _, exchange: exchange.respond(response), 0)
+            self._hold_back(endpoint, _NO_REQUEST, exchange)
+        else:
+            exchange.respond(response)
 
     def _check_arrival(self, now: float) -> None:
         """Refuse a client that takes too long to send its request."""
@@ -603,7 +605,7 @@ class Connection(asyncio.Protocol):
             self._output.write(CONTINUE)
         if self._is_held_back or self._state is _PAUSED:
             self._ask_for_turn()
-        if self._output.is_paused:
+        if self._output.is_paused or self._is_noted:
             self._note_backlog()
 
     def _start_stream(self, exchange: Exchange, answer: StreamAnswer, form: Form) -> bool:

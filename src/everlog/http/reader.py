@@ -208,30 +208,36 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read `data`; raises Refusal when it breaks the rules."""
+        if not self.take_known(data):
+            self._feed_parser(data)
+
+    def take_known(self, data: bytes | memoryview) -> bool:
+        """Read `data` if it is one whole request with a head that is known; else return False.
+
+        Clients repeat their heads, and the parser is between two messages: it would say again what
+        it said about the same bytes. So such a packet, whatever its body, is taken without it.
+        """
         known = self._known
-        if known is not None and not self.is_mid_message:
-            # Clients repeat their heads, and the parser is between two messages: it would say again
-            # what it said about the same bytes. So a packet that is one whole request with a head
-            # that we know, whatever its body, is taken without it; any other goes to the parser.
-            data = bytes(data)
-            start, size = known.start, len(data)
-            is_whole = data.startswith(known.before)
-            if is_whole and known.after is not None:
-                end = data.find(known.after, start, start + known.length_size_max)
-                digits = data[start:end]
-                start = end + len(known.after)
-                is_whole = end >= 0 and digits.isdigit() and int(digits) == size - start
-            elif is_whole:
-                is_whole = start == size
-            if is_whole:
-                self.form = PLAIN
-                self.content_length = size - start
-                size_max = self._consumer.take_head(known.head)
-                self.content_length = 0
-                body = b"" if size_max == DISCARD else data[start:]
-                self._consumer.take_request(known.head, body)
-                return
-        self._feed_parser(data)
+        if known is None or self.is_mid_message:
+            return False
+        data = bytes(data)
+        start, size = known.start, len(data)
+        is_whole = data.startswith(known.before)
+        if is_whole and known.after is not None:
+            end = data.find(known.after, start, start + known.length_size_max)
+            digits = data[start:end]
+            start = end + len(known.after)
+            is_whole = end >= 0 and digits.isdigit() and int(digits) == size - start
+        elif is_whole:
+            is_whole = start == size
+        if is_whole:
+            self.form = PLAIN
+            self.content_length = size - start
+            size_max = self._consumer.take_head(known.head)
+            self.content_length = 0
+            body = b"" if size_max == DISCARD else data[start:]
+            self._consumer.take_request(known.head, body)
+        return is_whole
 
     def _feed_parser(self, data: bytes | memoryview) -> None:
         is_at_boundary = not self.is_mid_message

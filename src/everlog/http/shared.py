@@ -30,7 +30,7 @@ from everlog.http.exchange import Application, Endpoint, Exchange, Head
 from everlog.http.framing import Renderer, Response
 from everlog.http.limits import Limits
 from everlog.http.places import Crowding, Guest, Places, Seldom
-from everlog.http.reader import FRAMING_NAMES
+from everlog.http.reader import FRAMING_NAMES, Refusal
 
 # How long turns may take before the event loop looks at what else there is to do.
 TURN_SECONDS: Final = 0.005
@@ -39,6 +39,12 @@ TURN_SECONDS: Final = 0.005
 _UNAVAILABLE: Final = 503
 _RETRY: Final = (b"Retry-After", b"1")
 
+# By its first byte, what arrives turns out to be TLS; no line of HTTP begins with it.
+_TLS_HANDSHAKE: Final = 0x16
+
+NO_MEMORY_TEXT: Final = "the bodies of other requests take all the memory for them: try again"
+_PLAIN_TEXT: Final = "this port speaks HTTPS, and the request came as plain HTTP: use https://"
+_TLS_TEXT: Final = "this port speaks plain HTTP, and the request came as TLS: use http://"
 _BUG_TEXT: Final = "the request could not be handled"
 
 
@@ -344,8 +350,25 @@ class ServerState:
             self.application.on_error(error)
             return Response(status, b"", b"")
 
-    def tell_of_mistake(self, address: str, what: str) -> None:
-        """Tell that a client speaks the other one of HTTP and HTTPS."""
+    def refuse_another(self) -> Refusal:
+        """Return why there is no place for one more connection."""
+        if self.places.count < self.limits.connections_max:
+            return Refusal(_UNAVAILABLE, "this address has its share of the connections already")
+        return Refusal(_UNAVAILABLE, f"there are {self.limits.connections_max} connections already")
+
+    def refuse_plain(self, address: str) -> Refusal:
+        """Return what a client is told that speaks HTTP without TLS, and tell of it."""
+        self._tell_of_mistake(address, "plain HTTP on the port for HTTPS")
+        return Refusal(400, _PLAIN_TEXT)
+
+    def explain(self, refusal: Refusal, data: bytes | memoryview, address: str) -> Refusal:
+        """Return why `data` is no request, in better words if it is TLS, and tell of that."""
+        if data[0] != _TLS_HANDSHAKE:
+            return refusal
+        self._tell_of_mistake(address, "TLS on the port for plain HTTP")
+        return Refusal(refusal.status, _TLS_TEXT)
+
+    def _tell_of_mistake(self, address: str, what: str) -> None:
         if self._may_tell_of_mistakes():
             self.events.mistaken(address, what)
 

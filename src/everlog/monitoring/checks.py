@@ -33,6 +33,9 @@ SYNC_RECENT_SECONDS: Final = 300.0
 PENDING_WARN_SECONDS: Final = 5.0
 PENDING_FAIL_SECONDS: Final = HANGS_AFTER_SECONDS
 
+# A disk that cannot be read may have one bad place, which nobody asks for again.
+READ_FAILURE_RECENT_SECONDS: Final = 300.0
+
 # Enough to renew it without haste; the log warns from the same day on.
 CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
 
@@ -105,6 +108,13 @@ def _writability(figures: Figures) -> Finding:
         case Condition.FAILED:
             output = f"writes are refused until a restart: {figures.condition_reason}"
             return Finding(value, Status.FAIL, output)
+
+
+def _readability(figures: Figures) -> Finding:
+    count, age = figures.read_failure_count, figures.seconds_since_read_failure
+    if age is not None and age <= READ_FAILURE_RECENT_SECONDS:
+        return Finding(count, Status.FAIL, "the disk does not give what is stored on it")
+    return Finding(count)
 
 
 def _disk_space(figures: Figures) -> Finding:
@@ -206,6 +216,7 @@ def _of_those_allowed(count: int, count_max: int, output: str) -> Finding:
 # In the order in which they are shown.
 CHECKS: Final = (
     Check("store:writability", "datastore", "", _writability),
+    Check("store:readFailures", "datastore", "failures", _readability),
     Check("disk:free", "system", "bytes", _disk_space),
     Check("log:events", "datastore", "events", lambda found: Finding(found.head.event_count)),
     Check("log:lastEventId", "datastore", "", _last_event_id),

@@ -54,6 +54,9 @@ class Figures:
     answers: Mapping[EndpointName, tuple[int, ...]]
     refusals: Mapping[str, int]
     bug_count: int
+    read_failure_count: int
+    # None where there was none.
+    seconds_since_read_failure: float | None
     # How late the event loop was, each time, and at worst within the last minute.
     loop_delays: Histogram
     longest_loop_delay: float
@@ -128,6 +131,8 @@ class Monitor:
             answers={name: tuple(counts) for name, counts in self.tally.answers.items()},
             refusals=dict(self.tally.refusals),
             bug_count=self.bug_count(),
+            read_failure_count=store.read_failures.count,
+            seconds_since_read_failure=store.read_failures.seconds_since,
             loop_delays=self.loop_delay.seconds,
             longest_loop_delay=self.loop_delay.longest_recent_seconds,
             disk=disk,

@@ -244,6 +244,11 @@ METRICS: Final = (
         "Errors that nobody expected; each is in the log.",
         lambda found: found.bug_count,
     ),
+    _counter(
+        "everlog_read_failures",
+        "Requests that could not be answered because the disk does not give what is stored.",
+        lambda found: found.read_failure_count,
+    ),
     _histogram(
         "everlog_event_loop_delay_seconds",
         "How late the event loop was, ten times a second: all clients wait for so long.",

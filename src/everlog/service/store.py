@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Final
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import StoreFailedError
-from everlog.domain.schema import EventSchema, restore_event_schema
+from everlog.domain.errors import ReadFailedError, StoreFailedError
+from everlog.domain.schema import restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
+from everlog.service.judging import Judge
+from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.observers import Observers
+from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
-from everlog.service.reader import Reader
+from everlog.service.reader import Reader, ReadFailures
 from everlog.service.writing.commit_watch import CommitWatch
 from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
@@ -60,6 +63,10 @@ class StoreEvents:
     snapshots_recovered: Callable[[int], None] = _ignore
     # The process that syncs ended on its own, or could not be started: writing goes on without it.
     sync_process_lost: Callable[[OSError | None], None] = _ignore
+    # A client could not be given something, since the disk does not give it.
+    read_failed: Callable[[ReadFailedError], None] = _ignore
+    # The process of a query ended on its own, said what makes no sense, or could not be started.
+    query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
     # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
     # and it has ended after so many.
     commit_hangs: Callable[[float], None] = _ignore
@@ -91,6 +98,8 @@ class Store:
     engine: Engine
     writer: Writer
     reader: Reader
+    judge: Judge
+    read_failures: ReadFailures
     observers: Observers
     queries: Queries
     snapshots: IndexSnapshots
@@ -180,7 +189,12 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=_load_schemas(engine),
+        schemas=[
+            restore_event_schema(entry.name, entry.schema)
+            for chunk in engine.event_types(engine.head)
+            for entry in chunk
+            if entry.schema is not None
+        ],
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
@@ -191,13 +205,24 @@ async def run_store(
         clock=options.clock,
         signing_key=options.signing_key,
         seconds_max=options.query_seconds_max,
+        on_process_lost=events.query_process_lost,
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
+    judge = Judge(JudgingProcesses())
     watch = CommitWatch(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
-    store = Store(engine, writer, reader, observers, queries, snapshots)
+    store = Store(
+        engine,
+        writer,
+        reader,
+        judge,
+        ReadFailures(events.read_failed),
+        observers,
+        queries,
+        snapshots,
+    )
     look = loop.create_task(_look_after(store))
     try:
         yield store
@@ -206,6 +231,8 @@ async def run_store(
         store.end_streams()
         events.closing("queries")
         await queries.close()
+        events.closing("judging")
+        await judge.close()
         events.closing("the commit on its way to the disk")
         await writer.stop()
         watch.stop()
@@ -224,15 +251,6 @@ async def _look_after(store: Store) -> None:
         except StoreFailedError as error:
             store.writer.fail(error)
             return
-
-
-def _load_schemas(engine: Engine) -> list[EventSchema]:
-    return [
-        restore_event_schema(entry.name, entry.schema)
-        for chunk in engine.event_types(engine.head)
-        for entry in chunk
-        if entry.schema is not None
-    ]
 
 
 def _start_sync_process(loop: asyncio.AbstractEventLoop, events: StoreEvents) -> SyncProcess | None:

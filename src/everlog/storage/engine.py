@@ -209,7 +209,10 @@ class CachedBlocks(Protocol):
 
 
 class LogReader(Protocol):
-    """What a head of a log shows; every method may be called on any thread."""
+    """What a head of a log shows; every method may be called on any thread.
+
+    What reads lines raises a `ReadFailedError` where the disk does not give them.
+    """
 
     @property
     def head(self) -> Head:
@@ -230,8 +233,11 @@ class LogReader(Protocol):
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means; reads none of them."""
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of its first events take; reads none of them."""
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same, if the index knows it within a few steps; None means to use `count`.
+        """Return what `count` does, if the index knows it within a few steps; None if it does not.
 
         It takes less than a tenth of a millisecond, so that an event loop may call it.
         """

@@ -54,6 +54,7 @@ async def nothing(_: Wired) -> None:
 
 async def fill(wired: Wired) -> None:
     wired.send(LATER * PIPELINED_MAX)
+    await wired.settle()
 
 
 async def take_the_last(wired: Wired) -> None:
@@ -66,6 +67,7 @@ async def owe_and_refuse(wired: Wired) -> None:
 
 async def owe_and_half_close(wired: Wired) -> None:
     wired.send(LATER + STREAM)
+    await wired.settle()
     wired.connection.eof_received()
 
 

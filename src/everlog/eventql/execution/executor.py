@@ -116,10 +116,19 @@ def _evaluated(query: AnalyzedQuery) -> Iterator[tuple[Span, TypedExpression]]:
 class Runner:
     """Runs the loops of one query, chunk by chunk."""
 
-    def __init__(self, compiled: CompiledQuery, log: Log | None = None) -> None:
-        """Run the loops of a query; the log is needed where it has several sources."""
+    def __init__(
+        self,
+        compiled: CompiledQuery,
+        log: Log | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Run the loops of a query; the log is needed where it has several sources.
+
+        `check` is called before each row.
+        """
         self._compiled = compiled
         self._log = log
+        self._check = check
         self._items: Sequence[Any] = ()
         self._iterator: Iterator[Any] = iter(())
         self._lines: BlockLines | None = None
@@ -129,11 +138,13 @@ class Runner:
     ) -> Chunks:
         """Run a loop over one chunk, and yield what it chooses; `lines` are those of events."""
         self._items = items
+        # How far the loop is, is told by what is left of it.
         self._iterator = iterator = iter(items)
         self._lines = lines
+        rows = iterator if self._check is None else _checked(iterator, self._check)
         chosen: list[Any] = []
         try:
-            for _ in loop(iterator, lines, chosen, *parameters):
+            for _ in loop(rows, lines, chosen, *parameters):
                 yield chosen.copy()
                 chosen.clear()
         except ROW_ERRORS as error:
@@ -162,6 +173,12 @@ class Runner:
         if place is None or self._log is None or not isinstance(scan, EventScan):
             return None
         return event_at(self._log, scan, place)
+
+
+def _checked(rows: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
+    for row in rows:
+        check()
+        yield row
 
 
 def _meaning_of(error: RowError) -> EvaluationError:
@@ -244,7 +261,7 @@ class _Run:
         self._log = log
         self._context = context
         self._budget = budget
-        self._runner = Runner(compiled, log)
+        self._runner = Runner(compiled, log, context.check)
 
     def rows(self) -> Chunks:
         """Yield the rows of the query."""
@@ -362,7 +379,7 @@ class _Run:
                 return
             tables.append(table)
         if tables:
-            turns = Turns(self._context.limits)
+            turns = Turns(self._context.limits, self._context.check)
             parameters = (turns.take, *tables, *parameters)
         for items, lines in self._chunks_of_first():
             yield from self._runner.choose(self._functions.loop, items, lines, *parameters)

@@ -24,18 +24,12 @@ from typing import Final
 from everlog.domain.errors import Code, EverlogError, RefusedError
 from everlog.domain.limits import CATCH_UP_SECONDS_MAX
 from everlog.domain.precondition import IsEventQlQueryTrue, Precondition, SubjectPrecondition
-from everlog.eventql.analysis.analyzed import LogSource
-from everlog.eventql.diagnostic import (
-    QueryLimitError,
-    QueryMalformedError,
-    QueryUnevaluableError,
-)
-from everlog.eventql.query import IncrementalAggregation, may_affect, scans_of
+from everlog.eventql.query import IncrementalAggregation, may_affect
 from everlog.service.breaks import Breaks, Rests
-from everlog.service.querying.log import log_sources
+from everlog.service.querying.faults import QUERY_FAULTS, refusal_of
 from everlog.service.querying.messages import RowForm
 from everlog.service.querying.plans import SELECTION_WEIGHT, PreparedQuery
-from everlog.service.querying.queries import Queries, refusal_of
+from everlog.service.querying.queries import Queries
 from everlog.storage.engine import Head, LogReader, Scan
 
 # What is staged while a query is evaluated at once, which then takes it in in any case.
@@ -56,8 +50,6 @@ _STEP_SIZE: Final = 8 * 1024
 # Queries of one write that the event loop evaluates by itself: each takes some ten microseconds, at
 # worst some hundred.
 _AT_ONCE_MAX: Final = 2
-
-_FAULTS: Final = (QueryMalformedError, QueryUnevaluableError, QueryLimitError)
 
 _ROWS: Final = RowForm(b"", b"\n")
 
@@ -325,7 +317,7 @@ def _evaluate_at_once(queries: Queries, text: str, head: Head, index: int) -> St
             if len(rows) > 1:
                 break
         return _of_rows(prepared, rows, head, index, is_quick=True)
-    except _FAULTS as fault:
+    except QUERY_FAULTS as fault:
         raise refusal_of(fault, preconditionIndex=index) from fault
 
 
@@ -333,7 +325,7 @@ async def _evaluate(queries: Queries, text: str, index: int, *, is_first: bool) 
     with queries.permits.acquire():
         try:
             prepared = await queries.prepare(text)
-            if prepared.plan.is_explain:
+            if prepared.needs.is_explain:
                 raise _is_explain(index)
             if prepared.is_incremental:
                 head = queries.engine.head
@@ -345,7 +337,7 @@ async def _evaluate(queries: Queries, text: str, index: int, *, is_first: bool) 
             head = queries.engine.head
             rows = await _first_rows(queries, prepared, head)
             return _of_rows(prepared, rows, head, index, is_quick=is_quick)
-        except _FAULTS as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
 
 
@@ -369,14 +361,14 @@ def _of_aggregates(
     def take(lines: bytes) -> bool:
         try:
             aggregation.add_any(lines)
-        except _FAULTS as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
         return True
 
     def is_true() -> bool:
         try:
             value = aggregation.value()
-        except _FAULTS as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
         if not isinstance(value, bool):
             raise _not_boolean("its row is neither TRUE nor FALSE", index)
@@ -396,7 +388,7 @@ def _of_aggregates(
 def _of_rows(
     prepared: PreparedQuery, rows: Sequence[bytes], head: Head, index: int, *, is_quick: bool
 ) -> StandingQuery:
-    matters = may_affect(prepared.plan)
+    matters = may_affect(prepared.needs.deciding_scans)
 
     def take(lines: bytes) -> bool:
         return not matters(lines)
@@ -412,9 +404,9 @@ def _of_rows(
         head=head,
         take=take,
         answer=is_true,
-        sees_event_types=LogSource.EVENT_TYPES in log_sources(prepared.plan),
+        sees_event_types=prepared.needs.has_event_types,
         is_quick=is_quick,
-        weight=SELECTION_WEIGHT * len(scans_of(prepared.plan)),
+        weight=SELECTION_WEIGHT * len(prepared.needs.scans),
     )
 
 

@@ -21,7 +21,13 @@ from everlog.domain.time import parse_time
 from everlog.storage.engine import CachedBlock, EventType, Head, LocatedScan, Scan
 from everlog.storage.line import parse_line
 from everlog.storage.log.index import Index
-from everlog.storage.log.reading import RangeBlocks, SegmentFiles, read_few, read_positions
+from everlog.storage.log.reading import (
+    RangeBlocks,
+    SegmentFiles,
+    read_few,
+    read_positions,
+    size_of,
+)
 
 # Events looked at in one go of a masked selection: a fifth of a millisecond.
 _WINDOW: Final = 64 * 1024
@@ -88,8 +94,20 @@ class IndexedLog:
         """Return how many events a scan means."""
         return self._selector.count(scan, head)
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of the first events that a scan means take."""
+        offsets: npt.NDArray[np.uint64] = self._index.offsets.array[: head.event_count]
+        size, missing = 0, count_max
+        for positions in self._selector.select(scan, head):
+            chosen = positions[:missing]
+            size += size_of(offsets, head.log_size, chosen)
+            missing -= len(chosen)
+            if missing == 0:
+                break
+        return size
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same, if the index knows it within a few steps."""
+        """Return how many events a scan means, if the index knows it within a few steps."""
         return self._selector.count_few(scan, head)
 
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:

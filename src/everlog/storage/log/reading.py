@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from everlog.domain.errors import CorruptLogError
+from everlog.domain.errors import CorruptLogError, ReadFailedError
 from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles, SegmentPlace
 from everlog.storage.log.columns import map_cells
 from everlog.storage.log.directory import LOG_FOLDER
@@ -101,11 +101,18 @@ class SegmentFiles:
         return self._places.copy()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return the bytes at an offset, fewer only at the end of the last file."""
+        """Return the bytes at an offset, fewer only at the end of the last file.
+
+        Raises:
+            ReadFailedError: The disk does not give them.
+        """
         index = bisect_right(self._offsets, offset) - 1
         if index < 0:
             return b""
-        data = os.pread(self._files[index], size, offset - self._offsets[index])
+        try:
+            data = os.pread(self._files[index], size, offset - self._offsets[index])
+        except OSError as error:
+            raise ReadFailedError(error.strerror or type(error).__name__) from error
         missing = size - len(data)
         if missing == 0 or index + 1 == len(self._offsets):
             return data
@@ -270,10 +277,7 @@ def read_positions(
     positions: npt.NDArray[np.int64],
 ) -> Iterator[bytes]:
     """Yield the lines at positions that all ascend or all descend."""
-    starts = offsets[positions].astype(np.int64)
-    is_last = positions + 1 == len(offsets)
-    followers = np.where(is_last, 0, positions + 1)
-    ends = np.where(is_last, log_size, offsets[followers].astype(np.int64))
+    starts, ends = _bounds_of(offsets, log_size, positions)
     sizes = np.cumsum(ends - starts)
     first = 0
     while first < len(positions):
@@ -281,6 +285,24 @@ def read_positions(
         stop = max(int(np.searchsorted(sizes, before + BLOCK_SIZE, "right")), first + 1)
         yield _read_lines(log, starts[first:stop], ends[first:stop])
         first = stop
+
+
+def size_of(
+    offsets: npt.NDArray[np.uint64], log_size: int, positions: npt.NDArray[np.int64]
+) -> int:
+    """Return how many bytes the lines at some positions take."""
+    starts, ends = _bounds_of(offsets, log_size, positions)
+    return int((ends - starts).sum())
+
+
+def _bounds_of(
+    offsets: npt.NDArray[np.uint64], log_size: int, positions: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where the lines at some positions begin, and where they end."""
+    starts = offsets[positions].astype(np.int64)
+    is_last = positions + 1 == len(offsets)
+    followers = np.where(is_last, 0, positions + 1)
+    return starts, np.where(is_last, log_size, offsets[followers].astype(np.int64))
 
 
 def _read_lines(log: LogBytes, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> bytes:
