@@ -39,7 +39,7 @@ _DELTA_SIZE_MAX: Final = 256 * 1024
 # What a query costs besides what it takes in, in bytes of a node: some ten microseconds.
 _WORK_MIN: Final = 16 * 1024
 # What is left for the writer, for all queries of a write: some milliseconds.
-_WORK_LEFT_MAX: Final = 2 * 1024 * 1024
+_WORK_LEFT_MAX: Final = 4 * 1024 * 1024
 
 # So much of what was missed is read once for all queries.
 _KEPT_SIZE_MAX: Final = 4 * 1024 * 1024

@@ -78,7 +78,7 @@ _AT_ONCE_LENGTH_MAX: Final = 1024 * 1024
 
 # What the queries of all writes that are judged at once take in before the next batch sets out, as
 # `StandingQuery.work` counts it: some milliseconds.
-_AT_ONCE_WORK_MAX: Final = 4 * 1024 * 1024
+_AT_ONCE_WORK_MAX: Final = 8 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
