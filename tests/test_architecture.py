@@ -79,11 +79,15 @@ MODULES = (
     "cli/querying/directory",
     "bootstrap",
     "exit_codes",
+    "process",
     "query_worker",
+    "schema_worker",
     "sync_worker",
     "service/store",
     "settings",
     "telemetry",
+    "texts",
+    "threads",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),
 )
 

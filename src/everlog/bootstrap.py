@@ -3,7 +3,8 @@
 Here is what belongs to a process and to nothing less: signals, limits of the system, its exit code,
 and a log on standard output, which says what happens to the store.
 Guarantees that whoever is owed an answer gets it, as far as the grace goes: first nothing new is
-let in, then streams are ended, and the store is closed when nobody asks it any more.
+let in, then streams are ended, and the store is closed when nobody asks it any more. And that the
+process ends when it was told to, whatever hangs: what is not done in time is named and left.
 What is left to others: what a store consists of (`service.store`).
 """
 
@@ -16,9 +17,11 @@ import signal
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
@@ -39,6 +42,7 @@ from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
+    ReadFailedError,
     SettingsError,
 )
 from everlog.exit_codes import (
@@ -51,20 +55,34 @@ from everlog.exit_codes import (
 )
 from everlog.http import Crowding, Limits, Server, ServerEvents
 from everlog.monitoring.diagnostics import RELEASE, describe_server
-from everlog.monitoring.figures import Monitor
+from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
+from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.service.querying.processes import (
+    QueryProcessDiedError,
+    QueryProcessGarbledError,
+    QueryProcessLostError,
+    QueryProcessUnstartableError,
+)
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
-from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
+from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
+from everlog.threads import call_on_thread
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
 # How long exchanges in flight may take once the server is asked to stop.
 _GRACE_SECONDS: Final = 10.0
+# How long all of it may take: after the grace, a healthy disk is left well in a second or two.
+_STOP_SECONDS_MAX: Final = 20.0
+
+# A temporary directory is removed within this many attempts and seconds between them.
+_REMOVALS_MAX: Final = 20
+_REMOVAL_SECONDS: Final = 0.01
 
 # Files that no connection may take: the segments and columns of the log, and what snapshots need.
 _FILES_RESERVED: Final = 256
@@ -74,20 +92,80 @@ class _CannotListenError(EverlogError):
     """An address is in use, or not ours."""
 
 
-class _StopRequested(BaseException):
-    """A signal to stop came before there was anything that could end in order."""
+class _Phase(Enum):
+    """What a signal to stop interrupts."""
+
+    STARTING = "there is nothing yet that could end in order, so that it is given up"
+    SERVING = "what was begun is brought to its end"
+    ENDING = "that is being done already"
 
 
-class _Remembering:
-    """A handler of a signal that nobody can act on yet."""
+class _Ending:
+    """The end of a server: asked for by a signal or by itself, and over at a deadline."""
 
-    has_come = False
+    def __init__(self, log: Log, server: "asyncio.Task[None]") -> None:
+        """Listen to signals from now on; the task runs the server on the present event loop."""
+        self._log: Final = log
+        self._server: Final = server
+        self._loop: Final = asyncio.get_running_loop()
+        self._phase = _Phase.STARTING
+        # What is being done now, for whoever wants to know what did not come to its end.
+        self.step = "starting"
+        # The name of the signal that was the first to ask, once the server serves.
+        self.asked: Final[asyncio.Future[str]] = self._loop.create_future()
+        self.hung_up: Final = asyncio.Event()
+        self._is_asked_for = False
+        self._has_deadline = False
+        SIGNALS.tell(on_stop=self._receive, on_hangup=lambda: self._call(self.hung_up.set))
 
-    def __call__(self, *_: object) -> None:
-        self.has_come = True
+    def note_serving(self) -> None:
+        """Let the next signal to stop be told by `asked`, and interrupt nothing."""
+        self._phase = _Phase.SERVING
 
+    def begin(self, step: str) -> None:
+        """Note that the end has begun, for whatever reason, and with what."""
+        self._phase, self.step = _Phase.ENDING, step
+        self._set_deadline()
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+    def _receive(self, number: signal.Signals) -> None:
+        """Take a signal to stop, on a thread that hangs with no event loop."""
+        if self._is_asked_for:
+            # Nothing is lost: whatever was acknowledged is on the disk.
+            os._exit(EXIT_UNEXPECTED)
+        self._is_asked_for = True
+        self._set_deadline()
+        self._call(partial(self._ask, number.name))
+
+    def _call(self, function: Callable[[], object]) -> None:
+        # A loop that is closed has nothing left to be told.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    def _ask(self, reason: str) -> None:
+        if self._phase is _Phase.STARTING:
+            self._log.info("stopping", reason=reason)
+            self._server.cancel()
+        elif self._phase is _Phase.SERVING:
+            self.asked.set_result(reason)
+
+    def _set_deadline(self) -> None:
+        if not self._has_deadline:
+            self._has_deadline = True
+            threading.Thread(target=self._wait, name="deadline", daemon=True).start()
+
+    def _wait(self) -> NoReturn:
+        time.sleep(_STOP_SECONDS_MAX)
+        try:
+            self._log.fatal(
+                "the server was ended before it was done: "
+                "whether writes without an answer are stored is unknown",
+                step=self.step,
+                seconds=_STOP_SECONDS_MAX,
+            )
+            self._log.flush()
+        finally:
+            os._exit(EXIT_UNEXPECTED)
+
 
 _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (SettingsError, EXIT_SETTINGS),
@@ -111,39 +189,68 @@ def run_server(
     """
     # Whatever is created from now on is for this user only.
     os.umask(0o077)
+    fill_standard_descriptors()
+    SIGNALS.take()
     catch_uncaught_errors(log)
-    _catch_early_signals()
+    try:
+        code = _run_to_end(settings, log, clock, disk)
+        if code == EXIT_OK:
+            log.info("stopped")
+    finally:
+        log.flush()
+    return code
+
+
+def _run_to_end(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> int:
     try:
         check_settings(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings, log, clock, disk))
-    except _StopRequested as request:
-        log.info("stopping", reason=str(request))
+    except asyncio.CancelledError:
+        # A thread may still be busy with opening, which Python would not let run to its end.
+        log.info("stopped")
+        log.flush()
+        os._exit(EXIT_OK)
     except (EverlogError, OSError) as error:
-        log.fatal(str(error))
+        log.fatal(_describe(error, settings))
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
     except Exception as error:  # noqa: BLE001 - Python would print it with all that it says.
         log.bug(error)
         log.fatal("the server ended because of an unexpected error")
         return EXIT_UNEXPECTED
-    log.info("stopped")
     return EXIT_OK
 
 
+def _describe(error: EverlogError | OSError, settings: Settings) -> str:
+    """Return what keeps the server from starting; the system's errors are those of the disk."""
+    if isinstance(error, EverlogError):
+        return str(error)
+    directory = settings.data_directory or "(temporary)"
+    name = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
+    return f"the data directory {directory} cannot be used: {error.strerror}{name}"
+
+
 async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Disk | None) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    ending = _Ending(log, task)
     catch_errors_of_loop(log, asyncio.get_running_loop(), on_step_lost=partial(_give_up, log))
     log.info("starting", version=__version__, options=settings.redacted())
     if os.geteuid() == 0:
         log.warning("running as root: give the server a user of its own")
-    credentials = LiveCredentials(
-        log,
-        clock=clock,
-        token=settings.api_token,
-        token_file=settings.api_token_file,
-        certificate_files=settings.certificate_files,
+    # On a thread, as all that may wait for a disk or a pipe, so that a signal is heard meanwhile.
+    credentials = await call_on_thread(
+        partial(
+            LiveCredentials,
+            log,
+            clock=clock,
+            token=settings.api_token,
+            token_file=settings.api_token_file,
+            certificate_files=settings.certificate_files,
+        )
     )
+    form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
     limits = _limits_within(_raise_file_limit(), log)
-    form = EventForm(load_signing_key(settings.signing_key_file))
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     try:
         async with open_store(
@@ -154,14 +261,25 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
                 is_read_only=settings.read_only,
                 query_seconds_max=settings.query_time_limit,
                 clock=clock,
-                events=_store_events(log, directory),
+                events=_store_events(log, directory, on_closing=ending.begin),
             ),
             disk=disk,
         ) as store:
-            await _serve(settings, log, clock, store, directory, form, credentials, limits)
+            await _serve(settings, log, clock, store, directory, form, credentials, limits, ending)
     finally:
         if settings.data_directory_temporary:
-            shutil.rmtree(directory, ignore_errors=True)
+            ending.begin("the temporary directory")
+            _remove(directory)
+        ending.begin("the event loop and its threads")
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, into which a thread that was given up may still put something."""
+    for _ in range(_REMOVALS_MAX):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(_REMOVAL_SECONDS)
 
 
 def _give_up(log: Log) -> NoReturn:
@@ -171,6 +289,7 @@ def _give_up(log: Log) -> NoReturn:
     """
     try:
         log.fatal("there is no memory left to go on: the server ended, and can be started again")
+        log.flush()
     finally:
         os._exit(EXIT_UNEXPECTED)
 
@@ -184,6 +303,7 @@ async def _serve(
     form: EventForm,
     credentials: LiveCredentials,
     limits: Limits,
+    ending: _Ending,
 ) -> None:
     loop = asyncio.get_running_loop()
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
@@ -198,8 +318,8 @@ async def _serve(
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
         connections_max=limits.connections_max,
         bug_count=lambda: log.bug_count,
+        disk=DiskGauge(directory),
         loop_delay=loop_delay,
-        directory=directory,
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
@@ -209,27 +329,47 @@ async def _serve(
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
 
-    # Before anybody can know that the server is there, and so ask it to stop.
-    stopping = _catch_signals(loop, on_hangup=credentials.reload)
+    reloading = loop.create_task(_reload(credentials, ending.hung_up, log))
     try:
         await _listen(server, settings, credentials, log)
         loop_delay.start()
-        log.info("stopping", reason=await stopping)
+        ending.note_serving()
+        log.info("stopping", reason=await ending.asked)
     finally:
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
+        ending.begin("requests in flight")
+        reloading.cancel()
         application.stop()
         store.end_streams()
         await server.stop(grace_seconds=_GRACE_SECONDS)
+        ending.begin("what endpoints wait for")
         await tasks.wait()
 
 
-def _store_events(log: Log, directory: Path) -> StoreEvents:
+async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log) -> None:
+    """Read the credentials again whenever a SIGHUP has come, also before there was a server."""
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        for read in (credentials.read_tokens, credentials.read_certificate):
+            try:
+                put_into_force = await call_on_thread(read)
+                put_into_force()
+            except Exception as error:  # noqa: BLE001 - the next signal is heard all the same.
+                log.bug(error)
+
+
+def _store_events(
+    log: Log, directory: Path, *, on_closing: Callable[[str], None] = lambda _: None
+) -> StoreEvents:
     """Return what the log says of what happens to the store."""
 
     def opened(report: OpeningReport, seconds: float) -> None:
         if directory.stat().st_mode & stat.S_IWOTH:
             log.warning("every user of this machine may write to the data directory: close it")
+        if not report.is_writable:
+            log.warning("the data directory cannot be written to: it is served as it is")
         if report.rebuild_reason is not None and report.event_count > 0:
             log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
         if report.torn_size > 0:
@@ -246,19 +386,15 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
             seconds=round(seconds, 3),
         )
 
-    def condition_changed(condition: Condition, error: Exception | None) -> None:
-        if error is not None and not isinstance(error.__cause__, OSError | None):
-            assert isinstance(error.__cause__, Exception)
-            log.bug(error.__cause__)
-        if condition in _CONDITION_LINES:
-            level, message = _CONDITION_LINES[condition]
-            level(log, message, **({} if error is None else {"reason": str(error)}))
-
-    def snapshot_failed(error: OSError) -> None:
-        log.warning("a snapshot of the index failed", reason=error.strerror)
+    def snapshot_failed(error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        log.warning("a snapshot of the index failed", reason=reason)
 
     def snapshot_saved(event_count: int) -> None:
         log.debug("a snapshot of the index was saved", eventCount=event_count)
+
+    def snapshots_recovered(event_count: int) -> None:
+        log.info("snapshots of the index can be saved again", eventCount=event_count)
 
     def sync_process_lost(error: OSError | None) -> None:
         if error is None:
@@ -270,12 +406,37 @@ def _store_events(log: Log, directory: Path) -> StoreEvents:
 
     return StoreEvents(
         opened=opened,
-        condition_changed=condition_changed,
+        read_failed=_telling_read_failures(log),
+        query_process_lost=_telling_lost_processes(log),
+        condition_changed=partial(_tell_of_condition, log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
+        snapshots_recovered=snapshots_recovered,
         sync_process_lost=sync_process_lost,
+        commit_hangs=partial(_warn_of_hanging, log),
+        commit_resumed=partial(_tell_of_resuming, log),
+        closing=on_closing,
         bug=log.bug,
     )
+
+
+def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:
+    if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
+        assert isinstance(error.__cause__, Exception)
+        log.bug(error.__cause__)
+    if condition in _CONDITION_LINES:
+        level, message = _CONDITION_LINES[condition]
+        level(log, message, **({} if error is None else {"reason": str(error)}))
+
+
+def _warn_of_hanging(log: Log, seconds: float) -> None:
+    message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
+    log.warning(message, seconds=round(seconds, 3))
+
+
+def _tell_of_resuming(log: Log, seconds: float) -> None:
+    message = "the commit that waited for the disk has ended: writes are accepted"
+    log.info(message, seconds=round(seconds, 3))
 
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.
@@ -291,6 +452,31 @@ _CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
         "the store has failed: no write is accepted until a restart",
     ),
 }
+
+
+# What follows may happen as often as clients ask.
+
+
+def _telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
+    tell = Seldom(log.error)
+    return lambda error: tell("reading the data directory failed", reason=error.strerror)
+
+
+_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
+    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
+    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
+    QueryProcessUnstartableError: "the process of a query cannot be started",
+}
+
+
+def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
+    tellers = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
+
+    def tell(error: QueryProcessLostError) -> None:
+        kind = type(error)
+        tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
+
+    return tell
 
 
 def _application(
@@ -371,48 +557,13 @@ async def _listen(
     for scheme, port, context in listeners:
         try:
             bound_port = await server.start(settings.host, port, ssl=context)
-        except OSError as error:
-            message = f"cannot listen on {settings.host}:{port}: {error.strerror}"
+        except (OSError, UnicodeError) as error:
+            # What no name of a host can be does not get as far as the system.
+            reason = error.strerror if isinstance(error, OSError) else "there is no such host"
+            message = f"cannot listen on {settings.host}:{port}: {reason}"
             raise _CannotListenError(message) from error
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())
-
-
-def _catch_early_signals() -> None:
-    """Stop at once if asked to while there is no server yet; the next signal ends the process.
-
-    A log may take long to open. SIGHUP is remembered for `_catch_signals`.
-    """
-
-    def stop(number: int, _: object) -> NoReturn:
-        for each in _STOP_SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        raise _StopRequested(signal.Signals(number).name)
-
-    for number in _STOP_SIGNALS:
-        signal.signal(number, stop)
-    signal.signal(signal.SIGHUP, _Remembering())
-
-
-def _catch_signals(
-    loop: asyncio.AbstractEventLoop, *, on_hangup: Callable[[], None]
-) -> "asyncio.Future[str]":
-    """Promise the name of the first signal to stop; the next one ends the process at once."""
-    received: asyncio.Future[str] = loop.create_future()
-
-    def receive(name: str) -> None:
-        if received.done():
-            # Nothing is lost: whatever was acknowledged is on the disk.
-            os._exit(EXIT_UNEXPECTED)
-        received.set_result(name)
-
-    early = signal.getsignal(signal.SIGHUP)
-    loop.add_signal_handler(signal.SIGHUP, on_hangup)
-    if isinstance(early, _Remembering) and early.has_come:
-        on_hangup()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, receive, number.name)
-    return received
 
 
 def _raise_file_limit() -> int:

@@ -14,20 +14,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, Final
 
 import msgspec
 
 from everlog.domain.signature import SigningKey, sign
-from everlog.eventql.diagnostic import QueryLimitError, QueryUnevaluableError
+from everlog.eventql.diagnostic import QueryLimitError
 from everlog.eventql.limits import QueryLimits
-from everlog.eventql.planning.plan import EventScan
-from everlog.eventql.query import EvaluationContext, execute, prepare, scans_of
-from everlog.service.querying.log import aggregate
+from everlog.eventql.planning.plan import ALL, EventScan, Plan
+from everlog.eventql.query import EvaluationContext, execute, prepare
+from everlog.service.querying.faults import QUERY_FAULTS, QueryFault, tell
+from everlog.service.querying.log import Needs, aggregate, needs_of
 from everlog.service.querying.messages import (
     FRAME_HEADER,
-    Fault,
     FoundScan,
     FrameKind,
     Job,
@@ -39,36 +41,100 @@ from everlog.storage.log.reading import LogView
 # Whoever writes or observes goes first.
 _NICENESS: Final = 10
 
-# Far above what the limits of a query allow; a last resort, so that one query cannot take a
-# machine's memory.
-_MEMORY_SIZE_MAX: Final = 4 * 1024 * 1024 * 1024
+# If the system has no memory left, it should end this process rather than the server, which has
+# more of it: so many thousandths are added to what it looks at.
+_OUT_OF_MEMORY_SCORE: Final = 500
+_OUT_OF_MEMORY_FILE: Final = Path("/proc/self/oom_score_adj")
+
+# Twice what a query may hold, roughly; a last resort, so that one query cannot take a machine's
+# memory.
+_MEMORY_SIZE_MAX: Final = 1024 * 1024 * 1024
 
 # Rows go out when there are so many bytes of them, or when it is so long since some went out.
 _FRAME_SIZE: Final = 128 * 1024
 _FRAME_INTERVAL_SECONDS: Final = 0.02
 
-_decode_job = msgspec.msgpack.Decoder(Job).decode
+# Bytes of one row, and of what an incremental plan has aggregated: the server passes the one on as
+# a whole, and keeps the other.
+_ROW_SIZE_MAX: Final = 16 * 1024 * 1024
+_AGGREGATION_SIZE_MAX: Final = 1024 * 1024
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_job: Final = msgspec.msgpack.Decoder(Job).decode
+_decode_scan: Final = msgspec.msgpack.Decoder(FoundScan).decode
+_decode_names: Final = msgspec.msgpack.Decoder(list[str]).decode
+
+# A server asks what a text needs, and then for its rows.
+_prepare: Final[Callable[[str], Plan]] = lru_cache(1)(prepare)
+
+Frame = tuple[FrameKind, bytes]
+Send = Callable[[FrameKind, bytes], None]
 
 
 class JobCancelledError(Exception):
     """The server has taken back a job."""
 
 
+class Inbox:
+    """What comes from the server, in its order."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._frames: Final[SimpleQueue[Frame]] = SimpleQueue()
+        # Whether the latest job has been taken back.
+        self._is_cancelled = False
+
+    def put(self, kind: FrameKind, content: bytes) -> None:
+        """Take a frame, on another thread than all else."""
+        if kind is FrameKind.CANCEL:
+            self._is_cancelled = True
+        elif kind in _BEGINNINGS:
+            # Never before the one before has ended.
+            self._is_cancelled = False
+        self._frames.put((kind, content))
+
+    def wait_for_job(self) -> Frame:
+        """Return the first frame of the next job."""
+        while True:
+            frame = self._frames.get()
+            # What is left of a job that was taken back, or had a fault, concerns nobody.
+            if frame[0] in _BEGINNINGS:
+                return frame
+
+    def next(self, kind: FrameKind) -> bytes:
+        """Return the content of the next frame of a job.
+
+        Raises:
+            JobCancelledError: Nobody waits for the answer any more.
+        """
+        found, content = self._frames.get()
+        if found is FrameKind.CANCEL:
+            raise JobCancelledError
+        assert found is kind
+        return content
+
+    def check_is_wanted(self) -> None:
+        """Raise a `JobCancelledError` if nobody waits for the answer any more."""
+        if self._is_cancelled:
+            raise JobCancelledError
+
+
+_BEGINNINGS: Final = frozenset({FrameKind.JOB, FrameKind.PREPARE})
+
+
 class LocatedLog:
     """The log as a query sees it, where the server has found what the query's scans select."""
 
-    def __init__(
-        self,
-        view: LogView,
-        job: Job,
-        scans: tuple[EventScan, ...],
-        check_is_wanted: Callable[[], None],
-    ) -> None:
-        """Answer these scans and no others."""
+    def __init__(self, view: LogView, job: Job, needs: Needs, inbox: Inbox) -> None:
+        """Take what the query needs out of the inbox, and answer that and nothing else."""
         self._view = view
-        self._check_is_wanted = check_is_wanted
-        self._job = job
-        self._found: Final[dict[EventScan, FoundScan]] = dict(zip(scans, job.scans, strict=True))
+        self._event_count = job.files.event_count
+        self._check_is_wanted = inbox.check_is_wanted
+        self._found: Final[dict[EventScan, FoundScan]] = {
+            scan: _decode_scan(inbox.next(FrameKind.SCAN)) for scan in needs.scans
+        }
+        self._subjects = _names(inbox) if needs.has_subjects else None
+        self._event_types = _names(inbox) if needs.has_event_types else None
 
     def scan(self, scan: EventScan) -> Iterator[bytes]:
         """Yield blocks of whole stored lines.
@@ -82,6 +148,8 @@ class LocatedLog:
 
     def count(self, scan: EventScan) -> int:
         """Return how many events a scan selects."""
+        if scan == ALL:
+            return self._event_count
         return self._found[scan].located.event_count
 
     def count_by_event_type(self, scan: EventScan) -> dict[str, int]:
@@ -92,13 +160,20 @@ class LocatedLog:
 
     def subjects(self) -> Iterator[Sequence[str]]:
         """Yield all subjects, in one chunk."""
-        assert self._job.subjects is not None
-        yield self._job.subjects
+        assert self._subjects is not None
+        yield self._subjects
 
     def event_types(self) -> Sequence[str]:
         """Return all event types."""
-        assert self._job.event_types is not None
-        return self._job.event_types
+        assert self._event_types is not None
+        return self._event_types
+
+
+def _names(inbox: Inbox) -> list[str]:
+    names: list[str] = []
+    while content := inbox.next(FrameKind.NAMES):
+        names += _decode_names(content)
+    return names
 
 
 class RowFrames:
@@ -113,7 +188,25 @@ class RowFrames:
         self._due_at = 0.0
 
     def add(self, rows: list[bytes]) -> None:
-        """Take rows, or none, and send what has become enough or has waited long enough."""
+        """Take rows, or none, and send what has become enough or has waited long enough.
+
+        Raises:
+            QueryLimitError: A row is too large; those before it have been taken.
+        """
+        if sum(map(len, rows)) <= _FRAME_SIZE:
+            self._add(rows)
+            return
+        for row in rows:
+            if len(row) > _ROW_SIZE_MAX:
+                raise QueryLimitError(
+                    f"a row of the query takes more than {_ROW_SIZE_MAX} bytes as JSON"
+                )
+            if len(row) > _FRAME_SIZE:
+                # Alone: the server passes it on as it is.
+                self.flush()
+            self._add([row])
+
+    def _add(self, rows: list[bytes]) -> None:
         if rows:
             block = self._form.render(rows)
             self._blocks.append(block)
@@ -137,10 +230,11 @@ def main() -> None:
     with suppress(PermissionError):
         # A sandbox may forbid even this; the query then competes with the server.
         os.nice(_NICENESS)
+    with suppress(OSError):
+        _OUT_OF_MEMORY_FILE.write_text(str(_OUT_OF_MEMORY_SCORE))
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_SIZE_MAX, _MEMORY_SIZE_MAX))
-    jobs: SimpleQueue[tuple[bytes, threading.Event]] = SimpleQueue()
-    source = sys.stdin.buffer
-    threading.Thread(target=_receive, args=(source, jobs.put), daemon=True).start()
+    inbox = Inbox()
+    threading.Thread(target=_receive, args=(sys.stdin.buffer, inbox), daemon=True).start()
     with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as target:
 
         def send(kind: FrameKind, content: bytes) -> None:
@@ -149,46 +243,46 @@ def main() -> None:
                 frame = frame[target.write(frame) :]
 
         while True:
-            content, is_cancelled = jobs.get()
-            run_job(_decode_job(content), send, is_cancelled)
+            run_next(inbox, send)
 
 
-def run_job(
-    job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threading.Event
-) -> None:
-    """Run a job and say how it ended."""
+def run_next(inbox: Inbox, send: Send) -> None:
+    """Wait for a job, run it and say how it ended."""
+    kind, content = inbox.wait_for_job()
     try:
-        _run(job, send, is_cancelled)
+        if kind is FrameKind.PREPARE:
+            send(FrameKind.NEEDS, _encode(needs_of(_prepare(content.decode()))))
+        else:
+            _run(_decode_job(content), inbox, send)
     except JobCancelledError:
         send(FrameKind.END, b"")
-    except QueryUnevaluableError as error:
-        found = error.diagnostic
-        fault = Fault(found.message, (found.span.start, found.span.end), found.hint, error.event_id)
-        send(FrameKind.FAULT, msgspec.msgpack.encode(fault))
-    except (QueryLimitError, MemoryError) as error:
+    except QUERY_FAULTS as fault:
+        _send_fault(fault, send)
+    except MemoryError as error:
         message = str(error) or "the query needs more memory than it may have"
-        send(FrameKind.FAULT, msgspec.msgpack.encode(Fault(message, None, None, None)))
+        _send_fault(QueryLimitError(message), send)
+    except OSError as error:
+        send(FrameKind.UNREADABLE, (error.strerror or type(error).__name__).encode())
     except Exception as error:  # noqa: BLE001 - the server says it in its log
         send(FrameKind.BUG, type(error).__name__.encode())
 
 
-def _run(job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threading.Event) -> None:
-    def check_is_wanted() -> None:
-        if is_cancelled.is_set():
-            raise JobCancelledError
+def _send_fault(fault: QueryFault, send: Send) -> None:
+    send(FrameKind.FAULT, _encode(tell(fault)))
 
-    plan = prepare(job.text)
-    context = _evaluation_context(job)
-    scans = scans_of(plan)
+
+def _run(job: Job, inbox: Inbox, send: Send) -> None:
+    plan = _prepare(job.text)
+    context = _evaluation_context(job, inbox.check_is_wanted)
     with LogView(job.files) as view:
-        log = LocatedLog(view, job, scans, check_is_wanted)
+        log = LocatedLog(view, job, needs_of(plan), inbox)
         if job.is_incremental:
-            send(FrameKind.AGGREGATION, pickle.dumps(aggregate(plan, log, context)))
+            _send_aggregation(pickle.dumps(aggregate(plan, log, context)), send)
             return
         frames = RowFrames(job.form, send)
         try:
             for rows in execute(plan, log, context):
-                check_is_wanted()
+                inbox.check_is_wanted()
                 frames.add(rows)
         finally:
             # What was found before an error is told before it.
@@ -196,28 +290,30 @@ def _run(job: Job, send: Callable[[FrameKind, bytes], None], is_cancelled: threa
     send(FrameKind.END, b"")
 
 
-def _evaluation_context(job: Job) -> EvaluationContext:
+def _send_aggregation(content: bytes, send: Send) -> None:
+    if len(content) > _AGGREGATION_SIZE_MAX:
+        raise QueryLimitError(
+            f"what the query aggregates takes more than {_AGGREGATION_SIZE_MAX} bytes"
+        )
+    send(FrameKind.AGGREGATION, content)
+
+
+def _evaluation_context(job: Job, check: Callable[[], None]) -> EvaluationContext:
     key = None if job.signing_key is None else SigningKey.from_pem(job.signing_key)
     return EvaluationContext(
         now=job.now,
         random=random.random,
         sign=None if key is None else lambda hash_: sign(key, hash_),
         limits=QueryLimits(),
+        check=check,
     )
 
 
-def _receive(source: BinaryIO, put: Callable[[tuple[bytes, threading.Event]], None]) -> None:
-    """Take jobs from the server; its end of the pipe closes when it ends, however it does so."""
-    is_cancelled = threading.Event()
+def _receive(source: BinaryIO, inbox: Inbox) -> None:
+    """Take frames from the server; its end of the pipe closes when it ends, however it does so."""
     while len(header := source.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
         size, kind = FRAME_HEADER.unpack(header)
-        content = source.read(size)
-        if kind == FrameKind.JOB:
-            is_cancelled = threading.Event()
-            put((content, is_cancelled))
-        else:
-            # It may come when the job has ended already, but never after the next one.
-            is_cancelled.set()
+        inbox.put(FrameKind(kind), source.read(size))
     os._exit(0)
 
 

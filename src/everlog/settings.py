@@ -10,6 +10,7 @@ from everlog.credentials.token import ApiToken
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
+from everlog.texts import to_unicode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def _redact(value: object) -> object:
         return "redacted"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
-    return str(value) if isinstance(value, Path) else value
+    return to_unicode(str(value)) if isinstance(value, Path | str) else value
 
 
 def check_settings(settings: Settings) -> None:

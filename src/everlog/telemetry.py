@@ -5,25 +5,32 @@ a key: whoever logs passes fields by name, and no field here comes from a client
 unexpected error says is not written either, since it may quote what a client sent: only its kind
 and where it was raised.
 
-Guarantees that logging never raises: a full disk or a closed pipe behind standard output must not
-keep a write from being answered.
+Guarantees that logging neither raises nor waits: a full disk or a closed pipe behind standard
+output, or one that nobody reads, must not keep a write from being answered. A thread of its own
+writes the lines in their order. What does not get out is dropped and counted, and a line says how
+many there were as soon as there is a way.
 """
 
 import asyncio
 import logging
+import math
+import os
+import select
 import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from enum import IntEnum
+from pathlib import PurePath
 from traceback import format_tb
-from typing import IO, Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 import msgspec
 
 from everlog.domain.time import next_event_time
+from everlog.texts import to_unicode
 
 
 class Level(IntEnum):
@@ -38,8 +45,18 @@ class Level(IntEnum):
 
 LEVELS: Final = tuple(level.name.lower() for level in Level)
 
+_STANDARD_OUTPUT: Final = 1
+
+# Lines, in bytes, that wait for somebody to read those before them: some thousands.
+WAITING_SIZE_MAX: Final = 1024 * 1024
+
+# How long the end of the server waits for the last lines to be taken.
+_FLUSH_SECONDS_MAX: Final = 1.0
+
 # A chain of causes longer than that is a circle or tells nothing new.
 _CAUSES_MAX: Final = 8
+
+_SELDOM_SECONDS: Final = 60.0
 
 
 class Log:
@@ -49,12 +66,15 @@ class Log:
         self,
         *,
         level: Level = Level.INFO,
-        output: IO[str] | None = None,
+        file: int = _STANDARD_OUTPUT,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Write to standard output unless told otherwise."""
+        """Write to a descriptor, standard output unless told otherwise.
+
+        The clock returns nanoseconds since 1970.
+        """
         self._level: Final = level
-        self._output: Final = output or sys.stdout
+        self._output: Final = _Output(file, self._render_gap)
         self._clock: Final = clock
         self._bug_count = 0
 
@@ -89,20 +109,154 @@ class Log:
         traceback = "\n".join(_frames(error))
         self.error("unexpected error", error=type(error).__name__, traceback=traceback)
 
+    def flush(self) -> None:
+        """Return when all lines are written, or are not taken for a second."""
+        self._output.flush(_FLUSH_SECONDS_MAX)
+
     def _write(self, level: Level, message: str, fields: dict[str, object]) -> None:
-        if level < self._level:
-            return
+        if level >= self._level:
+            self._output.put(self._render(level, message, fields))
+
+    def _render(self, level: Level, message: str, fields: dict[str, object]) -> bytes:
         line = {
             "time": next_event_time(self._clock(), previous=0)[1],
             "level": level.name.lower(),
             "message": message,
             **fields,
         }
-        text = msgspec.json.encode(line, enc_hook=str).decode() + "\n"
-        # ValueError is what a closed stream raises, and what text that it cannot encode does.
-        with suppress(OSError, ValueError):
-            self._output.write(text)
-            self._output.flush()
+        try:
+            return msgspec.json.encode(line, enc_hook=str) + b"\n"
+        except UnicodeEncodeError:
+            return msgspec.json.encode(_to_unicode(line), enc_hook=str) + b"\n"
+
+    def _render_gap(self, count: int) -> bytes:
+        message = "lines of this log were dropped: nobody took them"
+        return self._render(Level.WARN, message, {"count": count})
+
+
+class _Entry(NamedTuple):
+    """A line that waits, and how many were dropped just before it."""
+
+    line: bytes
+    dropped_count: int
+
+
+class _Output:
+    """Lines on their way to a descriptor, which may block, fail, or be gone."""
+
+    def __init__(self, file: int, render_gap: Callable[[int], bytes]) -> None:
+        """Start the thread with the first line; `render_gap` says that so many lines are missing.
+
+        The descriptor is left as it is: whether it blocks is the matter of all who share it.
+        """
+        self._file: Final = file
+        self._render_gap: Final = render_gap
+        # Of the same thread as often as it likes: a line may be logged while one is being put here.
+        self._changed: Final = threading.Condition()
+        self._waiting: Final[deque[_Entry]] = deque()
+        self._size = 0
+        # Since the last line that found room here.
+        self._dropped_count = 0
+        self._thread: threading.Thread | None = None
+        # Of the thread: what it could not write since the last line, and whether that has no end.
+        self._lost_count = 0
+        self._is_line_torn = False
+
+    def put(self, line: bytes) -> None:
+        """Have a line written, or drop it where too many wait."""
+        with self._changed:
+            if self._size + len(line) > WAITING_SIZE_MAX:
+                self._dropped_count += 1
+                return
+            self._append(line)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, seconds_max: float) -> None:
+        """Return when no line waits any more, but not later than that."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, seconds_max)
+
+    def _append(self, line: bytes) -> None:
+        self._waiting.append(_Entry(line, self._dropped_count))
+        self._size += len(line)
+        self._dropped_count = 0
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                entry = self._waiting[0]
+            self._write(entry)
+            with self._changed:
+                # Only now, so that who waits for the end waits for this one too.
+                self._waiting.popleft()
+                self._size -= len(entry.line)
+                if not self._waiting and self._dropped_count > 0:
+                    # No line may come for a long time that would say so.
+                    self._append(b"")
+                self._changed.notify_all()
+
+    def _write(self, entry: _Entry) -> None:
+        self._lost_count += entry.dropped_count
+        try:
+            gap = self._render_gap(self._lost_count) if self._lost_count > 0 else b""
+            self._write_all(b"\n" * self._is_line_torn + gap + entry.line)
+        except Exception:  # noqa: BLE001 - whatever it is, the next line may get out.
+            self._lost_count += entry.line != b""
+        else:
+            self._lost_count = 0
+
+    def _write_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._file, rest) :]
+            except BlockingIOError:
+                # Somebody who has the same descriptor wants it like this.
+                poll = select.poll()
+                poll.register(self._file, select.POLLOUT)
+                poll.poll()
+            except OSError:
+                self._is_line_torn = self._is_line_torn or len(rest) < len(data)
+                raise
+        self._is_line_torn = False
+
+
+def _to_unicode(value: object) -> object:
+    """Return a value of a line with all of its texts like that."""
+    if isinstance(value, str | PurePath):
+        return to_unicode(str(value))
+    if isinstance(value, dict):
+        return {_to_unicode(name): _to_unicode(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_to_unicode, value)]
+    return value
+
+
+class Seldom:
+    """Tells the same thing once a minute at most, and then how often it was not told since."""
+
+    def __init__(
+        self, tell: Callable[..., None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Tell the next time; the clock returns seconds, and never goes back."""
+        self._tell: Final = tell
+        self._clock: Final = clock
+        self._due_at = -math.inf
+        self._untold = 0
+
+    def __call__(self, message: str, **fields: object) -> None:
+        """Tell it now, or count it."""
+        now = self._clock()
+        if now < self._due_at:
+            self._untold += 1
+            return
+        untold = {"untold": self._untold} if self._untold else {}
+        self._tell(message, **fields, **untold)
+        self._due_at, self._untold = now + _SELDOM_SECONDS, 0
 
 
 def catch_uncaught_errors(log: Log) -> None:

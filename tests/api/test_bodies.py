@@ -333,26 +333,23 @@ def test_an_unknown_member_in_any_case_is_refused_with_its_path(connection: Conn
     check_malformed(connection, "/api/v1/write-events", body, "Id", "$.events[0]")
 
 
-# Numbers that some parsers stumble over; the data is what a document may hold.
+# Numbers that some parsers stumble over, whatever their value is.
 HUGE_NUMBERS = (b"9" * 30_000, b"1e999", b"-1e999", b"0." + b"1" * 30_000)
 
 
 @pytest.mark.parametrize("number", HUGE_NUMBERS)
-def test_a_huge_number_is_stored_or_refused_but_never_a_bug(
-    connection: Connection, number: bytes
-) -> None:
+def test_a_huge_number_is_refused(connection: Connection, number: bytes) -> None:
     event = (
         json.dumps(an_event("/numbers", data="?")).encode().replace(b'"?"', b'{"n":%b}' % number)
     )
 
     answer = connection.v1(WRITE, b'{"events":[%b]}' % event)
 
-    assert answer.status in {200, 400}
-    if answer.status == 200:
-        assert number in answer.body
+    assert answer.status == 400
+    assert answer.text.startswith(f"malformed event data: the number {number[:40].decode()}")
 
 
-@pytest.mark.parametrize("depth, status", [(127, 200), (128, 400), (10_000, 400), (30_000, 400)])
+@pytest.mark.parametrize("depth, status", [(60, 200), (61, 400), (10_000, 400), (30_000, 400)])
 def test_data_may_be_nested_so_deep_and_no_deeper(
     connection: Connection, depth: int, status: int
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 from tests.support.api import Answer, Connection, an_event
 from tests.support.chain import check_chain
 from tests.support.faulty_server import (
-    INDEX_CAPACITY,
     Condition,
     entry_point,
     set_condition,
@@ -167,51 +166,6 @@ def test_a_full_disk_refuses_writes_and_recovers_when_there_is_room(
         assert check_chain(log_of(connection)) == events
 
 
-def writability_of(connection: Connection) -> str:
-    [check] = connection.ask("GET", "/api/v1/health").json["checks"]["store:writability"]
-    assert isinstance(check["observedValue"], str)
-    return check["observedValue"]
-
-
-def test_a_disk_without_room_for_the_index_is_a_full_disk(faulty: Faulty) -> None:
-    with faulty.connect() as connection:
-        connection.write(*[an_event("/early")] * (INDEX_CAPACITY - 1))
-
-        faulty.set(Condition.INDEX_FULL)
-        for version in ("v1", "v2"):
-            refused = faulty.write(version)
-            assert refused.status == 503 if version == "v1" else refused.code == "disk-full"
-            assert writability_of(connection) == "disk-full"
-        assert len(connection.read_all()) == INDEX_CAPACITY - 1
-        faulty.server.wait_for_log("the disk is full")
-
-        faulty.set(Condition.GOOD)
-        assert [event["id"] for event in faulty.write("v2").events] == ["255", "256"]
-        assert writability_of(connection) == "writable"
-        faulty.server.wait_for_log("there is room on the disk again")
-        check_chain(log_of(connection), event_count=INDEX_CAPACITY + 1)
-    assert faulty.server.stop() == 0
-    levels = [line["level"] for line in faulty.server.log if "disk" in line["message"]]
-    assert levels == ["error", "info"]
-
-
-def test_an_index_that_cannot_grow_for_another_reason_ends_writing(faulty: Faulty) -> None:
-    with faulty.connect() as connection:
-        connection.write(*[an_event("/early")] * (INDEX_CAPACITY - 1))
-
-        faulty.set(Condition.INDEX_FAILING)
-        check_outcome_unknown(faulty.write("v1"))
-        assert writability_of(connection) == "failed"
-        faulty.set(Condition.GOOD)
-        assert faulty.write("v2").code == "store-failed"
-        assert faulty.register("v2").code == "store-failed"
-        assert len(connection.read_all()) == INDEX_CAPACITY - 1
-        faulty.server.wait_for_log("the store has failed")
-    assert faulty.server.stop() == 0
-    failures = [line["level"] for line in faulty.server.log if "failed" in line["message"]]
-    assert failures == ["fatal"]
-
-
 LIMITED_SERVER = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -244,3 +198,87 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path: Path) -> None:
     with running_server(data_directory=data) as server, Connection(server.url) as connection:
         assert check_chain(log_of(connection)) == events
         connection.write(*[large] * 10)
+
+
+# What cannot be read.
+
+READING = "reading the data directory failed: Input/output error"
+EVERYTHING = {"subject": "/", "options": {"recursive": True}}
+
+
+def check_unread(answer: Answer, version: str) -> None:
+    """Check that a whole answer says that the disk cannot be read, and that nothing was stored."""
+    if version == "v1":
+        assert (answer.status, answer.text) == (503, f"{READING}\n")
+    else:
+        assert (answer.status, answer.code) == (200, "read-failed")
+        assert answer.error["description"] == READING
+
+
+def check_unread_stream(answer: Answer, version: str) -> None:
+    """Check that the last item of a stream says so."""
+    last = answer.items[-1]
+    assert (answer.status, last["type"]) == (200, "error")
+    if version == "v1":
+        assert last["payload"] == {"error": READING}
+    else:
+        assert last["data"] == {
+            "code": "https://docs.eventsourcingdb.io/errors/read-failed",
+            "description": READING,
+            "details": {},
+        }
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_disk_that_cannot_be_read_is_told_and_is_no_bug(faulty: Faulty, version: str) -> None:
+    with faulty.connect() as connection:
+        ask = connection.v1 if version == "v1" else connection.v2
+        connection.write(*(an_event("/early", data={"n": n}) for n in range(1_500)))
+        aggregate = "FROM e IN events PROJECT INTO SUM(e.data.n) > 0"
+        assert ask("run-eventql-query", {"query": aggregate}).items[0]["type"] == "row"
+
+        faulty.set(Condition.UNREADABLE)
+        check_unread_stream(ask("read-events", EVERYTHING), version)
+        check_unread(
+            ask("read-events", {"subject": "/early", "options": {"recursive": False}}), version
+        )
+        for text in (
+            # On a thread, in a process, and while the job of one is being made.
+            "FROM e IN events TOP 3 PROJECT INTO e",
+            aggregate,
+            "FROM e IN events WHERE e.time > '2020-01-01T00:00:00Z' AS DATETIME PROJECT INTO e",
+        ):
+            check_unread_stream(ask("run-eventql-query", {"query": text}), version)
+        observed = next(connection.observe(version))
+        assert observed["type"] == "error"
+        for condition in (aggregate, aggregate.replace("SUM", "MEDIAN")):
+            is_true = {"type": "isEventQlQueryTrue", "payload": {"query": condition}}
+            with faulty.connect() as writing:
+                write = writing.v1 if version == "v1" else writing.v2
+                check_unread(write("write-events", {**WRITE, "preconditions": [is_true]}), version)
+        with faulty.connect() as registering:
+            register = registering.v1 if version == "v1" else registering.v2
+            name = "eventType" if version == "v1" else "type"
+            body = {name: an_event()["type"], "schema": SCHEMA}
+            check_unread(register("register-event-schema", body), version)
+
+        # Writing goes on, and health says what is wrong.
+        with faulty.connect() as other:
+            assert other.ask("GET", "/api/v1/ping").status == 200
+            other.write(an_event("/late"))
+            health = other.ask("GET", "/api/v1/health")
+            assert health.status == 503
+            [check] = health.json["checks"]["store:readFailures"]
+            assert check["status"] == "fail"
+            assert check["observedValue"] >= 8
+            metrics = other.ask("GET", "/api/v1/health?format=openmetrics").text
+            assert f"everlog_read_failures_total {check['observedValue']}\n" in metrics
+
+        faulty.set(Condition.GOOD)
+        with faulty.connect() as other:
+            assert len(log_of(other)) == 1_501
+
+    told = [line for line in faulty.server.log if line["level"] in {"error", "fatal"}]
+    assert [(line["message"], line["reason"]) for line in told] == [
+        ("reading the data directory failed", "Input/output error")
+    ]

@@ -3,18 +3,19 @@
 import json
 import subprocess
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support.api import Connection, an_event
 from tests.support.chain import check_chain
-from tests.support.server import DEADLINE_SECONDS, running_server
-from tests.support.small_disks import SmallDisk, limited_files, small_disk
+from tests.support.server import DEADLINE_SECONDS, RunningServer, running_server
+from tests.support.small_disks import SmallDisk, limited_files, mounted_image, small_disk
 
 LARGE = an_event("/large", data={"text": "x" * 60_000})
 SMALL = an_event("/small")
+BALLAST_SIZE = 8 * 1024 * 1024
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "description": "x" * 9_000}
 
 
@@ -47,6 +48,51 @@ def check_audit(disk: SmallDisk, event_count: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads(done.stdout.splitlines()[-1])["payload"]
     assert (summary["isOk"], summary["eventCount"]) == (True, event_count)
+
+
+def size_of_the_log(connection: Connection) -> int:
+    return sum(len(line) + 1 for line in log_of(connection))
+
+
+@pytest.mark.slow
+def test_a_small_disk_is_used_up_to_its_end_and_its_room_is_not_swallowed(tmp_path: Path) -> None:
+    """On a file system that keeps what a failed reservation took; or else on one in memory."""
+    with ExitStack() as stack:
+        image = stack.enter_context(mounted_image(tmp_path, "ext4"))
+        disk = image or stack.enter_context(small_disk(tmp_path))
+        options = {"entry_point": disk.entry_point, "data_directory": disk.data_directory}
+        with running_server(**options) as server, Connection(server.url) as connection:
+            if image is not None:
+                usable = image.free_size()
+                image.take(BALLAST_SIZE)
+            fill(connection)
+            if image is not None:
+                assert size_of_the_log(connection) > 0.9 * (usable - BALLAST_SIZE)
+                check_is_told(server, connection)
+
+            disk.make_room(server)
+            free = 0 if image is None else image.free_size()
+            connection.write(SMALL)
+            if image is not None:
+                # Others may have the room, too.
+                assert image.free_size() > 0.8 * free
+            fill(connection)
+            if image is not None:
+                assert size_of_the_log(connection) > 0.95 * usable
+            log = log_of(connection)
+            assert server.stop() == 0
+        with running_server(**options) as server, Connection(server.url) as connection:
+            assert log_of(connection) == log
+            assert server.stop() == 0
+
+
+def check_is_told(server: RunningServer, connection: Connection) -> None:
+    line = server.wait_for_log("the disk is full")
+    assert "no space left on the device" in line["reason"]
+    assert not [line for line in server.log if line["message"] == "unexpected error"]
+    [check] = connection.ask("GET", "/api/v1/health").json["checks"]["store:writability"]
+    assert (check["status"], check["observedValue"]) == ("fail", "disk-full")
+    assert "no space left on the device" in check["output"]
 
 
 @pytest.mark.slow

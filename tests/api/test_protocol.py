@@ -1,5 +1,6 @@
 """What holds for every request: who may ask, what there is, and what each answer carries."""
 
+import gzip
 import socket
 
 import pytest
@@ -336,3 +337,61 @@ def test_few_events_of_version_2_come_with_their_length_and_all_others_in_chunks
         if not events:
             assert answer.body == nothing
     assert len(answer.events) == 80
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_a_body_that_is_encoded_is_refused_by_the_header(
+    connection: Connection, route: Route
+) -> None:
+    for coding in ("gzip", "GZIP", "deflate", "br", "zstd", "x-gzip", "identity, gzip", "utf-8"):
+        headers = {**authorization(f"Bearer {connection.token}"), "Content-Encoding": coding}
+        answer = connection.ask(route.method, route.path, gzip.compress(b"{}"), headers=headers)
+
+        assert answer.status == 415
+        assert answer.text == f"the body has the Content-Encoding '{coding}': send it as it is\n"
+        # RFC 9110, section 15.5.16.
+        assert answer.headers["Accept-Encoding"] == "identity"
+
+
+def test_identity_is_no_coding(connection: Connection) -> None:
+    for coding in ("identity", "Identity", "", " identity , identity"):
+        headers = {**authorization(f"Bearer {connection.token}"), "Content-Encoding": coding}
+        answer = connection.ask("POST", "/api/v1/read-event-types", b"{}", headers=headers)
+
+        assert answer.status == 200
+
+
+def test_strangers_are_told_nothing_about_codings(connection: Connection) -> None:
+    headers = {"Content-Encoding": "gzip"}
+
+    assert connection.ask("POST", "/api/v1/write-events", b"x", headers=headers).status == 401
+    headers |= authorization(f"Bearer {connection.token}")
+    assert connection.ask("POST", "/api/v1/unknown", b"x", headers=headers).status == 404
+
+
+def test_a_coding_is_seen_behind_a_head_that_is_known(connection: Connection) -> None:
+    plain = authorization(f"Bearer {connection.token}")
+    statuses = [
+        connection.ask("POST", "/api/v1/read-event-types", b"{}", headers=headers).status
+        for headers in [plain] * 4 + [{**plain, "Content-Encoding": "gzip"}] * 4 + [plain]
+    ]
+
+    assert statuses == [200] * 4 + [415] * 4 + [200]
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [
+        (gzip.compress(b"{}", mtime=0), "it is compressed with gzip, and has to be sent as it is"),
+        (b"\xef\xbb\xbf{}", "it begins with a byte order mark (U+FEFF), which JSON does not have"),
+        ("{}".encode("utf-16"), "it is UTF-16 or UTF-32, and JSON is UTF-8"),
+        (b'{"subject":"/\0"}', "it has a NUL byte (byte 13)"),
+        (b'{"subject":"/\xfc"}', "it is not valid UTF-8 - at `$.subject`"),
+    ],
+)
+def test_a_body_in_another_encoding_is_told_as_what_it_is(
+    connection: Connection, body: bytes, reason: str
+) -> None:
+    for answer in (connection.v1("read-events", body), connection.v2("read-events", body)):
+        assert answer.status == 400
+        assert answer.text == f"malformed request body: {reason}\n"

@@ -291,7 +291,9 @@ def test_a_process_of_a_query_that_dies_is_told_and_replaced(server: RunningServ
         wait_until(lambda: not set(killed) & set(processes_of(server)))
         *_, last = response.read().splitlines()
 
-        assert "process of the query ended" in json.loads(last)["payload"]["error"]
+        told = json.loads(last)["payload"]["error"]
+        assert told == "the query was ended: its process died, perhaps for lack of memory"
+        assert server.wait_for_log("the process of a query died")["reason"] == "SIGKILL"
         assert values(query(connection, "FROM e IN events PROJECT INTO SUM(e.data.number)")) == [
             MANY * (MANY - 1) // 2
         ]

@@ -1,6 +1,7 @@
 """`everlog query` as people and scripts run it: a process, a terminal, pipes, exit codes."""
 
 import fcntl
+import http.server
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -405,6 +407,65 @@ def test_on_a_terminal_a_plan_is_indented_text(sources: Sources) -> None:
 
     assert shown.startswith("sources:\n  - source: events\n    selected by index:\n")
     assert "      event types: x\n" in shown
+
+
+# Codes of terminals in all their forms, and letters that turn the direction of writing.
+HOSTILE = "\x1b[2J\x9b31m\x7f\r\n\x07\u202e\u2028\x00"
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "json", "table"])
+def test_a_terminal_is_shown_no_code_that_a_client_stored(tmp_path: Path, form: str) -> None:
+    event = an_event("/hostile", data={HOSTILE: HOSTILE, "in": {HOSTILE: HOSTILE}})
+    # As some clients write it: with as few escapes as JSON needs.
+    body = json.dumps({"events": [event]}, ensure_ascii=False).encode()
+    with running_server(data_directory=tmp_path) as server:
+        with Connection(server.url) as connection:
+            assert connection.v1("write-events", body).status == 200
+        text = "FROM e IN events PROJECT INTO e.data"
+        arguments = ("--url", server.url, "--format", form, text)
+        shown = shown_on_terminal(arguments, columns=200)
+        piped = run(*arguments)
+
+    assert all(line.rstrip("\r").isprintable() for line in shown.split("\n")), repr(shown)
+    assert "1b[2J" in shown
+    assert "202e" in shown
+    # A program gets what was stored.
+    assert form == "table" or "\x9b31m\x7f" in piped.stdout.decode()
+
+
+def test_a_terminal_is_shown_no_code_of_a_server() -> None:
+    class Hostile(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500)
+            self.end_headers()
+            self.wfile.write(HOSTILE.encode())
+
+        do_QUERY = do_GET  # noqa: N815 - as the library calls it.
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hostile) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        told = [
+            subprocess.run(
+                [*EVERLOG, *arguments, "--url", url],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=DEADLINE_SECONDS,
+                check=False,
+                env=environment(),
+            ).stderr.decode()
+            for arguments in (["query", "FROM e IN events PROJECT INTO e"], ["diagnostics"])
+        ]
+        server.shutdown()
+        thread.join()
+
+    for text in told:
+        assert "status 500: \\x1b[2J" in text
+        assert text.replace("\n", "").isprintable()
 
 
 def test_a_terminal_is_not_waited_for_to_give_a_query(sources: Sources) -> None:

@@ -36,7 +36,7 @@ USER_ID = int(
     ).partition(":")[0]
 )
 
-STOP_SECONDS_MIN = 2 * bootstrap._GRACE_SECONDS
+STOP_SECONDS_MIN = 2 * bootstrap._STOP_SECONDS_MAX
 
 
 def read(path: Path) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS
 from everlog.monitoring.metrics import METRICS, Kind
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from tests.support.pages import code_blocks, read_page
 
 PAGE = "docs/operating/monitoring.md"

@@ -14,7 +14,14 @@ from everlog.storage.engine import (
     UnchainedEntryError,
 )
 from everlog.storage.line import Mark
-from tests.support.engines import content_of, marks_of, positions_of, read, split_lines
+from tests.support.engines import (
+    content_of,
+    event_types_of,
+    marks_of,
+    positions_of,
+    read,
+    split_lines,
+)
 from tests.support.events import (
     FIRST_TIME,
     TRACEPARENT,
@@ -74,7 +81,7 @@ def test_an_entry_of_schemas_only_leaves_the_log_alone(engine: Engine) -> None:
     engine.apply(an_entry(engine.head, schemas=[a_schema(ONE), a_schema(TWO)]), is_verified=False)
 
     assert read(engine) == before
-    assert [entry.name for entry in engine.event_types(engine.head) if entry.schema] == [ONE, TWO]
+    assert [entry.name for entry in event_types_of(engine) if entry.schema] == [ONE, TWO]
 
 
 def test_entries_and_own_writes_follow_each_other(engine: Engine) -> None:

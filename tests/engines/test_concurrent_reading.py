@@ -10,7 +10,7 @@ import pytest
 
 from everlog.storage.engine import LogReader
 from everlog.storage.log import LogEngine, ReadOnlyLog, columns, indexed_log
-from tests.support.engines import events_of, open_log, read, subjects_of
+from tests.support.engines import event_types_of, events_of, open_log, read, subjects_of
 from tests.support.events import a_candidate, a_schema, stage, store, store_staged
 
 SECONDS = 1.0
@@ -48,7 +48,9 @@ def check_view(engine: LogReader) -> None:
     latest = [position for position in expected if types[position] == event_type]
     assert engine.find_latest(name, event_type, head) == max(latest, default=None)
     assert set(subjects_of(engine, head=head)) == {*names, "/", "/s"}
-    assert {entry.name for entry in engine.event_types(head) if entry.has_events} == set(types)
+    assert {entry.name for entry in event_types_of(engine, head=head) if entry.has_events} == set(
+        types
+    )
 
 
 def write_and_roll_back(engine: LogEngine, number: int) -> None:

@@ -12,6 +12,7 @@ from everlog.storage.line import parse_line
 from everlog.storage.log.reading import LogView
 from tests.support.engines import (
     content_of,
+    event_types_of,
     few_lines,
     positions_of,
     read,
@@ -343,7 +344,7 @@ def test_event_types_have_events_or_a_schema_or_both(engine: Engine) -> None:
         EventType("io.everlog.phantom", has_events=False, schema=a_schema("").text),
         EventType("io.everlog.used", has_events=True, schema=None),
     ]
-    assert engine.event_types(engine.head) == entries
+    assert event_types_of(engine) == entries
     for entry in entries:
         assert engine.event_type(entry.name, engine.head) == entry
     assert engine.event_type("io.everlog.missing", engine.head) is None
@@ -390,7 +391,7 @@ def test_event_types_of_an_older_head_are_those_there_were(engine: Engine) -> No
     engine.stage_schema(a_schema("io.everlog.phantom"))
     store_staged(engine)
 
-    assert engine.event_types(older) == [EventType(ONE, has_events=True, schema=None)]
+    assert event_types_of(engine, head=older) == [EventType(ONE, has_events=True, schema=None)]
     assert engine.event_type(TWO, older) is None
     assert engine.event_type("io.everlog.phantom", older) is None
 
@@ -413,10 +414,10 @@ def test_a_schema_that_was_rolled_back_never_appears(engine: Engine) -> None:
     engine.roll_back()
     store(engine, a_candidate(type_=TWO))
 
-    assert engine.event_types(engine.head) == [EventType(TWO, has_events=True, schema=None)]
+    assert event_types_of(engine) == [EventType(TWO, has_events=True, schema=None)]
     engine.stage_schema(a_schema(ONE))
     store_staged(engine)
-    assert [entry.name for entry in engine.event_types(engine.head)] == [ONE, TWO]
+    assert [entry.name for entry in event_types_of(engine)] == [ONE, TWO]
 
 
 def test_reading_twice_gives_the_same(library: Engine) -> None:

@@ -12,6 +12,7 @@ from everlog.storage.log.disk import PosixDisk
 from tests.support.committing import WAYS
 from tests.support.engines import (
     content_of,
+    event_types_of,
     events_of,
     marks_of,
     positions_of,
@@ -35,7 +36,7 @@ def test_a_new_log_is_empty(engine: Engine) -> None:
     assert engine.head == engine.tip == Head(0, 0, 0, 0, GENESIS_HASH, 0)
     assert read(engine) == b""
     assert subjects_of(engine) == []
-    assert engine.event_types(engine.head) == []
+    assert event_types_of(engine) == []
     assert engine.seal() is None
     assert list(engine.unpublished_events()) == []
 
@@ -135,6 +136,52 @@ def test_marks_say_where_writes_and_batches_end(engine: Engine) -> None:
     ]
 
 
+def test_a_write_may_be_staged_in_parts(engine: Engine) -> None:
+    stage(engine, a_candidate("/a"))
+    parts = [("/a", "/b"), ("/c/d",), ("/a", "/e")]
+    for number, subjects in enumerate(parts, 1):
+        candidates = [a_candidate(subject) for subject in subjects]
+        before = engine.tip
+        stage(engine, *candidates, time=FIRST_TIME, is_end=number == len(parts))
+        assert engine.tip.event_count == before.event_count + len(subjects)
+        assert engine.tip.time == FIRST_TIME
+        # What comes first is there for those that follow.
+        assert engine.state.latest_position(subjects[-1], recursive=False) == (
+            engine.tip.event_count - 1
+        )
+    stage(engine, a_candidate("/f"))
+    batch = store_staged(engine)
+
+    assert marks_of(read(engine)) == [Mark.WRITE, *[Mark.EVENT] * 4, Mark.WRITE, Mark.BATCH]
+    assert read(engine) == b"".join(batch.lines)
+    assert engine.head == engine.tip == batch.head
+    assert subjects_of(engine) == ["/", "/a", "/b", "/c", "/c/d", "/e", "/f"]
+
+
+def test_nothing_but_its_rest_follows_a_part_of_a_write(engine: Engine) -> None:
+    stage(engine, a_candidate("/a"), is_end=False)
+
+    with pytest.raises(AssertionError):
+        engine.seal()
+    with pytest.raises(AssertionError):
+        engine.stage_schema(a_schema("io.everlog.schema"))
+
+
+def test_a_part_of_a_write_is_rolled_back_with_all_else(engine: Engine) -> None:
+    store(engine, a_candidate("/a"))
+    before = content_of(engine)
+    for _ in range(3):
+        stage(engine, a_candidate("/a/b", "io.everlog.new"), a_candidate("/c"), is_end=False)
+
+    engine.roll_back()
+
+    assert engine.tip == engine.head
+    assert content_of(engine) == before
+    assert engine.seal() is None
+    assert not engine.state.has_events("/a/b", recursive=True)
+    assert store(engine, a_candidate("/c")).first_position == 1
+
+
 def test_lines_of_a_batch_are_the_bytes_that_readers_get(engine: Engine) -> None:
     batches = [store(engine, a_candidate(), a_candidate()) for _ in range(3)]
 
@@ -218,7 +265,7 @@ def test_what_was_rolled_back_can_be_written_anew(engine: Engine) -> None:
 
     assert subjects_of(engine) == ["/", "/a", "/a/b", "/c"]
     assert positions_of(read(engine, "/a/b")) == [2]
-    assert engine.event_types(engine.head) == [
+    assert event_types_of(engine) == [
         EventType("io.everlog.schema", has_events=True, schema='{"type":"object"}'),
         EventType("io.everlog.test.happened", has_events=True, schema=None),
     ]

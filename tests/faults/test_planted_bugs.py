@@ -28,7 +28,7 @@ from everlog.storage.log import (
     snapshot,
 )
 from everlog.storage.log.directory import DurableBound, DurableFile
-from everlog.storage.log.disk import Disk
+from everlog.storage.log.disk import Disk, Folder
 from everlog.storage.log.segments import Segments
 from tests.support import rot
 from tests.support.events import a_candidate
@@ -72,13 +72,13 @@ def let_the_disk_lie_about_syncs(patch: pytest.MonkeyPatch) -> None:
 
 
 def rename_what_was_not_synced(patch: pytest.MonkeyPatch) -> None:
-    def replace_file(used: Disk, path: Path, content: bytes) -> None:
-        draft = path.with_suffix(".new")
-        file = disk.open_in_place(used, draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    def replace_file(used: Disk, folder: Folder, name: str, content: bytes) -> None:
+        draft = str(Path(name).with_suffix(".new"))
+        file = disk.open_in_place(used, folder, draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         disk.write_all(used, file, content, 0)
         os.close(file)
-        used.rename(draft, path)
-        used.sync_directory(path.parent)
+        used.rename(folder, draft, name)
+        used.sync_directory(folder)
 
     patch.setattr(directory, "replace_file", replace_file)
 
@@ -261,8 +261,8 @@ def recover_without_hashes(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_the_index(patch: pytest.MonkeyPatch) -> None:
-    def read_names(_: Disk, path: Path, names: snapshot._Names) -> list[str]:
-        content = path.read_bytes()[: names.size]
+    def read_names(used: Disk, folder: Folder, name: str, names: snapshot._Names) -> list[str]:
+        content = disk.read_file(used, folder, name)[: names.size]
         return content.decode(errors="replace").split("\n")[: names.count]
 
     patch.setattr(snapshot, "_read_names", read_names)
@@ -277,7 +277,7 @@ def audit_without_the_bound(patch: pytest.MonkeyPatch) -> None:
 
 
 def audit_without_the_index(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(audit_index.IndexAudit, "load", lambda _: iter(()))
+    patch.setattr(audit_index.IndexAudit, "load", lambda *_: iter(()))
 
 
 ROT = (

@@ -1,12 +1,14 @@
 """The power goes: what was acknowledged is there, and what was not is there whole or not at all."""
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from everlog.domain.errors import StoreFailedError
+from everlog.storage.log.disk import Folder
 from tests.support.disks import Kind, LosingDisk
 from tests.support.engines import SEGMENT_SIZE, content_of, open_log
 from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
@@ -19,7 +21,9 @@ class Machine:
         self.directory = directory
         self.disk = LosingDisk()
         (directory / "before").mkdir()
-        self.disk.sync_directory(directory)
+        descriptor = os.open(directory, os.O_RDONLY)
+        self.disk.sync_directory(Folder(descriptor, directory))
+        os.close(descriptor)
         self.engine = open_log(directory / "before" / "new" / "data", disk=self.disk)
 
     def reopen(self) -> None:

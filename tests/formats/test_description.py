@@ -6,8 +6,12 @@ import zlib
 from hashlib import sha256
 from pathlib import Path
 
-FIXTURE = Path(__file__).parent / "version-1" / "with-index"
+import pytest
+
+FIXTURES = Path(__file__).parent / "version-1"
+FIXTURE = FIXTURES / "with-segments-of-subjects"
 INDEX = FIXTURE / "index"
+OLDER_INDEX = FIXTURES / "with-index" / "index"
 
 
 def lines_of_the_log() -> list[bytes]:
@@ -67,7 +71,16 @@ def test_a_schema_is_hashed_as_the_page_says() -> None:
 
 
 def test_the_columns_hold_what_the_page_says() -> None:
-    events, subjects = payloads(), (INDEX / "subjects").read_text().splitlines()
+    segments = (INDEX / "subject-segments").read_text().splitlines()
+    parents = cells("parent", "I", len(segments))
+    subjects = ["/"]
+    for segment, parent in zip(segments[1:], parents[1:], strict=True):
+        subjects.append(f"{subjects[parent].rstrip('/')}/{segment}")
+    assert (segments[0], parents[0]) == ("", 0)
+    # An older index has whole names.
+    assert (OLDER_INDEX / "subjects").read_text().splitlines() == subjects
+
+    events = payloads()
     types = (INDEX / "event-types").read_text().splitlines()
     count, offset, latest = len(events), 0, dict.fromkeys(subjects, 0)
     columns = zip(
@@ -84,24 +97,26 @@ def test_the_columns_hold_what_the_page_says() -> None:
         assert found == expected
         offset += len(line)
         latest[subject] = position + 1
-    for name, parent in zip(subjects, cells("parent", "I", len(subjects)), strict=True):
-        assert subjects[parent] == (name.rpartition("/")[0] or "/")
 
 
-def test_the_snapshot_sums_up_what_the_page_says() -> None:
-    body, checksum = (INDEX / "checkpoint.json").read_bytes().split()
+@pytest.mark.parametrize(
+    "index, member, file",
+    [(INDEX, "subjectSegments", "subject-segments"), (OLDER_INDEX, "subjects", "subjects")],
+)
+def test_the_snapshot_sums_up_what_the_page_says(index: Path, member: str, file: str) -> None:
+    body, checksum = (index / "checkpoint.json").read_bytes().split()
 
     snapshot = json.loads(body)
 
     assert int(checksum) == zlib.crc32(body)
     sizes = {"offset": 32 * 8, "subject": 32 * 4, "type": 32 * 4, "previous": 32 * 8}
-    sizes["parent"] = 4 * snapshot["subjects"]["count"]
+    sizes["parent"] = 4 * snapshot[member]["count"]
     assert snapshot["columns"] == {
-        name: zlib.crc32((INDEX / name).read_bytes()[:size]) for name, size in sizes.items()
+        name: zlib.crc32((index / name).read_bytes()[:size]) for name, size in sizes.items()
     }
-    for member, name in (("subjects", "subjects"), ("eventTypes", "event-types")):
-        content = (INDEX / name).read_bytes()
-        assert snapshot[member] == {
+    for names, name in ((member, file), ("eventTypes", "event-types")):
+        content = (index / name).read_bytes()
+        assert snapshot[names] == {
             "count": content.count(b"\n"),
             "size": len(content),
             "checksum": zlib.crc32(content),

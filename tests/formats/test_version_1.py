@@ -18,6 +18,7 @@ from everlog.storage.log import LogEngine
 from tests.formats.write_fixture import DATA, SUBJECTS, TYPES
 from tests.support.engines import (
     content_of,
+    event_types_of,
     events_of,
     marks_of,
     positions_of,
@@ -40,7 +41,7 @@ HEAD = Head(
 LOG_DIGEST = "b6a3f53afbf63b4d69952d815d1a8859c4572272d96ef110d7f681e484e302bf"
 
 
-@pytest.fixture(params=["with-index", "without-index"])
+@pytest.fixture(params=["with-index", "with-segments-of-subjects", "without-index"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return shutil.copytree(FIXTURES / request.param, tmp_path / "data")
 
@@ -95,7 +96,7 @@ def test_the_index_answers(directory: Path) -> None:
         range(29, -1, -3)
     )
     assert engine.find_latest("/books/42", TYPES[1], engine.head) == 31
-    assert engine.event_types(engine.head) == [
+    assert event_types_of(engine) == [
         EventType(TYPES[0], has_events=True, schema='{"type":"object","properties":{}}'),
         EventType(TYPES[1], has_events=True, schema=None),
         EventType(

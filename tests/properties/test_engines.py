@@ -24,7 +24,15 @@ from hypothesis.stateful import (
 from everlog.domain.chain import HashVersion
 from everlog.domain.event import EventCandidate
 from everlog.storage.engine import Batch, BatchLostError, Engine, Head, Scan
-from everlog.storage.log import ReadOnlyLog, columns, indexed_log, reading, recovery
+from everlog.storage.log import (
+    ReadOnlyLog,
+    columns,
+    index,
+    indexed_log,
+    reading,
+    recovery,
+    subject_tree,
+)
 from everlog.storage.log import engine as log_engine
 from everlog.storage.log.reading import LogView
 from tests.support.committing import commit_in_steps
@@ -61,6 +69,18 @@ class Sealed(NamedTuple):
 
     memory: Batch
     log: Batch
+
+
+# So small that what a tree does now and then it does all the time.
+SMALL_TREE = {
+    "_KNOWN_SIZE_MAX": 400,
+    "_TABLE_SIZE_MIN": 2,
+    "_MOVED_AT_ONCE": 2,
+    "_ADDED_BETWEEN": 1,
+    "_LOADED_AT_ONCE": 3,
+    "_LAG_MAX": 3,
+    "_NAMES_PER_CHUNK": 2,
+}
 
 
 class Engines(RuleBasedStateMachine):
@@ -356,7 +376,9 @@ def test_both_engines_show_the_same_whatever_the_commands(
     monkeypatch.setattr(reading, "BLOCK_SIZE", 1_200)
     monkeypatch.setattr(recovery, "_BLOCK_SIZE", 700)
     monkeypatch.setattr(recovery, "_EVENTS_PER_STAGE", 3)
-    monkeypatch.setattr(indexed_log, "_SUBJECTS_PER_CHUNK", 2)
+    for name, value in SMALL_TREE.items():
+        monkeypatch.setattr(subject_tree, name, value)
+    monkeypatch.setattr(index, "_TYPES_PER_CHUNK", 2)
     monkeypatch.setattr(log_engine, "_SNAPSHOT_EVENTS", 10)
 
     examples = settings().max_examples // 4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from everlog.domain.data import parse_data, sort_members
+from everlog.domain.data import keep_members, parse_data, sort_members
 from everlog.domain.errors import RefusedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import compile_event_schema, find_violation
@@ -18,6 +18,7 @@ from everlog.domain.selection import parse_event_id
 from everlog.domain.source import parse_source
 from everlog.domain.subject import parse_subject
 from everlog.domain.tracing import parse_traceparent, parse_tracestate
+from tests.support.json_depth import check_readable
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -37,6 +38,7 @@ parsers = pytest.mark.parametrize(
     "parse",
     [parse_subject, parse_event_type, parse_source, parse_traceparent, a_tracestate, an_event_id],
 )
+
 Parser = Callable[[str], str]
 
 # What the grammars are made of, so that generated texts get far into them.
@@ -147,17 +149,58 @@ def has_lone_surrogate(compact: str) -> bool:
     return False
 
 
-@given(st.binary() | st.text(alphabet='{}[]",:\\u0aedtrun1.- \n').map(str.encode))
-def test_data_is_returned_or_refused(raw: bytes) -> None:
+def is_readable_object(raw: bytes) -> bool:
+    try:
+        # The most that stands around data.
+        check_readable(f'{{"frames":[[{raw.decode()}]]}}')
+        return isinstance(json.loads(raw), dict)
+    except (AssertionError, ValueError, RecursionError):
+        return False
+
+
+# What JSON is made of, with what some reader stops at.
+scalars = st.sampled_from(
+    [
+        *("1", "-0", "1e5", "1.50", "9" * 308, "9" * 309, "1e309", "1e-400", "0." + "1" * 1_000),
+        *('"a"', '"\\u0022:"', '"\\"a\\":1"', '"\\ud83d\\ude00"', '"\\ud83d"', '"\u00fc"', "null"),
+    ]
+)
+member_names = st.sampled_from(['"a"', '"b"', '"\\u0061"', '"\\u0022"', '"\\""', '""', '"\u00fc"'])
+json_texts = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(member_names, inner), max_size=4).map(
+            lambda pairs: f"{{{', '.join(f'{name} : {item}' for name, item in pairs)}}}"
+        )
+        | st.tuples(st.integers(55, 70), inner).map(
+            lambda deep: f"{'[' * deep[0]}{deep[1]}{']' * deep[0]}"
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(
+    st.binary()
+    | st.text(alphabet='{}[]",:\\u0aedtrun1.- \n').map(str.encode)
+    | json_texts.map(lambda text: f'{{"d":{text}}}'.encode())
+)
+def test_data_is_returned_and_readable_or_refused(raw: bytes) -> None:
     try:
         text, data = parse_data(raw)
+        ordered = sort_members(text, data)
+        assert keep_members(text, data) == text
     except RefusedError:
+        # Nothing is refused that everybody could read.
+        assert not is_readable_object(raw)
         return
 
     assert json.loads(text) == json.loads(raw) == data
-    ordered = sort_members(text, data)
     assert json.loads(ordered) == data
     assert sort_members(ordered, json.loads(ordered)) == ordered
+    assert is_readable_object(text.encode())
+    assert is_readable_object(ordered.encode())
 
 
 @pytest.mark.parametrize(

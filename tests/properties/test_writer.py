@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,9 +35,12 @@ from everlog.domain.precondition import (
 )
 from everlog.domain.schema import compile_event_schema
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
-from everlog.service.writing.committer import Ended
-from everlog.service.writing.writer import Outcome, Turn, Writer, WriterEvents
+from everlog.service.writing import writer as writer_module
+from everlog.service.writing.committer import Committer, Ended
+from everlog.service.writing.states import Turn
+from everlog.service.writing.writer import Outcome, Writer, WriterEvents
 from everlog.storage.engine import Batch, BatchLostError, JournalEntry, StagedSchema
+from tests.support.engines import event_types_of
 from tests.support.events import a_candidate, entries_behind
 from tests.support.memory_engine import MemoryEngine
 from tests.support.planted_bugs import PLANTED, Bug
@@ -53,9 +57,10 @@ PATIENCE_SECONDS = 20
 
 @dataclass(frozen=True)
 class CountIs:
-    """A query: the log has so many events."""
+    """A query: the log has so many events. One that is heavy is for a thread only."""
 
     count: int
+    is_heavy: bool = False
 
 
 Condition = SubjectPrecondition | CountIs
@@ -71,17 +76,16 @@ CONDITIONS = st.lists(
             event_id=st.integers(-4, 2),
             recursive=st.booleans(),
         ),
-        st.builds(CountIs, st.integers(-1, 3)),
+        st.builds(CountIs, st.integers(-1, 3), st.sampled_from((*(False,) * 7, True))),
     ),
     max_size=2,
 )
-EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from(SUBJECTS), st.sampled_from(TYPES), st.sampled_from(("good", "good", "bad"))
-    ),
-    min_size=1,
-    max_size=3,
+# Of more than three events a write is large here.
+AT_ONCE_EVENTS_MAX = 3
+EVENT = st.tuples(
+    st.sampled_from(SUBJECTS), st.sampled_from(TYPES), st.sampled_from(("good", "good", "bad"))
 )
+FEW, MANY = st.lists(EVENT, min_size=1, max_size=3), st.lists(EVENT, min_size=4, max_size=6)
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,13 @@ class Wish:
     schema: tuple[str, str] | None = None
 
 
-WRITES = st.builds(Wish, EVENTS, CONDITIONS)
+WRITES, LARGE = st.builds(Wish, FEW, CONDITIONS), st.builds(Wish, MANY, CONDITIONS)
 REGISTRATIONS = st.builds(
     Wish, schema=st.tuples(st.sampled_from(TYPES), st.sampled_from((STRICT, STRICT, LAX)))
 )
-WISHES = st.sampled_from((WRITES,) * 7 + (REGISTRATIONS,)).flatmap(lambda wishes: wishes)
+WISHES = st.sampled_from((WRITES,) * 14 + (REGISTRATIONS,) * 2 + (LARGE,)).flatmap(
+    lambda wishes: wishes
+)
 # What a rival writes in one batch: good events, a schema, or both.
 RIVAL_BATCHES = st.lists(
     st.tuples(
@@ -137,10 +143,10 @@ class SteppedEngine(MemoryEngine):
         self.is_free = False
         self.is_full = False
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
         if self.is_full:
             raise DiskFullError("no room in the index")
-        super().stage(events, time=time)
+        super().stage(events, time=time, is_end=is_end)
 
     def commit(self, batch: Batch) -> None:
         del batch
@@ -201,6 +207,14 @@ class Writes(RuleBasedStateMachine):
         self.engine.is_full = False
         if goes_on:
             self._go_on()
+
+    @precondition(lambda self: self.writer._turn is Turn.JUDGING)
+    @rule(turns=st.integers(1, 4), is_full=st.booleans())
+    def go_on_judging(self, turns: int, *, is_full: bool) -> None:
+        self.engine.is_full = is_full
+        for _ in range(turns):
+            self._turn()
+        self.engine.is_full = False
 
     @precondition(lambda self: self.writer._turn is Turn.COMMITTING)
     @rule(is_full=st.sampled_from((*(False,) * 9, True)))
@@ -280,6 +294,7 @@ class Writes(RuleBasedStateMachine):
             answer=lambda: count == wanted,
             sees_event_types=False,
             is_quick=True,
+            weight=None if condition.is_heavy else 1,
         )
 
     def _rivals(
@@ -287,7 +302,11 @@ class Writes(RuleBasedStateMachine):
     ) -> list[JournalEntry]:
         """Return the batches of somebody who goes by the schemas, as we do."""
         head = self.engine.head
-        known = {entry.name for entry in self.engine.event_types(head) if entry.schema is not None}
+        known = {
+            entry.name
+            for entry in event_types_of(self.engine, head=head)
+            if entry.schema is not None
+        }
         bad = {event.type for event in check_log(self.engine) if kind_of(event) == "bad"}
         parts: list[list[EventCandidate | StagedSchema]] = []
         for events, event_type in batches:
@@ -308,8 +327,12 @@ class Writes(RuleBasedStateMachine):
         self._run_until(lambda: self.writer.ended_count > before)
 
     def _go_on(self) -> None:
-        for _ in range(3):
+        # In how many turns something came is not ours to say, where it comes to rest is.
+        rest = 0
+        while rest < 3:
             self._turn()
+            is_moving = self.writer._turn in {Turn.JUDGING, Turn.SCHEDULED}
+            rest = 0 if is_moving else rest + 1
 
     def _turn(self) -> None:
         self.loop.run_until_complete(asyncio.sleep(0))
@@ -319,7 +342,6 @@ class Writes(RuleBasedStateMachine):
         while not is_over():
             assert self.loop.time() < end, "it takes for ever"
             self._turn()
-        # In how many turns it came is not ours to say, what follows is.
         self._go_on()
 
     # The judge.
@@ -400,8 +422,8 @@ def _candidate(key: str, subject: str, event_type: str, kind: str) -> EventCandi
 def _behind(count: int, condition: Condition) -> Condition:
     """Return a condition whose number is counted from the first event, not from the tip."""
     match condition:
-        case CountIs(more):
-            return CountIs(count + more)
+        case CountIs(count=more):
+            return replace(condition, count=count + more)
         case IsSubjectOnEventId(event_id=more):
             return msgspec.structs.replace(condition, event_id=max(count + more, 0))
         case _:
@@ -439,6 +461,22 @@ def is_met(condition: Condition, log: Sequence[Event]) -> bool:
             return found != []
         case IsSubjectOnEventId(event_id=event_id):
             return found[-1:] == [event_id]
+
+
+@pytest.fixture(autouse=True)
+def bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let writes of few events be large, judged event by event, with a break after each."""
+    monkeypatch.setattr(writer_module, "_AT_ONCE_EVENTS_MAX", AT_ONCE_EVENTS_MAX)
+    monkeypatch.setattr(writer_module, "_BIT_EVENTS", 1)
+    monkeypatch.setattr(writer_module, "PAUSE_SECONDS_MAX", PATIENCE_SECONDS)
+    monkeypatch.setattr("everlog.service.breaks._SECONDS", -1.0)
+    monkeypatch.setattr(Committer, "run", run_here)
+
+
+async def run_here(_: Committer, function: Callable[[], Any]) -> Any:
+    """Call a function, as the thread would, so that a case takes the same turns in every run."""
+    await asyncio.sleep(0)
+    return function()
 
 
 @pytest.mark.slow

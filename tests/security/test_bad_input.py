@@ -78,6 +78,7 @@ def test_no_bytes_harm_a_server(capsys: pytest.CaptureFixture[str]) -> None:
             sent_count += send_batch_from_bytes(target, number)
             target.check_healthy()
             target.check_size(sent_count)
+        target.check_readable()
         with capsys.disabled():
             sys.stdout.write(f"\n{sent_count} requests from bytes; {target.figures()}\n")
         assert server.stop() == 0
@@ -120,6 +121,7 @@ def test_no_request_made_from_the_document_harms_a_server(
                 sent_count += send_batch_from_document(target, operation, mode, number)
                 target.check_healthy()
             target.check_size(sent_count)
+        target.check_readable()
         for operation, mode in product(irrevocable, MODES):
             sent_count += send_batch_from_document(target, operation, mode, number)
         target.check_log()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from everlog import bootstrap
-from everlog.cli import main
+from everlog.__main__ import main
 from tests.support import watchdog
 
 

@@ -21,6 +21,7 @@ from schemathesis import GenerationMode
 
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer
 from tests.support.api import Connection, an_event
+from tests.support.json_depth import check_readable
 from tests.support.openapi import document
 from tests.support.server import DEADLINE_SECONDS, TOKEN, RunningServer, wait_until
 from tools.openapi.document import EXTENSION
@@ -87,6 +88,21 @@ class Target:
             client.write(an_event("/healthy"))
         self.check_log()
         wait_until(lambda: not self._process.net_connections("tcp")[1:])
+
+    def check_readable(self) -> None:
+        """Check that the strictest reader can read all that was stored of what was sent."""
+        with Connection(self.server.url) as client:
+            body = {"subject": "/", "options": {"recursive": True}}
+            rows = {"query": "FROM e IN events PROJECT INTO e"}
+            for answer in (
+                client.v1("read-events", body),
+                client.v2("read-events", body),
+                client.v2("run-eventql-query", rows),
+                client.v2("read-event-types"),
+            ):
+                assert answer.status == 200
+                for line in answer.body.decode().splitlines():
+                    check_readable(line)
 
     def check_log(self) -> None:
         assert self.server.process.poll() is None
@@ -185,6 +201,8 @@ _BODIES: Final = (
     b'{"subject":"/none"}',
     b'{"subject":"/","options":{"recursive":true,"upperBound":{"id":"9","type":"inclusive"}}}',
     b'{"events":[{"source":"https://a","subject":"/a","type":"io.everlog.a","data":{"a":1}}]}',
+    b'{"events":[{"source":"/b","subject":"/b","type":"io.a.b","data":{"b":[1.5,{"b":-0}]}}]}',
+    b'{"preconditions":[{"type":"isSubjectPristine","payload":{"subject":"/\\u0022"}}]}',
     b'{"eventType":"io.everlog.a"}',
     b'{"baseSubject":"/a"}',
 )
@@ -219,6 +237,10 @@ _STUMBLING: Final = (
     *(b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b",", b"\x7f", b"\xff"),
     *(b"0", b"-1", b"1e999", b"99999999999999999999", b"0x10", b"+1", b"\xc3\xa9", b"\xed\xa0\x80"),
     *(b'"', b"\\", b"\\u0000", b"\\ud800", b"{", b"}", b"[", b"]", b"null", b"[" * 2_000),
+    # What is JSON, and more than some readers take.
+    *(b"1" * 310, b"-" + b"9" * 309, b"1e308", b"[" * 61, b"]" * 61, b'{"a":' * 61, b"}" * 61),
+    *(b'"a":1,', b'"b":{},', b'"subject":"/",', b'"events":[],', b'"preconditions":[],'),
+    *(b'"data":{},', b"\\u0022", b"\xef\xbb\xbf", b"\x1f\x8b", b"Content-Encoding: gzip\r\n"),
     *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: b\r\n"),
     *(b"HTTP/1.0", b"HTTP/9.9", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"%00", b"%2e%2e/", b"/../"),
 )

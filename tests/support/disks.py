@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from everlog.storage.log.disk import PosixDisk
+from everlog.storage.log.disk import Folder, PosixDisk
 
 
 class QuickDisk(PosixDisk):
@@ -20,8 +20,8 @@ class QuickDisk(PosixDisk):
     def sync_data(self, file: int) -> None:
         os.fstat(file)
 
-    def sync_directory(self, directory: Path) -> None:
-        directory.stat()
+    def sync_directory(self, folder: Folder) -> None:
+        os.fstat(folder.descriptor)
 
 
 class Kind(StrEnum):
@@ -65,13 +65,13 @@ class FailingDisk:
         self.calls.clear()
         self.has_failed = False
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
         self._note(Kind.OPEN)
-        return self._disk.open(path, flags)
+        return self._disk.open(folder, name, flags)
 
-    def make_directory(self, path: Path) -> None:
+    def make_directory(self, folder: Folder | None, name: str) -> None:
         self._note(Kind.MAKE_DIRECTORY)
-        self._disk.make_directory(path)
+        self._disk.make_directory(folder, name)
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         self._note(Kind.WRITE)
@@ -83,6 +83,9 @@ class FailingDisk:
         self._note(Kind.SYNC_DATA)
         self._disk.sync_data(file)
 
+    def free_size(self, file: int) -> int:
+        return self._disk.free_size(file)
+
     def allocate(self, file: int, offset: int, size: int) -> None:
         self._note(Kind.ALLOCATE)
         self._disk.allocate(file, offset, size)
@@ -91,13 +94,13 @@ class FailingDisk:
         self._note(Kind.TRUNCATE)
         self._disk.truncate(file, size)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, folder: Folder, source: str, target: str) -> None:
         self._note(Kind.RENAME)
-        self._disk.rename(source, target)
+        self._disk.rename(folder, source, target)
 
-    def sync_directory(self, directory: Path) -> None:
+    def sync_directory(self, folder: Folder) -> None:
         self._note(Kind.SYNC_DIRECTORY)
-        self._disk.sync_directory(directory)
+        self._disk.sync_directory(folder)
 
     def _note(self, kind: Kind) -> None:
         number = self.calls[kind]
@@ -147,11 +150,11 @@ class LosingDisk(PosixDisk):
             synced[part] = content[part]
         self._files[state.st_ino] = bytes(synced)
 
-    def sync_directory(self, directory: Path) -> None:
+    def sync_directory(self, folder: Folder) -> None:
         self._fail_or_go_on(Kind.SYNC_DIRECTORY)
         # Above the directory of a test, others create and remove files meanwhile.
-        with os.scandir(directory) as entries:
-            self._names[directory] = {entry.name: entry.inode() for entry in entries}
+        with os.scandir(folder.descriptor) as entries:
+            self._names[folder.path] = {entry.name: entry.inode() for entry in entries}
 
     def restore(self, source: Path, target: Path) -> None:
         """Make a directory as the power failure left another one."""

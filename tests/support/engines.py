@@ -38,8 +38,14 @@ def content_of(engine: LogReader) -> Content:
         head=head,
         log=read(engine, head=head),
         subjects=subjects_of(engine, head=head),
-        event_types=list(engine.event_types(head)),
+        event_types=event_types_of(engine, head=head),
     )
+
+
+def event_types_of(engine: LogReader, *, head: Head | None = None) -> list[EventType]:
+    chunks = list(engine.event_types(engine.head if head is None else head))
+    assert all(chunks)
+    return [entry for chunk in chunks for entry in chunk]
 
 
 def read(

@@ -116,12 +116,13 @@ def stage(
     *candidates: EventCandidate,
     time: int | None = None,
     hash_version: HashVersion = HashVersion.V2,
+    is_end: bool = True,
 ) -> list[AcceptedEvent]:
-    """Stage one write."""
+    """Stage one write, or a part of one that is not its end."""
     tip = engine.tip
     time = time_after(tip) if time is None else time
     events = accept_at(tip, candidates, time=time, hash_version=hash_version)
-    engine.stage(events, time=time)
+    engine.stage(events, time=time, is_end=is_end)
     return events
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from everlog.domain.errors import DataDirectoryError, DiskFullError, StoreFailedError
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
+from everlog.storage.log.disk import Folder
 from tests.support.audits import check_audit_is_clean
 from tests.support.committing import commit_at_once, commit_in_steps
 from tests.support.disks import Kind, QuickDisk
@@ -72,13 +73,13 @@ class FaultyCalls(QuickDisk):
         """Succeed from now on, as after the repair that a person makes."""
         self._number = self.failed = None
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
         self._note(Kind.OPEN)
-        return super().open(path, flags)
+        return super().open(folder, name, flags)
 
-    def make_directory(self, path: Path) -> None:
+    def make_directory(self, folder: Folder | None, name: str) -> None:
         self._note(Kind.MAKE_DIRECTORY)
-        super().make_directory(path)
+        super().make_directory(folder, name)
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         if self._note(Kind.WRITE) and len(data) > 1:
@@ -99,13 +100,13 @@ class FaultyCalls(QuickDisk):
         self._note(Kind.TRUNCATE)
         super().truncate(file, size)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, folder: Folder, source: str, target: str) -> None:
         self._note(Kind.RENAME)
-        super().rename(source, target)
+        super().rename(folder, source, target)
 
-    def sync_directory(self, directory: Path) -> None:
+    def sync_directory(self, folder: Folder) -> None:
         self._note(Kind.SYNC_DIRECTORY)
-        super().sync_directory(directory)
+        super().sync_directory(folder)
 
     def _note(self, kind: Kind) -> bool:
         """Fail if it is this call's turn, and tell whether it is to fall short."""

@@ -3,15 +3,17 @@
 Run as `python -m tests.support.faulty_server <file> run <flags>`; see `Condition` for the words.
 """
 
+import asyncio
 import errno
 import os
 import sys
 import time
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from everlog.storage.log import columns
-from everlog.storage.log.directory import INDEX_FOLDER
+from everlog import query_worker
+from everlog.service.querying.processes import QueryProcesses
 from everlog.storage.log.disk import PosixDisk
 from tests.support.altered_server import run_altered
 
@@ -26,13 +28,10 @@ class Condition(StrEnum):
     FAILING = "failing"
     # There is no room for anything more.
     FULL = "full"
-    # The same, and a broken promise, but for nothing else than the index that grows.
-    INDEX_FULL = "index-full"
-    INDEX_FAILING = "index-failing"
-
-
-# So many events, or subjects, have room in an index from the beginning.
-INDEX_CAPACITY = 256
+    # What is stored cannot be read, by the server and by the processes of its queries.
+    UNREADABLE = "unreadable"
+    # Not of the disk: the system starts no process.
+    CROWDED = "crowded"
 
 
 class FaultyDisk(PosixDisk):
@@ -40,15 +39,6 @@ class FaultyDisk(PosixDisk):
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._index_files: set[int] = set()
-
-    def open(self, path: Path, flags: int) -> int:
-        file = super().open(path, flags)
-        # The number may have been that of another file, which is closed by now.
-        self._index_files.discard(file)
-        if path.parent.name == INDEX_FOLDER:
-            self._index_files.add(file)
-        return file
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         self._check_room()
@@ -56,8 +46,6 @@ class FaultyDisk(PosixDisk):
 
     def allocate(self, file: int, offset: int, size: int) -> None:
         self._check_room()
-        if file in self._index_files:
-            self._check_index()
         super().allocate(file, offset, size)
 
     def sync_data(self, file: int) -> None:
@@ -70,12 +58,6 @@ class FaultyDisk(PosixDisk):
     @property
     def _condition(self) -> Condition:
         return Condition(self._file.read_text())
-
-    def _check_index(self) -> None:
-        errors = {Condition.INDEX_FULL: errno.ENOSPC, Condition.INDEX_FAILING: errno.EIO}
-        error = errors.get(self._condition)
-        if error is not None:
-            raise OSError(error, os.strerror(error))
 
     def _check_room(self) -> None:
         if self._condition is Condition.FULL:
@@ -95,9 +77,56 @@ def set_condition(file: Path, condition: Condition) -> None:
     draft.replace(file)
 
 
+# The last argument of a query's process, instead of those of a server.
+_QUERY_WORKER = "query-worker"
+
+
+def _alter_reading(file: Path) -> None:
+    """Let reading fail where the file says so."""
+    pread, preadv = os.pread, os.preadv
+
+    def check() -> None:
+        if Condition(file.read_text()) is Condition.UNREADABLE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def failing_pread(*arguments: Any) -> bytes:
+        check()
+        return pread(*arguments)
+
+    def failing_preadv(*arguments: Any) -> int:
+        check()
+        return preadv(*arguments)
+
+    vars(os).update(pread=failing_pread, preadv=failing_preadv)
+
+
+def _alter_processes(file: Path) -> None:
+    """Let the processes of queries fail where the file says so."""
+    start = asyncio.create_subprocess_exec
+
+    def check() -> None:
+        if Condition(file.read_text()) is Condition.CROWDED:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    async def failing_start(*arguments: Any, **options: Any) -> Any:
+        check()
+        return await start(*arguments, **options)
+
+    vars(asyncio)["create_subprocess_exec"] = failing_start
+    command = (sys.executable, "-m", "tests.support.faulty_server", str(file), _QUERY_WORKER)
+    defaults = QueryProcesses.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["command"] = command
+
+
 def main() -> None:
-    vars(columns)["_CAPACITY_MIN"] = INDEX_CAPACITY
-    run_altered(disk=FaultyDisk(Path(sys.argv.pop(1))))
+    file = Path(sys.argv.pop(1))
+    _alter_reading(file)
+    if sys.argv[1:] == [_QUERY_WORKER]:
+        query_worker.main()
+        return
+    _alter_processes(file)
+    run_altered(disk=FaultyDisk(file))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ to its journal, so that its own batch is lost.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ class MemoryEngine:
         self._published_schema_count = 0
         self._sealed_event_count = 0
         self._sealed_schema_count = 0
+        self._is_mid_write = False
         self._rivals: list[Rival] = []
 
     def lose_next(self, *rivals: Rival) -> None:
@@ -78,11 +79,12 @@ class MemoryEngine:
         """The subjects as of the tip."""
         return _TipState(self._log)
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        """Add one write's events at the tip."""
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
+        """Add one write's events at the tip, or some of them."""
         assert len(events) > 0
+        self._is_mid_write = not is_end
         for event in events:
-            mark = Mark.WRITE if event is events[-1] else Mark.EVENT
+            mark = Mark.WRITE if is_end and event is events[-1] else Mark.EVENT
             self._log.append(_StoredEvent(event, render_line(event.json, mark)))
             self._note_type(event.type)
         self._heads.append(self._head_at_tip(hash_=events[-1].hash, time=time))
@@ -90,12 +92,14 @@ class MemoryEngine:
     def stage_schema(self, schema: StagedSchema) -> None:
         """Add an event schema."""
         assert all(schema.event_type != known.event_type for known in self._schemas)
+        assert not self._is_mid_write
         self._schemas.append(schema)
         self._note_type(schema.event_type)
         self._heads.append(self._head_at_tip(hash_=self.tip.hash, time=self.tip.time))
 
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch."""
+        assert not self._is_mid_write
         first, first_schema = self._sealed_event_count, self._sealed_schema_count
         if first == len(self._log) and first_schema == len(self._schemas):
             return None
@@ -134,6 +138,7 @@ class MemoryEngine:
 
     def roll_back(self) -> None:
         """Make the tip the head again."""
+        self._is_mid_write = False
         del self._log[self._published.event_count :]
         del self._schemas[self._published_schema_count :]
         del self._type_names[self._published.event_type_count :]
@@ -211,8 +216,12 @@ class MemoryEngine:
         """Return how many events a scan means."""
         return len(self._select(scan, head))
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of the first events that a scan means take."""
+        return sum(len(stored.line) for stored in self._select(scan, head)[:count_max])
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same if it is as few as fit into one block."""
+        """Return how many events a scan means if it is as few as fit into one block."""
         count = self.count(scan, head)
         return count if count <= _LINES_PER_BLOCK else None
 
@@ -256,22 +265,28 @@ class MemoryEngine:
         for first in range(0, len(found), _SUBJECTS_PER_CHUNK):
             yield found[first : first + _SUBJECTS_PER_CHUNK]
 
-    def event_types(self, head: Head) -> Sequence[EventType]:
-        """Return all event types, sorted by name."""
+    def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
+        """Yield chunks of all event types, sorted by name."""
         used = {stored.event.type for stored in self._log[: head.event_count]}
         schemas = {
             schema.event_type: schema.text
             for schema in self._schemas[: self._published_schema_count]
         }
-        return [
+        found = [
             EventType(name, name in used, schemas.get(name))
             for name in sorted(self._type_names[: head.event_type_count])
             if name in used or name in schemas
         ]
+        if found:
+            yield found
 
     def event_type(self, name: str, head: Head) -> EventType | None:
         """Return one event type."""
-        return next((entry for entry in self.event_types(head) if entry.name == name), None)
+        entries = chain.from_iterable(self.event_types(head))
+        return next((entry for entry in entries if entry.name == name), None)
+
+    def check_place(self) -> None:
+        """Do nothing: memory stays where it is."""
 
     @property
     def is_snapshot_due(self) -> bool:

@@ -24,7 +24,8 @@ from everlog.service.observers import Interest
 from everlog.service.querying.conditions import StandingQuery
 from everlog.service.store import Store
 from everlog.service.writing import writer
-from everlog.service.writing.writer import Answer, Turn, Writer, _Settled, _Write
+from everlog.service.writing.states import Turn
+from everlog.service.writing.writer import Answer, Writer, _Settled, _Write
 from everlog.storage.engine import Batch, JournalEntry, Scan
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.line import Mark, parse_line, render_line
@@ -72,7 +73,9 @@ def _answer_early() -> None:
     """Answer as soon as a write is staged; the commit comes a little later."""
 
     def write_and_answer(self: Writer, candidates: Any, preconditions: Any, answer: Answer) -> None:
-        answer(self.judge_write(candidates, preconditions))
+        outcome = self.judge_write(candidates, preconditions)
+        assert outcome is not None
+        answer(outcome)
         self._waiting.append(_Settled(lambda _: None))
         if self._turn is Turn.IDLE:
             self._schedule()
@@ -88,7 +91,8 @@ def _answer_early() -> None:
 def _tear_writes() -> None:
     """Mark every event as the end of a batch, so that recovery keeps a part of a write."""
 
-    def render(events: Sequence[AcceptedEvent]) -> list[bytes]:
+    def render(events: Sequence[AcceptedEvent], *, is_end: bool) -> list[bytes]:
+        del is_end
         lines = [render_line(event.json, Mark.BATCH) for event in events[:-1]]
         return [*lines, render_line(events[-1].json, Mark.WRITE)]
 
@@ -99,8 +103,8 @@ def _store_half() -> None:
     """Store the first half of a write, and acknowledge all of it."""
     stage = LogEngine.stage
 
-    def stage_half(self: LogEngine, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        stage(self, events[: (len(events) + 1) // 2], time=time)
+    def stage_half(self: LogEngine, events: Sequence[AcceptedEvent], **options: Any) -> None:
+        stage(self, events[: (len(events) + 1) // 2], **options)
 
     _replace(LogEngine, "stage", stage_half)
 
@@ -183,7 +187,7 @@ def _trust_what_held() -> None:
     judge_again = Writer._judge_again
 
     def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
-        for change in self._waiting:
+        for change in self._unjudged:
             if isinstance(change, _Write):
                 change.preconditions = ()
         judge_again(self, batches, failure)
@@ -196,7 +200,7 @@ def _judge_backwards() -> None:
     judge_again = Writer._judge_again
 
     def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
-        self._waiting.reverse()
+        self._unjudged.reverse()
         judge_again(self, batches, failure)
 
     _replace(Writer, "_judge_again", judge)
@@ -221,9 +225,9 @@ def _keep_lost_schemas() -> None:
     begin_again = Writer._begin_again
 
     def begin(self: Writer, entries: Sequence[JournalEntry]) -> None:
-        known = dict(self._schemas)
+        known = dict(self.schemas)
         begin_again(self, entries)
-        self._schemas.update(known)
+        self.schemas.update(known)
 
     _replace(Writer, "_begin_again", begin)
 
@@ -232,7 +236,7 @@ def _keep_lost_answers() -> None:
     """Let queries go on from events that are lost."""
 
     def forget(self: StandingQuery, head: LogHead) -> None:
-        self.position = min(self.position, head.event_count)
+        self.head = min(self.head, head, key=lambda each: each.event_count)
 
     _replace(StandingQuery, "forget", forget)
 
@@ -245,10 +249,11 @@ def _forget_who_came() -> None:
     def begin(self: Writer, entries: Sequence[JournalEntry]) -> None:
         nonlocal count
         begin_again(self, entries)
-        count = len(self._waiting)
+        count = len(self._unjudged)
 
     def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
-        del self._waiting[count:]
+        while len(self._unjudged) > count:
+            self._unjudged.pop()
         judge_again(self, batches, failure)
 
     _replace(Writer, "_begin_again", begin)
@@ -288,9 +293,9 @@ def _hide_a_shortage() -> None:
     """Go on as if a write had been staged that there was no memory for."""
     stage = LogEngine.stage
 
-    def stage_or_not(self: LogEngine, events: Sequence[AcceptedEvent], *, time: int) -> None:
+    def stage_or_not(self: LogEngine, events: Sequence[AcceptedEvent], **options: Any) -> None:
         try:
-            stage(self, events, time=time)
+            stage(self, events, **options)
         except MemoryError:
             sys.stdout.write('{"message":"a MemoryError is hidden"}\n')
 

@@ -3,8 +3,7 @@
 Each file is a row of sectors. What was written to a sector since it was last synced may be on the
 disk or not, each version of it, whatever became of other sectors: so writes may be lost, kept,
 torn and reordered. The same holds for a file's size, and for names of files and folders since
-their folder was last synced; a rename is there as a whole or not at all. Files that are mapped are
-watched, since nobody says when their cells are written: they may be torn at smaller units.
+their folder was last synced; a rename is there as a whole or not at all.
 
 A sync that fails forgets, as Linux does: what was not on the disk may never come there, although
 everybody who reads the file sees it, and later syncs succeed.
@@ -20,11 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 
-from everlog.storage.log.disk import PosixDisk
+from everlog.storage.log.disk import Folder, PosixDisk
 
 SECTOR_SIZE = 512
-# Smaller than any disk's, so that columns of a few cells can be torn.
-MAPPED_UNIT_SIZE = 32
+# Smaller than any disk's, so that an index of a few events can be torn.
+INDEX_SECTOR_SIZE = 32
 
 
 class ProcessDiedError(BaseException):
@@ -140,7 +139,6 @@ class PowerDisk(PosixDisk):
         self._on_sync = on_sync
         self._folder = StoredFolder()
         self._files: dict[int, StoredFile] = {}
-        self._mapped: dict[Path, StoredFile] = {}
         # What the tests set: the kind of the next sync that fails, and after how many calls that
         # change something the process dies.
         self.is_next_sync_failing = False
@@ -160,11 +158,12 @@ class PowerDisk(PosixDisk):
 
     # The calls of the engine.
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
+        path = _path_of(folder, name)
         is_new = not path.exists() and flags & os.O_CREAT
         if is_new:
             self._live()
-        file = super().open(path, flags)
+        file = super().open(folder, name, flags)
         if path.name == "lock":
             # It means nothing, whatever is in it.
             return file
@@ -174,9 +173,10 @@ class PowerDisk(PosixDisk):
             self._files[os.fstat(file).st_ino].become(b"")
         return file
 
-    def make_directory(self, path: Path) -> None:
+    def make_directory(self, folder: Folder | None, name: str) -> None:
         self._live()
-        super().make_directory(path)
+        super().make_directory(folder, name)
+        path = _path_of(folder, name)
         self._folder_of(path).change({path.name: StoredFolder()})
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
@@ -208,11 +208,11 @@ class PowerDisk(PosixDisk):
         stored = self._file(file)
         stored.become(stored.content[:size].ljust(size, b"\0"))
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, folder: Folder, source: str, target: str) -> None:
         self._live()
-        super().rename(source, target)
-        node = self._folder_of(source).names[source.name]
-        self._folder_of(target).change({source.name: None, target.name: node})
+        super().rename(folder, source, target)
+        stored = self._folder_at(folder.path)
+        stored.change({source: None, target: stored.names[source]})
 
     def sync_data(self, file: int) -> None:
         self._before_sync()
@@ -222,19 +222,14 @@ class PowerDisk(PosixDisk):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         stored.sync()
 
-    def sync_directory(self, directory: Path) -> None:
+    def sync_directory(self, folder: Folder) -> None:
         self._before_sync()
         if self._fails_now():
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if directory.is_relative_to(self.root):
-            self._folder_at(directory).sync()
+        if folder.path.is_relative_to(self.root):
+            self._folder_at(folder.path).sync()
 
     # What may be on the disk now.
-
-    def watch_mapped_files(self) -> None:
-        """Notice what was written to mapped files until now."""
-        for path, stored in self._mapped.items():
-            stored.become(path.read_bytes())
 
     def count_states(self, *, is_varied: Callable[[str], bool]) -> int:
         """Return how many choices there are for the files and folders that are to vary."""
@@ -307,7 +302,6 @@ class PowerDisk(PosixDisk):
 
     def _before_sync(self) -> None:
         self._live()
-        self.watch_mapped_files()
         self._on_sync()
 
     def _live(self) -> None:
@@ -324,11 +318,9 @@ class PowerDisk(PosixDisk):
         return self._files[os.fstat(file).st_ino]
 
     def _stored_file(self, path: Path) -> StoredFile:
-        is_mapped = path.parent.name == "index" and path.name in MAPPED_FILES
-        stored = StoredFile(MAPPED_UNIT_SIZE if is_mapped else SECTOR_SIZE)
+        is_small = path.parent.name == "index" and not path.suffix
+        stored = StoredFile(INDEX_SECTOR_SIZE if is_small else SECTOR_SIZE)
         self._files[path.stat().st_ino] = stored
-        if is_mapped:
-            self._mapped[path] = stored
         return stored
 
     def _folder_of(self, path: Path) -> StoredFolder:
@@ -343,7 +335,8 @@ class PowerDisk(PosixDisk):
         return folder
 
 
-MAPPED_FILES = frozenset({"offset", "subject", "type", "previous", "parent"})
+def _path_of(folder: Folder | None, name: str) -> Path:
+    return Path(name) if folder is None else folder.path / name
 
 
 def write_tree(tree: Tree, target: Path) -> None:

@@ -171,13 +171,11 @@ class Machine:
 
     def show(self) -> None:
         """Show the states of this moment."""
-        self.disk.watch_mapped_files()
         self._show(self)
 
     def lose_power(self, rng: random.Random, root: Path) -> "Machine":
         """Return the machine after the power came back, in a state drawn at random."""
         self.die()
-        self.disk.watch_mapped_files()
         (tree,) = self.disk.states(rng, limit=1, is_varied=lambda _: True)
         write_tree(tree, root)
         machine = Machine(root, self._show, open_engine=self._open)

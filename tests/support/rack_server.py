@@ -22,12 +22,12 @@ import msgspec
 from everlog.service.writing import committer
 from everlog.service.writing.writer import Writer
 from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
-from everlog.storage.log.columns import Column
 from everlog.storage.log.directory import DurableFile
 from everlog.storage.log.disk import PosixDisk
-from everlog.storage.log.index import EventTypeTable, SubjectTree
+from everlog.storage.log.index import EventTypeTable
 from everlog.storage.log.segments import Segments
 from everlog.storage.log.snapshot import SnapshotFiles
+from everlog.storage.log.subject_tree import SubjectTree
 from tests.support.altered_server import run_altered
 from tests.support.clock_server import clock_of
 from tests.support.planted_bugs import PLANTED, Bug
@@ -110,8 +110,8 @@ SPOTS: Final = MappingProxyType(
         Moment.NAME: Spot(segments, "sync_names", 4),
         Moment.ALLOCATE: Spot(segments, "allocate", 4),
         Moment.SNAPSHOT: Spot(SnapshotFiles, "save", 3),
-        Moment.COLUMN: Spot(Column, "sync", 12),
-        Moment.NAMES: Spot(snapshot, "write_all", 6, is_write=True),
+        Moment.COLUMN: Spot(SnapshotFiles, "_append", 14),
+        Moment.NAMES: Spot(snapshot, "write_all", 14, is_write=True),
         Moment.REPLACE: Spot(snapshot, "replace_file", 3),
         Moment.REPLAY: Spot(engine, "replay", 1),
     }

@@ -35,10 +35,11 @@ class WatchedLoopDelay(LoopDelay):
         name = os.environ.get(REPORT_VARIABLE)
         self._report: Final = report or (Path(name) if name else None)
         self._stack: Final[Any] = TemporaryFile()  # noqa: SIM115 - it is closed by stop.
-        self._noted_at = self._waited = 0.0
+        self._noted_at = 0.0
+        self._waited: dict[str, int] = {}
 
     def start(self) -> None:
-        self._noted_at, self._waited = time.monotonic(), waited_seconds()
+        self._noted_at, self._waited = time.monotonic(), waited_nanoseconds()
         super().start()
 
     def _wait(self) -> None:
@@ -48,8 +49,10 @@ class WatchedLoopDelay(LoopDelay):
         super()._wait()
 
     def _note(self) -> None:
-        now, waited = time.monotonic(), waited_seconds()
-        held = now - self._noted_at - (waited - self._waited) - _INTERVAL_SECONDS
+        now, waited = time.monotonic(), waited_nanoseconds()
+        # Thread by thread: what has ended meanwhile takes back nothing of what it waited before.
+        more = sum(count - self._waited.get(task, 0) for task, count in waited.items())
+        held = now - self._noted_at - more / 1_000_000_000 - _INTERVAL_SECONDS
         self._noted_at, self._waited = now, waited
         if held > HELD_SECONDS_MAX:
             self._bark(held)
@@ -70,18 +73,18 @@ class WatchedLoopDelay(LoopDelay):
                 report.write(line)
 
 
-def waited_seconds() -> float:
-    """Return for how long threads of this process could have run and were not allowed to.
+def waited_nanoseconds() -> dict[str, int]:
+    """Return for how long each thread of this process could have run and was not allowed to.
 
     Of all threads, since one that is not allowed to run may hold what the loop waits for. Where the
     system does not tell, nothing is left out.
     """
-    nanoseconds = 0
+    waited: dict[str, int] = {}
     for task in Path("/proc/self/task").glob("*/schedstat"):
         # A thread may have ended meanwhile.
         with suppress(OSError):
-            nanoseconds += int(task.read_text().split()[1])
-    return nanoseconds / 1_000_000_000
+            waited[task.parent.name] = int(task.read_text().split()[1])
+    return waited
 
 
 def check_report(report: Path) -> None:
@@ -100,7 +103,7 @@ def install() -> None:
 
 
 def main() -> None:
-    from everlog.cli import main as run_command_line  # noqa: PLC0415 - it imports what it needs
+    from everlog.__main__ import main as run_command_line  # noqa: PLC0415 - as late as it can be
 
     if "run" in sys.argv[1:2]:
         install()

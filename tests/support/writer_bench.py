@@ -13,7 +13,8 @@ from everlog.domain.event import AcceptedEvent, Event, EventCandidate, is_hash_v
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.time import parse_time
-from everlog.service.writing.writer import Outcome, Preconditions, Turn, Writer, WriterEvents
+from everlog.service.writing.states import Turn
+from everlog.service.writing.writer import Outcome, Preconditions, Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine, JournalEntry, StagedSchema
 from tests.support.engines import events_of, read
 from tests.support.events import a_candidate, entries_behind
@@ -44,13 +45,16 @@ class HeldEngine(MemoryEngine):
         # What happens instead of applying the entry with this number, counted from zero.
         self.applying_failure: tuple[int, Exception] | None = None
         self.commit_seconds = 0.0
+        # Of each part of a write that was staged.
+        self.staged_sizes: Final[list[int]] = []
         self.batches: Final[list[Batch]] = []
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
         """Add one write's events at the tip, unless that is to fail."""
         if self.staging_failure is not None:
             raise self.staging_failure
-        super().stage(events, time=time)
+        super().stage(events, time=time, is_end=is_end)
+        self.staged_sizes.append(len(events))
 
     def commit(self, batch: Batch) -> None:
         """Wait, take as long as a disk, and fail, lose or succeed."""

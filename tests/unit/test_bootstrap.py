@@ -2,8 +2,6 @@
 
 import asyncio
 import errno
-import io
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +11,8 @@ import pytest
 from everlog import bootstrap
 from everlog.http import Limits
 from everlog.service.store import StoreOptions, run_store
-from everlog.telemetry import Level, Log
+from everlog.telemetry import Level
+from tests.support.logs import KeptLog
 from tests.support.memory_engine import MemoryEngine
 
 
@@ -37,18 +36,18 @@ class DueEngine(MemoryEngine):
 
 
 def log_of_a_snapshot(error: OSError | None) -> dict[str, object]:
-    output = io.StringIO()
+    kept = KeptLog(level=Level.DEBUG)
 
     async def save() -> None:
-        events = bootstrap._store_events(Log(level=Level.DEBUG, output=output), Path())
+        events = bootstrap._store_events(kept.log, Path())
         options = StoreOptions(events=events)
         async with run_store(DueEngine(error), options, has_sync_process=False) as store:
             store.snapshots.save_if_due()
 
     asyncio.run(save())
-    (line,) = output.getvalue().splitlines()
-    found: dict[str, object] = json.loads(line)
-    return found
+    (line,) = kept.lines
+    kept.close()
+    return line
 
 
 @pytest.mark.parametrize(
@@ -87,16 +86,16 @@ def test_a_snapshot_is_told_of_and_its_failure_harms_nobody(
 def test_connections_leave_the_files_to_the_store_that_it_needs(
     file_limit: int, connections_max: int, refused_max: int
 ) -> None:
-    output = io.StringIO()
+    kept = KeptLog()
 
-    limits = bootstrap._limits_within(file_limit, Log(output=output))
+    limits = bootstrap._limits_within(file_limit, kept.log)
 
     assert (limits.connections_max, limits.connections_refused_max) == (
         connections_max,
         refused_max,
     )
-    lines = [json.loads(line) for line in output.getvalue().splitlines()]
-    found = [(line["level"], line["openFilesMax"], line["connectionsMax"]) for line in lines]
+    found = [(line["level"], line["openFilesMax"], line["connectionsMax"]) for line in kept.lines]
+    kept.close()
     is_told = connections_max < Limits().connections_max
     assert found == ([("warn", file_limit, connections_max)] if is_told else [])
 

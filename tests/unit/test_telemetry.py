@@ -2,23 +2,37 @@
 
 import asyncio
 import errno
-import io
 import json
 import os
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
-from everlog.telemetry import LEVELS, Level, Log, catch_errors_of_loop
+from everlog import telemetry
+from everlog.telemetry import (
+    LEVELS,
+    WAITING_SIZE_MAX,
+    Level,
+    Log,
+    catch_errors_of_loop,
+)
+from everlog.texts import to_unicode
+from tests.support.logs import KeptLog
+
+DROPPED = "lines of this log were dropped"
 
 NOON = 1_800_000_000_000_000_005
 
 
 def lines_of(level: Level) -> list[dict[str, object]]:
-    output = io.StringIO()
-    log = Log(level=level, output=output, clock=lambda: NOON)
+    kept = KeptLog(level=level, clock=lambda: NOON)
+    log = kept.log
     for write in (log.debug, log.info, log.warning, log.error, log.fatal):
         write("hello", number=1)
-    return [json.loads(line) for line in output.getvalue().splitlines()]
+    lines = kept.lines
+    kept.close()
+    return lines
 
 
 @pytest.mark.parametrize("level", Level)
@@ -39,43 +53,136 @@ def raise_chained() -> None:
 
 
 def test_an_unexpected_error_tells_where_and_not_what() -> None:
-    output = io.StringIO()
-    log = Log(output=output)
+    kept = KeptLog()
     try:
         raise_chained()
     except ValueError as error:
-        log.bug(error)
+        kept.log.bug(error)
 
-    line = json.loads(output.getvalue())
+    (line,) = kept.lines
+    kept.close()
     assert line["error"] == "ValueError"
     assert "KeyError" in line["traceback"]
     assert line["traceback"].count("in raise_chained") == 2
     # The line of the source is shown, not what was raised.
     assert line["traceback"].count("secret") == line["traceback"].count('["secret"]') + 1
-    assert log.bug_count == 1
+    assert kept.log.bug_count == 1
 
 
 def test_a_circle_of_causes_has_an_end() -> None:
-    output = io.StringIO()
+    kept = KeptLog()
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
 
-    Log(output=output).bug(first)
+    kept.log.bug(first)
 
-    assert json.loads(output.getvalue())["traceback"].count("ValueError") < 10
-
-
-class BrokenOutput(io.StringIO):
-    def write(self, _: str) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    (line,) = kept.lines
+    assert line["traceback"].count("ValueError") < 10
+    kept.close()
 
 
-def test_a_log_that_cannot_be_written_keeps_nobody_from_anything() -> None:
-    closed = io.StringIO()
-    closed.close()
+def count_of(lines: Iterable[bytes]) -> tuple[list[int], list[int]]:
+    """Return the numbers that came through, and how many are said to be missing each time."""
+    found = [json.loads(line) for line in lines]
+    gaps = [line["count"] for line in found if line["message"].startswith(DROPPED)]
+    return [line["number"] for line in found if "number" in line], gaps
 
-    for output in (BrokenOutput(), closed):
-        Log(output=output).fatal("hello")
+
+@pytest.mark.parametrize("is_blocking", [True, False])
+def test_lines_that_nobody_takes_are_dropped_and_counted(*, is_blocking: bool) -> None:
+    """The log waits for nobody, keeps no more than it says, and says what is missing in place."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, is_blocking)
+    log = Log(file=writing)
+    text = "x" * 1_000
+    count = 2 * WAITING_SIZE_MAX // len(text)
+    for number in range(count):
+        log.info("hello", number=number, text=text)
+    # As at the end of a server: it is not waited for long.
+    log.flush()
+
+    with os.fdopen(reading, "rb") as pipe:
+        lines: list[bytes] = []
+        seen = 0
+        while seen < count:
+            lines.append(next(pipe))
+            seen += json.loads(lines[-1]).get("count", 1)
+        os.close(writing)
+    numbers, gaps = count_of(lines)
+    assert gaps
+    assert numbers == sorted(numbers)
+    # A pipe takes 64 KiB on its own.
+    assert WAITING_SIZE_MAX // 2 < len(text) * len(numbers) < 3 * WAITING_SIZE_MAX // 2
+
+
+def test_how_many_lines_were_dropped_is_said_before_the_next_one() -> None:
+    reading, writing = os.pipe()
+    log = Log(file=writing)
+    output = log._output
+    with output._changed:
+        # Nothing is taken meanwhile.
+        log.info("hello", number=0)
+        log.info("hello", text="x" * WAITING_SIZE_MAX)
+        log.info("hello", text="x" * WAITING_SIZE_MAX)
+        log.info("hello", number=3)
+
+    with os.fdopen(reading, "rb") as pipe:
+        lines = [next(pipe) for _ in range(3)]
+        os.close(writing)
+    assert [json.loads(line).get("count") for line in lines] == [None, 2, None]
+    assert count_of(lines) == ([0, 3], [2])
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EPIPE, errno.EBADF])
+def test_a_log_that_cannot_be_written_goes_on_when_it_can(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """What was written of a line that failed stays on a line of its own."""
+    kept = KeptLog()
+    write, taken = os.write, [7, None, None, None]
+
+    def fail(file: int, data: bytes) -> int:
+        if taken:
+            size = taken.pop(0)
+            if size is None:
+                raise OSError(code, os.strerror(code))
+            return write(file, data[:size])
+        return write(file, data)
+
+    monkeypatch.setattr(telemetry.os, "write", fail)
+    for number in range(4):
+        kept.log.info("hello", number=number)
+    kept.log.flush()
+    torn, *lines = kept.text.splitlines()
+    kept.close()
+
+    assert torn == '{"time"'
+    assert count_of(line.encode() for line in lines) == ([3], [3])
+
+
+def test_a_descriptor_that_is_closed_keeps_nobody_from_anything() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+
+    log = Log(file=writing)
+    log.fatal("hello")
+    log.flush()
+
+
+def test_a_path_that_is_not_utf_8_is_shown_with_escapes() -> None:
+    kept = KeptLog()
+    path = os.fsdecode(b"/tmp/\xff\xc3\xa4")
+
+    kept.log.info(path, path=Path(path), options={"directory": path, "all": [path, 1, None]})
+
+    shown = "/tmp/\\xff\u00e4"
+    (line,) = kept.lines
+    assert line["message"] == line["path"] == shown
+    assert line["options"] == {"directory": shown, "all": [shown, 1, None]}
+    kept.close()
+    # What no path has.
+    assert to_unicode("\ud800") == "\\ud800"
 
 
 @pytest.mark.parametrize(
@@ -91,12 +198,13 @@ def test_a_step_of_the_loop_without_memory_is_told_apart(
     error: Exception, context: dict[str, object], *, ends: bool
 ) -> None:
     lost: list[bool] = []
-    output = io.StringIO()
+    kept = KeptLog()
     loop = asyncio.new_event_loop()
-    catch_errors_of_loop(Log(output=output), loop, on_step_lost=lambda: lost.append(True))
+    catch_errors_of_loop(kept.log, loop, on_step_lost=lambda: lost.append(True))
 
     loop.call_exception_handler({"message": "Exception in callback", "exception": error, **context})
     loop.close()
 
     assert lost == [True] * ends
-    assert type(error).__name__ in output.getvalue()
+    assert type(error).__name__ in kept.text
+    kept.close()

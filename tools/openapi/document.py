@@ -116,7 +116,7 @@ TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
     503: ("Unavailable", "The server cannot do this now; nothing was stored."),
 }
 _EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
-_OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 417, 501, 505.")
+_OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 415, 417, 501, 505.")
 
 _STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
     Answer.EVENTS: (409,),

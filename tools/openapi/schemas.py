@@ -98,6 +98,11 @@ def reference(name: str) -> Json:
     return {"$ref": _REFERENCE + name}
 
 
+_RECURSIVE: Final[Json] = {
+    "type": "boolean",
+    "description": "Whether all subjects below this one are meant too.",
+}
+
 # By the name of the member, or by schema and member where a name means more than one thing.
 MEMBERS: Final[Mapping[str, Json]] = {
     "subject": reference("SubjectPath"),
@@ -116,10 +121,8 @@ MEMBERS: Final[Mapping[str, Json]] = {
         "description": "Reading takes the first two, observing the last two.",
     },
     "query": reference("Query"),
-    "recursive": {
-        "type": "boolean",
-        "description": "Whether all subjects below this one are meant too.",
-    },
+    "recursive": {**_RECURSIVE, "default": False},
+    "RecursiveOptions.recursive": _RECURSIVE,
     "Precondition.type": {
         "enum": [
             "isSubjectPristine",

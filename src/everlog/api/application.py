@@ -1,6 +1,7 @@
 """From a request's head to its endpoint: who may ask, what there is, and what else is said.
 
-The order is: open endpoints, the token, the end of the server, the rate limit, methods, paths.
+The order is: open endpoints, the token, the end of the server, the rate limit, methods, paths, and
+whether the body is encoded.
 Whoever lacks the token learns nothing about what is behind it, and uses up nothing of what those
 who have it may ask for.
 
@@ -33,7 +34,7 @@ from everlog.domain.errors import (
 )
 from everlog.http import Admission, Endpoint, Exchange, Head, Request, Response
 
-HEADERS_KEPT: Final = frozenset({b"authorization"})
+HEADERS_KEPT: Final = frozenset({b"authorization", b"content-encoding"})
 
 # What was asked for with a token must not stay in a cache, and what is told back to a client must
 # never be taken for a page. `no-store` says all; the original's words are what a client looks for.
@@ -43,6 +44,12 @@ HEADERS_ALWAYS: Final = (
 )
 
 _API_PREFIX: Final = "/api/"
+
+# Bodies are taken as they are. RFC 9110 lets `identity` be named, though it has no need to be, and
+# asks an answer with 415 to say what would be taken (sections 8.4 and 15.5.16).
+_NO_CODING: Final = frozenset({b"", b"identity"})
+_CODING_TEXT: Final = "the body has the Content-Encoding '{coding}': send it as it is"
+_ACCEPTED_CODINGS: Final = ((b"Accept-Encoding", b"identity"),)
 
 # What only OPTIONS may ask about, and everybody: that a server is there, and its methods
 # (RFC 9110 section 9.3.7).
@@ -129,6 +136,9 @@ class ApiApplication:
         if self._is_stopping:
             return text_response(503, SHUTTING_DOWN_TEXT)
         answer = self._endpoints.get(key) or self._find_other(method, head.path)
+        coding = head.headers.get(b"content-encoding")
+        if coding is not None and isinstance(answer, Endpoint):
+            answer = _refuse_coding(coding) or answer
         if self._rate_limit is None or is_open:
             return answer
         cost = self._costs.get(key, READ_COST)
@@ -176,6 +186,15 @@ def _refusing(route: Route, services: Services) -> Callable[[Exchange, Exception
         return True
 
     return answer
+
+
+def _refuse_coding(value: bytes) -> Response | None:
+    """Return the answer to a body that is encoded, None if it is as it is."""
+    codings = (coding.strip(b" \t").lower() for coding in value.split(b","))
+    if _NO_CODING.issuperset(codings):
+        return None
+    text = _CODING_TEXT.format(coding=value.decode("latin-1"))
+    return text_response(415, text, _ACCEPTED_CODINGS)
 
 
 def _with_headers(answer: Endpoint | Response, headers: Headers) -> Endpoint | Response:

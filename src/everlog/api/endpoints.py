@@ -4,6 +4,7 @@ An endpoint reads a body, calls a use case, and shows what came of it. What that
 look's (`look_v1`, `look_v2`); what it means is the service's.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -33,9 +34,21 @@ from everlog.api.bodies import (
     parse_read,
     preconditions_of,
 )
+from everlog.api.large_bodies import read_in_parts
 from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
-from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailedError
+from everlog.domain.chain import HashVersion
+from everlog.domain.errors import (
+    BusyError,
+    Code,
+    DiskBusyError,
+    DiskFullError,
+    ReadFailedError,
+    RefusedError,
+    StoreFailedError,
+)
+from everlog.domain.event import EventCandidate
+from everlog.domain.precondition import Precondition
 from everlog.domain.selection import Selection
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.monitoring.checks import Status
@@ -43,6 +56,7 @@ from everlog.monitoring.figures import Figures
 from everlog.monitoring.health import describe_health
 from everlog.monitoring.metrics import render_metrics
 from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
+from everlog.service.breaks import Rests
 from everlog.service.discovery import read_event_type as find_event_type
 from everlog.service.discovery import read_event_types as list_event_types
 from everlog.service.discovery import read_subjects as list_subjects
@@ -51,13 +65,35 @@ from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
 from everlog.service.read_events import read_events as read
 from everlog.service.read_events import read_few_events as read_few
+from everlog.service.read_events import scan_behind
+from everlog.service.reader import AS_STORED
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
 from everlog.service.write import CandidateText, parse_candidates, write
 from everlog.service.writing.writer import Outcome
+from everlog.storage.engine import Scan
+from everlog.storage.line import LINE_PREFIX
 
 # What most health checkers look at alone. A server that fails at something still answers.
 _STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, Status.FAIL: 503}
+
+
+# A larger body of a write may take some ten milliseconds to read: a thread does that.
+_SMALL_BODY_SIZE_MAX: Final = 32 * 1024
+
+# Of a large body, events that are parsed between two looks at the time.
+_EVENTS_PER_STEP: Final = 8
+
+# A larger answer is read from the log, as far as its client takes it. Each event may have to be
+# signed, which takes 50 microseconds.
+_SMALL_ANSWER_EVENTS_MAX: Final = 64
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_decode_id = msgspec.json.Decoder(_Identified).decode
 
 
 class Endpoints:
@@ -82,13 +118,17 @@ class Endpoints:
     def write_events(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Write events, all of them or none."""
         look = self._look
+        if len(request.body) > _SMALL_BODY_SIZE_MAX:
+            work = _write_large(look, services, request.body, exchange)
+            services.tasks.start(exchange, work)
+            return
         body = look.bodies.write_events(request.body)
         events: Sequence[CandidateText] = body.events or ()
+        # As `_read_large`, with fewer calls: this runs for every write.
         try:
             candidates = parse_candidates(events, hash_version=services.store.writer.hash_version)
         except RefusedError as error:
-            if error.code is Code.DATA_MALFORMED:
-                _check_raw_data(look, events)
+            _check_raw_data(look, events, error)
             raise
         preconditions = preconditions_of(body) if body.preconditions else ()
         answer = partial(answer_write, look, services, exchange)
@@ -117,16 +157,20 @@ class Endpoints:
         async def produce(stream: Stream) -> None:
             transform = services.form.transform(look.events)
             events = observe(services.store, selection, permit=permit, transform=transform)
-            async with aclosing(events) as blocks:
-                async for block in blocks:
-                    if block is HEARTBEAT:
-                        stream.send_nowait(look.heartbeat)
-                    else:
-                        sending = look.send(stream, block)
-                        # While the client does not take it, it is kept once, in its last form.
-                        del block
-                        await sending
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
+            try:
+                async with aclosing(events) as blocks:
+                    async for block in blocks:
+                        if block is HEARTBEAT:
+                            stream.send_nowait(look.heartbeat)
+                        else:
+                            sending = look.send(stream, block)
+                            # While the client does not take it, it is kept once, in its last form.
+                            del block
+                            await sending
+            except ReadFailedError as failure:
+                services.count_refusal(failure)
+                error = failure
             await stream.send(look.error(error))
 
         exchange.stream(200, NDJSON, produce)
@@ -178,7 +222,17 @@ class Endpoints:
         """List all event types."""
         look = self._look
         self._read_nothing(request)
-        exchange.respond(look.lines(look.event_types(list_event_types(services.store))))
+        found = list_event_types(services.store)
+        if isinstance(found, Sequence):
+            exchange.respond(look.lines(look.event_types(found)))
+            return
+
+        async def produce(stream: Stream) -> None:
+            async for event_types in found:
+                await look.send(stream, look.event_types(event_types))
+            await stream.send(look.end)
+
+        exchange.stream(200, NDJSON, produce)
 
     def read_event_type(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Describe one event type."""
@@ -196,7 +250,13 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, StoreFailedError) as error:
+            except (
+                RefusedError,
+                BusyError,
+                DiskFullError,
+                DiskBusyError,
+                StoreFailedError,
+            ) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))
@@ -255,6 +315,82 @@ def answer_write(look: Look, services: Services, exchange: Exchange, outcome: Ou
         raise
 
 
+async def _write_large(look: Look, services: Services, body: bytes, exchange: Exchange) -> None:
+    """Write what takes long to read, and answer with what the log holds then."""
+    store = services.store
+    try:
+        # One after the other: what is made of a body takes several times its memory.
+        async with services.large_bodies:
+            if _is_gone(exchange):
+                return
+            read = partial(_read_large, look, body, store.writer.hash_version)
+            candidates, preconditions = await store.reader.call(read)
+    except (RefusedError, MalformedRequestError) as error:
+        look.refuse(services, exchange, error)
+        return
+    del body, read
+    if _is_gone(exchange):
+        return
+    answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    task = write(store, candidates, preconditions, answered.set_result)
+    del candidates
+    if task is not None:
+        services.tasks.tie(exchange, task)
+        await asyncio.wait({task})
+        if task.cancelled():
+            return
+    outcome = await answered
+    if isinstance(outcome, Exception) or len(outcome) <= _SMALL_ANSWER_EVENTS_MAX:
+        answer_write(look, services, exchange, outcome)
+        return
+    first = int(_decode_id(outcome[0].json).id)
+    _answer_from_log(look, services, exchange, Scan(start=first, stop=first + len(outcome)))
+
+
+def _is_gone(exchange: Exchange) -> bool:
+    return exchange.is_disconnected
+
+
+def _read_large(
+    look: Look, body: bytes, hash_version: HashVersion
+) -> tuple[list[EventCandidate], Sequence[Precondition]]:
+    found = read_in_parts(look.bodies.write_events, body)
+    events: Sequence[CandidateText] = found.events or ()
+    candidates: list[EventCandidate] = []
+    rests = Rests()
+    try:
+        for first in range(0, len(events) or 1, _EVENTS_PER_STEP):
+            step = events[first : first + _EVENTS_PER_STEP]
+            candidates += parse_candidates(step, hash_version=hash_version, first=first)
+            rests.take_if_due()
+    except RefusedError as error:
+        _check_raw_data(look, events, error)
+        raise
+    return candidates, preconditions_of(found) if found.preconditions else ()
+
+
+def _answer_from_log(look: Look, services: Services, exchange: Exchange, scan: Scan) -> None:
+    """Answer with events as they were written, at the pace of the client."""
+    store, written = services.store, look.written
+    following = partial(scan_behind, store, scan, store.engine.head)
+
+    async def produce(stream: Stream) -> None:
+        before = written.opening
+        transform = services.form.transform(AS_STORED)
+        try:
+            async for lines in store.reader.fetch_blocks(following, transform):
+                events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
+                await stream.send(before + written.separator.join(events))
+                before = written.separator
+        except ReadFailedError as error:
+            # All is stored, which no error could say: without its end, it is seen to be no answer.
+            services.count_refusal(error)
+        else:
+            await stream.send(written.closing)
+
+    exchange.stream(200, written.content_type, produce)
+
+
 def health(services: Services, request: Request, exchange: Exchange) -> None:
     """Tell how well the server is, as a health document or as metrics."""
     render = _find_form(request.head.query)
@@ -308,18 +444,25 @@ async def _read_many(
     blocks = found
 
     async def produce(stream: Stream) -> None:
-        async for block in blocks:
-            sending = look.send(stream, block)
-            # While the client does not take it, it is kept once, in its last form.
-            del block
-            await sending
-        await stream.send(look.end)
+        try:
+            async for block in blocks:
+                sending = look.send(stream, block)
+                # While the client does not take it, it is kept once, in its last form.
+                del block
+                await sending
+        except ReadFailedError as error:
+            services.count_refusal(error)
+            await stream.send(look.error(error))
+        else:
+            await stream.send(look.end)
 
     exchange.stream(200, NDJSON, produce)
 
 
-def _check_raw_data(look: Look, events: Sequence[CandidateText]) -> None:
+def _check_raw_data(look: Look, events: Sequence[CandidateText], error: RefusedError) -> None:
     # The decoder leaves data as it is, so that what is no object in its place is seen here only.
+    if error.code is not Code.DATA_MALFORMED:
+        return
     for index, event in enumerate(events):
         if event.data:
             look.bodies.check_raw(event.data, f"$.events[{index}].data")

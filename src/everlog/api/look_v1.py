@@ -25,7 +25,7 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event_type import parse_event_type
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.service.querying.messages import RowForm
@@ -43,6 +43,7 @@ _STATUSES: Final[Mapping[Code, int]] = {
     Code.EVENT_TYPE_UNKNOWN: 404,
     Code.EVENT_TOO_LARGE: 413,
     Code.STORE_FAILED: 503,
+    Code.READ_FAILED: 503,
     Code.SERVER_SHUTTING_DOWN: 503,
     Code.STORE_READ_ONLY: 503,
     Code.READ_ONLY_MODE_ALREADY_ENABLED: 503,
@@ -120,11 +121,11 @@ _event_schema_body = _reading(requests.RegisterEventSchema)
 
 
 def _read_subjects(body: bytes) -> tuple[str, bool]:
-    return parse_subject(_subjects_body(body).base_subject, field="baseSubject"), True
+    return parse_subject(_subjects_body(body).base_subject or None, field="baseSubject"), True
 
 
 def _read_event_type(body: bytes) -> str:
-    text = _event_type_body(body).event_type
+    text = _event_type_body(body).event_type or None
     try:
         return parse_event_type(text, field="eventType")
     except RefusedError as error:
@@ -137,8 +138,8 @@ def _read_event_type(body: bytes) -> str:
 
 def _register_event_schema(body: bytes) -> EventSchema:
     read = _event_schema_body(body)
-    event_type = parse_event_type(read.event_type, field="eventType")
-    return compile_event_schema(event_type, read.schema or None)
+    event_type = parse_event_type(read.event_type or None, field="eventType")
+    return read_event_schema(event_type, read.schema or None)
 
 
 def _check_raw(_raw: msgspec.Raw, _path: str) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from everlog.api.answers import EventForm, text_response
@@ -10,10 +10,13 @@ from everlog.api.bodies import MalformedRequestError
 from everlog.domain.errors import (
     BusyError,
     Code,
+    DiskBusyError,
     DiskFullError,
+    ReadFailedError,
     RefusedError,
     StoreFailedError,
     TooManyObserversError,
+    TooManyQueriesError,
 )
 from everlog.domain.time import next_event_time
 from everlog.http import Exchange
@@ -28,6 +31,8 @@ Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedErro
 MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
+TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
+DISK_BUSY: Final = "disk-busy"
 
 
 class Tasks:
@@ -89,10 +94,14 @@ class Services:
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
+    # Whose it is has a large body read.
+    large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""
         self.tally.refusals[_code(error)] += 1
+        if isinstance(error, ReadFailedError):
+            self.store.read_failures.note(error)
 
     def now(self) -> str:
         """Return the time as events state it."""
@@ -109,7 +118,11 @@ def _code(error: Failure) -> str:
             return Code.DISK_FULL.value
         case TooManyObserversError():
             return TOO_MANY_OBSERVERS
-        case BusyError():
+        case DiskBusyError():
+            return DISK_BUSY
+        case TooManyQueriesError():
             return TOO_MANY_QUERIES
+        case BusyError():
+            return TOO_MUCH_TO_JUDGE
         case StoreFailedError():
             return Code.STORE_FAILED.value

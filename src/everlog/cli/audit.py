@@ -2,18 +2,20 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
+from everlog.cli.printable import to_printable, to_printable_json
 from everlog.domain.errors import DataDirectoryError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
 from everlog.maintenance.audit import audit as audit_directory
 from everlog.maintenance.findings import Finding, Summary
+from everlog.texts import to_unicode
 
 _PROGRESS_SECONDS: Final = 0.5
 
@@ -33,7 +35,8 @@ Example:
 @click.command(help=_HELP)
 @click.option(
     "--data-directory",
-    type=click.Path(path_type=Path),
+    # Whether it can be read finds out who reads it.
+    type=click.Path(path_type=Path, readable=False),
     envvar="EVERLOG_DATA_DIRECTORY",
     show_envvar=True,
     required=True,
@@ -52,24 +55,33 @@ def audit(data_directory: Path, format_: str) -> None:
     render = _render_json if format_ == "json" else _render_text
     summary: Summary | None = None
     try:
-        for found in audit_directory(data_directory, on_progress=_progress()):
+        for found in _audit(data_directory):
             _clear_progress()
             click.echo(render(found))
             if isinstance(found, Summary):
                 summary = found
     except DataDirectoryError as error:
         _clear_progress()
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {to_printable(str(error))}", err=True)
         sys.exit(EXIT_DATA_DIRECTORY)
     assert summary is not None
     sys.exit(0 if summary.is_ok else EXIT_DAMAGED)
+
+
+def _audit(directory: Path) -> Iterator[Finding | Summary]:
+    """Yield what is found; raises DataDirectoryError for whatever the system refuses to read."""
+    try:
+        yield from audit_directory(directory, on_progress=_progress())
+    except OSError as error:
+        path = error.filename or directory
+        raise DataDirectoryError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _render_text(found: Finding | Summary) -> str:
     if isinstance(found, Finding):
         event = "" if found.event_id is None else f", event {found.event_id}"
         place = found.file if found.offset is None else f"{found.file} at byte {found.offset}"
-        return f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]"
+        return to_printable(f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]")
     counts = (
         f"{found.event_count} events, {found.log_size} bytes in {found.segment_count} segments, "
         f"{found.schema_count} event schemas, head {found.head_hash}"
@@ -84,11 +96,12 @@ def _render_json(found: Finding | Summary) -> str:
             "kind": found.kind,
             "weight": found.weight,
             "eventId": None if found.event_id is None else str(found.event_id),
-            "file": found.file,
+            "file": to_unicode(found.file),
             "offset": found.offset,
-            "meaning": found.meaning,
+            "meaning": to_unicode(found.meaning),
         }
-        return msgspec.json.encode({"type": "finding", "payload": payload}).decode()
+        line = msgspec.json.encode({"type": "finding", "payload": payload})
+        return to_printable_json(line).decode()
     payload = {
         "isOk": found.is_ok,
         "eventCount": found.event_count,
@@ -123,7 +136,7 @@ def _clear_progress() -> None:
 
 
 def _is_watched() -> bool:
-    return sys.stderr.isatty()
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _show(text: str) -> None:

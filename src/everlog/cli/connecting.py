@@ -17,7 +17,8 @@ from everlog.credentials.token import FILE_SIZE_MAX
 
 TOKEN_VARIABLE: Final = "EVERLOG_API_TOKEN"  # noqa: S105 - the name of a variable.
 
-_FILE: Final = click.Path(path_type=Path)
+# Whoever opens it says what is wrong with it, and knows the exit code.
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 token_file_option = click.option(
     "--api-token-file",

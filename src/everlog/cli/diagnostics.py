@@ -14,6 +14,7 @@ from everlog.cli.connecting import (
     find_token,
     token_file_option,
 )
+from everlog.cli.printable import to_printable, to_printable_json
 
 _PATH: Final = "/api/v1/diagnostics"
 _TIMEOUT_SECONDS: Final = 10.0
@@ -43,8 +44,9 @@ def diagnostics(
         try:
             found = _ask(url, find_token(api_token_file), https_certificate_file)
         except (OSError, HTTPException, ValueError) as error:
-            raise click.ClickException(f"{url} cannot be asked: {error}") from error
-    click.echo(json.dumps(found, indent=2))
+            message = to_printable(f"{url} cannot be asked: {error}")
+            raise click.ClickException(message) from error
+    click.echo(to_printable_json(json.dumps(found, indent=2).encode()))
 
 
 def _describe_this_machine() -> object:
@@ -64,6 +66,6 @@ def _ask(url: str, token: str, certificate_file: Path | None) -> object:
     finally:
         connection.close()
     if response.status != 200:
-        reason = body.decode(errors="replace").strip()
+        reason = to_printable(body.decode(errors="replace").strip())
         raise click.ClickException(f"{url} answers with status {response.status}: {reason}")
     return json.loads(body)

@@ -10,7 +10,8 @@ from everlog.credentials.new_files import write_new_files
 from everlog.credentials.token import LENGTH_OF_NEW, new_api_token
 from everlog.domain.errors import SettingsError
 
-_FILE: Final = click.Path(path_type=Path)
+# Whoever opens it says what is wrong with it, and knows the exit code.
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 _HELP: Final = """Make tokens, keys and certificates.
 

@@ -5,9 +5,20 @@ A server takes long to import, and most commands need none of it.
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import click
+
+from everlog.cli.printable import to_printable
+from everlog.exit_codes import EXIT_UNEXPECTED
+from everlog.process import (
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT_CLOSED,
+    end_when_interrupted,
+    give_up_output,
+    let_interrupt,
+)
 
 _EPILOG: Final = """
 \b
@@ -84,7 +95,21 @@ class _Commands(click.Group):
 
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         listed = COMMANDS.get(name)
-        return None if listed is None else listed.load()
+        if listed is None:
+            return None
+        command = listed.load()
+        if name != "run":
+            # Until here it ended without a word; now it may have something to clean up.
+            let_interrupt()
+        return command
+
+    def invoke(self, context: click.Context) -> object:
+        """Run a command, whose output somebody may stop reading."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            give_up_output()
+            context.exit(EXIT_OUTPUT_CLOSED)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -122,4 +147,23 @@ def main() -> None:
         click.echo("Error: Everlog does not run under python -O", err=True)
         sys.exit(2)
     # By name also where a module was run: click would say `python -m everlog`.
-    cli(prog_name="everlog")
+    try:
+        code = cli.main(prog_name="everlog", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        # Click has ended the line on which a terminal shows ^C.
+        code = EXIT_INTERRUPTED
+    except OSError as error:
+        code = _end_without_output(error)
+    end_when_interrupted()
+    sys.exit(code)
+
+
+def _end_without_output(error: OSError) -> int:
+    """Say what the system refused, and keep Python from trying once more at the end."""
+    with suppress(OSError):
+        click.echo(f"Error: {to_printable(str(error))}", err=True)
+    give_up_output()
+    return EXIT_UNEXPECTED

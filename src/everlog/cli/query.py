@@ -26,7 +26,8 @@ from everlog.eventql.limits import QUERY_LENGTH_MAX
 # More is certainly too long: a letter has four bytes at most.
 _QUERY_SIZE_MAX: Final = 4 * QUERY_LENGTH_MAX + 1
 
-_FILE: Final = click.Path(path_type=Path)
+# Whoever opens it says what is wrong with it, and knows the exit code.
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = f"""Ask a question in EventQL, and print its rows.

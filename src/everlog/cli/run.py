@@ -26,7 +26,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - as the original does.
 _PORT: Final = click.IntRange(0, 65_535)
-_FILE: Final = click.Path(path_type=Path)
+# Whoever opens it says what is wrong with it, and knows the exit code.
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 _TOKEN_SOURCES: Final = ("api_token", "api_token_file")
 
@@ -41,7 +42,7 @@ second signal stops it at once.
 \b
 Exit codes:
   0  stopped as asked
-  1  anything else than the following
+  1  anything else than the following; also a stop that could not be brought to its end
   2  a setting is wrong or missing
   3  the data directory cannot be used
   4  the log is damaged

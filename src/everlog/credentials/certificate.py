@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from everlog.credentials.given_files import read_given_file
 from everlog.domain.errors import SettingsError
 
 # TLS 1.3 has its own list, of which each entry is good. For 1.2: a fresh key for each connection,
@@ -121,11 +122,11 @@ def _load_chain(context: ssl.SSLContext, files: CertificateFiles) -> None:
                 f"--https-private-key-file {files.private_key} is encrypted: "
                 "add --https-private-key-passphrase-file, or give the key without a passphrase"
             )
-        text = _read("--https-private-key-passphrase-file", files.passphrase)
+        text = _read("--https-private-key-passphrase-file", files.passphrase, may_be_pipe=True)
         return text.removesuffix(b"\n").removesuffix(b"\r")
 
     # OpenSSL would not say which of the files it is.
-    _check_readable("--https-private-key-file", files.private_key)
+    _read("--https-private-key-file", files.private_key)
     try:
         # Without a password OpenSSL would ask for one on the terminal.
         context.load_cert_chain(files.certificate, files.private_key, password=passphrase)
@@ -176,26 +177,14 @@ def _check_dates(path: Path, validity: _Validity, now: datetime) -> None:
         )
 
 
-def _check_readable(flag: str, path: Path) -> None:
+def _read(flag: str, path: Path, *, may_be_pipe: bool = False) -> bytes:
+    # What OpenSSL reads by its name as well cannot be a pipe, which can be read once.
     try:
-        with path.open("rb", buffering=0) as file:
-            file.read(1)
-    except OSError as error:
-        raise _unreadable(flag, path, error) from error
-
-
-def _read(flag: str, path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_FILE_SIZE_MAX)
-    except OSError as error:
-        raise _unreadable(flag, path, error) from error
-
-
-def _unreadable(flag: str, path: Path, error: OSError) -> SettingsError:
-    if isinstance(error, FileNotFoundError):
-        return SettingsError(f"{flag} {path} does not exist")
-    return SettingsError(f"{flag} {path} cannot be read: {error.strerror}")
+        return read_given_file(flag, path, size_max=_FILE_SIZE_MAX, may_be_pipe=may_be_pipe)
+    except SettingsError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise SettingsError(f"{flag} {path} does not exist") from error
+        raise
 
 
 def _format(time: datetime) -> str:

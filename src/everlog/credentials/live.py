@@ -56,35 +56,44 @@ class LiveCredentials:
             else CertificateSwitch(self._load_certificate(self._certificate_files))
         )
 
-    def reload(self) -> None:
-        """Read the token file and the certificate again, each on its own."""
-        self._reload_tokens()
-        self._reload_certificate()
+    def read_tokens(self) -> Callable[[], None]:
+        """Read the token file again.
 
-    def _reload_tokens(self) -> None:
+        On any thread; what is returned puts the tokens into force, and is for the event loop's.
+        """
         if self._token_file is None:
             self._log.info("there is no token file to read again: the token stays as it is")
-            return
+            return _nothing
         try:
             tokens = self._warn_of_tokens(load_token_file(self._token_file))
         except SettingsError as error:
             message = "the token file cannot be used: the tokens stay as they are"
             self._log.error(message, reason=str(error))
-            return
-        self.token_check.replace(tokens)
-        self._log.info("the token file was read again", tokenCount=len(tokens))
+            return _nothing
 
-    def _reload_certificate(self) -> None:
-        if self._certificate_files is None or self.certificate_switch is None:
-            return
+        def put_into_force() -> None:
+            self.token_check.replace(tokens)
+            self._log.info("the token file was read again", tokenCount=len(tokens))
+
+        return put_into_force
+
+    def read_certificate(self) -> Callable[[], None]:
+        """Read the certificate and its key again, like the tokens."""
+        switch = self.certificate_switch
+        if self._certificate_files is None or switch is None:
+            return _nothing
         try:
             certificate = self._load_certificate(self._certificate_files)
         except SettingsError as error:
             message = "the certificate cannot be used: the old one stays"
             self._log.error(message, reason=str(error))
-            return
-        self.certificate_switch.replace(certificate)
-        self._log.info("the certificate was read again", expires=_format(certificate))
+            return _nothing
+
+        def put_into_force() -> None:
+            switch.replace(certificate)
+            self._log.info("the certificate was read again", expires=_format(certificate))
+
+        return put_into_force
 
     def _warn_of_tokens(self, tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
         for number, token in enumerate(tokens, 1):
@@ -105,6 +114,10 @@ class LiveCredentials:
             message = "the certificate expires soon"
             self._log.warning(message, expires=_format(certificate), days=days)
         return certificate
+
+
+def _nothing() -> None:
+    """Put nothing into force."""
 
 
 def _find_tokens(token: ApiToken | None, file: Path | None) -> tuple[ApiToken, ...]:

@@ -6,9 +6,12 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from everlog.credentials.given_files import read_given_file
 from everlog.credentials.new_files import Pair
 from everlog.domain.errors import SettingsError
 from everlog.domain.signature import SigningKey
+
+_FLAG: Final = "--signing-key-file"
 
 # No key is as large as that.
 _FILE_SIZE_MAX: Final = 1024 * 1024
@@ -22,16 +25,11 @@ def load_signing_key(path: Path | None) -> SigningKey | None:
     """
     if path is None:
         return None
-    try:
-        with path.open("rb") as file:
-            pem = file.read(_FILE_SIZE_MAX)
-    except OSError as error:
-        message = f"--signing-key-file {path} cannot be read: {error.strerror}"
-        raise SettingsError(message) from error
+    pem = read_given_file(_FLAG, path, size_max=_FILE_SIZE_MAX)
     try:
         return SigningKey.from_pem(pem)
     except SettingsError as error:
-        message = f"--signing-key-file {path}: {error}"
+        message = f"{_FLAG} {path}: {error}"
         raise SettingsError(message) from error
 
 

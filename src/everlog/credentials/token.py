@@ -14,13 +14,14 @@ import secrets
 import string
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from everlog.credentials.given_files import fill_from_given_file
 from everlog.domain.errors import SettingsError
 
 _SCHEME: Final = b"bearer "
+_FLAG: Final = "--api-token-file"
 
 # The old one and the new one.
 TOKENS_MAX: Final = 2
@@ -96,29 +97,16 @@ def load_token_file(path: Path) -> tuple[ApiToken, ...]:
     """
     content = bytearray(FILE_SIZE_MAX + 1)
     try:
-        with path.open("rb", buffering=0) as file:
-            size = _fill(content, file)
-        return _parse_lines(content, size)
-    except OSError as error:
-        raise SettingsError(f"--api-token-file {path} cannot be read: {error.strerror}") from error
-    except SettingsError as error:
-        raise SettingsError(f"--api-token-file {path}: {error}") from error
+        size = fill_from_given_file(_FLAG, path, content)
+        try:
+            return _parse_lines(content, size)
+        except SettingsError as error:
+            raise SettingsError(f"{_FLAG} {path}: {error}") from error
     finally:
         content[:] = bytes(len(content))
 
 
-def _fill(content: bytearray, file: FileIO) -> int:
-    """Read the file, which may be a pipe, into a buffer that can be overwritten afterwards."""
-    size = 0
-    with memoryview(content) as view:
-        while count := file.readinto(view[size:]):
-            size += count
-    return size
-
-
 def _parse_lines(content: bytearray, size: int) -> tuple[ApiToken, ...]:
-    if size > FILE_SIZE_MAX:
-        raise SettingsError(f"the file is larger than {FILE_SIZE_MAX} bytes")
     lines = tuple(_split_lines(content, size))
     if not 1 <= len(lines) <= TOKENS_MAX:
         raise SettingsError(

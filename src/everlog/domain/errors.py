@@ -64,6 +64,7 @@ class Code(StrEnum):
     # The state that the server or its disk is in.
     DISK_FULL = "disk-full"
     STORE_FAILED = "store-failed"
+    READ_FAILED = "read-failed"
     STORE_READ_ONLY = "store-read-only"
     READ_ONLY_MODE_ALREADY_ENABLED = "read-only-mode-already-enabled"
     SERVER_SHUTTING_DOWN = "server-shutting-down"
@@ -122,7 +123,7 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
-# When observing or querying.
+# When observing, querying or judging.
 
 
 class BusyError(EverlogError):
@@ -137,7 +138,29 @@ class TooManyQueriesError(BusyError):
     """As many queries are running as may run at a time."""
 
 
+class TooMuchUnjudgedError(BusyError):
+    """As much data waits for being judged against schemas as may wait at a time."""
+
+
+# When reading.
+
+
+class ReadFailedError(RefusedError, OSError):
+    """The disk does not give what is stored on it; nothing was changed, and a retry may succeed.
+
+    `reason` is what the system says.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.READ_FAILED, f"reading the data directory failed: {reason}")
+        self.strerror = reason
+
+
 # When committing.
+
+
+class DiskBusyError(BusyError):
+    """The disk has not answered for long, or too much waits for it; nothing was stored."""
 
 
 class DiskFullError(EverlogError):

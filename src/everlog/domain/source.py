@@ -53,16 +53,13 @@ _PARTS: Final = re.compile(
 )
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _AUTHORITY: Final = re.compile(
-    r"(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]*))?",
+    r"(?:(?P<user>[^@]*)@)?(?P<host>\[[^\]]*\]|[^:]*)(?::[0-9]*)?",
 )
 _USER: Final = _part(":")
 _HOST: Final = _part("")
 _FUTURE_ADDRESS: Final = re.compile(r"[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+")
 _PATH: Final = _part(":@/")
 _QUERY: Final = _part(":@/?")
-
-_PORT_MAX: Final = 65_535
-_PORT_DIGITS_MAX: Final = 32
 
 
 def parse_source(text: str | None, *, field: str = "source") -> str:
@@ -107,11 +104,10 @@ def _is_authority(text: str) -> bool:
     parts = _AUTHORITY.fullmatch(text)
     if parts is None:
         return False
-    user, host, port = parts.groups()
-    return (
-        (user is None or _USER.fullmatch(user) is not None)
-        and (_is_address(host[1:-1]) if host.startswith("[") else _HOST.fullmatch(host) is not None)
-        and (not port or _is_port(port))
+    # A port is any number of digits, whatever TCP makes of them (RFC 3986, section 3.2.3).
+    user, host = parts.groups()
+    return (user is None or _USER.fullmatch(user) is not None) and (
+        _is_address(host[1:-1]) if host.startswith("[") else _HOST.fullmatch(host) is not None
     )
 
 
@@ -126,7 +122,3 @@ def _is_address(text: str) -> bool:
     except AddressValueError:
         return False
     return True
-
-
-def _is_port(number: str) -> bool:
-    return len(number) <= _PORT_DIGITS_MAX and int(number) <= _PORT_MAX

@@ -32,12 +32,19 @@ QUERY_DEPTH_MAX: Final = 16
 SOURCES_MAX: Final = 16
 
 # Levels of arrays and records within each other, in any value that a query makes. `NESTING_MAX`
-# brackets around an event, whose data has `domain.limits.JSON_NESTING_MAX` levels, need 229; what
-# subqueries nest further has to end somewhere. Writing or comparing a value takes 2 frames for
-# each level, beyond which 400 are left for the server and the query around it.
-VALUE_DEPTH_MAX: Final = 256
+# brackets around an event, whose data has `domain.limits.JSON_NESTING_MAX` levels, need 162; what
+# subqueries nest further has to end somewhere. Data of earlier versions may have 67 levels more.
+# Writing or comparing a value takes 2 frames for each level, beyond which 400 are left for the
+# server and the query around it.
+VALUE_DEPTH_MAX: Final = 192
 
-# Fields of one path. Stored data is at most 128 levels deep (`domain.limits.JSON_NESTING_MAX`).
+# The same in a row, around which version 2 has two more: what clients read has 64 levels at most
+# (`domain.limits`). An event fits, and so does a record of its fields; what a query nests further
+# is looked at row by row. Fields of events that are so deep already are not: they are from earlier
+# versions, and can be read no other way.
+ROW_DEPTH_MAX: Final = 64 - 2
+
+# Fields of one path. Data of earlier versions is at most 128 levels deep.
 PATH_LENGTH_MAX: Final = 150
 
 # Characters of a string that a function returns. Stored strings are at most 128 KiB, literals

@@ -217,6 +217,9 @@ def frame_lines(lines: Buffer, starts: Sequence[int] | None = None) -> tuple[Buf
     if len(lines) <= _SMALL_SIZE:
         found = bytes(lines).split(b"\n")[:-1]
         return (b"".join([b"%x\r\n%b\n\r\n" % (len(line) + 1, line) for line in found]),)
+    if isinstance(lines, bytes) and lines.find(b"\n") == len(lines) - 1:
+        # However long it is, it is not copied.
+        return frame(lines)
     sizes = _sizes_between(starts, len(lines)) if starts is not None else _sizes(lines)
     digits, word = next(entry for entry in _WORDS if int(sizes.max()) < 16 ** entry[0])
     overhead = len(_END) + digits + len(_END)

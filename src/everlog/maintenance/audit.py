@@ -6,18 +6,25 @@ What is left to others: printing findings, and what to do about them.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from everlog.domain.errors import DataDirectoryError, UnknownFormatError
-from everlog.maintenance.audit_index import IndexAudit
+from everlog.domain.errors import UnknownFormatError
+from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
-from everlog.maintenance.files import read_whole, servers_locked_out
+from everlog.maintenance.files import (
+    Folder,
+    opened_directory,
+    opened_folder,
+    read_whole,
+    servers_locked_out,
+)
 from everlog.maintenance.findings import Finding, Kind, Summary, Weight
-from everlog.maintenance.segments import find_segments
+from everlog.maintenance.segments import LOG_FOLDER, find_segments
 
 _FORMAT_FILE: Final = "everlog.json"
 _FORMAT: Final = b'{"format":"everlog-data","version":1}\n'
@@ -46,11 +53,9 @@ def audit(
         UnknownFormatError: It is no data directory, or of another version.
         DataDirectoryError: It cannot be read.
     """
-    if not directory.is_dir():
-        raise DataDirectoryError(f"{directory} is not a directory")
-    with servers_locked_out(directory):
+    with opened_directory(directory) as opened, servers_locked_out(opened):
         counts = dict.fromkeys(Weight, 0)
-        for found in _audit(directory, on_progress):
+        for found in _audit(opened, on_progress):
             if isinstance(found, Finding):
                 counts[found.weight] += 1
                 yield found
@@ -61,15 +66,27 @@ def audit(
             )
 
 
-def _audit(directory: Path, on_progress: Callable[[Progress], None]) -> Iterator[Finding | Summary]:
+def _audit(
+    directory: Folder, on_progress: Callable[[Progress], None]
+) -> Iterator[Finding | Summary]:
+    with ExitStack() as resources:
+        yield from _audit_files(directory, on_progress, resources)
+
+
+def _audit_files(
+    directory: Folder, on_progress: Callable[[Progress], None], resources: ExitStack
+) -> Iterator[Finding | Summary]:
     yield from check_format(directory)
     bound, bound_findings = _read_bound(directory)
     yield from bound_findings
-    schemas = audit_schemas(_read(directory / SCHEMAS_FILE), durable_size=bound.schemas_size)
+    index = IndexAudit()
+    index_findings = list(index.load(_folder_in(directory, INDEX_FOLDER, resources)))
+    proven = index.at_least(bound)
+    schemas = audit_schemas(_read(directory, SCHEMAS_FILE), durable_size=proven.schemas_size)
     yield from schemas.findings
-    index = IndexAudit(directory)
-    yield from index.load()
-    segments, strangers = find_segments(directory)
+    yield from index_findings
+    log_folder = _folder_in(directory, LOG_FOLDER, resources)
+    segments, strangers = ([], []) if log_folder is None else find_segments(log_folder)
     yield from strangers
     progress = Progress(total=sum(segment.used_size for segment in segments))
 
@@ -77,7 +94,7 @@ def _audit(directory: Path, on_progress: Callable[[Progress], None]) -> Iterator
         progress.done += size
         on_progress(progress)
 
-    log = LogAudit(segments, bound, count)
+    log = LogAudit(segments, bound, count, proven=proven)
     for found in log.walk():
         if isinstance(found, Finding):
             yield found
@@ -96,18 +113,17 @@ def _audit(directory: Path, on_progress: Callable[[Progress], None]) -> Iterator
     )
 
 
-def check_format(directory: Path) -> Iterator[Finding]:
+def check_format(directory: Folder) -> Iterator[Finding]:
     """Yield what is wrong with the file that says which format a directory has.
 
     Raises:
         UnknownFormatError: It is no data directory, or of another version.
         DataDirectoryError: The file cannot be read.
     """
-    path = directory / _FORMAT_FILE
     try:
-        content = read_whole(path)
+        content = read_whole(directory, _FORMAT_FILE)
     except FileNotFoundError as error:
-        message = f"{directory} is not a data directory of Everlog: it has no {_FORMAT_FILE}"
+        message = f"{directory.path} is not a data directory of Everlog: it has no {_FORMAT_FILE}"
         raise UnknownFormatError(message) from error
     if content == _FORMAT:
         return
@@ -119,14 +135,15 @@ def check_format(directory: Path) -> Iterator[Finding]:
     else:
         if found.version != _VERSION:
             message = (
-                f"{directory} has the data format {found.version}: use the version that wrote it"
+                f"{directory.path} has the data format {found.version}: "
+                "use the version that wrote it"
             )
             raise UnknownFormatError(message)
     yield Finding(kind=Kind.FORMAT, event_id=None, file=_FORMAT_FILE, offset=None, meaning=meaning)
 
 
-def _read_bound(directory: Path) -> tuple[DurableBound, list[Finding]]:
-    content = _read(directory / DURABLE_FILE)
+def _read_bound(directory: Folder) -> tuple[DurableBound, list[Finding]]:
+    content = _read(directory, DURABLE_FILE)
     bound = parse_bound(content)
     if bound is not None:
         return bound, []
@@ -141,9 +158,16 @@ def _read_bound(directory: Path) -> tuple[DurableBound, list[Finding]]:
     return DurableBound(), [finding]
 
 
-def _read(path: Path) -> bytes:
+def _folder_in(directory: Folder, name: str, resources: ExitStack) -> Folder | None:
+    try:
+        return resources.enter_context(opened_folder(directory, name))
+    except FileNotFoundError:
+        return None
+
+
+def _read(directory: Folder, name: str) -> bytes:
     """Return the content of a file that may be missing, as an empty one."""
     try:
-        return read_whole(path)
+        return read_whole(directory, name)
     except FileNotFoundError:
         return b""

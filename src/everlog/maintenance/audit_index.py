@@ -8,19 +8,21 @@ whatever the checksums say: a wrong cell with a right checksum would be a bug. A
 
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from everlog.maintenance.audit_log import Block
-from everlog.maintenance.files import read_whole
+from everlog.maintenance.audit_log import Block, DurableBound
+from everlog.maintenance.files import Folder, read_whole
 from everlog.maintenance.findings import Finding, Kind
 
-_FOLDER: Final = "index"
+INDEX_FOLDER: Final = "index"
 _CHECKPOINT_FILE: Final = "checkpoint.json"
+_SEGMENTS_FILE: Final = "subject-segments"
+# What older checkpoints speak of: whole names.
 _SUBJECTS_FILE: Final = "subjects"
 _EVENT_TYPES_FILE: Final = "event-types"
 
@@ -54,51 +56,55 @@ class _Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
     hash: str
     time: int
     columns: dict[str, int]
-    subjects: _Names
     event_types: _Names
+    # One of them.
+    subject_segments: _Names | None = None
+    subjects: _Names | None = None
+    # Older ones do not say it.
+    schemas_size: int = 0
+
+    @property
+    def names_of_subjects(self) -> _Names:
+        return self.subject_segments or self.subjects or _Names(count=0, size=0, checksum=0)
 
 
 class IndexAudit:
     """The index of one log, as far as its checkpoint goes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         """Begin with nothing read."""
-        self._folder = directory / _FOLDER
         self._checkpoint: _Checkpoint | None = None
         self._columns: dict[str, Cells] = {}
-        # The numbers of subjects and event types, by the column that speaks of them.
-        self._names: dict[str, dict[str, int]] = {}
+        # The numbers of event types, and the last segment of each subject, which is empty for the
+        # root; None where they cannot be read.
+        self._event_types: dict[str, int] | None = None
+        self._segments: list[str] | None = None
+        self._names_file = _SEGMENTS_FILE
+        # The numbers of subjects as the log means them, by the subject above and the last segment.
+        self._subjects: dict[tuple[int, str], int] = {}
         # By the number of a subject: the position plus one of its latest event so far.
         self._latest: list[int] = []
         # Columns that cannot be compared, or have a wrong cell already: others may follow from it.
         self._wrong: set[str] = set()
 
-    def load(self) -> Iterator[Finding]:
-        """Read the index, and yield what does not match its checkpoint."""
-        try:
-            checkpoint = _decode(read_whole(self._folder / _CHECKPOINT_FILE))
-        except FileNotFoundError:
+    def load(self, folder: Folder | None) -> Iterator[Finding]:
+        """Read the index in its folder, and yield what does not match its checkpoint."""
+        content = None if folder is None else _read(folder, _CHECKPOINT_FILE)
+        if folder is None or content is None:
             meaning = "there is no checkpoint: the next opening makes the index from the log"
             yield _finding(Kind.NO_CHECKPOINT, _CHECKPOINT_FILE, meaning)
             return
+        try:
+            checkpoint = _decode(content)
         except ValueError as error:
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, str(error))
             return
         self._checkpoint = checkpoint
-        for name, names, column in (
-            (_SUBJECTS_FILE, checkpoint.subjects, "subject"),
-            (_EVENT_TYPES_FILE, checkpoint.event_types, "type"),
-        ):
-            try:
-                self._names[column] = _read_names(self._folder / name, names)
-            except ValueError as error:
-                self._wrong.add(column)
-                yield _finding(Kind.NAMES, name, str(error))
         for name, cell in _COLUMNS.items():
             is_of_events = name != _PARENT
-            count = checkpoint.event_count if is_of_events else checkpoint.subjects.count
+            count = checkpoint.event_count if is_of_events else checkpoint.names_of_subjects.count
             try:
-                self._columns[name] = _read_column(self._folder / name, cell, count)
+                self._columns[name] = _read_column(folder, name, cell, count)
             except ValueError as error:
                 self._wrong.add(name)
                 yield _finding(Kind.COLUMN, name, str(error))
@@ -106,9 +112,33 @@ class IndexAudit:
                 if zlib.crc32(self._columns[name].data) != checkpoint.columns.get(name):
                     meaning = "its cells do not have the checksum that the checkpoint names"
                     yield _finding(Kind.COLUMN, name, meaning)
-        if "subject" in self._names:
-            yield from self._compare_parents(self._names["subject"])
-            self._latest = [0] * len(self._names["subject"])
+        try:
+            names = _read_names(folder, _EVENT_TYPES_FILE, checkpoint.event_types)
+            self._event_types = {name: number for number, name in enumerate(names)}
+        except ValueError as error:
+            yield _finding(Kind.NAMES, _EVENT_TYPES_FILE, str(error))
+        if checkpoint.subject_segments is None:
+            self._names_file = _SUBJECTS_FILE
+        try:
+            names = _read_names(folder, self._names_file, checkpoint.names_of_subjects)
+            self._segments = [name.rpartition("/")[2] for name in names]
+        except ValueError as error:
+            yield _finding(Kind.NAMES, self._names_file, str(error))
+
+    def at_least(self, bound: DurableBound) -> DurableBound:
+        """Return a bound, or what the checkpoint says where that is more: it was saved later."""
+        checkpoint = self._checkpoint
+        if checkpoint is None:
+            return bound
+        schemas_size = max(bound.schemas_size, checkpoint.schemas_size)
+        if checkpoint.log_size <= bound.log_size:
+            return bound._replace(schemas_size=schemas_size)
+        return DurableBound(
+            event_count=checkpoint.event_count,
+            log_size=checkpoint.log_size,
+            schemas_size=schemas_size,
+            file=f"{INDEX_FOLDER}/{_CHECKPOINT_FILE}",
+        )
 
     def compare(self, block: Block) -> Iterator[Finding]:
         """Yield what the index says of events that their lines do not."""
@@ -119,11 +149,13 @@ class IndexAudit:
         count = min(len(block.events), checkpoint.event_count - first)
         events = block.events[:count]
         expected = {"offset": block.offsets[:count]}
-        for name in self._names:
-            numbers = self._names[name]
-            expected[name] = [numbers.get(getattr(event, name), _NO_NUMBER) for event in events]
-        if "subject" in self._names:
-            expected["previous"] = self._follow(expected["subject"], first)
+        types = self._event_types
+        if types is not None:
+            expected["type"] = [types.get(event.type, _NO_NUMBER) for event in events]
+        before = len(self._subjects)
+        expected["subject"] = [self._find(event.subject) for event in events]
+        expected["previous"] = self._follow(expected["subject"], first)
+        yield from self._compare_subjects(before)
         for name, cells in expected.items():
             if name not in self._wrong:
                 yield from self._compare_cells(name, first, np.array(cells, np.int64))
@@ -142,22 +174,49 @@ class IndexAudit:
             meaning = f"it speaks of {checkpoint.event_count} events, but the log has {event_count}"
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, meaning)
             return
-        numbers = self._names.get("subject", {})
-        above = {_above(name) for name in numbers if name != _ROOT}
-        for name, number in numbers.items():
-            if self._latest[number] == 0 and name not in above:
-                meaning = f"the subject {name!r} has no event, nor has one below it"
-                yield _finding(Kind.NAMES, _SUBJECTS_FILE, meaning)
+        count = len(self._subjects)
+        if self._segments is not None and len(self._segments) != count:
+            meaning = (
+                f"it names {len(self._segments)} subjects, but {count} have events, or have one "
+                "below that has"
+            )
+            yield _finding(Kind.NAMES, self._names_file, meaning)
+
+    def _find(self, subject: str) -> int:
+        """Return the number of a subject: they are numbered as they come, after their ancestors."""
+        subjects, number = self._subjects, 0
+        for segment in subject.split("/") if subject != _ROOT else ("",):
+            number = subjects.setdefault((number, segment), len(subjects))
+        self._latest.extend([0] * (len(subjects) - len(self._latest)))
+        return number
+
+    def _compare_subjects(self, first: int) -> Iterator[Finding]:
+        """Yield what the index says of subjects, from a number on, that the log does not."""
+        expected = list(islice(self._subjects, first, None))
+        segments = self._segments
+        if segments is not None and _SEGMENTS_FILE not in self._wrong:
+            for number, (_, segment) in enumerate(expected, start=first):
+                if number >= len(segments) or segments[number] != segment:
+                    self._wrong.add(_SEGMENTS_FILE)
+                    meaning = f"the name of subject {number} does not end with {segment!r}"
+                    yield _finding(Kind.NAMES, self._names_file, meaning)
+                    break
+        if _PARENT not in self._wrong:
+            cells = self._columns[_PARENT]
+            for number, (parent, _) in enumerate(expected[: len(cells) - first], start=first):
+                if cells[number] != parent:
+                    self._wrong.add(_PARENT)
+                    meaning = f"the subject above subject {number} is {parent}, not {cells[number]}"
+                    offset = number * cells.itemsize
+                    yield _finding(Kind.COLUMN, _PARENT, meaning, offset=offset)
+                    break
 
     def _follow(self, subjects: list[int], first: int) -> list[int]:
         """Return for each event the position plus one of the event before it on its subject."""
         latest, previous = self._latest, []
         for position, subject in enumerate(subjects, start=first + 1):
-            if subject == _NO_NUMBER:
-                previous.append(0)
-            else:
-                previous.append(latest[subject])
-                latest[subject] = position
+            previous.append(latest[subject])
+            latest[subject] = position
         return previous
 
     def _compare_cells(
@@ -175,19 +234,6 @@ class IndexAudit:
             offset = (first + index) * self._columns[name].itemsize
             yield _finding(Kind.COLUMN, name, meaning, event_id=first + index, offset=offset)
 
-    def _compare_parents(self, numbers: dict[str, int]) -> Iterator[Finding]:
-        if _PARENT in self._wrong:
-            return
-        cells = self._columns[_PARENT]
-        for name, number in numbers.items():
-            parent = numbers.get(_above(name), _NO_NUMBER)
-            is_in_order = parent < number or name == _ROOT
-            if parent != cells[number] or not is_in_order:
-                meaning = f"it does not lead from {name!r} to the subject above"
-                offset = number * cells.itemsize
-                yield _finding(Kind.COLUMN, _PARENT, meaning, offset=offset)
-                return
-
 
 def _decode(content: bytes) -> _Checkpoint:
     body, _, checksum = content.partition(b"\n")
@@ -201,8 +247,8 @@ def _decode(content: bytes) -> _Checkpoint:
         raise ValueError(message) from error
 
 
-def _read_names(path: Path, expected: _Names) -> dict[str, int]:
-    content = _read_present(path)[: expected.size]
+def _read_names(folder: Folder, name: str, expected: _Names) -> list[str]:
+    content = _read_present(folder, name)[: expected.size]
     if len(content) < expected.size:
         message = "it is shorter than the checkpoint says"
         raise ValueError(message)
@@ -210,15 +256,14 @@ def _read_names(path: Path, expected: _Names) -> dict[str, int]:
         message = "its names do not have the checksum that the checkpoint names"
         raise ValueError(message)
     names = content.decode(errors="replace").split("\n")[:-1]
-    numbers = {name: number for number, name in enumerate(names)}
-    if len(numbers) != expected.count:
-        message = "it holds another number of names than the checkpoint says, or one of them twice"
+    if len(names) != expected.count:
+        message = "it holds another number of names than the checkpoint says"
         raise ValueError(message)
-    return numbers
+    return names
 
 
-def _read_column(path: Path, cell: str, count: int) -> Cells:
-    cells = np.frombuffer(_read_present(path), np.uint8)
+def _read_column(folder: Folder, name: str, cell: str, count: int) -> Cells:
+    cells = np.frombuffer(_read_present(folder, name), np.uint8)
     size = count * np.dtype(cell).itemsize
     if len(cells) < size:
         message = "it is shorter than the checkpoint says"
@@ -226,20 +271,23 @@ def _read_column(path: Path, cell: str, count: int) -> Cells:
     return cells[:size].view(cell)
 
 
-def _read_present(path: Path) -> bytes:
-    try:
-        return read_whole(path)
-    except FileNotFoundError as error:
+def _read_present(folder: Folder, name: str) -> bytes:
+    content = _read(folder, name)
+    if content is None:
         message = "it is missing"
-        raise ValueError(message) from error
+        raise ValueError(message)
+    return content
 
 
-def _above(subject: str) -> str:
-    return subject.rpartition("/")[0] or _ROOT
+def _read(folder: Folder, name: str) -> bytes | None:
+    try:
+        return read_whole(folder, name)
+    except FileNotFoundError:
+        return None
 
 
 def _finding(
     kind: Kind, name: str, meaning: str, *, event_id: int | None = None, offset: int | None = None
 ) -> Finding:
-    file = f"{_FOLDER}/{name}"
+    file = f"{INDEX_FOLDER}/{name}"
     return Finding(kind=kind, event_id=event_id, file=file, offset=offset, meaning=meaning)

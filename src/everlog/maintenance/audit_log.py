@@ -34,6 +34,8 @@ class DurableBound(NamedTuple):
     event_count: int = 0
     log_size: int = 0
     schemas_size: int = 0
+    # Where that is said, for findings.
+    file: str = DURABLE_FILE
 
 
 def parse_bound(content: bytes) -> DurableBound | None:
@@ -65,11 +67,20 @@ class LogAudit:
     """A walk through the log, and how far it has come."""
 
     def __init__(
-        self, segments: Sequence[Segment], bound: DurableBound, on_read: Callable[[int], None]
+        self,
+        segments: Sequence[Segment],
+        bound: DurableBound,
+        on_read: Callable[[int], None],
+        *,
+        proven: DurableBound | None = None,
     ) -> None:
-        """Begin before the first event; `on_read` is told of every byte read."""
+        """Begin before the first event; `on_read` is told of every byte read.
+
+        What is `proven` is the bound, or more where something else says so.
+        """
         self._segments = segments
         self._bound = bound
+        self._proven = bound if proven is None else proven
         self._on_read = on_read
         # What the next event is judged by. The hash is unknown behind something broken.
         self._position = 0
@@ -110,7 +121,7 @@ class LogAudit:
         """Return from where on, in a file, nothing was acknowledged if it is not whole."""
         if not segment.is_last:
             return segment.size + 1
-        return max(self._bound.log_size - segment.offset, find_last_batch(segment))
+        return max(self._proven.log_size - segment.offset, find_last_batch(segment))
 
     def _enter(self, segment: Segment) -> Iterator[Finding]:
         expected, named = self._position, segment.first_position
@@ -182,7 +193,7 @@ class LogAudit:
         self, segment: Segment, start: int, reason: str, torn_from: int
     ) -> Iterator[Finding]:
         """Take note of a line that is no event; how many are lost, the next event tells."""
-        if start >= torn_from and self._position >= self._bound.event_count:
+        if start >= torn_from and self._position >= self._proven.event_count:
             yield self._tear(segment, reason)
         elif self._broken is None:
             self.is_intact = False
@@ -193,7 +204,7 @@ class LogAudit:
     ) -> Generator[Finding, None, bool]:
         """Yield the flaws of an event, and return whether it has a place in the log."""
         computed = compute_hash(event)
-        if start >= torn_from and self._position >= self._bound.event_count:
+        if start >= torn_from and self._position >= self._proven.event_count:
             yield self._tear(segment, f"event {self._position} is not as it was written")
             return False
         place = _position_of(event)
@@ -246,7 +257,7 @@ class LogAudit:
             yield self._flaw(Kind.BROKEN_LINE, segment, start, meaning)
             self._broken, self._hash = None, None
         if self.event_count < self._position:
-            if segment.is_last and self.event_count >= self._bound.event_count:
+            if segment.is_last and self.event_count >= self._proven.event_count:
                 yield self._tear(segment, "its last write has no end")
             else:
                 meaning = "the write that it belongs to has no end"
@@ -257,14 +268,15 @@ class LogAudit:
             yield self._flaw(Kind.BROKEN_LINE, segment, segment.used_size, meaning)
 
     def _compare_with_bound(self) -> Iterator[Finding]:
-        bound = self._bound
-        file = DURABLE_FILE
-        is_short = self.is_intact and self.log_size < bound.log_size
-        if is_short or self.event_count < bound.event_count:
+        bound, proven, file = self._bound, self._proven, DURABLE_FILE
+        event_id = min(self.event_count, bound.event_count)
+        is_short = self.is_intact and self.log_size < proven.log_size
+        if is_short or self.event_count < proven.event_count:
+            event_id = min(self.event_count, proven.event_count)
             kind, file = Kind.LOG_TOO_SHORT, self._segments[-1].name if self._segments else "log"
             meaning = (
-                f"the log ends in front of it, after {self.log_size} bytes, but {bound.log_size} "
-                f"bytes with {bound.event_count} events were on the disk"
+                f"the log ends in front of it, after {self.log_size} bytes, but {proven.log_size} "
+                f"bytes with {proven.event_count} events were on the disk, says {proven.file}"
             )
         elif self.is_intact and self._bound_position != bound.event_count:
             kind = Kind.DURABLE_BOUND
@@ -280,7 +292,6 @@ class LogAudit:
             )
         else:
             return
-        event_id = min(self.event_count, bound.event_count)
         yield Finding(kind=kind, event_id=event_id, file=file, offset=None, meaning=meaning)
 
     def _flaw(

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
-from everlog.maintenance.files import opened
+from everlog.maintenance.files import Folder, names_in, opened
 from everlog.maintenance.findings import Finding, Kind
 
-_FOLDER: Final = "log"
+LOG_FOLDER: Final = "log"
 _SUFFIX: Final = ".ndjson"
 
 _BLOCK_SIZE: Final = 1024 * 1024
@@ -20,9 +19,9 @@ _BATCH_END: Final = b"}}  \n"
 class Segment(NamedTuple):
     """One file of the log."""
 
-    path: Path
-    # Relative to the data directory, for findings.
-    name: str
+    # The one that it lies in, and its name there.
+    folder: Folder
+    file: str
     # As its name says.
     first_position: int
     # Counted from the beginning of the log.
@@ -31,6 +30,11 @@ class Segment(NamedTuple):
     # Without the zeros at its end.
     used_size: int
     is_last: bool
+
+    @property
+    def name(self) -> str:
+        """Relative to the data directory, for findings."""
+        return _name(self.file)
 
 
 class Lines(NamedTuple):
@@ -43,26 +47,25 @@ class Lines(NamedTuple):
     rest: bytes
 
 
-def find_segments(directory: Path) -> tuple[list[Segment], list[Finding]]:
-    """Return the segments in their order, and what else lies among them."""
+def find_segments(folder: Folder) -> tuple[list[Segment], list[Finding]]:
+    """Return the segments in the folder of the log in their order, and what else lies there."""
     findings: list[Finding] = []
-    found: dict[int, Path] = {}
-    folder = directory / _FOLDER
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix != _SUFFIX or not (path.stem.isascii() and path.stem.isdecimal()):
-            findings.append(_stranger(path, "it is not a segment of the log"))
-        elif int(path.stem) in found:
-            findings.append(_stranger(path, f"it is the same segment as {found[int(path.stem)]}"))
+    found: dict[int, str] = {}
+    for file in names_in(folder):
+        digits = file.removesuffix(_SUFFIX)
+        if digits == file or not (digits.isascii() and digits.isdecimal()):
+            findings.append(_stranger(file, "it is not a segment of the log"))
+        elif int(digits) in found:
+            path = folder.path / found[int(digits)]
+            findings.append(_stranger(file, f"it is the same segment as {path}"))
         else:
-            found[int(path.stem)] = path
+            found[int(digits)] = file
     segments: list[Segment] = []
     offset = 0
-    for first_position, path in sorted(found.items()):
-        size, used_size = _measure(path)
+    for first_position, file in sorted(found.items()):
+        size, used_size = _measure(folder, file)
         is_last = first_position == max(found)
-        segments.append(
-            Segment(path, _name(path), first_position, offset, size, used_size, is_last)
-        )
+        segments.append(Segment(folder, file, first_position, offset, size, used_size, is_last))
         offset += size
     return segments, findings
 
@@ -73,7 +76,7 @@ def read_lines(segment: Segment, on_read: Callable[[int], None]) -> Iterator[Lin
     What cannot be read is given as zeros, so that the walk goes on behind it.
     """
     rest, offset, position = b"", 0, 0
-    with opened(segment.path) as file:
+    with opened(segment.folder, segment.file) as file:
         while position < segment.used_size:
             size = min(_BLOCK_SIZE, segment.used_size - position)
             try:
@@ -96,7 +99,7 @@ def find_last_batch(segment: Segment) -> int:
     last end of a batch that is followed by anything was durable.
     """
     stop, later = segment.used_size, b""
-    with opened(segment.path) as file:
+    with opened(segment.folder, segment.file) as file:
         while stop > 0:
             start = max(0, stop - _BLOCK_SIZE)
             try:
@@ -114,9 +117,9 @@ def find_last_batch(segment: Segment) -> int:
     return 0
 
 
-def _measure(path: Path) -> tuple[int, int]:
+def _measure(folder: Folder, name: str) -> tuple[int, int]:
     """Return the size of a file, with and without the zeros at its end."""
-    with opened(path) as file:
+    with opened(folder, name) as file:
         size = stop = os.fstat(file).st_size
         while stop > 0:
             start = max(0, stop - _BLOCK_SIZE)
@@ -131,15 +134,15 @@ def _measure(path: Path) -> tuple[int, int]:
     return size, 0
 
 
-def _name(path: Path) -> str:
-    return f"{_FOLDER}/{path.name}"
+def _name(file: str) -> str:
+    return f"{LOG_FOLDER}/{file}"
 
 
-def _stranger(path: Path, reason: str) -> Finding:
+def _stranger(file: str, reason: str) -> Finding:
     return Finding(
         kind=Kind.SEGMENT,
         event_id=None,
-        file=_name(path),
+        file=_name(file),
         offset=None,
         meaning=f"{reason}: the server does not start while it is there",
     )

@@ -8,13 +8,14 @@ from typing import Final, NamedTuple
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring.figures import Figures
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.commit_watch import HANGS_AFTER_SECONDS
+from everlog.service.writing.states import Condition
 
 # From where on a figure is worth a warning, or means that the server fails. Nothing is refused
 # because of these: they are what health checks say.
 
-# The log grows by steps of 64 MiB and the index by up to 32: with less than both, the next step is
-# taken in small pieces, and the end is near.
+# The log reserves an eighth of what is free at a time: of less than this, a few seconds' worth of
+# the fastest writing, and the end is near.
 DISK_FREE_FAIL_BYTES: Final = 128 * 1024 * 1024
 # Minutes of the fastest writing, and days of usual writing.
 DISK_FREE_WARN_BYTES: Final = 1024 * 1024 * 1024
@@ -28,9 +29,12 @@ SYNC_WARN_SECONDS: Final = 0.25
 # What was slow this long ago says nothing about the disk of today.
 SYNC_RECENT_SECONDS: Final = 300.0
 
-# Every writer waits for the batch that is on its way. Most clients give up after half a minute.
+# Every writer waits for the batch that is on its way, and from the second bound on is refused.
 PENDING_WARN_SECONDS: Final = 5.0
-PENDING_FAIL_SECONDS: Final = 30.0
+PENDING_FAIL_SECONDS: Final = HANGS_AFTER_SECONDS
+
+# A disk that cannot be read may have one bad place, which nobody asks for again.
+READ_FAILURE_RECENT_SECONDS: Final = 300.0
 
 # Enough to renew it without haste; the log warns from the same day on.
 CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
@@ -97,12 +101,20 @@ def _writability(figures: Figures) -> Finding:
         case Condition.READ_ONLY:
             return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
         case Condition.DISK_FULL:
-            return Finding(value, Status.FAIL, "the last write found no room on the disk")
+            output = f"the last write found no room: {figures.condition_reason}"
+            return Finding(value, Status.FAIL, output)
         case Condition.STOPPING:
             return Finding(value, Status.WARN, "the server is being stopped")
         case Condition.FAILED:
-            output = "the disk broke its promise: writes are refused until a restart"
+            output = f"writes are refused until a restart: {figures.condition_reason}"
             return Finding(value, Status.FAIL, output)
+
+
+def _readability(figures: Figures) -> Finding:
+    count, age = figures.read_failure_count, figures.seconds_since_read_failure
+    if age is not None and age <= READ_FAILURE_RECENT_SECONDS:
+        return Finding(count, Status.FAIL, "the disk does not give what is stored on it")
+    return Finding(count)
 
 
 def _disk_space(figures: Figures) -> Finding:
@@ -139,10 +151,13 @@ def _sync_latency(figures: Figures) -> Finding | None:
 
 def _pending_commit(figures: Figures) -> Finding:
     seconds = figures.pending_seconds
-    value, output = round(seconds, 6), "the disk does not answer: every write waits for it"
+    value = round(seconds, 6)
     if seconds > PENDING_FAIL_SECONDS:
+        since = format_moment(figures.now - seconds)
+        output = f"a commit hangs since {since}: the disk does not answer, and writes are refused"
         return Finding(value, Status.FAIL, output)
     if seconds > PENDING_WARN_SECONDS:
+        output = "the disk does not answer: every write waits for it"
         return Finding(value, Status.WARN, output)
     return Finding(value)
 
@@ -201,6 +216,7 @@ def _of_those_allowed(count: int, count_max: int, output: str) -> Finding:
 # In the order in which they are shown.
 CHECKS: Final = (
     Check("store:writability", "datastore", "", _writability),
+    Check("store:readFailures", "datastore", "failures", _readability),
     Check("disk:free", "system", "bytes", _disk_space),
     Check("log:events", "datastore", "events", lambda found: Finding(found.head.event_count)),
     Check("log:lastEventId", "datastore", "", _last_event_id),

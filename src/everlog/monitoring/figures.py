@@ -4,8 +4,10 @@ What the server knows is read on the event loop's thread in one step, so that th
 together; what the system has to be asked for comes from a thread, a moment earlier.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +18,14 @@ from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_spac
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.store import Store
 from everlog.service.writing.figures import CommitFigures, Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
+from everlog.threads import call_on_thread
 
 _NANOSECONDS: Final = 1_000_000_000
+
+# A disk that hangs is a thing to be told of, and not to be waited for.
+_DISK_SECONDS_MAX: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class Figures:
     now: float
     started_at: float
     condition: Condition
+    # Why it is so, empty where nobody has to be told.
+    condition_reason: str
     head: Head
     commits: CommitFigures
     # How long ago the last batch became durable, and how long the present one has been on its way.
@@ -46,6 +54,9 @@ class Figures:
     answers: Mapping[EndpointName, tuple[int, ...]]
     refusals: Mapping[str, int]
     bug_count: int
+    read_failure_count: int
+    # None where there was none.
+    seconds_since_read_failure: float | None
     # How late the event loop was, each time, and at worst within the last minute.
     loop_delays: Histogram
     longest_loop_delay: float
@@ -53,6 +64,24 @@ class Figures:
     process: ProcessFigures
     # When the certificate ends; None without HTTPS.
     certificate_ends_at: float | None
+
+
+class DiskGauge:
+    """The room on the disk of a directory, where the disk says in time how much there is."""
+
+    def __init__(self, directory: Path) -> None:
+        """Ask nothing yet."""
+        self._directory: Final = directory
+        # One thread waits at most, however long that takes and however often it is asked.
+        self._asked: asyncio.Future[DiskSpace | None] | None = None
+
+    async def read(self) -> DiskSpace | None:
+        """Return how much room there is, None if the system does not say."""
+        if self._asked is None or self._asked.done():
+            read = partial(read_disk_space, self._directory)
+            self._asked = call_on_thread(read)
+        done, _ = await asyncio.wait({self._asked}, timeout=_DISK_SECONDS_MAX)
+        return self._asked.result() if done else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +98,15 @@ class Monitor:
     statistics: Callable[[], Statistics]
     connections_max: int
     bug_count: Callable[[], int]
+    disk: DiskGauge
     loop_delay: LoopDelay
-    directory: Path
     certificate_ends_at: Callable[[], float | None]
 
     async def read(self) -> Figures:
         """Return the figures of this moment."""
-        disk, process = await self.store.reader.call(
-            lambda: (read_disk_space(self.directory), read_process())
-        )
+        # Reading threads may all wait for a disk that does not answer, which is to be told now.
+        process = await call_on_thread(read_process)
+        disk = await self.disk.read()
         store, snapshots = self.store, self.store.snapshots
         commits = store.writer.figures
         now = self.loop_clock()
@@ -86,6 +115,7 @@ class Monitor:
             now=self.clock() / _NANOSECONDS,
             started_at=self.started_at,
             condition=store.writer.condition,
+            condition_reason=store.writer.reason,
             head=store.engine.head,
             commits=commits,
             seconds_since_commit=None if commits.ended_at is None else now - commits.ended_at,
@@ -101,6 +131,8 @@ class Monitor:
             answers={name: tuple(counts) for name, counts in self.tally.answers.items()},
             refusals=dict(self.tally.refusals),
             bug_count=self.bug_count(),
+            read_failure_count=store.read_failures.count,
+            seconds_since_read_failure=store.read_failures.seconds_since,
             loop_delays=self.loop_delay.seconds,
             longest_loop_delay=self.loop_delay.longest_recent_seconds,
             disk=disk,

@@ -12,7 +12,7 @@ from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
 from everlog.service.writing.figures import Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 
 _NANOSECONDS: Final = 1_000_000_000
 
@@ -243,6 +243,11 @@ METRICS: Final = (
         "everlog_unexpected_errors",
         "Errors that nobody expected; each is in the log.",
         lambda found: found.bug_count,
+    ),
+    _counter(
+        "everlog_read_failures",
+        "Requests that could not be answered because the disk does not give what is stored.",
+        lambda found: found.read_failure_count,
     ),
     _histogram(
         "everlog_event_loop_delay_seconds",

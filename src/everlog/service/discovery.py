@@ -4,10 +4,15 @@ A subject exists if it or one below it has events; an event type if it has event
 """
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import chain
+from typing import Final
 
 from everlog.domain.errors import Code, RefusedError
 from everlog.service.store import Store
 from everlog.storage.engine import EventType
+
+# So many are told by the event loop itself, within half a millisecond.
+_FEW_EVENT_TYPES_MAX: Final = 256
 
 
 def read_subjects(store: Store, base_subject: str) -> AsyncIterator[Sequence[str]]:
@@ -21,9 +26,17 @@ def subject_exists(store: Store, subject: str) -> bool:
     return store.engine.subject_exists(subject, store.engine.head)
 
 
-def read_event_types(store: Store) -> Sequence[EventType]:
-    """Return all event types, sorted by name."""
-    return store.engine.event_types(store.engine.head)
+def read_event_types(store: Store) -> Sequence[EventType] | AsyncIterator[Sequence[EventType]]:
+    """Return all event types, sorted by name: at once if they are few, else in chunks."""
+    head = store.engine.head
+    chunks = store.engine.event_types(head)
+    if head.event_type_count <= _FEW_EVENT_TYPES_MAX:
+        first, second = next(chunks, ()), next(chunks, None)
+        if second is None:
+            return first
+        # Their schemas are large.
+        chunks = chain((first, second), chunks)
+    return store.reader.fetch_chunks(chunks)
 
 
 def read_event_type(store: Store, name: str) -> EventType:

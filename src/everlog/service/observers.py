@@ -37,6 +37,9 @@ _BLOCK_SIZE_MIN: Final = 8 * 1024
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
 _RECENT_SIZE_MAX: Final = 4 * 1024 * 1024
 
+# Each has up to 128 ancestors, who are looked up.
+_SUBJECTS_PER_TURN: Final = 128
+
 _Waiters = dict[str, set[asyncio.Future[bool]]]
 
 
@@ -99,10 +102,20 @@ class Observers:
                 self._recent_size -= sum(map(len, self._recent.popleft().lines))
         if not self._exact and not self._recursive:
             return
-        for subject in dict.fromkeys(event.subject for event in batch.events):
+        self._wake_for(tuple(dict.fromkeys(event.subject for event in batch.events)), 0)
+
+    def _wake_for(self, subjects: Sequence[str], start: int) -> None:
+        """Wake whom subjects from a place on concern, some in each turn of the loop.
+
+        Who is woken later is told no less: whatever is in the head by then is read.
+        """
+        stop = start + _SUBJECTS_PER_TURN
+        for subject in subjects[start:stop]:
             self._wake(self._exact, (subject,))
             if self._recursive:
                 self._wake(self._recursive, (subject, *ancestors(subject)))
+        if stop < len(subjects):
+            self._loop.call_soon(self._wake_for, subjects, stop)
 
     def recent(
         self, interest: Interest, *, start: int, stop: int, convert: Callable[[bytes], bytes]

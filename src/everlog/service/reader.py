@@ -9,12 +9,14 @@ read ahead; the others read it again, from the position up to which they were se
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from everlog.domain.errors import ReadFailedError
 from everlog.storage.engine import CachedBlock, CachedBlocks
 from everlog.storage.line import parse_line
 
@@ -55,6 +57,28 @@ _KEPT_MAX: Final = 32
 
 # A small answer is fetched whole in one hand-over between threads.
 _FETCH_SIZE: Final = 256 * 1024
+
+
+class ReadFailures:
+    """How often the disk did not give what is stored; on the event loop's thread only."""
+
+    def __init__(self, on_failure: Callable[[ReadFailedError], None]) -> None:
+        """Start with none; `on_failure` is told of each."""
+        self._on_failure: Final = on_failure
+        self.count = 0
+        # By the system's clock that never goes back, in seconds; None before the first.
+        self.last_at: float | None = None
+
+    def note(self, error: ReadFailedError) -> None:
+        """Note that a client could not be given something."""
+        self.count += 1
+        self.last_at = time.monotonic()
+        self._on_failure(error)
+
+    @property
+    def seconds_since(self) -> float | None:
+        """How long ago the last one was; None where there was none."""
+        return None if self.last_at is None else time.monotonic() - self.last_at
 
 
 class Reader:

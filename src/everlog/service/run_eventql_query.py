@@ -3,14 +3,9 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from everlog.eventql.diagnostic import (
-    QueryLimitError,
-    QueryMalformedError,
-    QueryUnevaluableError,
-)
 from everlog.service.permits import Permit
+from everlog.service.querying.faults import QUERY_FAULTS, refusal_of
 from everlog.service.querying.messages import RowForm
-from everlog.service.querying.queries import refusal_of
 from everlog.service.store import Store
 
 
@@ -27,10 +22,8 @@ async def run_eventql_query(
     """
     with permit:
         try:
-            prepared = await store.queries.prepare(text)
-            rows = store.queries.rows(prepared, store.engine.head, form=form)
-            async with aclosing(rows) as blocks:
+            async with aclosing(store.queries.run(text, form=form)) as blocks:
                 async for block in blocks:
                     yield block
-        except (QueryMalformedError, QueryUnevaluableError, QueryLimitError) as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault) from fault

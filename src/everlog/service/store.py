@@ -17,23 +17,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from everlog.domain.chain import HashVersion
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.errors import ReadFailedError, StoreFailedError
+from everlog.domain.schema import restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
+from everlog.service.judging import Judge
+from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.observers import Observers
+from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
-from everlog.service.reader import Reader
+from everlog.service.reader import Reader, ReadFailures
+from everlog.service.writing.commit_watch import CommitWatch
+from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
-from everlog.service.writing.writer import Condition, Writer, WriterEvents
+from everlog.service.writing.writer import Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine
-from everlog.storage.log import LogEngine, OpeningReport
+from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, may_write
 from everlog.storage.log.disk import Disk
+from everlog.threads import call_on_thread
 
 # A query that computes longer than that is a mistake more often than patience.
 QUERY_SECONDS_MAX: Final = 300.0
+
+# What nobody uses can wait that long for the news that its directory is gone.
+_LOOK_SECONDS: Final = 1.0
 
 
 def _ignore(*_: object) -> None:
@@ -48,11 +56,23 @@ class StoreEvents:
     opened: Callable[[OpeningReport, float], None] = _ignore
     # What new writes are told from now on, and the error that made it so, if one did.
     condition_changed: Callable[[Condition, Exception | None], None] = _ignore
-    # A snapshot of the index up to so many events was saved, or could not be.
+    # A snapshot of the index up to so many events was saved, or could not be: from then on this is
+    # not told again until one is saved.
     snapshot_saved: Callable[[int], None] = _ignore
-    snapshot_failed: Callable[[OSError], None] = _ignore
+    snapshot_failed: Callable[[Exception], None] = _ignore
+    snapshots_recovered: Callable[[int], None] = _ignore
     # The process that syncs ended on its own, or could not be started: writing goes on without it.
     sync_process_lost: Callable[[OSError | None], None] = _ignore
+    # A client could not be given something, since the disk does not give it.
+    read_failed: Callable[[ReadFailedError], None] = _ignore
+    # The process of a query ended on its own, said what makes no sense, or could not be started.
+    query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
+    # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
+    # and it has ended after so many.
+    commit_hangs: Callable[[float], None] = _ignore
+    commit_resumed: Callable[[float], None] = _ignore
+    # The store is being closed, and this is what is ended now.
+    closing: Callable[[str], None] = _ignore
     # Nobody expected this error, and nobody was harmed by it.
     bug: Callable[[Exception], None] = _ignore
 
@@ -78,6 +98,8 @@ class Store:
     engine: Engine
     writer: Writer
     reader: Reader
+    judge: Judge
+    read_failures: ReadFailures
     observers: Observers
     queries: Queries
     snapshots: IndexSnapshots
@@ -97,7 +119,8 @@ async def open_store(
 ) -> AsyncGenerator[Store, None]:
     """Open the store in a data directory, creating or recovering it, and close it at the end.
 
-    A `disk` stands in the place of the real one, and then no process syncs.
+    A `disk` stands in the place of the real one, and then no process syncs. A directory that cannot
+    be written to is opened for reading, if the store is to be read-only.
 
     Raises:
         DataDirectoryError: It is locked, of an unknown format, or damaged; see its subclasses.
@@ -105,13 +128,41 @@ async def open_store(
         OSError: The system refuses to read or write it.
     """
     started = time.monotonic()
-    engine = LogEngine.open(directory, disk=disk)
+    engine = await _open_engine(directory, disk, is_read_only=options.is_read_only)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
-        async with run_store(engine, options, has_sync_process=disk is None) as store:
+        has_sync_process = disk is None and engine.report.is_writable
+        async with run_store(engine, options, has_sync_process=has_sync_process) as store:
             yield store
     finally:
+        options.events.closing("the files of the log")
         engine.close()
+
+
+_LogEngine = LogEngine | ReadOnlyEngine
+
+
+async def _open_engine(directory: Path, disk: Disk | None, *, is_read_only: bool) -> _LogEngine:
+    """Open the engine on a thread, so that whoever waits for it can be told to stop."""
+
+    def open_engine() -> _LogEngine:
+        # Where it can be written to, it is left as well as any server leaves it.
+        if is_read_only and not may_write(directory):
+            return ReadOnlyEngine.open(directory, disk=disk)
+        return LogEngine.open(directory, disk=disk)
+
+    opening = call_on_thread(open_engine)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # It is opened all the same, as far as it comes.
+        opening.add_done_callback(_close_if_open)
+        raise
+
+
+def _close_if_open(opening: asyncio.Future[_LogEngine]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 @asynccontextmanager
@@ -123,7 +174,11 @@ async def run_store(
     reader = Reader(loop)
     observers = Observers(loop)
     snapshots = IndexSnapshots(
-        engine, reader, on_success=events.snapshot_saved, on_failure=events.snapshot_failed
+        engine,
+        reader,
+        on_success=events.snapshot_saved,
+        on_failure=events.snapshot_failed,
+        on_recovery=events.snapshots_recovered,
     )
 
     def publish(batch: Batch) -> None:
@@ -134,7 +189,12 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=_load_schemas(engine),
+        schemas=[
+            restore_event_schema(entry.name, entry.schema)
+            for chunk in engine.event_types(engine.head)
+            for entry in chunk
+            if entry.schema is not None
+        ],
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
@@ -145,26 +205,52 @@ async def run_store(
         clock=options.clock,
         signing_key=options.signing_key,
         seconds_max=options.query_seconds_max,
+        on_process_lost=events.query_process_lost,
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
-    store = Store(engine, writer, reader, observers, queries, snapshots)
+    judge = Judge(JudgingProcesses())
+    watch = CommitWatch(
+        writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
+    )
+    store = Store(
+        engine,
+        writer,
+        reader,
+        judge,
+        ReadFailures(events.read_failed),
+        observers,
+        queries,
+        snapshots,
+    )
+    look = loop.create_task(_look_after(store))
     try:
         yield store
     finally:
+        look.cancel()
         store.end_streams()
+        events.closing("queries")
         await queries.close()
+        events.closing("judging")
+        await judge.close()
+        events.closing("the commit on its way to the disk")
         await writer.stop()
+        watch.stop()
+        events.closing("a snapshot of the index")
         await snapshots.wait()
+        events.closing("reading threads")
         reader.close()
 
 
-def _load_schemas(engine: Engine) -> list[EventSchema]:
-    return [
-        compile_event_schema(entry.name, msgspec.Raw(entry.schema.encode()))
-        for entry in engine.event_types(engine.head)
-        if entry.schema is not None
-    ]
+async def _look_after(store: Store) -> None:
+    """Let the store fail when its files are moved or deleted, also while nobody writes."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            await store.reader.call(store.engine.check_place)
+        except StoreFailedError as error:
+            store.writer.fail(error)
+            return
 
 
 def _start_sync_process(loop: asyncio.AbstractEventLoop, events: StoreEvents) -> SyncProcess | None:

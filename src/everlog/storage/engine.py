@@ -125,16 +125,32 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     is_reversed: bool = False
 
 
+class SegmentPlace(NamedTuple):
+    """Where a segment is found: its name, the number of its file, and the offset of the log."""
+
+    name: str
+    inode: int
+    offset: int
+
+
 class LogFiles(msgspec.Struct, frozen=True):
     """What another process needs to read the log by itself, as of one head.
 
-    `segments` are paths with the offset at which each begins.
+    `folder` is the open folder of the segments, and `offsets` the open file of where lines begin,
+    64 bits each, which lies in memory. Both stay the same, so that a process inherits them when it
+    is started; no path is given, which may mean something else by then.
     """
 
-    segments: list[tuple[str, int]]
-    offsets: str
+    folder: int
+    segments: list[SegmentPlace]
+    offsets: int
     event_count: int
     log_size: int
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The open files that a process needs."""
+        return (self.folder, self.offsets)
 
 
 class LocatedScan(msgspec.Struct, frozen=True):
@@ -193,7 +209,10 @@ class CachedBlocks(Protocol):
 
 
 class LogReader(Protocol):
-    """What a head of a log shows; every method may be called on any thread."""
+    """What a head of a log shows; every method may be called on any thread.
+
+    What reads lines raises a `ReadFailedError` where the disk does not give them.
+    """
 
     @property
     def head(self) -> Head:
@@ -214,8 +233,11 @@ class LogReader(Protocol):
     def count(self, scan: Scan, head: Head) -> int:
         """Return how many events a scan means; reads none of them."""
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of its first events take; reads none of them."""
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same, if the index knows it within a few steps; None means to use `count`.
+        """Return what `count` does, if the index knows it within a few steps; None if it does not.
 
         It takes less than a tenth of a millisecond, so that an event loop may call it.
         """
@@ -241,8 +263,8 @@ class LogReader(Protocol):
     def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
 
-    def event_types(self, head: Head) -> Sequence[EventType]:
-        """Return all event types, sorted by name."""
+    def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
+        """Yield chunks of all event types, sorted by name."""
 
     def event_type(self, name: str, head: Head) -> EventType | None:
         """Return one event type, None if it has neither events nor a schema."""
@@ -292,14 +314,16 @@ class Engine(LogReader, Journal, Protocol):
     def state(self) -> SubjectState:
         """The subjects as of the tip, for preconditions."""
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        """Add one write's events at the tip.
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
+        """Add one write's events at the tip, or some of them, if that is not their end.
+
+        Then nothing but the rest is staged, and nothing sealed, before the end, and readers see all
+        of it or nothing, as always. What was staged of it before stays where the rest fails, until
+        it is rolled back.
 
         Raises:
-            DiskFullError: There is no room to index them; nothing was staged.
+            DiskFullError: Too many files are open; nothing was staged.
             MemoryError: There is no memory for them; nothing was staged.
-            StoreFailedError: The disk broke its promise; nothing was staged, call nothing but
-                reads and `close` now.
         """
 
     def stage_schema(self, schema: StagedSchema) -> None:
@@ -331,6 +355,13 @@ class Engine(LogReader, Journal, Protocol):
         """
 
     # Housekeeping.
+
+    def check_place(self) -> None:
+        """Look whether all that the log is written to is still there; may run on another thread.
+
+        Raises:
+            StoreFailedError: Something is not; call nothing but reads and `close` now.
+        """
 
     @property
     def is_snapshot_due(self) -> bool:

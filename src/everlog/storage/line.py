@@ -49,8 +49,10 @@ def render_line(event_json: bytes, mark: Mark) -> bytes:
     return LINE_PREFIX + event_json + _LINE_ENDS[mark]
 
 
-def render_write(events: Sequence[AcceptedEvent]) -> list[bytes]:
-    """Return the lines of one write, the last one with its mark."""
+def render_write(events: Sequence[AcceptedEvent], *, is_end: bool = True) -> list[bytes]:
+    """Return the lines of one write, the last one with its mark, or of its beginning."""
+    if not is_end:
+        return [LINE_PREFIX + event.json + b"}\n" for event in events]
     last = LINE_PREFIX + events[-1].json + _WRITE_LINE_END
     # Most writes are of one event.
     if len(events) == 1:

@@ -1,5 +1,7 @@
 """Bodies: names in any case for version 1, exact for version 2, and faults with their path."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -8,6 +10,7 @@ from everlog.api.requests import v1, v2
 
 V1_WRITE = msgspec.json.Decoder(v1.WriteEvents)
 V1_READ = msgspec.json.Decoder(v1.ReadEvents)
+V2_READ = msgspec.json.Decoder(v2.ReadEvents)
 V2_WRITE = msgspec.json.Decoder(v2.WriteEvents)
 
 
@@ -29,8 +32,6 @@ def check_lenient(body: bytes, expected: bytes) -> None:
             b'{"preconditions":[{"Payload":{"EVENTID":"1"}}]}',
             b'{"preconditions":[{"payload":{"eventId":"1"}}]}',
         ),
-        # Of two spellings of one name, the last counts.
-        (b'{"events":[],"EVENTS":null}', b'{"events":null}'),
     ],
 )
 def test_names_match_in_any_case(body: bytes, expected: bytes) -> None:
@@ -76,7 +77,110 @@ def test_version_2_takes_exact_names_only() -> None:
         read_strictly(V2_WRITE, b'{"Events":[]}')
 
 
-@pytest.mark.parametrize("body", [b'{"subject":"/a', b'{"subject":"\\ud800"}'])
-def test_a_body_that_ends_too_early_and_half_a_surrogate_pair_are_told_alike(body: bytes) -> None:
-    with pytest.raises(MalformedRequestError, match=r"ends too early, or half of a surrogate"):
+REPEATED = (
+    (b'{"subject":"/a","subject":"/b"}', "subject", "$"),
+    (b'{"subject" : "/a", "subject"\n:"/b"}', "subject", "$"),
+    (b'{"subject":"/a","\\u0073ubject":"/b"}', "subject", "$"),
+    (b'{"options":{"order":"x"},"subject":"/","options":{}}', "options", "$"),
+    (b'{"options":{"recursive":true,"recursive":false}}', "recursive", "$.options"),
+    (b'{"options":{"lowerBound":{"id":"1","id":"0"}}}', "id", "$.options.lowerBound"),
+    # Quotes as numbers, so that there seem to be as many as there should be.
+    (b'{"subject":"\\u0022\\u0022\\u0022\\u0022","subject":"/b"}', "subject", "$"),
+    (b'{"subject":"/b","subject":"\\u0022\\u0022\\u0022\\u0022"}', "subject", "$"),
+)
+REPEATED_IN_WRITES = (
+    (b'{"preconditions":[{"type":"x"}],"events":[],"preconditions":[]}', "preconditions", "$"),
+    (b'{"events":[{}],"events":[]}', "events", "$"),
+    (b'{"events":[{},{"source":"a","source":"a"}]}', "source", "$.events[1]"),
+    (b'{"events":[{"data":{"a":1},"data":{}}]}', "data", "$.events[0]"),
+    (b'{"preconditions":[{"type":"a","type":"b"}]}', "type", "$.preconditions[0]"),
+    (b'{"preconditions":[{"payload":{},"payload":{}}]}', "payload", "$.preconditions[0]"),
+    (
+        b'{"preconditions":[{},{"payload":{"query":"a","query":"b"}}]}',
+        "query",
+        "$.preconditions[1].payload",
+    ),
+)
+
+
+def check_repeated(reading: Callable[[], object], name: str, path: str) -> None:
+    """Check that a body is refused since a name comes twice."""
+    with pytest.raises(MalformedRequestError) as raised:
+        reading()
+
+    assert str(raised.value) == (
+        f"malformed request body: the member '{name}' comes twice - at `{path}`"
+    )
+
+
+@pytest.mark.parametrize("body, name, path", REPEATED)
+def test_a_member_that_comes_twice_is_refused(body: bytes, name: str, path: str) -> None:
+    check_repeated(lambda: read_strictly(V2_READ, body), name, path)
+    check_repeated(lambda: read_leniently(V1_READ, body), name, path)
+
+
+@pytest.mark.parametrize("body, name, path", REPEATED_IN_WRITES)
+def test_a_member_of_a_write_that_comes_twice_is_refused(body: bytes, name: str, path: str) -> None:
+    check_repeated(lambda: read_strictly(V2_WRITE, body), name, path)
+    check_repeated(lambda: read_leniently(V1_WRITE, body), name, path)
+
+
+@pytest.mark.parametrize(
+    "body, name, path",
+    [
+        (b'{"Subject":"/a","subject":"/b"}', "subject", "$"),
+        (b'{"subject":"/a","SUBJECT":null}', "subject", "$"),
+        (b'{"options":{"Recursive":true,"RECURSIVE":false}}', "recursive", "$.options"),
+        (b'{"subject":null,"subject":null}', "subject", "$"),
+    ],
+)
+def test_names_in_any_case_are_one_name(body: bytes, name: str, path: str) -> None:
+    check_repeated(lambda: read_leniently(V1_READ, body), name, path)
+
+
+def test_options_of_a_precondition_come_once() -> None:
+    body = b'{"preconditions":[{"payload":{"options":{"recursive":true,"recursive":false}}}]}'
+
+    path = "$.preconditions[0].payload.options"
+    check_repeated(lambda: read_strictly(V2_WRITE, body), "recursive", path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"events":[{"data":{"a":1,"a":{"b":2,"b":3}}}]}',
+        b'{"events":[{"data":"\\u0022:\\u0022"}],"preconditions":[]}',
+        b'{"events":[{"source":"\\u0022","data":{"events":1,"source":2,"source":3}}]}',
+        b'{"preconditions":[{"payload":{"query":"\\"a\\":\\u0022b"}}]}',
+        b'{"events":[{"traceparent":"","source":"\\u0061"}]}',
+    ],
+)
+def test_whatever_strings_and_data_hold_is_no_member_of_the_body(body: bytes) -> None:
+    assert read_strictly(V2_WRITE, body) == V2_WRITE.decode(body)
+    assert read_leniently(V1_WRITE, body) == V1_WRITE.decode(body)
+
+
+@pytest.mark.parametrize("body", [b'{"events":null}', b'{"events":[{"source":null,"data":null}]}'])
+def test_null_in_version_1_is_a_member_like_any_other(body: bytes) -> None:
+    assert read_leniently(V1_WRITE, body) == V1_WRITE.decode(body)
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [
+        (b'{"subject":"/a', "it ends too early"),
+        (b'{"subject":"\\ud800"}', "it has half of a surrogate pair - at `$.subject`"),
+        (b'{"subject":"\xfc"}', "it is not valid UTF-8 - at `$.subject`"),
+        (b'{"options":{"order":"\xfc"}}', "it is not valid UTF-8 - at `$.options.order`"),
+        (b'\xef\xbb\xbf{"subject":"/"}', "it begins with a byte order mark"),
+        (b'{"subject":"/"}\0', "it has a NUL byte (byte 15)"),
+        (b"\x1f\x8b\x08", "it is compressed with gzip"),
+        (b" \n", "it is empty, and a JSON object is expected"),
+        (b'{"options":' * 5_000, "it is nested deeper than 61 levels"),
+    ],
+)
+def test_the_cause_is_told(body: bytes, reason: str) -> None:
+    with pytest.raises(MalformedRequestError) as raised:
         read_leniently(V1_READ, body)
+
+    assert str(raised.value).startswith(f"malformed request body: {reason}")

@@ -114,3 +114,15 @@ def test_progress_is_shown_where_somebody_looks(
 
     size = sum(path.stat().st_size for path in (directory / "log").iterdir())
     assert f"100% of {size} bytes" in "".join(shown)
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_what_a_damaged_file_holds_is_shown_as_escapes(directory: Path, format_: str) -> None:
+    path = next((directory / "log").iterdir())
+    hostile = b'"specversion":"\xc2\x9b2J","\xe2\x80\xae\x7f":1'
+    path.write_bytes(path.read_bytes().replace(b'"specversion":"1.0"', hostile))
+
+    result = run_audit(directory, "--format", format_)
+
+    assert result.exit_code == 4
+    assert result.stdout.replace("\n", "").isprintable()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog.credentials import token as token_file
+from everlog.credentials import given_files
 from everlog.credentials.token import FILE_SIZE_MAX, TokenCheck, load_token_file, parse_token
 from everlog.domain.errors import SettingsError
 
@@ -98,15 +98,15 @@ def test_what_was_read_is_overwritten_also_if_it_is_refused(
     file: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffers: list[bytearray] = []
-    fill = token_file._fill
+    fill = given_files._fill
 
-    def keep(buffer: bytearray, opened: object) -> int:
+    def keep(buffer: bytearray, opened: int, deadline: float) -> int:
         buffers.append(buffer)
-        size = fill(buffer, opened)  # type: ignore[arg-type]  # the file that it is
+        size = fill(buffer, opened, deadline)
         assert b"s3cret" in buffer
         return size
 
-    monkeypatch.setattr(token_file, "_fill", keep)
+    monkeypatch.setattr(given_files, "_fill", keep)
     file.write_bytes(content)
     try:
         load_token_file(file)

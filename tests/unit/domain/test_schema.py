@@ -7,7 +7,7 @@ import pytest
 
 from everlog.domain.errors import Code
 from everlog.domain.limits import JSON_NESTING_MAX, SCHEMA_SIZE_MAX
-from everlog.domain.schema import compile_event_schema, find_violation
+from everlog.domain.schema import compile_event_schema, find_violation, restore_event_schema
 from tests.support.refusals import check_refused
 
 TYPE = "com.foo.bar"
@@ -80,14 +80,63 @@ def test_refuses_a_schema_that_describes_no_object(schema: object, message: str)
     )
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"{a:1}", b'{"type":"\xff"}', b"[" * 5_000])
-def test_refuses_what_is_no_json(raw: bytes) -> None:
+@pytest.mark.parametrize(
+    "raw, reason",
+    [
+        (b"", "it ends too early"),
+        (b"{", "it ends too early"),
+        (b"{a:1}", "it is not JSON: "),
+        (b'{"type":"\xff"}', "it is not valid UTF-8 - at `$.type`"),
+        (b'{"type":"\\ud800"}', "it has half of a surrogate pair - at `$.type`"),
+        (b'{"type":1e400}', "the number 1e400 is beyond the range of a double"),
+        (b'{"type":"object","type":"object"}', "the member 'type' comes twice in an object"),
+        (b'{"a":{"\\u0062":1,"b":1}}', "the member 'b' comes twice in an object"),
+    ],
+)
+def test_refuses_what_is_no_json(raw: bytes, reason: str) -> None:
     check_refused(
         lambda: compile_event_schema(TYPE, raw),
         Code.EVENT_SCHEMA_MALFORMED,
-        message="not JSON",
+        message=f"malformed event schema: {reason}",
         field="schema",
     )
+
+
+@pytest.mark.parametrize("keyword", ["maximum", "const", "default"])
+def test_refuses_numbers_beyond_the_range_of_a_double(keyword: str) -> None:
+    compile_event_schema(TYPE, json_of(an_object(properties={"a": {keyword: 10**308}})))
+    for number, limit in ((10**309, {}), (10**1_000, {"limit": 1_000})):
+        schema = an_object(properties={"a": {keyword: number}})
+        check_refused(
+            lambda schema=schema: compile_event_schema(TYPE, json_of(schema)),
+            Code.EVENT_SCHEMA_MALFORMED,
+            message=f"the number 1{'0' * 39}... ",
+            field="schema",
+            **limit,
+        )
+
+
+def test_restores_what_an_earlier_version_registered() -> None:
+    inner = "1" * 400
+    text = (
+        '{"type":"object","properties":{"a":{"const":'
+        + "[" * 120
+        + inner
+        + "]" * 120
+        + '}},"title":"a","title":"b"}'
+    )
+    check_refused(
+        lambda: compile_event_schema(TYPE, text.encode()),
+        Code.EVENT_SCHEMA_MALFORMED,
+        field="schema",
+        limit=JSON_NESTING_MAX,
+    )
+
+    schema = restore_event_schema(TYPE, text)
+
+    assert schema.text == text
+    assert find_violation(schema, {"a": 1}) is not None
+    assert find_violation(schema, {"b": 1}) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
 from everlog.service.writing.figures import CommitFigures, Histogram
-from everlog.service.writing.writer import Condition
+from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
 
 LARGE = 1 << 40
@@ -32,6 +32,7 @@ WELL = Figures(
     now=NOW,
     started_at=NOW,
     condition=Condition.WRITABLE,
+    condition_reason="",
     head=Head(event_count=1, time=1),
     commits=commits(0.001),
     seconds_since_commit=1.0,
@@ -47,6 +48,8 @@ WELL = Figures(
     answers={},
     refusals={},
     bug_count=0,
+    read_failure_count=0,
+    seconds_since_read_failure=None,
     loop_delays=Histogram((1.0,)),
     longest_loop_delay=0.0,
     disk=DiskSpace(free_bytes=LARGE // 2, size_bytes=LARGE),
@@ -57,6 +60,10 @@ WELL = Figures(
 
 def disk(free_bytes: float, size_bytes: int = LARGE) -> dict[str, Any]:
     return {"disk": DiskSpace(int(free_bytes), size_bytes)}
+
+
+def read_failure(age: float) -> dict[str, Any]:
+    return {"read_failure_count": 3, "seconds_since_read_failure": age}
 
 
 def open_files(count: int | None) -> dict[str, Any]:
@@ -71,6 +78,8 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("store:writability", {"condition": Condition.READ_ONLY}, Status.WARN),
     ("store:writability", {"condition": Condition.DISK_FULL}, Status.FAIL),
     ("store:writability", {"condition": Condition.FAILED}, Status.FAIL),
+    ("store:readFailures", read_failure(checks.READ_FAILURE_RECENT_SECONDS), Status.FAIL),
+    ("store:readFailures", read_failure(checks.READ_FAILURE_RECENT_SECONDS + 1), Status.PASS),
     ("disk:free", disk(WARN_BYTES), Status.PASS),
     ("disk:free", disk(WARN_BYTES - 1), Status.WARN),
     ("disk:free", disk(FAIL_BYTES), Status.WARN),

@@ -74,6 +74,40 @@ def test_an_observer_is_woken_by_what_concerns_it(
     run(work)
 
 
+def test_a_large_batch_wakes_some_at_a_time_and_everybody_in_the_end() -> None:
+    async def work(observers: Observers) -> None:
+        names = [f"/s{number}" for number in range(1_000)]
+        waiting = [
+            asyncio.ensure_future(
+                observers.wait(Interest(name, recursive=number % 2 == 0), seconds=LONG)
+            )
+            for number, name in enumerate(names)
+        ]
+        await asyncio.sleep(0)
+        observers.publish(batch_of(*names))
+        # Who has been woken has its result, and goes on in the next turn.
+        left = len(observers._exact) + len(observers._recursive)
+        assert 0 < left < 1_000
+        # Who closes the store does not wait for the rest.
+        assert await asyncio.gather(*waiting) == [True] * 1_000
+        assert not observers._exact
+        assert not observers._recursive
+
+    run(work)
+
+
+def test_many_recent_lines_are_left_to_the_index() -> None:
+    async def work(observers: Observers) -> None:
+        batch = batch_of(*["/a"] * 1_000)
+        observers.publish(batch)
+        interest = Interest("/a", recursive=False)
+        assert observers.recent_lines(interest, start=0, stop=1_000) is None
+        assert observers.recent_lines(interest, start=0, stop=257) is None
+        assert observers.recent_lines(interest, start=744, stop=1_000) == batch.lines[744:]
+
+    run(work)
+
+
 def test_closing_wakes_everybody_and_nobody_waits_any_more() -> None:
     async def work(observers: Observers) -> None:
         interests = [Interest("/a", recursive=False), Interest("/", recursive=True)]

@@ -1,7 +1,8 @@
 """The request bodies of version 2.
 
 Unknown members and null are faults of the body; a member that is left out is a question of
-values, which the domain answers with a code.
+values, which the domain answers with a code. What was left out is UNSET, so that a struct has as
+many members as the body (`api.bodies`).
 """
 
 import msgspec
@@ -32,7 +33,7 @@ class RecursiveOptions(_Body, frozen=True):
 class PreconditionOptions(_Body, frozen=True):
     """Whether a precondition is about a subject alone or about all below it too."""
 
-    recursive: bool = False
+    recursive: bool | UnsetType = UNSET
 
 
 class PreconditionPayload(_Body, frozen=True):
@@ -76,7 +77,7 @@ class FromLatestEvent(_Body, frozen=True):
 class ReadOptions(_Body, frozen=True):
     """Which events to read, and in which order."""
 
-    recursive: bool = False
+    recursive: bool | UnsetType = UNSET
     order: str | UnsetType = UNSET
     lower_bound: Bound | UnsetType = UNSET
     upper_bound: Bound | UnsetType = UNSET
@@ -93,7 +94,7 @@ class ReadEvents(_Body, frozen=True):
 class ObserveOptions(_Body, frozen=True):
     """Which events to observe."""
 
-    recursive: bool = False
+    recursive: bool | UnsetType = UNSET
     lower_bound: Bound | UnsetType = UNSET
     from_latest_event: FromLatestEvent | UnsetType = UNSET
 

@@ -6,7 +6,9 @@ The codes that a query shares with the other commands mean the same there.
 import re
 from typing import Final, NamedTuple
 
-from everlog.cli.querying.forms import RowFormError, to_printable, width_of
+from everlog import process
+from everlog.cli.printable import to_printable
+from everlog.cli.querying.forms import RowFormError, width_of
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
 from everlog.domain.errors import (
     CorruptLogError,
@@ -33,9 +35,8 @@ from everlog.exit_codes import (
 EXIT_MALFORMED: Final = 6
 EXIT_UNEVALUABLE: Final = 7
 EXIT_SERVER: Final = 8
-# As shells say it of processes that a signal ended: by Ctrl+C, and because nobody reads on.
-EXIT_INTERRUPTED: Final = 130
-EXIT_OUTPUT_CLOSED: Final = 141
+EXIT_INTERRUPTED: Final = process.EXIT_INTERRUPTED
+EXIT_OUTPUT_CLOSED: Final = process.EXIT_OUTPUT_CLOSED
 
 _REMOTE_CODES: Final = {
     "query-missing": EXIT_MALFORMED,

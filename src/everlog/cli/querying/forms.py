@@ -3,16 +3,18 @@
 A writer takes rows as JSON texts and gives bytes. It keeps back no more than it needs, so that an
 output may be far larger than memory. What programs read keeps the texts as they are, but for CSV.
 
-What a client stored may hold anything: codes that a terminal obeys, or letters that turn what
-follows around. Nothing of that is in a form that people read.
+What a client stored may hold anything (`cli.printable`). Nothing of that is in a form that people
+read, nor in CSV for a terminal; rows themselves are made printable by who prints them there.
 """
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from everlog.cli.printable import to_printable
 from everlog.domain.errors import EverlogError
 
 # What CSV calls the rows that are no records.
@@ -100,8 +102,9 @@ class CsvWriter:
     NULL is an empty field, an empty string a quoted one. Arrays and records stand in it as JSON.
     """
 
-    def __init__(self) -> None:
-        """Begin before the header."""
+    def __init__(self, show: Callable[[str], str] = str) -> None:
+        """Begin before the header; `show` returns what is shown of a field's text."""
+        self._show = show
         self._columns: tuple[str, ...] = ()
         self._row_count = 0
 
@@ -116,12 +119,12 @@ class CsvWriter:
             members = read_members(row)
             if self._row_count == 0:
                 self._columns = tuple(members)
-                lines.append(_csv_line(self._columns))
+                lines.append(self._line(self._columns))
             self._row_count += 1
             if not members.keys() <= frozenset(self._columns):
                 raise RowFormError(self._strange(members), before="".join(lines).encode())
             cells = (members.get(column) for column in self._columns)
-            lines.append(",".join(map(_csv_cell, cells)) + "\r\n")
+            lines.append(self._line(map(_csv_text, cells)))
         return "".join(lines).encode()
 
     def flush(self) -> bytes:
@@ -132,6 +135,10 @@ class CsvWriter:
         """Return nothing: the last line has its end."""
         return b""
 
+    def _line(self, texts: Iterable[str | None]) -> str:
+        fields = ("" if text is None else _csv_field(self._show(text)) for text in texts)
+        return ",".join(fields) + "\r\n"
+
     def _strange(self, members: dict[str, msgspec.Raw]) -> str:
         names = next(name for name in members if name not in self._columns)
         return (
@@ -141,18 +148,15 @@ class CsvWriter:
         )
 
 
-def _csv_line(texts: tuple[str, ...]) -> str:
-    return ",".join(map(_csv_field, texts)) + "\r\n"
-
-
-def _csv_cell(raw: msgspec.Raw | None) -> str:
+def _csv_text(raw: msgspec.Raw | None) -> str | None:
+    """Return what a field says of a value, None if that is nothing."""
     if raw is None:
-        return ""
+        return None
     text = bytes(raw)
     if text == b"null":
-        return ""
+        return None
     string = read_string(text)
-    return _csv_field(text.decode() if string is None else string)
+    return text.decode() if string is None else string
 
 
 def _csv_field(text: str) -> str:
@@ -394,16 +398,6 @@ _ELLIPSIS: Final = "\u2026"
 
 # They stand on the letter before them.
 _WITHOUT_WIDTH: Final = frozenset({"Mn", "Me"})
-
-
-def to_printable(text: str) -> str:
-    """Return a text on one line, with everything that is not printed shown as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in text
-    )
 
 
 def width_of(text: str) -> int:

@@ -6,7 +6,6 @@ Progress is one line that is written again and again, and gone at the end. It is
 nobody looks, nor at once: most queries are quick.
 """
 
-import os
 import shutil
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from everlog.cli.printable import to_printable, to_printable_json
 from everlog.cli.querying.faults import EXIT_OUTPUT_CLOSED, describe_error, exit_code_of
 from everlog.cli.querying.forms import (
     CsvWriter,
@@ -27,6 +27,7 @@ from everlog.cli.querying.forms import (
 )
 from everlog.domain.errors import EverlogError
 from everlog.exit_codes import EXIT_OK
+from everlog.process import give_up_output
 
 # Rows that wait for others to stand in a table with them wait no longer than that.
 _WAITING_SECONDS_MAX: Final = 0.5
@@ -77,18 +78,20 @@ def print_rows(
 ) -> int:
     """Print the rows of a query's text, and return the exit code.
 
-    Without a form it is a table on a terminal, and NDJSON elsewhere.
+    Without a form it is a table on a terminal, and NDJSON elsewhere. What a terminal would obey is
+    shown as escapes there; whatever else reads the rows gets them as they are.
     """
     output = _open_output()
     is_terminal = output.isatty()
     form = form or ("table" if is_terminal else "ndjson")
     width = shutil.get_terminal_size().columns if is_terminal else None
     writer = _writer(form, is_explain=is_explain, width=width)
+    if is_terminal:
+        rows = ([*map(to_printable_json, chunk)] for chunk in rows)
     try:
         count, error = _copy(rows, writer, output, progress)
     except BrokenPipeError:
-        # Python would complain when it closes its output at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        give_up_output()
         progress.clear()
         return EXIT_OUTPUT_CLOSED
     progress.clear()
@@ -114,7 +117,7 @@ def _writer(form: str, *, is_explain: bool, width: int | None) -> Writer:
         case "json":
             return JsonWriter()
         case "csv":
-            return CsvWriter()
+            return CsvWriter() if width is None else CsvWriter(to_printable)
         case _:
             return PlanWriter() if is_explain else TableWriter(width_max=width)
 

@@ -6,7 +6,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from everlog.cli.querying.forms import to_printable
+from everlog.cli.printable import to_printable
 from everlog.domain.errors import EverlogError
 
 _METHOD: Final = "QUERY"

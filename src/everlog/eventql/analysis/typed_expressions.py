@@ -20,6 +20,7 @@ from everlog.eventql.analysis.analyzed import (
     ArrayOf,
     BinaryOperation,
     Constant,
+    FieldAccess,
     RecordOf,
     ScalarCall,
     TypeConversion,
@@ -49,6 +50,7 @@ from everlog.eventql.types import (
     CONVERTIBLE,
     DATE,
     DATETIME,
+    EVENT_FIELDS,
     FLOAT64,
     INT,
     JSON,
@@ -63,6 +65,9 @@ from everlog.eventql.types import (
     Type,
     UnaryOperator,
 )
+
+# Fields of events that are texts and mean no number or moment, as `id` does.
+_TEXT_FIELDS: Final = {name for name, type_ in EVENT_FIELDS.items() if type_ >= STRING} - {"id"}
 
 # What to convert to, the most likely first, where several kinds would be accepted.
 _LIKELY_TARGETS: Final = (Kind.INT, Kind.FLOAT64, Kind.DATETIME, Kind.DATE, Kind.TIME, Kind.STRING)
@@ -148,6 +153,8 @@ def _is_bare_operation(expression: TypedExpression, text: str) -> bool:
 
 
 def _likely_target(accepted: Type, expression: TypedExpression) -> Kind | None:
+    if isinstance(expression, FieldAccess) and not _TEXT_FIELDS.isdisjoint(expression.path[-1:]):
+        return None
     if isinstance(expression, Constant):
         # Of a literal it can be seen what it is meant to be.
         form = _form(expression)
@@ -221,9 +228,10 @@ def type_of_binary(
     # One report for both operands: `"a" + "b"` is one mistake.
     start = f"{reporter.code(left.span)} {operator.value} "
     hint = _hint_for_late_conversion(right, start, reporter)
-    if not _expect_number(operator, left, reporter):
+    joining = _hint_for_joining(left, right, reporter) if operator is BinaryOperator.ADD else None
+    if not _expect_number(operator, left, reporter, joining):
         return ANY
-    if not _expect_number(operator, right, reporter, hint):
+    if not _expect_number(operator, right, reporter, hint or joining):
         return ANY
     return _type_of_arithmetic(operator, left.type, right.type)
 
@@ -236,8 +244,6 @@ def _expect_number(
 ) -> bool:
     if hint is None and not operand.type.isdisjoint(DATE | TIME | DATETIME):
         hint = "there is no arithmetic with dates and times"
-    elif hint is None and operator is BinaryOperator.ADD and isinstance(operand, Constant):
-        hint = "there is no operator that joins strings"
     what = f"'{operator.value}'"
     return expect(NUMBER | NULL, operand, what=what, reporter=reporter, hint=hint)
 
@@ -254,6 +260,21 @@ def _hint_for_late_conversion(
     if not is_bare or not is_possible(converted.type, NUMBER):
         return None
     return f"use ({start}{reporter.code(converted.span)}) AS {operand.target}"
+
+
+def _hint_for_joining(
+    left: TypedExpression, right: TypedExpression, reporter: Reporter
+) -> str | None:
+    """Return a hint for `s + 'x'`, by which other languages join strings."""
+    strings = [each for each in (left, right) if each.type - NULL == STRING]
+    if len(strings) < 2 and all(_likely_target(NUMBER, each) for each in strings):
+        return None
+    parts = [right]
+    while isinstance(left, BinaryOperation) and left.operator is BinaryOperator.ADD:
+        parts.append(left.right)
+        left = left.left
+    codes = [reporter.code(each.span) for each in (left, *reversed(parts))]
+    return f"nothing joins strings: project an array of them, [{', '.join(codes)}]"
 
 
 def _type_of_arithmetic(operator: BinaryOperator, left: Type, right: Type) -> Type:

@@ -25,6 +25,7 @@ from everlog.eventql.codegen.loop_code import (
     group_lines,
     group_loop,
     row_loop,
+    row_size_max,
     value_lines,
 )
 from everlog.eventql.codegen.row_code import EventRows, RowEnvironment, ValueRows, uses_of
@@ -232,8 +233,17 @@ def _compile(plan: Plan, *, is_signed: bool, as_json: bool) -> CompiledQuery:
     else:
         row = _row_code(environment, query.projection, encoding, environment if texts else None)
         body = _chosen_lines(environment, plan, row)
-        loop = row_loop(environment, rows, plan.conditions, query.sources, body, ("z0",))
-    row_size_max = 0 if as_json else code_of(final, query.projection).size_max
+        size_max = row_size_max(_gathered(plan), rows)
+        loop = row_loop(
+            environment,
+            rows,
+            plan.conditions,
+            query.sources,
+            body,
+            ("z0",),
+            row_size_max=size_max,
+        )
+    value_size_max = 0 if as_json else code_of(final, query.projection).size_max
     counts = [_count_function(module, count) for count in (query.skip, query.top)]
     return CompiledQuery(
         plan=plan,
@@ -242,7 +252,7 @@ def _compile(plan: Plan, *, is_signed: bool, as_json: bool) -> CompiledQuery:
         rows=rows,
         subqueries=subqueries,
         encoding=encoding,
-        row_size_max=row_size_max,
+        row_size_max=value_size_max,
     )
 
 
@@ -285,10 +295,12 @@ def _aggregating_loop(
     environment: Environment, rows: Sequence[EventRows | ValueRows], plan: Plan
 ) -> str:
     query = plan.query
+    size_max = None
     if query.group_key is None and plan.ordering is not None:
         key = _sort_key_code(environment, plan.ordering.key)
         body = [f"a0(({key}, {value_lines(environment, query.aggregates)}))"]
         parameters = []
+        size_max = row_size_max(_gathered(plan), rows)
     elif query.group_key is None:
         body = aggregate_lines(environment, query.aggregates, query.sources, is_grouped=False)
         parameters = ["g0", "j0"]
@@ -296,7 +308,25 @@ def _aggregating_loop(
         body = group_lines(environment, query.group_key)
         body += aggregate_lines(environment, query.aggregates, query.sources, is_grouped=True)
         parameters = ["q0", "m0", "j0"]
-    return row_loop(environment, rows, plan.conditions, query.sources, body or ["pass"], parameters)
+    return row_loop(
+        environment,
+        rows,
+        plan.conditions,
+        query.sources,
+        body or ["pass"],
+        parameters,
+        row_size_max=size_max,
+    )
+
+
+def _gathered(plan: Plan) -> list[TypedExpression]:
+    """Return what is evaluated of a row that is gathered, or sorted before it is added up."""
+    query = plan.query
+    gathered = [] if query.is_aggregated else [query.projection]
+    gathered += [call.argument for call in query.aggregates if call.argument is not None]
+    if plan.ordering is not None:
+        gathered.append(plan.ordering.key)
+    return gathered
 
 
 def _is_key_event_time(environment: Environment, plan: Plan) -> bool:

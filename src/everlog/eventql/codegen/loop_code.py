@@ -19,7 +19,7 @@ of the group, and one cell for each aggregate. Counts and first values are kept 
 themselves, everything else in an accumulator.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from everlog.eventql.analysis.analyzed import (
@@ -27,6 +27,7 @@ from everlog.eventql.analysis.analyzed import (
     AggregateValue,
     FieldAccess,
     GroupKey,
+    ScalarCall,
     TypedExpression,
     operands,
 )
@@ -194,8 +195,9 @@ def _size_max_of(node: GroupKey | AggregateValue) -> int:
 # --- Loops
 
 
-# So many rows of a product are gathered before they are handed on.
+# So many rows are gathered at most before they are handed on, and so many bytes of them.
 _CHUNK_ROWS: Final = 256
+_CHUNK_SIZE: Final = 64 * 1024 * 1024
 
 Rows = Sequence[EventRows | ValueRows]
 
@@ -207,10 +209,13 @@ def row_loop(
     sources: Sources,
     body: Sequence[str],
     parameters: Sequence[str] = (),
+    *,
+    row_size_max: int | None,
 ) -> str:
     """Add the loop over the rows of all sources, and return its name.
 
     `body` is what is done with a chosen row; it may use the parameters that are added, and `a0`.
+    `row_size_max` is how large a row is that it gathers; None if it gathers none.
     """
     placed = _places_of(conditions, sources)
     lines = [" a0 = o0.append"]
@@ -232,8 +237,9 @@ def row_loop(
     for source in rows:
         lines += [indent + line for line in source.late_line]
     lines += [indent + line for line in body]
-    if len(rows) > 1:
-        lines.append(f"{indent}if len(o0) >= {_CHUNK_ROWS}: yield")
+    if row_size_max is not None:
+        count = max(1, min(_CHUNK_ROWS, _CHUNK_SIZE // row_size_max))
+        lines.append(f"{indent}if len(o0) >= {count}: yield")
     lines.append(" yield")
     others = [f"s{index}" for index in range(1, len(rows))]
     budget = ["b0"] if others else []
@@ -251,6 +257,18 @@ def group_loop(
     lines += [f"  {line}" for line in body]
     lines.append(" yield")
     return environment.module.function("p0, n0, o0, z0", lines)
+
+
+def row_size_max(expressions: Iterable[TypedExpression], rows: Rows) -> int:
+    """Return how large a row of these expressions is at most, roughly, in items and characters."""
+    size = 1
+    for expression in expressions:
+        for node in walk(expression, operands):
+            if isinstance(node, FieldAccess):
+                size += rows[node.source].size_max
+            elif isinstance(node, ScalarCall) and node.type & STRING:
+                size += STRING_LENGTH_MAX
+    return size
 
 
 def _head(source: EventRows | ValueRows, index: int) -> list[str]:

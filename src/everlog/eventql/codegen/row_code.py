@@ -74,6 +74,8 @@ def uses_of(
 class EventRows:
     """Code for the rows of a source of events."""
 
+    size_max = EVENT_SIZE_MAX
+
     def __init__(
         self, module: GeneratedModule, index: int, uses: frozenset[Use], *, is_signed: bool
     ) -> None:
@@ -170,20 +172,20 @@ class ValueRows:
     def __init__(self, module: GeneratedModule, index: int, *, size_max: int) -> None:
         self._module = module
         self._index = index
-        self._size_max = size_max
+        self.size_max = size_max
 
     def field(self, access: FieldAccess) -> Code:
         """Return the code of a value."""
         row = f"r{self._index}"
         if not access.path:
-            return Code(row, access.type, is_name=True, size_max=self._size_max)
+            return Code(row, access.type, is_name=True, size_max=self.size_max)
         if len(access.path) == 1:
             key = self._module.constant(access.path[0])
             text = f"({row}.get({key}) if type({row}) is dict else None)"
         else:
             path = self._module.constant(access.path)
             text = f"{self._module.constant(value_below)}({row}, {path})"
-        return Code(text, access.type, 1, size_max=self._size_max)
+        return Code(text, access.type, 1, size_max=self.size_max)
 
 
 class RowEnvironment:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from everlog.domain.json_text import is_nested_deeper
 from everlog.eventql.analysis.analyzed import (
     AnalyzedQuery,
     FieldAccess,
@@ -46,6 +47,7 @@ from everlog.eventql.execution.row_operators import (
     results_of,
     sort_rows,
 )
+from everlog.eventql.limits import ROW_DEPTH_MAX
 from everlog.eventql.planning.plan import EvaluationContext, EventScan, IndexAnswer, Log, Plan
 from everlog.eventql.trees import walk
 
@@ -114,10 +116,19 @@ def _evaluated(query: AnalyzedQuery) -> Iterator[tuple[Span, TypedExpression]]:
 class Runner:
     """Runs the loops of one query, chunk by chunk."""
 
-    def __init__(self, compiled: CompiledQuery, log: Log | None = None) -> None:
-        """Run the loops of a query; the log is needed where it has several sources."""
+    def __init__(
+        self,
+        compiled: CompiledQuery,
+        log: Log | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        """Run the loops of a query; the log is needed where it has several sources.
+
+        `check` is called before each row.
+        """
         self._compiled = compiled
         self._log = log
+        self._check = check
         self._items: Sequence[Any] = ()
         self._iterator: Iterator[Any] = iter(())
         self._lines: BlockLines | None = None
@@ -127,11 +138,13 @@ class Runner:
     ) -> Chunks:
         """Run a loop over one chunk, and yield what it chooses; `lines` are those of events."""
         self._items = items
+        # How far the loop is, is told by what is left of it.
         self._iterator = iterator = iter(items)
         self._lines = lines
+        rows = iterator if self._check is None else _checked(iterator, self._check)
         chosen: list[Any] = []
         try:
-            for _ in loop(iterator, lines, chosen, *parameters):
+            for _ in loop(rows, lines, chosen, *parameters):
                 yield chosen.copy()
                 chosen.clear()
         except ROW_ERRORS as error:
@@ -162,6 +175,12 @@ class Runner:
         return event_at(self._log, scan, place)
 
 
+def _checked(rows: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:
+    for row in rows:
+        check()
+        yield row
+
+
 def _meaning_of(error: RowError) -> EvaluationError:
     """Return what an error says about a row; one that is a bug of ours is raised again."""
     if isinstance(error, EvaluationError):
@@ -175,11 +194,31 @@ def _meaning_of(error: RowError) -> EvaluationError:
 # --- Queries
 
 
+_DEPTH_HINT: Final = "project it with fewer arrays and records around it"
+
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def written_rows(compiled: CompiledQuery, log: Log, context: EvaluationContext) -> Chunks:
     """Yield the rows of a query as JSON texts."""
+    query = compiled.plan.query
+    rows = _written(compiled, log, context)
+    return rows if query.row_depth <= ROW_DEPTH_MAX else _check_depths(rows, query)
+
+
+def _check_depths(rows: Chunks, query: AnalyzedQuery) -> Chunks:
+    """Yield rows that are no deeper than a client can read."""
+    for chunk in rows:
+        for place, row in enumerate(chunk):
+            if is_nested_deeper(row, ROW_DEPTH_MAX):
+                yield chunk[:place]
+                message = f"the row has more than {ROW_DEPTH_MAX} levels of nesting"
+                diagnostic = Diagnostic(message, query.projection.span, _DEPTH_HINT)
+                raise QueryUnevaluableError(query.text, diagnostic, event_id=None)
+        yield chunk
+
+
+def _written(compiled: CompiledQuery, log: Log, context: EvaluationContext) -> Chunks:
     is_sorted = compiled.sorts_rows
     for chunk in rows_of(compiled, log, context):
         if compiled.encoding is RowEncoding.JSON or not chunk:
@@ -222,7 +261,7 @@ class _Run:
         self._log = log
         self._context = context
         self._budget = budget
-        self._runner = Runner(compiled, log)
+        self._runner = Runner(compiled, log, context.check)
 
     def rows(self) -> Chunks:
         """Yield the rows of the query."""
@@ -340,7 +379,7 @@ class _Run:
                 return
             tables.append(table)
         if tables:
-            turns = Turns(self._context.limits)
+            turns = Turns(self._context.limits, self._context.check)
             parameters = (turns.take, *tables, *parameters)
         for items, lines in self._chunks_of_first():
             yield from self._runner.choose(self._functions.loop, items, lines, *parameters)

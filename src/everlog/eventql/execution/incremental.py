@@ -5,20 +5,22 @@ takes long; then only what was written since has to be added before the write is
 Queries that cannot be answered so are asked again if `may_affect` says that they have to be.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from everlog.eventql.analysis.analyzed import LogSource
 from everlog.eventql.codegen.compiler import compile_plan
 from everlog.eventql.codegen.row_code import EventRows
 from everlog.eventql.evaluation.values import Value
 from everlog.eventql.execution.executor import Runner
 from everlog.eventql.execution.memory_budget import MemoryBudget
-from everlog.eventql.execution.readers import BlockLines, items_of, selected_lines
+from everlog.eventql.execution.readers import BlockLines, items_of, selected_lines, selects_any
 from everlog.eventql.execution.row_operators import State, new_state, results_of
 from everlog.eventql.planning.plan import ALL, EvaluationContext, EventScan, IndexAnswer, Plan
 from everlog.eventql.planning.planner import prepare
+
+# Each is judged for each event that has come. A query of more is rather asked anew.
+_SCANS_JUDGED_MAX: Final = 16
 
 
 def is_incremental(plan: Plan) -> bool:
@@ -121,7 +123,7 @@ class _Calculation:
         is_signed = context.sign is not None
         self._compiled = compile_plan(plan, is_signed=is_signed, as_json=False)
         self._functions = self._compiled.bind(context)
-        self._runner = Runner(self._compiled)
+        self._runner = Runner(self._compiled, check=context.check)
         self.budget = MemoryBudget(context.limits)
         self.budget.add(0, held_size)
 
@@ -146,23 +148,11 @@ def _restore(text: str, now: int, state: State, held_size: int) -> IncrementalAg
     return IncrementalAggregation(prepare(text), now, state, held_size)
 
 
-def may_affect(plan: Plan) -> Callable[[bytes], bool]:
-    """Return a function that tells whether events could change what the plan's query answers.
+def may_affect(scans: Sequence[EventScan]) -> Callable[[bytes], bool]:
+    """Return a function that tells whether one of some scans selects events.
 
-    Its argument is a block of stored lines that were written since. It may say so in vain.
+    Its argument is a block of stored lines. It may say so in vain.
     """
-    scans: list[EventScan] = []
-    pending = [plan]
-    while pending:
-        for source in pending.pop().sources:
-            match source.source:
-                case EventScan() as scan:
-                    scans.append(scan)
-                case LogSource():
-                    # Each event may have a new subject or type.
-                    scans.append(ALL)
-                case inner:
-                    pending.append(inner)
-    if ALL in scans:
+    if ALL in scans or len(scans) > _SCANS_JUDGED_MAX:
         return bool
-    return lambda block: any(selected_lines(block, scan) for scan in scans)
+    return lambda block: selects_any(block, scans)

@@ -51,6 +51,12 @@ def selected_lines(block: bytes, scan: EventScan) -> bytes:
     return b"".join(line + b"\n" for line in chosen)
 
 
+def selects_any(block: bytes, scans: Sequence[EventScan]) -> bool:
+    """Tell whether one of several scans selects one of the events in a block."""
+    events = [line.payload for line in _decode_lines(block)]
+    return any(_is_selected(event, scan) for event in events for scan in scans)
+
+
 def _is_selected(event: _Event, scan: EventScan) -> bool:
     is_named = (scan.event_types is None or event.type in scan.event_types) and (
         scan.subjects is None or event.subject in scan.subjects
@@ -123,10 +129,11 @@ def name_chunks(log: Log, source: LogSource) -> Iterator[list[str]]:
 class Turns:
     """Counts the combinations of rows of several sources, and ends a query that has too many."""
 
-    __slots__ = ("_combinations", "_limits", "_turn")
+    __slots__ = ("_check", "_combinations", "_limits", "_turn")
 
-    def __init__(self, limits: QueryLimits) -> None:
+    def __init__(self, limits: QueryLimits, check: Callable[[], None] | None = None) -> None:
         self._limits = limits
+        self._check = check
         self._combinations = 0
         self._turn = 0
 
@@ -136,6 +143,8 @@ class Turns:
         Raises:
             QueryLimitError: There are too many.
         """
+        if self._check is not None:
+            self._check()
         self._combinations += count
         if self._combinations > self._limits.product_rows_max:
             raise QueryLimitError(

@@ -22,7 +22,7 @@ SYMBOLS: Final[dict[str, str]] = {
     "&": "did you mean 'AND'?",
     "&&": "did you mean 'AND'?",
     "|": "did you mean 'OR'?",
-    "||": "did you mean 'OR'?",
+    "||": "did you mean 'OR'? (nothing joins strings)",
     "%": "there is no operator for the remainder",
     "^": "did you mean 'POW(x, y)'?",
     "~": "there are no regular expressions",

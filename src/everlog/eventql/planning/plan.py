@@ -89,6 +89,8 @@ class EvaluationContext:
     # The signature for an event's hash; None where signatures are off.
     sign: Callable[[str], str] | None
     limits: QueryLimits
+    # Called before each row is judged; what it raises ends the query.
+    check: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,44 +1,55 @@
 """Conditions: queries that a write depends on, evaluated before it and decided together with it.
 
 A query may take seconds, and the writer must not wait for it. So it is evaluated on a head, and
-becomes a `StandingQuery`; what came since is taken in step by step, and the last few events at the
-write's own place in the log, by the writer. An incremental aggregation counts them in. Any other
-query is told by its plan whether they matter; where they do, it is stale and has to be evaluated
-anew.
+becomes a `StandingQuery`; what came since is taken in, and the last few events at the write's own
+place in the log, by the writer. An incremental aggregation counts them in. Any other query is told
+by its plan whether they matter; where they do, it is stale and has to be evaluated anew.
+
+All queries of a write catch up together, to the same head, on a thread: in rounds, each of which
+has less left to do than the one before, until the writer can do the rest in a moment. Where rounds
+do not lead there, since events come about as fast as they are taken in, the writer pauses until all
+are up to date; whoever is not by then is refused. Who needs that comes one after the other.
 
 There are two ways to a standing query, and they differ in where it is evaluated only: at once, on
 the event loop's thread, or off it. What either is as of is the head that it began with.
 What is left to others: evaluating anew, and handing the write over (`service.write`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from math import inf
+from time import perf_counter
 from typing import Final
 
 from everlog.domain.errors import Code, EverlogError, RefusedError
+from everlog.domain.limits import CATCH_UP_SECONDS_MAX
 from everlog.domain.precondition import IsEventQlQueryTrue, Precondition, SubjectPrecondition
-from everlog.eventql.analysis.analyzed import LogSource
-from everlog.eventql.diagnostic import (
-    QueryLimitError,
-    QueryMalformedError,
-    QueryUnevaluableError,
-)
 from everlog.eventql.query import IncrementalAggregation, may_affect
-from everlog.service.querying.log import log_sources
+from everlog.service.breaks import Breaks, Rests
+from everlog.service.querying.faults import QUERY_FAULTS, refusal_of
 from everlog.service.querying.messages import RowForm
-from everlog.service.querying.plans import PreparedQuery
-from everlog.service.querying.queries import Queries, refusal_of
-from everlog.storage.engine import Head, Scan
+from everlog.service.querying.plans import SELECTION_WEIGHT, PreparedQuery
+from everlog.service.querying.queries import Queries
+from everlog.storage.engine import Head, LogReader, Scan
 
-# What the writer takes in by itself: for a light query, less than a millisecond.
+# What is staged while a query is evaluated at once, which then takes it in in any case.
 _DELTA_EVENTS_MAX: Final = 256
 _DELTA_SIZE_MAX: Final = 256 * 1024
+
+# What a query costs besides what it takes in, in bytes of a node: some ten microseconds.
+_WORK_MIN: Final = 16 * 1024
+# What is left for the writer, for all queries of a write: some milliseconds.
+_WORK_LEFT_MAX: Final = 4 * 1024 * 1024
+
+# So much of what was missed is read once for all queries.
+_KEPT_SIZE_MAX: Final = 4 * 1024 * 1024
+
+# Lines that are taken in by one step, between which the time is looked at: so many bytes, or one.
+_STEP_SIZE: Final = 8 * 1024
 
 # Queries of one write that the event loop evaluates by itself: each takes some ten microseconds, at
 # worst some hundred.
 _AT_ONCE_MAX: Final = 2
-
-_FAULTS: Final = (QueryMalformedError, QueryUnevaluableError, QueryLimitError)
 
 _ROWS: Final = RowForm(b"", b"\n")
 
@@ -55,7 +66,7 @@ class StaleQueryError(EverlogError):
 
 
 class StandingQuery:
-    """The answer to a query as of a position in the log."""
+    """The answer to a query as of a head."""
 
     def __init__(
         self,
@@ -65,42 +76,73 @@ class StandingQuery:
         answer: Callable[[], bool],
         sees_event_types: bool,
         is_quick: bool,
+        weight: int | None,
     ) -> None:
         """Begin at a head.
 
         `take` takes in stored lines and tells whether the answer is still known; `answer` tells
         whether it is TRUE. Both may raise a `RefusedError`, whose details locate the precondition.
+        `weight` says what both do for each byte, as `plans` has it; None if that is not known, so
+        that the event loop must do neither.
         """
         self._take: Final = take
         self._answer: Final = answer
         self._sees_event_types: Final = sees_event_types
         self._is_quick: Final = is_quick
-        self._event_type_count: Final = head.event_type_count
+        self._weight: Final = weight
+        # Whether the event loop may ask it, and need not ask `work` before where nothing came.
+        self.is_light: Final = weight is not None
+        # Why it cannot be evaluated with what was taken in, whatever comes.
+        self._fault: RefusedError | None = None
+        # What `settle` found out, until more is taken in.
+        self._known: bool | RefusedError | None = None
         self._is_lost = False
-        # Up to before which position events have been taken in.
-        self.position = head.event_count
+        # Of all that was taken in.
+        self.head = head
 
-    def advance(self, lines: bytes, tip: Head) -> None:
-        """Take in the stored lines from `position` up to the end of a head.
+    def work(self, tip: Head) -> float:
+        """Return what is to be done up to a tip, and to answer: bytes times nodes."""
+        if self._is_lost or self._fault is not None:
+            return 0
+        if self._known is not None and self.head == tip:
+            return 0
+        if self._weight is None:
+            return inf
+        return _WORK_MIN + self._weight * (tip.log_size - self.head.log_size)
 
-        Raises:
-            StaleQueryError: They may change the answer, nobody knows how.
-            RefusedError: The query cannot be evaluated with them.
-        """
+    def advance(self, blocks: Iterable[bytes], tip: Head) -> None:
+        """Take in the stored lines up to the end of a head; what is wrong is told by `is_true`."""
         if self._is_lost:
-            raise StaleQueryError(is_quick=self._is_quick)
+            return
         # A schema makes an event type known without an event.
-        has_new_type = self._sees_event_types and tip.event_type_count != self._event_type_count
+        has_new_type = tip.event_type_count != self.head.event_type_count
         # Until all of them are taken in: who fails halfway has counted some, nobody knows which.
         self._is_lost = True
-        if has_new_type or (lines and not self._take(lines)):
-            raise StaleQueryError(is_quick=self._is_quick)
+        self.head = tip
+        if has_new_type and self._sees_event_types:
+            return
+        for lines in blocks:
+            if lines and self._fault is None:
+                self._known = None
+                try:
+                    if not self._take(lines):
+                        return
+                except RefusedError as refusal:
+                    self._fault = refusal
         self._is_lost = False
-        self.position = tip.event_count
+
+    def settle(self) -> None:
+        """Find out the answer, so that `is_true` knows it until there is more to take in."""
+        if self._is_lost or self._fault is not None or self._known is not None:
+            return
+        try:
+            self._known = self._answer()
+        except RefusedError as refusal:
+            self._known = refusal
 
     def forget(self, head: Head) -> None:
         """Do without what was taken in from behind a head, where others' events stand now."""
-        if self.position > head.event_count:
+        if self.head.event_count > head.event_count:
             # It cannot be taken out again.
             self._is_lost = True
 
@@ -108,9 +150,18 @@ class StandingQuery:
         """Tell whether the answer is TRUE.
 
         Raises:
-            RefusedError: It is neither TRUE nor FALSE.
+            StaleQueryError: What was taken in may have changed the answer, nobody knows how.
+            RefusedError: The query cannot be evaluated, or is neither TRUE nor FALSE.
         """
-        return self._answer()
+        if self._is_lost:
+            raise StaleQueryError(is_quick=self._is_quick)
+        if self._fault is not None:
+            raise self._fault
+        if self._known is None:
+            return self._answer()
+        if isinstance(self._known, RefusedError):
+            raise self._known
+        return self._known
 
 
 Judgeable = SubjectPrecondition | StandingQuery
@@ -156,33 +207,93 @@ async def evaluate(
     `is_first` tells that it is the first time, so that those who have to do it again go first.
 
     Raises:
-        StaleQueryError: Events came meanwhile that may change an answer.
         RefusedError: A query is malformed or cannot be evaluated.
         BusyError: There are too many queries already.
     """
     judgeable: list[Judgeable] = []
+    breaks = Breaks()
     for index, precondition in enumerate(preconditions):
         if isinstance(precondition, IsEventQlQueryTrue):
             text = precondition.query
             judgeable.append(await _evaluate(queries, text, index, is_first=is_first))
+            # Those that are at hand are evaluated without waiting for anybody.
+            await breaks.take_if_due()
         else:
             judgeable.append(precondition)
-    for entry in judgeable:
-        if isinstance(entry, StandingQuery):
-            await _catch_up(queries, entry)
     return judgeable
 
 
-async def _catch_up(queries: Queries, standing: StandingQuery) -> None:
-    """Take in all but the last few events, so that the writer need not."""
-    while (head := queries.engine.head).event_count - standing.position > _DELTA_EVENTS_MAX:
-        await queries.reader.call(partial(_advance, queries, standing, head))
+def is_caught_up(queries: Queries, judgeable: Sequence[Judgeable]) -> bool:
+    """Tell whether the writer can let all queries take in the rest in a moment."""
+    tip = queries.engine.tip
+    return sum([query.work(tip) for query in _standing(judgeable)]) <= _WORK_LEFT_MAX
 
 
-def _advance(queries: Queries, standing: StandingQuery, head: Head) -> None:
-    scan = Scan(start=standing.position, stop=head.event_count)
-    for block in queries.engine.scan(scan, head):
-        standing.advance(block, head)
+async def catch_up(queries: Queries, judgeable: Sequence[Judgeable]) -> None:
+    """Let all queries take in what came, until what is left does not become less.
+
+    Raises:
+        RefusedError: That takes too long.
+    """
+    standing, engine = _standing(judgeable), queries.engine
+    until = perf_counter() + CATCH_UP_SECONDS_MAX
+    left: float = inf
+    while True:
+        head = engine.head
+        missed = head.event_count - min(query.head.event_count for query in standing)
+        if missed > left / 2:
+            return
+        left = missed
+        step = partial(take_in, engine, standing, head, until - perf_counter())
+        await queries.reader.call(step)
+        if is_caught_up(queries, judgeable):
+            return
+
+
+def take_in(log: LogReader, standing: Sequence[StandingQuery], head: Head, seconds: float) -> None:
+    """Let queries take in all up to a head, and find out their answers, on a thread.
+
+    Raises:
+        RefusedError: After so many seconds that was not done; they are of no use any more.
+    """
+    until, rests = perf_counter() + seconds, Rests()
+    start, blocks = head.event_count, list[bytes]()
+    for query in sorted(standing, key=lambda query: query.head.event_count):
+        position = query.head.event_count
+        found: Iterable[bytes] = blocks
+        if position != start:
+            found = log.scan(Scan(start=position, stop=head.event_count), head)
+            if head.log_size - query.head.log_size <= _KEPT_SIZE_MAX:
+                # The others have mostly missed the same.
+                start, blocks = position, [*found]
+                found = blocks
+        query.advance(_steps(found, until, rests), head)
+        query.settle()
+        _check_time(until)
+
+
+def _steps(blocks: Iterable[bytes], until: float, rests: Rests) -> Iterator[bytes]:
+    for block in blocks:
+        begin = 0
+        while begin < len(block):
+            _check_time(until)
+            rests.take_if_due()
+            end = block.rfind(b"\n", begin, begin + _STEP_SIZE) + 1
+            end = end or block.index(b"\n", begin) + 1
+            yield block[begin:end]
+            begin = end
+
+
+def _check_time(until: float) -> None:
+    if perf_counter() > until:
+        raise RefusedError(
+            Code.QUERY_UNEVALUABLE,
+            "events came faster than the queries of the preconditions could take them in",
+        )
+
+
+def _standing(judgeable: Sequence[Judgeable]) -> list[StandingQuery]:
+    return [entry for entry in judgeable if isinstance(entry, StandingQuery)]
 
 
 def _evaluate_at_once(queries: Queries, text: str, head: Head, index: int) -> StandingQuery | None:
@@ -192,7 +303,9 @@ def _evaluate_at_once(queries: Queries, text: str, head: Head, index: int) -> St
     try:
         if prepared.is_incremental:
             aggregation = queries.aggregate_at_once(prepared, head)
-            return None if aggregation is None else _of_aggregates(aggregation, head, index)
+            if aggregation is None:
+                return None
+            return _of_aggregates(prepared, aggregation, head, index)
         if queries.has_overtaken:
             return None
         chunks = queries.rows_at_once(prepared, head)
@@ -204,7 +317,7 @@ def _evaluate_at_once(queries: Queries, text: str, head: Head, index: int) -> St
             if len(rows) > 1:
                 break
         return _of_rows(prepared, rows, head, index, is_quick=True)
-    except _FAULTS as fault:
+    except QUERY_FAULTS as fault:
         raise refusal_of(fault, preconditionIndex=index) from fault
 
 
@@ -212,19 +325,19 @@ async def _evaluate(queries: Queries, text: str, index: int, *, is_first: bool) 
     with queries.permits.acquire():
         try:
             prepared = await queries.prepare(text)
-            if prepared.plan.is_explain:
+            if prepared.needs.is_explain:
                 raise _is_explain(index)
             if prepared.is_incremental:
                 head = queries.engine.head
                 aggregation = await queries.aggregate(prepared, head)
-                return _of_aggregates(aggregation, head, index)
+                return _of_aggregates(prepared, aggregation, head, index)
             is_quick = await queries.is_quick(prepared, queries.engine.head)
             if is_quick and is_first:
                 await queries.let_overtaken_go_first()
             head = queries.engine.head
             rows = await _first_rows(queries, prepared, head)
             return _of_rows(prepared, rows, head, index, is_quick=is_quick)
-        except _FAULTS as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
 
 
@@ -242,32 +355,40 @@ async def _first_rows(queries: Queries, prepared: PreparedQuery, head: Head) -> 
     return rows
 
 
-def _of_aggregates(aggregation: IncrementalAggregation, head: Head, index: int) -> StandingQuery:
+def _of_aggregates(
+    prepared: PreparedQuery, aggregation: IncrementalAggregation, head: Head, index: int
+) -> StandingQuery:
     def take(lines: bytes) -> bool:
         try:
             aggregation.add_any(lines)
-        except _FAULTS as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
         return True
 
     def is_true() -> bool:
         try:
             value = aggregation.value()
-        except _FAULTS as fault:
+        except QUERY_FAULTS as fault:
             raise refusal_of(fault, preconditionIndex=index) from fault
         if not isinstance(value, bool):
             raise _not_boolean("its row is neither TRUE nor FALSE", index)
         return value
 
+    weight = prepared.weight
     return StandingQuery(
-        head=head, take=take, answer=is_true, sees_event_types=False, is_quick=True
+        head=head,
+        take=take,
+        answer=is_true,
+        sees_event_types=False,
+        is_quick=True,
+        weight=None if weight is None else weight + SELECTION_WEIGHT,
     )
 
 
 def _of_rows(
     prepared: PreparedQuery, rows: Sequence[bytes], head: Head, index: int, *, is_quick: bool
 ) -> StandingQuery:
-    matters = may_affect(prepared.plan)
+    matters = may_affect(prepared.needs.deciding_scans)
 
     def take(lines: bytes) -> bool:
         return not matters(lines)
@@ -283,8 +404,9 @@ def _of_rows(
         head=head,
         take=take,
         answer=is_true,
-        sees_event_types=LogSource.EVENT_TYPES in log_sources(prepared.plan),
+        sees_event_types=prepared.needs.has_event_types,
         is_quick=is_quick,
+        weight=SELECTION_WEIGHT * len(prepared.needs.scans),
     )
 
 

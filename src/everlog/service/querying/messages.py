@@ -1,19 +1,25 @@
 """What a server and the processes of its queries say to each other.
 
-Both directions are frames: length (4 bytes, little endian), kind (1 byte), content. The server
-sends jobs, and may take one back; the process answers each with frames of rows and one frame that
-ends it. Both sides are the same release on the same machine, so that nothing here has a version.
+Both directions are frames: length (4 bytes, little endian), kind (1 byte), content. The server asks
+for one thing at a time: what a text needs (`PREPARE`), or its rows (`JOB`, and what it needs of the
+index in frames of its own, so that the server holds one of them at a time). It may take a job back.
+The process answers with frames of rows and one frame that ends it. Both sides are the same release
+on the same machine, so that nothing here has a version.
 """
 
 import struct
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from everlog.domain.errors import Code
 from everlog.storage.engine import LocatedScan, LogFiles
 
 FRAME_HEADER: Final = struct.Struct("<IB")
+
+# A row, and what is around it: whatever says that it sends more is not one of ours.
+FRAME_SIZE_MAX: Final = 64 * 1024 * 1024
 
 
 class FrameKind(IntEnum):
@@ -31,6 +37,16 @@ class FrameKind(IntEnum):
     BUG = 5
     # The server does not need the rest; the job ends as soon as it can.
     CANCEL = 6
+    # A text, of which the server wants to know what it needs of the log.
+    PREPARE = 7
+    # What that is; it ends the job.
+    NEEDS = 8
+    # Where the events of a scan are, one frame for each scan, in the order of the needs.
+    SCAN = 9
+    # Subjects, then event types, where they are needed; each of them ends with an empty frame.
+    NAMES = 10
+    # The data directory cannot be read: why; it ends the job.
+    UNREADABLE = 11
 
 
 class FoundScan(msgspec.Struct, frozen=True):
@@ -61,23 +77,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     # Whether the state of its aggregates is wanted instead of rows.
     is_incremental: bool
     files: LogFiles
-    # In the order in which the plan names its scans.
-    scans: list[FoundScan]
-    # None where the plan does not ask for them.
-    subjects: list[str] | None
-    event_types: list[str] | None
     form: RowForm
     # PKCS#8 PEM, for queries that look at signatures.
     signing_key: bytes | None
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """A `QueryUnevaluableError` or, without a span, a `QueryLimitError`."""
+    """What was wrong with a query, as a client is told: the parts of a `RefusedError`."""
 
+    code: Code
     message: str
-    span: tuple[int, int] | None
-    hint: str | None
-    event_id: str | None
+    details: dict[str, Any]
 
 
 def encode_frame(kind: FrameKind, content: bytes) -> bytes:

@@ -1,14 +1,20 @@
-"""Plans of texts that come again, and which of them the event loop may evaluate by itself.
+"""Plans of texts that come again, and which of them the server itself may evaluate.
 
 Preparing a text takes longer than most queries run, so that its plan is kept, with what it was
-compiled to. A query is *light* if what it does is little for each byte that it reads, whatever the
-log holds; where all that it reads is at hand, too, handing it to a thread would take longer than
-evaluating it.
+compiled to. Whether the server evaluates a query, and where, is told before anything is evaluated,
+by what the text can make of each byte and by how many bytes there are:
 
-Guarantees that what the loop is given to do takes a few hundred microseconds at most, whatever the
-text and the log are: it is bounded by the nodes of the query's expressions, the bytes that they are
-evaluated with, and the steps that the index takes.
-What is left to others: where any other query runs (`queries`).
+- A query is *light* if what it does is little for each byte that it reads, whatever the log holds;
+  where all that it reads is at hand, too, handing it to a thread would take longer than evaluating
+  it, so that the event loop does.
+- A query is *short* if it has few nodes and few rows of few bytes to judge, and makes no text
+  longer; then it may be tried on a thread.
+
+Guarantees that what the loop is given to do takes a few hundred microseconds at most, and each step
+that a thread cannot be interrupted in some milliseconds, whatever the text and the log are: they
+are bounded by the nodes of the query's expressions, the bytes that they are evaluated with, and the
+steps that the index takes.
+What is left to others: where any other query runs, and for how long (`queries`).
 """
 
 from collections import OrderedDict
@@ -17,31 +23,40 @@ from typing import Final, NamedTuple
 
 from everlog.eventql.analysis.analyzed import (
     AggregateValue,
-    AnalyzedQuery,
     Constant,
     FieldAccess,
     ScalarCall,
     TypeConversion,
     TypedExpression,
-    operands,
 )
 from everlog.eventql.execution.memory_budget import size_of
 from everlog.eventql.planning.plan import EventScan, IndexAnswer, Plan
 from everlog.eventql.query import is_incremental, prepare
-from everlog.eventql.trees import walk
 from everlog.eventql.types import ARRAY, RECORD, STRING
-from everlog.service.querying.log import HeadLog, to_storage_scan
+from everlog.service.querying.log import (
+    HeadLog,
+    Needs,
+    needs_of,
+    nodes_of,
+    to_storage_scan,
+    volume_of,
+)
 from everlog.storage.engine import Head, LogReader
 
-# Characters of all texts that are kept, each counted with what its plan takes at least. A plan with
-# what it is compiled to takes some 30 KB, and up to 130 bytes for each character: 20 MB together.
-_KEPT_SIZE_MAX: Final = 128 * 1024
-_TEXT_SIZE_MIN: Final = 256
+# Bytes of all that is kept, roughly: what a plan with what it is compiled to takes at least, and
+# more for each of its nodes, and for each character of its text.
+_KEPT_SIZE_MAX: Final = 32 * 1024 * 1024
+_KEPT_SIZE_MIN: Final = 16 * 1024
+_KEPT_SIZE_OF_NODE: Final = 5 * 1024
+_KEPT_SIZE_OF_CHARACTER: Final = 16
 
 _JSON_ONLY: Final = ARRAY | RECORD
 
-# Of a light query: characters, which bound what stands in it, and nodes of its expressions.
-_TEXT_LENGTH_MAX: Final = 4 * 1024
+# Of a text that the server prepares: preparing it is some ten milliseconds for a thread.
+TEXT_LENGTH_MAX: Final = 4 * 1024
+
+# Of a plan that the server keeps, its subqueries included; a field counts as often as its path is
+# long. Python's compiler cannot be interrupted, and takes up to 50 microseconds for each node.
 _NODES_MAX: Final = 256
 
 # A field of data may hold an array or a record, as large as the event, which is decoded and gone
@@ -49,21 +64,43 @@ _NODES_MAX: Final = 256
 _JSON_WEIGHT: Final = 24
 # A function or a conversion: half a microsecond for each event.
 _CALL_WEIGHT: Final = 3
+# Telling which of some lines a query is about: as many nodes take as long.
+SELECTION_WEIGHT: Final = 6
 # A constant may be a list, which is gone through: so many bytes of it are like one node.
 _CONSTANT_SIZE: Final = 64
 
-# The weight of a query times the bytes that it is evaluated with, an event having 500 bytes mostly:
-# at worst some hundred microseconds.
+# Signing an event takes as long as evaluating a whole query.
+_SIGNATURE_WEIGHT: Final = 200
+
+# The weight of a query times the bytes that it is evaluated with, an event having 500 bytes mostly.
+# On the event loop: at worst some hundred microseconds.
 _WORK_MAX: Final = 512 * 1024
+# On a thread: at worst some hundred milliseconds, of which it gets fewer (`queries`).
+_SHORT_WORK_MAX: Final = 256 * 1024 * 1024
+
+# Rows that a short query judges, and bytes that they are made of. A row is no less than so many.
+_SHORT_ROWS_MAX: Final = 1_000
+_SHORT_SIZE_MAX: Final = 1024 * 1024
+_ROW_SIZE_MIN: Final = 256
+
+# Functions that make a text longer: the next one would make one that is longer still.
+_REPLACE: Final = "REPLACE"
 
 
 class PreparedQuery(NamedTuple):
-    """A plan, and what is known of it without the log."""
+    """A text, and what is known of it without the log."""
 
-    plan: Plan
+    text: str
+    needs: Needs
+    # None where only a process may have it: it is large.
+    plan: Plan | None
+    # Of the plan, as far as it is kept.
+    node_count: int
     is_incremental: bool
     # What its expressions do for each byte, None if the query is not light.
     weight: int | None
+    # The same of one that may be short, None if it is not.
+    short_weight: int | None
 
 
 class KeptPlans:
@@ -84,36 +121,76 @@ class KeptPlans:
 
     def keep(self, prepared: PreparedQuery) -> None:
         """Keep a query, and let go of those that nobody has asked for the longest."""
-        text = prepared.plan.query.text
+        text = prepared.text
         if text in self._kept:
             # Two have prepared it at the same time: what the first was compiled to is not lost.
             return
         self._kept[text] = prepared
-        self._size += _size_of(text)
+        self._size += _size_of(prepared)
         while self._size > self._size_max:
-            oldest, _ = self._kept.popitem(last=False)
+            _, oldest = self._kept.popitem(last=False)
             self._size -= _size_of(oldest)
 
+    def note_long(self, prepared: PreparedQuery) -> None:
+        """Note that a query was not short, whatever it had looked like."""
+        if prepared.text in self._kept:
+            self._kept[prepared.text] = prepared._replace(short_weight=None)
 
-def _size_of(text: str) -> int:
-    return _TEXT_SIZE_MIN + len(text)
+
+def _size_of(prepared: PreparedQuery) -> int:
+    nodes, characters = prepared.node_count, len(prepared.text)
+    return _KEPT_SIZE_MIN + nodes * _KEPT_SIZE_OF_NODE + characters * _KEPT_SIZE_OF_CHARACTER
 
 
-def prepare_query(text: str, *, is_signed: bool) -> PreparedQuery:
+def prepare_query(text: str, *, is_signed: bool, has_processes: bool = True) -> PreparedQuery:
     """Return a query as it is kept; `is_signed` tells whether events have signatures.
+
+    The plan is kept where it is small, or where there are no processes to leave it to.
 
     Raises:
         QueryMalformedError: The text is no query.
     """
     plan = prepare(text)
-    return PreparedQuery(plan, is_incremental(plan), _weigh(plan, is_signed=is_signed))
+    needs = needs_of(plan)
+    node_count = 0
+    for node in _all_nodes(plan):
+        node_count += len(node.path) or 1 if isinstance(node, FieldAccess) else 1
+        if has_processes and node_count > _NODES_MAX:
+            return large_query(text, needs)
+    return PreparedQuery(
+        text,
+        needs,
+        plan,
+        node_count,
+        is_incremental(plan) and not _holds_values(plan),
+        _weigh_light(plan, is_signed=is_signed),
+        _weigh_short(plan, is_signed=is_signed),
+    )
+
+
+def large_query(text: str, needs: Needs) -> PreparedQuery:
+    """Return a query whose plan only processes have."""
+    return PreparedQuery(
+        text,
+        needs,
+        plan=None,
+        node_count=0,
+        is_incremental=False,
+        weight=None,
+        short_weight=None,
+    )
+
+
+def is_large(text: str) -> bool:
+    """Tell whether even preparing a text is left to a process."""
+    return len(text) > TEXT_LENGTH_MAX
 
 
 def find_at_hand(prepared: PreparedQuery, log: LogReader, head: Head) -> HeadLog | None:
     """Return the log of a light query with all that it reads, None if that is not at hand."""
-    if prepared.weight is None:
-        return None
     plan = prepared.plan
+    if prepared.weight is None or plan is None:
+        return None
     scan = plan.sources[0].source
     assert isinstance(scan, EventScan)
     storage_scan = to_storage_scan(scan, log, head)
@@ -126,9 +203,20 @@ def find_at_hand(prepared: PreparedQuery, log: LogReader, head: Head) -> HeadLog
     return HeadLog(log, head, lines=bytes(block.lines))
 
 
-def _weigh(plan: Plan, *, is_signed: bool) -> int | None:
+def is_short(prepared: PreparedQuery, log: HeadLog) -> bool:
+    """Tell whether a query has so little to do that it may be tried on a thread."""
+    plan, weight = prepared.plan, prepared.short_weight
+    if plan is None or weight is None:
+        return False
+    volume = volume_of(plan, log, rows_max=_SHORT_ROWS_MAX)
+    if volume is None or volume.size > _SHORT_SIZE_MAX:
+        return False
+    return max(volume.size, volume.rows * _ROW_SIZE_MIN) * weight <= _SHORT_WORK_MAX
+
+
+def _weigh_light(plan: Plan, *, is_signed: bool) -> int | None:
     """Return the weight of a query, None if it may have more to do than that tells."""
-    if plan.is_explain or len(plan.query.text) > _TEXT_LENGTH_MAX or len(plan.sources) > 1:
+    if plan.is_explain or is_large(plan.query.text) or len(plan.sources) > 1:
         return None
     scan = plan.sources[0].source
     if not isinstance(scan, EventScan) or plan.index_answer is IndexAnswer.COUNT_BY_EVENT_TYPE:
@@ -138,12 +226,36 @@ def _weigh(plan: Plan, *, is_signed: bool) -> int | None:
         return None
     if any(key.type & _JSON_ONLY for key in _keys(plan)):
         return None
+    nodes = [*nodes_of(plan.query)]
+    if any(_is_heavy(node, is_signed=is_signed) for node in nodes):
+        return None
+    return sum(map(_weight_of, nodes))
+
+
+def _weigh_short(plan: Plan, *, is_signed: bool) -> int | None:
+    """Return the weight of a query and its subqueries, None if one makes texts longer."""
     weight = 0
-    for count, node in enumerate(_nodes(plan.query), 1):
-        if count > _NODES_MAX or _is_heavy(node, is_signed=is_signed):
+    for node in _all_nodes(plan):
+        if _makes_longer(node):
             return None
         weight += _weight_of(node)
+        if is_signed and _is_signature(node):
+            weight += _SIGNATURE_WEIGHT
     return weight
+
+
+def _all_nodes(plan: Plan) -> Iterator[TypedExpression]:
+    """Yield all nodes of a query's expressions, those of its subqueries too."""
+    pending = [plan]
+    while pending:
+        current = pending.pop()
+        yield from nodes_of(current.query)
+        pending += [entry.source for entry in current.sources if isinstance(entry.source, Plan)]
+
+
+def _holds_values(plan: Plan) -> bool:
+    """Tell whether aggregates take more memory the more rows there are."""
+    return any(call.aggregate.holds_values for call in plan.query.aggregates)
 
 
 def _weight_of(node: TypedExpression) -> int:
@@ -169,17 +281,6 @@ def _keys(plan: Plan) -> Iterator[TypedExpression]:
         yield query.projection
 
 
-def _nodes(query: AnalyzedQuery) -> Iterator[TypedExpression]:
-    """Yield all nodes of a query's expressions."""
-    roots = [query.where, query.group_key, query.having, query.projection, query.skip, query.top]
-    roots += [call.argument for call in query.aggregates]
-    if query.ordering is not None:
-        roots.append(query.ordering.key)
-    for root in roots:
-        if root is not None:
-            yield from walk(root, operands)
-
-
 def _is_heavy(node: TypedExpression, *, is_signed: bool) -> bool:
     """Tell whether a node may take more than some steps for each byte that it is given."""
     if isinstance(node, ScalarCall):
@@ -188,5 +289,19 @@ def _is_heavy(node: TypedExpression, *, is_signed: bool) -> bool:
     if isinstance(node, AggregateValue):
         # To tell whether all values are the same, they are compared.
         return bool(node.type & _JSON_ONLY)
-    # The only source is one of events. Signing one takes as long as evaluating a whole query.
-    return is_signed and isinstance(node, FieldAccess) and node.path[:1] in {(), ("signature",)}
+    return is_signed and _is_signature(node)
+
+
+def _makes_longer(node: TypedExpression) -> bool:
+    """Tell whether a text that a node makes may be many times as long as what it is made of."""
+    if not isinstance(node, ScalarCall) or node.function.name != _REPLACE:
+        return False
+    _, old, new = (
+        argument.value if isinstance(argument, Constant) else None for argument in node.arguments
+    )
+    return not (isinstance(old, str) and isinstance(new, str) and len(new) <= len(old))
+
+
+def _is_signature(node: TypedExpression) -> bool:
+    """Tell whether a node is a signature, or an event with one in it."""
+    return isinstance(node, FieldAccess) and node.path[:1] in {(), ("signature",)}

@@ -8,15 +8,19 @@ nothing to do is kept for the next query.
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-import msgspec
-
 from everlog.service.environment import environment_without_secrets
-from everlog.service.querying.messages import FRAME_HEADER, FrameKind, Job, encode_frame
+from everlog.service.querying.messages import (
+    FRAME_HEADER,
+    FRAME_SIZE_MAX,
+    FrameKind,
+    encode_frame,
+)
 
 # Enough for a frame, so that one is sent while the other is being computed.
 _BUFFER_SIZE: Final = 512 * 1024
@@ -27,11 +31,28 @@ _IDLE_MAX: Final = 2
 # A job looks at each block whether it is still wanted, but it may be busy with something larger.
 _CANCEL_SECONDS_MAX: Final = 0.5
 
-_encode_job = msgspec.msgpack.Encoder().encode
+# How long the end of a process is awaited that closed its pipe, to tell what ended it.
+_END_SECONDS_MAX: Final = 2.0
+
+_NAMES_OF_SIGNALS: Final = {number.value: number.name for number in signal.Signals}
+
+_KINDS: Final = frozenset(FrameKind)
 
 
-class QueryProcessDiedError(Exception):
+class QueryProcessLostError(Exception):
+    """A process did not do what it was asked to: it ended, or never began; it is not used again."""
+
+
+class QueryProcessDiedError(QueryProcessLostError):
     """A process ended without having been asked to; the system may have taken its memory."""
+
+
+class QueryProcessGarbledError(QueryProcessLostError):
+    """A process said what makes no sense."""
+
+
+class QueryProcessUnstartableError(QueryProcessLostError):
+    """The system does not start a process."""
 
 
 class QueryProcess:
@@ -50,16 +71,24 @@ class QueryProcess:
         self._header: tuple[int, int] | None = None
 
     @classmethod
-    async def start(cls, command: tuple[str, ...]) -> Self:
-        """Start a process."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment_without_secrets(),
-            limit=_BUFFER_SIZE,
-        )
+    async def start(cls, command: tuple[str, ...], inherited: Sequence[int] = ()) -> Self:
+        """Start a process, which inherits some open files under their numbers.
+
+        Raises:
+            QueryProcessUnstartableError: The system refuses to.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=environment_without_secrets(),
+                pass_fds=inherited,
+                limit=_BUFFER_SIZE,
+            )
+        except OSError as error:
+            raise QueryProcessUnstartableError(error.strerror or type(error).__name__) from error
         return cls(process)
 
     @property
@@ -73,28 +102,40 @@ class QueryProcess:
             return os.waitid(os.P_PID, self._process.pid, options) is None
         return False
 
-    async def run(self, job: Job) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
-        """Yield what a job's process says, up to the frame that ends the job.
+    async def run(
+        self, frames: AsyncIterable[bytes]
+    ) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
+        """Send the frames of one job, and yield what the process says, up to what ends the job.
 
         Raises:
-            QueryProcessDiedError: The process ended on its own.
+            QueryProcessLostError: The process ended on its own, or says what makes no sense.
         """
         self.is_free = False
         try:
-            self._input.write(encode_frame(FrameKind.JOB, _encode_job(job)))
-            await self._input.drain()
+            async for frame in frames:
+                await self._send(frame)
             while not self.is_free:
                 yield await self._read_frame()
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise QueryProcessDiedError from error
+            raise QueryProcessDiedError(await self._describe_end()) from error
 
     async def cancel(self) -> None:
         """Take back the job that runs; the process is then free, unless it does not listen."""
-        with suppress(asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+        with suppress(
+            asyncio.IncompleteReadError, ConnectionError, QueryProcessLostError, TimeoutError
+        ):
             async with asyncio.timeout(_CANCEL_SECONDS_MAX):
-                self._input.write(encode_frame(FrameKind.CANCEL, b""))
+                await self._send(encode_frame(FrameKind.CANCEL, b""))
                 while not self.is_free:
                     await self._read_frame()
+
+    async def _send(self, frame: bytes) -> None:
+        try:
+            self._input.write(frame)
+        except RuntimeError as error:
+            # uvloop says so of a pipe whose other end has closed.
+            raise ConnectionResetError from error
+        await self._input.drain()
 
     async def _read_frame(self) -> tuple[FrameKind, bytes]:
         """Return the next frame, wherever reading it was given up before."""
@@ -102,11 +143,21 @@ class QueryProcess:
             header = await self._output.readexactly(FRAME_HEADER.size)
             self._header = FRAME_HEADER.unpack(header)
         size, code = self._header
+        if size > FRAME_SIZE_MAX or code not in _KINDS:
+            raise QueryProcessGarbledError
         content = await self._output.readexactly(size)
         self._header = None
         kind = FrameKind(code)
         self.is_free = kind is not FrameKind.ROWS
         return kind, content
+
+    async def _describe_end(self) -> str:
+        """Return what ended the process: the name of a signal, or its exit code."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS_MAX):
+                code = await self._process.wait()
+                return _NAMES_OF_SIGNALS.get(-code, f"exit code {code}")
+        return "it closed its pipe"
 
     async def end(self) -> None:
         """Kill the process, whatever it does, and return when it is gone."""
@@ -123,9 +174,16 @@ class QueryProcesses:
         self,
         *,
         count_max: int,
+        on_lost: Callable[[QueryProcessLostError], None],
+        inherited: Sequence[int] = (),
         command: tuple[str, ...] = (sys.executable, "-m", "everlog.query_worker"),
     ) -> None:
-        """Start none yet."""
+        """Start none yet; each inherits some open files, under their numbers.
+
+        `on_lost` is told why a process could not do what it was asked to.
+        """
+        self._on_lost: Final = on_lost
+        self._inherited: Final = inherited
         self._command: Final = command
         self._turns: Final = asyncio.Semaphore(count_max)
         self._idle: Final[list[QueryProcess]] = []
@@ -134,13 +192,21 @@ class QueryProcesses:
 
     @asynccontextmanager
     async def borrow(self) -> AsyncGenerator[QueryProcess, None]:
-        """Lend a process, waiting for one where all are busy."""
+        """Lend a process, waiting for one where all are busy.
+
+        Raises:
+            QueryProcessLostError: None can be started; or what the borrower met of that kind.
+        """
         async with self._turns:
-            process = await self._take()
             try:
-                yield process
-            finally:
-                self._take_back(process)
+                process = await self._take()
+                try:
+                    yield process
+                finally:
+                    self._take_back(process)
+            except QueryProcessLostError as error:
+                self._on_lost(error)
+                raise
 
     async def close(self) -> None:
         """End all processes, the busy ones too, once they are given back."""
@@ -156,7 +222,7 @@ class QueryProcesses:
             if process.is_alive:
                 return process
             self._end(process)
-        return await QueryProcess.start(self._command)
+        return await QueryProcess.start(self._command, self._inherited)
 
     def _take_back(self, process: QueryProcess) -> None:
         if process.is_free or self._is_closed:

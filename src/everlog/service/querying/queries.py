@@ -1,9 +1,11 @@
 """Queries: who may run one, where it runs, and for how long.
 
 A query sees one head of the log. One that is light, and whose few events are at hand, is evaluated
-here and now (`plans`); one that reads few events runs on a reading thread; a longer one runs in a
-process of its own, so that writers and observers do not notice it. Rows come as they are found, no
-faster than they are taken, and whoever stops asking stops the query.
+here and now; a short one is tried on a reading thread (`plans` tells which), where it has some
+milliseconds and little memory, and is evaluated as a whole before its first row is sent. Any other
+runs in a process of its own, and so does one that was not as short as it looked: what was computed
+of it is forgotten. So writers and observers do not notice what clients ask for. Rows come as they
+are found, no faster than they are taken, and whoever stops asking stops the query.
 """
 
 import asyncio
@@ -11,68 +13,77 @@ import os
 import pickle
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterator,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from everlog.domain.errors import (
     Code,
     EverlogError,
+    ReadFailedError,
     RefusedError,
     TooManyQueriesError,
 )
 from everlog.domain.limits import QUERIES_MAX
 from everlog.domain.signature import SigningKey, sign
-from everlog.eventql.analysis.analyzed import LogSource
-from everlog.eventql.diagnostic import (
-    Diagnostic,
-    QueryLimitError,
-    QueryMalformedError,
-    QueryUnevaluableError,
-    Span,
-    TokenPlace,
-    describe,
-)
-from everlog.eventql.language.parser import tokens_around
+from everlog.eventql.diagnostic import QueryLimitError
 from everlog.eventql.limits import QueryLimits
 from everlog.eventql.planning.plan import EventScan, Plan
 from everlog.eventql.query import (
     EvaluationContext,
     IncrementalAggregation,
     execute,
-    explain,
     is_compiled,
-    scans_of,
 )
 from everlog.service.permits import Permits
-from everlog.service.querying.log import (
-    HeadLog,
-    aggregate,
-    count_rows,
-    log_sources,
-    scans_by_event_type,
-    to_storage_scan,
+from everlog.service.querying.faults import ToldFaultError, faults_told
+from everlog.service.querying.log import HeadLog, Needs, aggregate, to_storage_scan
+from everlog.service.querying.messages import (
+    Fault,
+    FoundScan,
+    FrameKind,
+    Job,
+    RowForm,
+    encode_frame,
 )
-from everlog.service.querying.messages import Fault, FoundScan, FrameKind, Job, RowForm
-from everlog.service.querying.plans import KeptPlans, PreparedQuery, find_at_hand, prepare_query
-from everlog.service.querying.processes import QueryProcessDiedError, QueryProcesses
+from everlog.service.querying.plans import (
+    KeptPlans,
+    PreparedQuery,
+    find_at_hand,
+    is_large,
+    is_short,
+    large_query,
+    prepare_query,
+)
+from everlog.service.querying.processes import (
+    QueryProcessDiedError,
+    QueryProcesses,
+    QueryProcessGarbledError,
+    QueryProcessLostError,
+)
+from everlog.service.querying.threads import Trial
 from everlog.service.reader import Reader
 from everlog.storage.engine import Engine, Head
 
-# As many as a thread goes through in a few milliseconds.
-_THREAD_ROWS_MAX: Final = 1_000
-# A longer text may hide more work per row than that.
-_THREAD_TEXT_LENGTH_MAX: Final = 4 * 1024
-
-# Bytes of rows that a thread finds before it hands them over: a short query needs one hand-over.
-_FETCH_SIZE: Final = 256 * 1024
+# Threads share the interpreter's lock: more would not be done any sooner, and the loop would wait
+# for each of them.
+_TRIALS_MAX: Final = 2
 
 HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
 
-# Of what is wrong with a text; more would not be read.
-_DIAGNOSTICS_MAX: Final = 10
+_NAMES_PER_FRAME: Final = 4_096
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+_Found = TypeVar("_Found")
 
 
 class Queries:
@@ -86,20 +97,32 @@ class Queries:
         clock: Callable[[], int],
         signing_key: SigningKey | None,
         seconds_max: float,
+        on_process_lost: Callable[[QueryProcessLostError], None],
     ) -> None:
-        """Start without processes; the clock returns nanoseconds since 1970."""
+        """Start without processes; the clock returns nanoseconds since 1970.
+
+        `on_process_lost` is told why a process did not do what it was asked to.
+        """
         self.engine: Final = engine
         self.reader: Final = reader
         self._clock: Final = clock
         self._signing_key: Final = signing_key
-        self._seconds_max: Final = seconds_max
+        self.seconds_max: Final = seconds_max
         # The machine's other processors go on serving when all of them are busy.
-        self._processes: Final = QueryProcesses(count_max=max(2, os.cpu_count() or 1))
+        files = engine.files(engine.head)
+        self._processes: Final = QueryProcesses(
+            count_max=max(2, os.cpu_count() or 1),
+            on_lost=on_process_lost,
+            inherited=() if files is None else files.inherited,
+        )
+        self._trials: Final = asyncio.Semaphore(_TRIALS_MAX)
         self._plans: Final = KeptPlans()
         self.permits: Final = Permits(QUERIES_MAX, _too_many)
         # Whose it is may evaluate a quick query anew, while others wait with theirs.
         self._turn: Final = asyncio.Lock()
         self._overtaken_count = 0
+        # Whose it is lets the queries of a write catch up, for which the writer may have to pause.
+        self.catching_up: Final = asyncio.Lock()
         self._closing: Final = asyncio.Event()
         # What goes on with a write whose query went stale: nobody else waits for it.
         self._retries: Final[set[asyncio.Task[None]]] = set()
@@ -109,17 +132,15 @@ class Queries:
         return self._plans.find(text)
 
     async def prepare(self, text: str) -> PreparedQuery:
-        """Return a query's plan with what is known of it.
+        """Return what is known of a query without the log.
 
         Raises:
-            QueryMalformedError: The text is no query.
+            QueryFault: The text is no query.
+            RefusedError: The server is going down.
         """
-        prepared = self._plans.find(text)
-        if prepared is None:
-            is_signed = self._signing_key is not None
-            prepared = await self.reader.call(lambda: prepare_query(text, is_signed=is_signed))
-            self._plans.keep(prepared)
-        return prepared
+        watch = _Stopwatch(self.seconds_max)
+        step = asyncio.ensure_future(self._prepared(text, watch))
+        return await self._finish(step, watch)
 
     # At once: on the event loop's thread.
 
@@ -128,8 +149,8 @@ class Queries:
 
         Iterating raises: as `rows`.
         """
-        log = self._find_at_hand(prepared, head, as_json=True)
-        return None if log is None else execute(prepared.plan, log, self.evaluation_context())
+        at_hand = self._find_at_hand(prepared, head, as_json=True)
+        return None if at_hand is None else execute(*at_hand, self.evaluation_context())
 
     def aggregate_at_once(
         self, prepared: PreparedQuery, head: Head
@@ -138,19 +159,35 @@ class Queries:
 
         Raises: as `rows`.
         """
-        log = self._find_at_hand(prepared, head, as_json=False)
-        return None if log is None else aggregate(prepared.plan, log, self.evaluation_context())
+        at_hand = self._find_at_hand(prepared, head, as_json=False)
+        return None if at_hand is None else aggregate(*at_hand, self.evaluation_context())
 
     def _find_at_hand(
         self, prepared: PreparedQuery, head: Head, *, as_json: bool
-    ) -> HeadLog | None:
-        is_signed = self._signing_key is not None
+    ) -> tuple[Plan, HeadLog] | None:
+        plan, is_signed = prepared.plan, self._signing_key is not None
         # Compiling is left to a thread; whoever goes down refuses elsewhere.
-        if not is_compiled(prepared.plan, is_signed=is_signed, as_json=as_json):
+        if plan is None or not is_compiled(plan, is_signed=is_signed, as_json=as_json):
             return None
-        return None if self.is_ending else find_at_hand(prepared, self.engine, head)
+        log = None if self.is_ending else find_at_hand(prepared, self.engine, head)
+        return None if log is None else (plan, log)
 
     # However long it takes.
+
+    async def run(self, text: str, *, form: RowForm) -> AsyncGenerator[bytes | None, None]:
+        """Yield blocks of a text's rows, and a None for each second without one.
+
+        Raises: as `prepare`, and as `rows`.
+        """
+        prepared = self.known(text)
+        if prepared is not None:
+            rows = self.rows(prepared, self.engine.head, form=form)
+        else:
+            watch = _Stopwatch(self.seconds_max)
+            rows = self._with_heartbeats(self._prepare_and_run(text, form, watch), watch)
+        async with aclosing(rows) as blocks:
+            async for block in blocks:
+                yield block
 
     async def rows(
         self, prepared: PreparedQuery, head: Head, *, form: RowForm
@@ -158,23 +195,18 @@ class Queries:
         """Yield blocks of rows, and a None for each second without one.
 
         Raises:
-            QueryUnevaluableError: A row could not be computed; those before it have been yielded.
-            QueryLimitError: The query needs more than it may have.
-            RefusedError: The server is going down.
+            QueryFault: A row could not be computed, or the query needs more than it may have; the
+                rows before have been yielded.
+            RefusedError: The log cannot be read, or the server is going down.
         """
-        plan = prepared.plan
-        if plan.is_explain:
-            text = await self.reader.call(lambda: self._explain(plan, head))
-            yield form.render([text])
-            return
         chunks = self.rows_at_once(prepared, head)
         if chunks is not None:
             for rows in chunks:
                 if rows:
                     yield form.render(rows)
             return
-        watch = _Stopwatch(self._seconds_max)
-        blocks = self._rows_somewhere(plan, head, form, watch)
+        watch = _Stopwatch(self.seconds_max)
+        blocks = self._rows_somewhere(prepared, head, form, watch)
         async with aclosing(self._with_heartbeats(blocks, watch)) as with_heartbeats:
             async for block in with_heartbeats:
                 yield block
@@ -187,19 +219,15 @@ class Queries:
         aggregation = self.aggregate_at_once(prepared, head)
         if aggregation is not None:
             return aggregation
-        watch = _Stopwatch(self._seconds_max)
-        watch.start()
-        step = asyncio.ensure_future(self._aggregate_somewhere(prepared.plan, head, watch))
-        async with aclosing(self._heartbeats(step, watch)) as heartbeats:
-            async for _ in heartbeats:
-                pass
-        return step.result()
+        watch = _Stopwatch(self.seconds_max)
+        step = asyncio.ensure_future(self._aggregate_somewhere(prepared, head, watch))
+        return await self._finish(step, watch)
 
     async def is_quick(self, prepared: PreparedQuery, head: Head) -> bool:
-        """Tell whether a query takes a few milliseconds, so that a thread may run it."""
-        if self._find_at_hand(prepared, head, as_json=True) is not None:
+        """Tell whether a query takes a few milliseconds, so that the server evaluates it itself."""
+        if not self._has_processes or self._find_at_hand(prepared, head, as_json=True) is not None:
             return True
-        return await self.reader.call(lambda: self._is_quick(prepared.plan, head))
+        return await self.reader.call(lambda: is_short(prepared, HeadLog(self.engine, head)))
 
     def evaluation_context(self) -> EvaluationContext:
         """Return what a query that begins now sees besides the log."""
@@ -253,130 +281,180 @@ class Queries:
             await asyncio.wait(self._retries)
         await self._processes.close()
 
-    # On a thread.
+    @property
+    def _has_processes(self) -> bool:
+        return self.engine.files(self.engine.head) is not None
 
-    def _explain(self, plan: Plan, head: Head) -> bytes:
-        return msgspec.json.encode(explain(plan, HeadLog(self.engine, head)))
+    async def _prepare_and_run(
+        self, text: str, form: RowForm, watch: "_Stopwatch"
+    ) -> AsyncGenerator[bytes, None]:
+        prepared = await self._prepared(text, watch)
+        blocks = self._rows_somewhere(prepared, self.engine.head, form, watch)
+        async with aclosing(blocks):
+            async for block in blocks:
+                yield block
 
-    def _is_quick(self, plan: Plan, head: Head) -> bool:
-        if self.engine.files(head) is None:
-            return True
-        if len(plan.query.text) > _THREAD_TEXT_LENGTH_MAX:
-            return False
-        return count_rows(plan, HeadLog(self.engine, head)) <= _THREAD_ROWS_MAX
-
-    def _chunks_if_quick(self, plan: Plan, head: Head) -> Iterator[list[bytes]] | None:
-        if not self._is_quick(plan, head):
-            return None
-        return execute(plan, HeadLog(self.engine, head), self.evaluation_context())
-
-    def _aggregate_if_quick(self, plan: Plan, head: Head) -> IncrementalAggregation | None:
-        if not self._is_quick(plan, head):
-            return None
-        return aggregate(plan, HeadLog(self.engine, head), self.evaluation_context())
-
-    # On a thread, or in a process: which of them is found out in the first hand-over.
+    async def _prepared(self, text: str, watch: "_Stopwatch") -> PreparedQuery:
+        prepared = self._plans.find(text)
+        if prepared is None:
+            if self._has_processes and is_large(text):
+                prepared = large_query(text, await self._needs_there(text, watch))
+            else:
+                prepared = await self.reader.call(lambda: self._prepare(text))
+            self._plans.keep(prepared)
+        return prepared
 
     async def _rows_somewhere(
-        self, plan: Plan, head: Head, form: RowForm, watch: "_Stopwatch"
+        self, prepared: PreparedQuery, head: Head, form: RowForm, watch: "_Stopwatch"
     ) -> AsyncGenerator[bytes, None]:
-        def begin() -> tuple[Iterator[list[bytes]], _Taken] | None:
-            chunks = self._chunks_if_quick(plan, head)
-            return None if chunks is None else (chunks, _take(chunks))
-
-        watch.start()
-        begun = await self.reader.call(begin)
-        if begun is None:
-            async with aclosing(self._rows_there(plan, head, form, watch)) as blocks:
+        found = await self._try(prepared, watch, lambda trial: trial.rows(prepared, head))
+        if found is None:
+            async with aclosing(self._rows_there(prepared, head, form, watch)) as blocks:
                 async for block in blocks:
                     yield block
             return
-        chunks, taken = begun
-        while True:
-            yield form.render(taken.rows)
-            if taken.error is not None:
-                raise taken.error
-            if taken.is_end:
-                return
-            taken = await self.reader.call(lambda: _take(chunks))
+        yield form.render(found.rows)
+        if found.fault is not None:
+            raise found.fault
 
     async def _aggregate_somewhere(
-        self, plan: Plan, head: Head, watch: "_Stopwatch"
+        self, prepared: PreparedQuery, head: Head, watch: "_Stopwatch"
     ) -> IncrementalAggregation:
-        found = await self.reader.call(lambda: self._aggregate_if_quick(plan, head))
-        return await self._aggregate_there(plan, head, watch) if found is None else found
+        found = await self._try(prepared, watch, lambda trial: trial.aggregation(prepared, head))
+        return await self._aggregate_there(prepared, head, watch) if found is None else found
+
+    # On a thread.
+
+    def _prepare(self, text: str) -> PreparedQuery:
+        is_signed, has_processes = self._signing_key is not None, self._has_processes
+        with faults_told():
+            return prepare_query(text, is_signed=is_signed, has_processes=has_processes)
+
+    async def _try(
+        self,
+        prepared: PreparedQuery,
+        watch: "_Stopwatch",
+        work: Callable[[Trial], _Found | None],
+    ) -> _Found | None:
+        """Return what a query finds on a thread; None if it has to have a process."""
+        if prepared.plan is None:
+            return None
+        trial = Trial(self.engine, self.evaluation_context)
+        async with self._trials:
+            watch.start()
+            try:
+                found = await self.reader.call(lambda: work(trial))
+            finally:
+                # Whoever waited may have gone.
+                trial.is_wanted = False
+        watch.stop()
+        if trial.was_too_long:
+            self._plans.note_long(prepared)
+        return found
 
     # In a process.
 
+    async def _needs_there(self, text: str, watch: "_Stopwatch") -> Needs:
+        frames = _each(encode_frame(FrameKind.PREPARE, text.encode()))
+        async with aclosing(self._answers(frames, watch)) as answers:
+            async for kind, content in answers:
+                if kind is FrameKind.NEEDS:
+                    return msgspec.msgpack.decode(content, type=Needs)
+        raise QueryProcessGarbledError
+
     async def _rows_there(
-        self, plan: Plan, head: Head, form: RowForm, watch: "_Stopwatch"
+        self, prepared: PreparedQuery, head: Head, form: RowForm, watch: "_Stopwatch"
     ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._run(plan, head, form, watch, is_incremental=False)) as frames:
-            async for kind, content in frames:
+        frames = self._job_frames(prepared, head, form, is_incremental=False)
+        async with aclosing(self._answers(frames, watch)) as answers:
+            async for kind, content in answers:
                 if kind is FrameKind.ROWS:
                     yield content
 
     async def _aggregate_there(
-        self, plan: Plan, head: Head, watch: "_Stopwatch"
+        self, prepared: PreparedQuery, head: Head, watch: "_Stopwatch"
     ) -> IncrementalAggregation:
-        form = RowForm(b"", b"")
-        async with aclosing(self._run(plan, head, form, watch, is_incremental=True)) as frames:
-            async for kind, content in frames:
+        frames = self._job_frames(prepared, head, RowForm(b"", b""), is_incremental=True)
+        async with aclosing(self._answers(frames, watch)) as answers:
+            async for kind, content in answers:
                 if kind is FrameKind.AGGREGATION:
-                    # From a process that we started, and that runs our code.
-                    found: IncrementalAggregation = pickle.loads(content)  # noqa: S301 - see above
-                    return found.resume(self.evaluation_context())
-        raise QueryProcessDiedError
+                    return await self.reader.call(partial(self._aggregation_of, content))
+        raise QueryProcessGarbledError
 
-    async def _run(
-        self, plan: Plan, head: Head, form: RowForm, watch: "_Stopwatch", *, is_incremental: bool
+    def _aggregation_of(self, content: bytes) -> IncrementalAggregation:
+        # From a process that we started, and that runs our code.
+        found: IncrementalAggregation = pickle.loads(content)  # noqa: S301 - see above
+        return found.resume(self.evaluation_context())
+
+    async def _answers(
+        self, frames: AsyncGenerator[bytes, None], watch: "_Stopwatch"
     ) -> AsyncGenerator[tuple[FrameKind, bytes], None]:
-        job = await self.reader.call(
-            lambda: self._job(plan, head, form, is_incremental=is_incremental)
-        )
+        """Yield what a process says to the frames of a job."""
         # Waiting for others does not count.
         watch.stop()
-        async with self._processes.borrow() as process, aclosing(process.run(job)) as frames:
-            watch.start()
-            try:
-                async for kind, content in frames:
+        try:
+            async with (
+                aclosing(frames),
+                self._processes.borrow() as process,
+                aclosing(process.run(frames)) as answers,
+            ):
+                watch.start()
+                async for kind, content in answers:
                     if kind is FrameKind.FAULT:
-                        raise _fault_error(plan, content)
+                        raise ToldFaultError(msgspec.msgpack.decode(content, type=Fault))
+                    if kind is FrameKind.UNREADABLE:
+                        raise ReadFailedError(content.decode())
                     if kind is FrameKind.BUG:
                         raise RuntimeError(f"a query met a bug: {content.decode()}")
                     yield kind, content
-            except QueryProcessDiedError as error:
-                raise QueryLimitError(
-                    "the process of the query ended: it may have needed more memory than there is"
-                ) from error
+        except QueryProcessDiedError as error:
+            raise QueryLimitError(
+                "the query was ended: its process died, perhaps for lack of memory"
+            ) from error
+        except QueryProcessLostError as error:
+            raise QueryLimitError(
+                "the query cannot be run now: the server has no process for it"
+            ) from error
 
-    def _job(self, plan: Plan, head: Head, form: RowForm, *, is_incremental: bool) -> Job:
+    async def _job_frames(
+        self, prepared: PreparedQuery, head: Head, form: RowForm, *, is_incremental: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the frames of a job, each found on a thread when it is its turn."""
         files = self.engine.files(head)
         assert files is not None
-        log = HeadLog(self.engine, head)
-        sources = log_sources(plan)
-        by_event_type = scans_by_event_type(plan)
-        return Job(
-            text=plan.query.text,
+        job = Job(
+            text=prepared.text,
             now=self._clock(),
             is_incremental=is_incremental,
             files=files,
-            scans=[
-                self._find(scan, head, by_event_type=scan in by_event_type)
-                for scan in scans_of(plan)
-            ],
-            subjects=[name for chunk in log.subjects() for name in chunk]
-            if LogSource.SUBJECTS in sources
-            else None,
-            event_types=list(log.event_types()) if LogSource.EVENT_TYPES in sources else None,
             form=form,
             signing_key=None if self._signing_key is None else self._signing_key.to_pem(),
         )
+        yield encode_frame(FrameKind.JOB, _encode(job))
+        for scan, by_event_type in prepared.needs.scans.items():
+            yield await self.reader.call(partial(self._scan_frame, scan, head, by_event_type))
+        log = HeadLog(self.engine, head)
+        if prepared.needs.has_subjects:
+            async for names in self.reader.fetch_chunks(log.subjects()):
+                yield encode_frame(FrameKind.NAMES, _encode(names))
+            yield encode_frame(FrameKind.NAMES, b"")
+        if prepared.needs.has_event_types:
+            types = await self.reader.call(log.event_types)
+            for first in range(0, len(types), _NAMES_PER_FRAME):
+                names = types[first : first + _NAMES_PER_FRAME]
+                yield encode_frame(FrameKind.NAMES, _encode(names))
+            yield encode_frame(FrameKind.NAMES, b"")
 
-    def _find(self, scan: EventScan, head: Head, *, by_event_type: bool) -> FoundScan:
+    def _scan_frame(
+        self,
+        scan: EventScan,
+        head: Head,
+        by_event_type: bool,  # noqa: FBT001 - it is called as it is stored.
+    ) -> bytes:
         storage_scan = to_storage_scan(scan, self.engine, head)
         counts = self.engine.count_by_event_type(storage_scan, head) if by_event_type else None
-        return FoundScan(self.engine.locate(storage_scan, head), counts)
+        found = FoundScan(self.engine.locate(storage_scan, head), counts)
+        return encode_frame(FrameKind.SCAN, _encode(found))
 
     # Time.
 
@@ -396,6 +474,13 @@ class Queries:
                     # A client may take its time.
                     with watch.stopped():
                         yield block
+
+    async def _finish(self, step: asyncio.Future[_Found], watch: "_Stopwatch") -> _Found:
+        """Return what comes of a step, within the time that a query has."""
+        async with aclosing(self._heartbeats(step, watch)) as heartbeats:
+            async for _ in heartbeats:
+                pass
+        return step.result()
 
     async def _heartbeats(
         self, step: asyncio.Future[Any], watch: "_Stopwatch"
@@ -479,35 +564,9 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
             await task
 
 
-class _Taken(NamedTuple):
-    """Rows that a thread has found, and how it came that there are no more."""
-
-    rows: list[bytes]
-    error: EverlogError | None
-    is_end: bool
-
-
-def _take(chunks: Iterator[list[bytes]]) -> _Taken:
-    """Take rows until they are enough for one hand-over; an error comes after those before it."""
-    rows: list[bytes] = []
-    size = 0
-    try:
-        for chunk in chunks:
-            rows += chunk
-            size += sum(map(len, chunk))
-            if size >= _FETCH_SIZE:
-                return _Taken(rows, None, is_end=False)
-    except EverlogError as error:
-        return _Taken(rows, error, is_end=True)
-    return _Taken(rows, None, is_end=True)
-
-
-def _fault_error(plan: Plan, content: bytes) -> EverlogError:
-    fault = msgspec.msgpack.decode(content, type=Fault)
-    if fault.span is None:
-        return QueryLimitError(fault.message)
-    diagnostic = Diagnostic(fault.message, Span(*fault.span), fault.hint)
-    return QueryUnevaluableError(plan.query.text, diagnostic, event_id=fault.event_id)
+async def _each(*frames: bytes) -> AsyncGenerator[bytes, None]:
+    for frame in frames:
+        yield frame
 
 
 def is_going_down() -> RefusedError:
@@ -517,36 +576,3 @@ def is_going_down() -> RefusedError:
 
 def _too_many(count_max: int) -> TooManyQueriesError:
     return TooManyQueriesError(f"there are {count_max} queries running already")
-
-
-QueryFault = QueryMalformedError | QueryUnevaluableError | QueryLimitError
-
-
-def refusal_of(fault: QueryFault, **details: object) -> RefusedError:
-    """Return the refusal that a fault of a query means, with further details."""
-    match fault:
-        case QueryMalformedError():
-            first = fault.diagnostics[0]
-            places = _token_places(fault.text, first)
-            errors = [
-                describe(fault.text, diagnostic)
-                for diagnostic in fault.diagnostics[:_DIAGNOSTICS_MAX]
-            ]
-            return RefusedError(
-                Code.QUERY_MALFORMED, str(fault), **places, errors=errors, **details
-            )
-        case QueryUnevaluableError():
-            places = _token_places(fault.text, fault.diagnostic)
-            located = {} if fault.event_id is None else {"eventId": fault.event_id}
-            return RefusedError(Code.QUERY_UNEVALUABLE, str(fault), **places, **located, **details)
-        case QueryLimitError():
-            return RefusedError(Code.QUERY_UNEVALUABLE, str(fault), **details)
-
-
-def _token_places(text: str, diagnostic: Diagnostic) -> dict[str, object]:
-    start, end = tokens_around(text, diagnostic.span)
-    return {"startToken": _place(start), "endToken": _place(end)}
-
-
-def _place(token: TokenPlace) -> dict[str, object]:
-    return token._asdict()

@@ -11,7 +11,8 @@ Guarantees that the end of each batch is told once, on the loop's thread, and th
 asked for one batch at a time.
 
 On the committing thread run `_run`, `_commit` and `_apply`, and of the engine only `commit` and
-`apply`; all else belongs to the loop's. They share two queues and one flag.
+`apply`; all else belongs to the loop's. They share two queues and one flag. While nothing is on its
+way, it calls what else must not keep the loop waiting (`run`).
 What is left to others: what is to be stored, and who is told (`writer`).
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from everlog.service.writing.sync_process import SyncProcess, SyncProcessLostError
 from everlog.storage.engine import Batch, Engine, JournalEntry
@@ -34,6 +35,11 @@ _MANY_WRITES: Final = 4
 _WAIT_SECONDS: Final = 0.0005
 # More bytes than that take the disk longer than we would wait.
 _WAIT_SIZE_MAX: Final = 128 * 1024
+
+# More bytes than that are copied by the thread: the loop would take more than a few milliseconds.
+_HAND_OVER_SIZE_MAX: Final = 4 * 1024 * 1024
+
+_Result = TypeVar("_Result")
 
 
 class Ended(NamedTuple):
@@ -83,7 +89,11 @@ class Committer:
 
         If the loop waits for it, its end may be told before this returns.
         """
-        if write_count >= _MANY_WRITES and self.is_handed_over(write_count):
+        if (
+            write_count >= _MANY_WRITES
+            and size <= _HAND_OVER_SIZE_MAX
+            and self.is_handed_over(write_count)
+        ):
             self._hand_over(batch)
         elif size > _WAIT_SIZE_MAX:
             self._work.put(partial(self._commit, batch))
@@ -97,6 +107,12 @@ class Committer:
     ) -> None:
         """Take over others' batches, while nothing is staged, and tell how far that went."""
         self._work.put(partial(self._apply, entries, on_end))
+
+    async def run(self, function: Callable[[], _Result]) -> _Result:
+        """Return what a function returns that the thread calls, while nothing is on its way."""
+        done: asyncio.Future[_Result] = self._loop.create_future()
+        self._work.put(partial(self._run_for, done, function))
+        return await done
 
     def stop(self) -> None:
         """End thread and process, which have nothing to do."""
@@ -160,6 +176,13 @@ class Committer:
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
+
+    def _run_for(self, done: asyncio.Future[_Result], function: Callable[[], _Result]) -> None:
+        try:
+            end = partial(done.set_result, function())
+        except Exception as error:  # noqa: BLE001 - as above
+            end = partial(done.set_exception, error)
+        self._loop.call_soon_threadsafe(lambda: done.done() or end())
 
     def _commit(self, batch: Batch) -> None:
         failure: Exception | None = None

@@ -66,15 +66,17 @@ class CommitFigures:
         # its way set out, noted by whoever sends it; None where there is none.
         self.ended_at: float | None = None
         self.begun_at: float | None = None
+        # Whether that was so long ago that nobody should wait for it, noted by whoever looks.
+        self.is_hanging = False
 
     def fail(self) -> None:
         """Note that it did not get there."""
-        self.begun_at = None
+        self.begun_at, self.is_hanging = None, False
         self.failures += 1
 
     def end(self, now: float, seconds: float, *, events: int, size: int, schemas: int) -> None:
         """Note that a batch is durable, and how long that took."""
-        self.begun_at, self.ended_at = None, now
+        self.begun_at, self.ended_at, self.is_hanging = None, now, False
         self.events += events
         self.bytes += size
         self.schemas += schemas

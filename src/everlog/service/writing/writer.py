@@ -4,6 +4,11 @@ A change is judged, given its place and hashed as soon as it arrives, on the eve
 While one batch is on its way to the disk (`committer`), the next one gathers; so the number of
 changes that share a sync follows the load.
 
+What takes long is not judged as soon as it arrives: a write of many events, and one whose queries
+have missed much. It waits until nothing is staged or on its way, and then is judged *bit by bit*,
+while the loop goes on with whatever else there is. Who comes meanwhile is not judged either, and
+waits behind it; so nobody sees a part of it, and rolling back takes all of it back.
+
 **A change is kept whole until it is durable.** Where another batch stood in the place of ours (the
 journal says *lost*), nothing that was judged counts any more: the others' batches are applied, and
 every change that waits is judged again in its order, at the place where it stands in the end.
@@ -13,15 +18,16 @@ who is told that a subject is not pristine learns of an event, which must not va
 every change waits with those that came while it was judged, refused or not: what it is based on was
 staged before it, and is in their batch or in one before.
 
-State is told by two words: `Condition` is what a new change is told, `Turn` what is being done with
-those that wait. Each has its table of transitions, and nothing else changes either.
+State is told by two words (`states`): `Condition` is what a new change is told, `Turn` what is done
+with those that wait. Each has its table of transitions, and nothing else changes either.
 All of it happens on the event loop's thread.
 What is left to others: single values (the domain), queries (`querying`), the disk (`committer`).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
+from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -31,18 +37,23 @@ import msgspec
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
     Code,
+    DiskBusyError,
     DiskFullError,
     RefusedError,
     StateConflictError,
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
+from everlog.domain.limits import PAUSE_SECONDS_MAX, UNSYNCED_SIZE_MAX
 from everlog.domain.precondition import SubjectPrecondition, holds
-from everlog.domain.schema import EventSchema, compile_event_schema, find_violation
+from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
-from everlog.service.querying.conditions import StaleQueryError, StandingQuery
+from everlog.service.breaks import Breaks
+from everlog.service.judging import UnjudgedError, Verdict, check_last_events, judge_at_once
+from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.storage.engine import (
     Batch,
@@ -53,61 +64,25 @@ from everlog.storage.engine import (
     Scan,
     StagedSchema,
 )
-from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
+from everlog.storage.line import Mark, render_line
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
 Answer = Callable[[Outcome], None]
 Preconditions = Sequence[SubjectPrecondition | StandingQuery]
 
-_decode_data = msgspec.json.Decoder(dict[str, object]).decode
+# What is judged as soon as it arrives: so many events of one write, and characters of their data,
+# take some milliseconds. More of either is judged bit by bit.
+_AT_ONCE_EVENTS_MAX: Final = 256
+_AT_ONCE_LENGTH_MAX: Final = 1024 * 1024
 
+# What the queries of all writes that are judged at once take in before the next batch sets out, as
+# `StandingQuery.work` counts it: some milliseconds.
+_AT_ONCE_WORK_MAX: Final = 8 * 1024 * 1024
 
-class Condition(StrEnum):
-    """What a new change is told."""
+# What is judged bit by bit between two looks at the time; the largest events take a millisecond.
+_BIT_EVENTS: Final = 16
 
-    WRITABLE = "writable"
-    # Until there is room; each change finds out anew.
-    DISK_FULL = "disk-full"
-    # The following until a restart.
-    READ_ONLY = "read-only"
-    STOPPING = "stopping"
-    FAILED = "failed"
-
-
-class Happening(StrEnum):
-    """What makes a condition another one."""
-
-    BECAME_DURABLE = "a batch became durable"
-    DISK_FILLED = "there was no room, for staging or for committing"
-    MADE_READ_ONLY = "somebody asked for the read-only mode"
-    STOPPED = "the store is being closed"
-    BROKE = "the disk broke its promise, or an error came that nobody expected"
-
-
-# By what it was, then by what happened; what is not named stays as it is.
-CONDITIONS: Final[Mapping[Condition, Mapping[Happening, Condition]]] = MappingProxyType(
-    {
-        Condition.WRITABLE: {
-            Happening.DISK_FILLED: Condition.DISK_FULL,
-            Happening.MADE_READ_ONLY: Condition.READ_ONLY,
-            Happening.STOPPED: Condition.STOPPING,
-            Happening.BROKE: Condition.FAILED,
-        },
-        Condition.DISK_FULL: {
-            Happening.BECAME_DURABLE: Condition.WRITABLE,
-            Happening.MADE_READ_ONLY: Condition.READ_ONLY,
-            Happening.STOPPED: Condition.STOPPING,
-            Happening.BROKE: Condition.FAILED,
-        },
-        Condition.READ_ONLY: {
-            Happening.STOPPED: Condition.STOPPING,
-            Happening.BROKE: Condition.FAILED,
-        },
-        Condition.STOPPING: {Happening.BROKE: Condition.FAILED},
-        Condition.FAILED: {},
-    }
-)
 
 _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
     {
@@ -120,25 +95,6 @@ _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
             Code.STORE_READ_ONLY,
             "the store is read-only until the server is restarted without --read-only",
         ),
-    }
-)
-
-
-class Turn(StrEnum):
-    """What is being done with the changes that wait."""
-
-    IDLE = "nothing waits, or what waited has just come to its end"
-    SCHEDULED = "they have been judged, and become a batch in the next turn of the event loop"
-    COMMITTING = "a batch is on its way, and those that wait belong to the next one"
-    APPLYING = "the batch was lost: they are judged when the others' batches are there"
-
-
-TURNS: Final[Mapping[Turn, frozenset[Turn]]] = MappingProxyType(
-    {
-        Turn.IDLE: frozenset({Turn.SCHEDULED, Turn.COMMITTING}),
-        Turn.SCHEDULED: frozenset({Turn.IDLE}),
-        Turn.COMMITTING: frozenset({Turn.IDLE, Turn.APPLYING}),
-        Turn.APPLYING: frozenset({Turn.IDLE}),
     }
 )
 
@@ -163,8 +119,8 @@ class _Change(Protocol):
     def answer(self) -> Answer:
         """Whom to tell the outcome, once."""
 
-    def judge(self, writer: "Writer") -> Outcome:
-        """Judge it at the tip, and stage it unless it is refused."""
+    def judge(self, writer: "Writer") -> Outcome | None:
+        """Judge it at the tip, and stage it unless it is refused; None if that takes long."""
 
     def forget(self, head: Head) -> None:
         """Forget what is known of events behind a head: others stand there now."""
@@ -174,10 +130,11 @@ class _Write(msgspec.Struct):
     candidates: Sequence[EventCandidate]
     preconditions: Preconditions
     answer: Answer
+    verdict: Verdict | None
     outcome: Outcome = ()
 
-    def judge(self, writer: "Writer") -> Outcome:
-        return writer.judge_write(self.candidates, self.preconditions)
+    def judge(self, writer: "Writer") -> Outcome | None:
+        return writer.judge_write(self.candidates, self.preconditions, self.verdict)
 
     def forget(self, head: Head) -> None:
         for precondition in self.preconditions:
@@ -231,14 +188,22 @@ class Writer:
         self._engine: Final = engine
         self._clock: Final = clock
         self.hash_version: Final = hash_version
-        self._schemas: Final = {schema.event_type: schema for schema in schemas}
+        # By event type; those that are staged are in force for whatever comes behind them.
+        self.schemas: Final = {schema.event_type: schema for schema in schemas}
         self._events: Final = events
         self._loop: Final = loop
         self.condition = Condition.WRITABLE
+        # Why it is so, empty where nobody has to be told.
+        self.reason = ""
         self._turn = Turn.IDLE
-        # What gathers, and what is being committed, each in the order in which it came.
-        self._waiting: list[_Change] = []
+        # What is being committed, what has been judged and belongs to the next batch, and what is
+        # not judged yet, each in the order in which it came.
         self._in_flight: list[_Change] = []
+        self._waiting: list[_Change] = []
+        self._unjudged: Final[deque[_Change]] = deque()
+        # What queries have taken in since the last batch set out.
+        self._work = 0
+        self._judging: asyncio.Task[None] | None = None
         self.figures: Final = CommitFigures()
         # Done when nothing waits any more; none while nobody wants to know.
         self._drained: asyncio.Future[None] | None = None
@@ -247,20 +212,35 @@ class Writer:
         )
 
     def write(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions, answer: Answer
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Preconditions,
+        answer: Answer,
+        verdict: Verdict | None = None,
     ) -> None:
         """Judge and stage one write; the answer is called once its outcome is durable.
 
-        The outcome is a `StaleQueryError` where the answer to a query is not known any more.
+        Without a verdict by the schemas in force, the events are judged if that can be done at
+        once. The outcome is a `StaleQueryError` where the answer to a query is not known any more,
+        an `UnjudgedError` where the events have to be judged before, and a `DiskBusyError`, at
+        once, where the disk hangs or too much waits for it.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
             return
+        if self.figures.is_hanging or (
+            self._engine.tip.log_size - self._engine.head.log_size > UNSYNCED_SIZE_MAX
+        ):
+            answer(_busy())
+            return
         # As `_take`, with fewer calls: this runs for every write.
-        write = _Write(candidates, preconditions, answer)
-        if self._turn is not Turn.APPLYING:
-            write.outcome = self.judge_write(candidates, preconditions)
+        write = _Write(candidates, preconditions, answer, verdict)
+        outcome = None if self._unjudged else self.judge_write(candidates, preconditions, verdict)
+        if outcome is None:
+            self._put_off(write)
+            return
+        write.outcome = outcome
         self._waiting.append(write)
         if self._turn is Turn.IDLE:
             self._schedule()
@@ -269,6 +249,8 @@ class Writer:
         """Stage an event schema against which so many first events have been checked already."""
         if self.condition in _REFUSALS:
             self._take(_Settled(answer, _refusal(self.condition)))
+        elif self.figures.is_hanging:
+            answer(_busy())
         else:
             self._take(_Registration(schema, checked_event_count, answer))
 
@@ -287,6 +269,10 @@ class Writer:
         self._note(Happening.MADE_READ_ONLY)
         self._take(_Settled(answer))
 
+    def fail(self, error: StoreFailedError) -> None:
+        """Refuse every change from now on: somebody else found out that the store has failed."""
+        self._note(Happening.BROKE, error)
+
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
         self._note(Happening.STOPPED)
@@ -297,17 +283,25 @@ class Writer:
         self._committer.stop()
 
     def _take(self, change: _Change) -> None:
-        if self._turn is not Turn.APPLYING:
-            change.outcome = change.judge(self)
+        outcome = None if self._unjudged else change.judge(self)
+        if outcome is None:
+            self._put_off(change)
+            return
+        change.outcome = outcome
         self._waiting.append(change)
         if self._turn is Turn.IDLE:
             self._schedule()
+
+    def _put_off(self, change: _Change) -> None:
+        self._unjudged.append(change)
+        self._settle()
 
     def _note(self, happening: Happening, error: Exception | None = None) -> None:
         """Let something happen to the condition, and say so where that makes it another one."""
         condition = CONDITIONS[self.condition].get(happening)
         if condition is not None:
             self.condition = condition
+            self.reason = "" if error is None else str(error)
             self._events.condition_changed(condition, error)
 
     def _note_failure(self, failure: Exception) -> DiskFullError | StoreFailedError:
@@ -322,18 +316,24 @@ class Writer:
     # Judging, for the changes.
 
     def judge_write(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions
-    ) -> Outcome:
-        """Judge a write at the tip, and stage it unless it is refused."""
-        assert len(candidates) > 0
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Preconditions,
+        verdict: Verdict | None = None,
+    ) -> Outcome | None:
+        """Judge a write at the tip, and stage it unless it is refused; None if that takes long."""
+        count = len(candidates)
+        assert count > 0
         engine = self._engine
         if self.condition is Condition.FAILED:
             return _refusal(self.condition)
+        if count > 1 and _is_large(candidates):
+            return None
         try:
-            if preconditions:
-                self._check_preconditions(preconditions)
-            if self._schemas:
-                self._check_schemas(candidates)
+            if preconditions and not self._check_preconditions(preconditions):
+                return None
+            if self.schemas:
+                self._check_schemas(candidates, verdict)
             tip = engine.tip
             time, time_text = next_event_time(self._clock(), previous=tip.time)
             events = accept_events(
@@ -356,27 +356,30 @@ class Writer:
         if self.condition is Condition.FAILED:
             return _refusal(self.condition)
         try:
-            if schema.event_type in self._schemas:
+            if schema.event_type in self.schemas:
                 raise StateConflictError(
                     Code.EVENT_SCHEMA_ALREADY_REGISTERED,
                     "schema already exists",
                     eventType=schema.event_type,
                 )
-            check_stored_events(self._engine, schema, checked_event_count, self._engine.head)
-            self._check_unpublished_events(schema)
-        except RefusedError as error:
+            check_last_events(self._engine, schema, checked_event_count)
+        except (RefusedError, UnjudgedError) as error:
             return error
         try:
             self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
         except (DiskFullError, StoreFailedError, OSError) as error:
             return self._note_failure(error)
-        self._schemas[schema.event_type] = schema
+        self.schemas[schema.event_type] = schema
         return ()
 
-    def _check_preconditions(self, preconditions: Preconditions) -> None:
+    def _check_preconditions(self, preconditions: Preconditions) -> bool:
+        """Refuse what is not met at the tip; return False if telling that takes long."""
+        is_behind = True
         for index, precondition in enumerate(preconditions):
             if isinstance(precondition, StandingQuery):
-                precondition.advance(self._lines_since(precondition.position), self._engine.tip)
+                if is_behind and not self._bring_up(preconditions):
+                    return False
+                is_behind = False
                 is_met = precondition.is_true()
             else:
                 is_met = holds(precondition, self._engine.state)
@@ -388,6 +391,29 @@ class Writer:
                     precondition=index,
                     preconditionIndex=index,
                 )
+        return True
+
+    def _bring_up(self, preconditions: Preconditions) -> bool:
+        """Let all queries take in what came since, up to the tip; False if that takes long."""
+        tip, behind = self._engine.tip, list[StandingQuery]()
+        for precondition in preconditions:
+            if isinstance(precondition, StandingQuery) and not (
+                precondition.head is tip and precondition.is_light
+            ):
+                behind.append(precondition)
+        if not behind:
+            return True
+        work = sum([query.work(tip) for query in behind])
+        if self._work + work > _AT_ONCE_WORK_MAX:
+            return False
+        self._work += int(work)
+        lines: dict[int, bytes] = {}
+        for query in behind:
+            position = query.head.event_count
+            if position not in lines:
+                lines[position] = self._lines_since(position)
+            query.advance((lines[position],), tip)
+        return True
 
     def _lines_since(self, position: int) -> bytes:
         """Return the lines from a position up to the tip, those that are only staged included."""
@@ -397,25 +423,92 @@ class Writer:
         staged = islice(self._engine.unpublished_events(), seen, None)
         return b"".join([*published, *(render_line(event.json, Mark.EVENT) for event in staged)])
 
-    def _check_schemas(self, candidates: Sequence[EventCandidate]) -> None:
-        for index, candidate in enumerate(candidates):
-            schema = self._schemas.get(candidate.type)
-            if schema is None:
-                continue
-            violation = find_violation(schema, _decode_data(candidate.data))
-            if violation is not None:
-                raise StateConflictError(
-                    Code.EVENT_SCHEMA_VIOLATED,
-                    f"event candidate does not match schema: {violation}",
-                    eventIndex=index,
-                    eventType=candidate.type,
-                )
+    def _check_schemas(self, candidates: Sequence[EventCandidate], verdict: Verdict | None) -> None:
+        if verdict is None or not verdict.is_current(self.schemas):
+            verdict = judge_at_once(self.schemas, candidates)
+        if verdict.violation is not None:
+            raise verdict.violation
 
-    def _check_unpublished_events(self, schema: EventSchema) -> None:
-        first = self._engine.head.event_count
-        for position, event in enumerate(self._engine.unpublished_events(), start=first):
-            if event.type == schema.event_type:
-                _check_stored_event(schema, event.json, position=position)
+    # Judging what was put off.
+
+    def _judge_unjudged(self) -> None:
+        """Judge those that wait for it, for a moment, so that they become a batch.
+
+        What takes long begins when nothing is staged.
+        """
+        breaks = Breaks()
+        while self._unjudged:
+            self._work = 0
+            change = self._unjudged[0]
+            try:
+                outcome = change.judge(self)
+            except Exception as error:  # noqa: BLE001 - the others are judged all the same
+                outcome = error
+            if outcome is None:
+                break
+            self._settle_first(outcome)
+            if breaks.is_due:
+                break
+        if self._waiting:
+            self._schedule()
+        else:
+            self._enter(Turn.JUDGING)
+            self._judging = self._loop.create_task(self._judge_first())
+
+    def _settle_first(self, outcome: Outcome) -> None:
+        change = self._unjudged.popleft()
+        change.outcome = outcome
+        self._waiting.append(change)
+
+    async def _judge_first(self) -> None:
+        """Judge the write that is the first in the line, bit by bit."""
+        write = self._unjudged[0]
+        assert isinstance(write, _Write)
+        outcome: Outcome
+        try:
+            outcome = await self._judge_bit_by_bit(write)
+        except (RefusedError, StaleQueryError) as error:
+            outcome = error
+        except (DiskFullError, StoreFailedError, OSError) as error:
+            self._roll_back()
+            outcome = self._note_failure(error)
+        except Exception as error:  # noqa: BLE001 - nobody may wait for ever
+            self._roll_back()
+            outcome = error
+        self._enter(Turn.IDLE)
+        self._settle_first(outcome)
+        self._settle()
+
+    async def _judge_bit_by_bit(self, write: _Write) -> Outcome:
+        """Do what `judge_write` does; who calls takes back what was staged before an error."""
+        engine, candidates, preconditions = self._engine, write.candidates, write.preconditions
+        # All that is staged from here on belongs to this write.
+        assert engine.tip == engine.head
+        queries = [entry for entry in preconditions if isinstance(entry, StandingQuery)]
+        if queries:
+            take_in_all = partial(take_in, engine, queries, engine.tip, PAUSE_SECONDS_MAX)
+            # By the committing thread, which has nothing to commit now, and nobody to wait for.
+            await self._committer.run(take_in_all)
+        is_judged = self._check_preconditions(preconditions)
+        assert is_judged
+        if self.schemas:
+            self._check_schemas(candidates, write.verdict)
+        breaks = Breaks()
+        time, time_text = next_event_time(self._clock(), previous=engine.tip.time)
+        events: list[AcceptedEvent] = []
+        while len(events) < len(candidates):
+            tip = engine.tip
+            bit = accept_events(
+                candidates[len(events) : len(events) + _BIT_EVENTS],
+                position=tip.event_count,
+                time=time_text,
+                predecessor_hash=tip.hash,
+                hash_version=self.hash_version,
+            )
+            events += bit
+            engine.stage(bit, time=time, is_end=len(events) == len(candidates))
+            await breaks.take_if_due()
+        return events
 
     # Committing.
 
@@ -433,6 +526,7 @@ class Writer:
             self._enter(Turn.IDLE)
         # What waits is based on nothing but itself and what is durable.
         assert not self._in_flight
+        self._work = 0
         changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
@@ -480,14 +574,16 @@ class Writer:
             changes += self._waiting
             self._waiting = []
             self._fail(changes, failure)
-        if self._waiting or self._drained is not None:
+        if self._waiting or self._unjudged or self._drained is not None:
             self._settle()
 
     def _settle(self) -> None:
         """Go on with what gathered, or let whoever waits for the end know that it is there."""
         if self._turn is not Turn.IDLE:
             return
-        if self._waiting:
+        if self._unjudged:
+            self._judge_unjudged()
+        elif self._waiting:
             self._schedule()
         elif self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
@@ -503,10 +599,13 @@ class Writer:
 
     def _roll_back(self) -> None:
         self._engine.roll_back()
-        entries = self._engine.event_types(self._engine.head)
-        published = {entry.name for entry in entries if entry.schema is not None}
-        for event_type in self._schemas.keys() - published:
-            del self._schemas[event_type]
+        # Those that were not published came last.
+        while self.schemas:
+            latest = next(reversed(self.schemas))
+            entry = self._engine.event_type(latest, self._engine.head)
+            if entry is not None and entry.schema is not None:
+                break
+            del self.schemas[latest]
 
     def _note_room(self, changes: list[_Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
@@ -526,65 +625,33 @@ class Writer:
     def _begin_again(self, entries: Sequence[JournalEntry]) -> None:
         """Forget what was judged on a tip that is none, and take over what stands in its place."""
         self._enter(Turn.APPLYING)
-        self._waiting[:0] = self._in_flight
-        self._in_flight = []
+        self._unjudged.extendleft(reversed([*self._in_flight, *self._waiting]))
+        self._in_flight, self._waiting = [], []
         self.figures.fail()
         self._roll_back()
-        for change in self._waiting:
+        for change in self._unjudged:
             change.forget(self._engine.head)
         self._committer.apply(entries, self._judge_again)
 
     def _judge_again(self, batches: Sequence[Batch], failure: Exception | None) -> None:
         """Judge all that waits in its order, behind the others' batches."""
         self._enter(Turn.IDLE)
-        changes, self._waiting = self._waiting, []
         for batch in batches:
             for schema in batch.schemas:
-                try:
-                    text = msgspec.Raw(schema.text.encode())
-                    self._schemas[schema.event_type] = compile_event_schema(schema.event_type, text)
-                except Exception as error:  # noqa: BLE001 - nobody may wait for ever
-                    failure = error
+                known = restore_event_schema(schema.event_type, schema.text)
+                self.schemas[schema.event_type] = known
             self._events.published(batch)
         if failure is not None:
+            changes = [*self._unjudged]
+            self._unjudged.clear()
             self._fail(changes, failure)
-        for change in changes if failure is None else ():
-            try:
-                change.outcome = change.judge(self)
-            except Exception as error:  # noqa: BLE001 - the others are judged all the same
-                change.outcome = error
-            self._waiting.append(change)
         self._settle()
 
 
-def check_stored_events(engine: Engine, schema: EventSchema, start: int, head: Head) -> None:
-    """Refuse a schema that an event between a position and a head does not match."""
-    event_types = frozenset({schema.event_type})
-    for block in engine.scan(
-        Scan(start=start, stop=head.event_count, event_types=event_types), head
-    ):
-        for line in block.splitlines(keepends=True):
-            event, _ = parse_line(line)
-            payload = line[len(LINE_PREFIX) :].rstrip().removesuffix(b"}")
-            _check_stored_event(schema, payload, position=int(event.id))
-
-
-def _check_stored_event(schema: EventSchema, event_json: bytes, *, position: int) -> None:
-    violation = find_violation(schema, _decode_stored(event_json).data)
-    if violation is not None:
-        raise StateConflictError(
-            Code.EVENT_SCHEMA_VIOLATED,
-            f"event with ID {position}: {violation}",
-            eventId=str(position),
-            eventType=schema.event_type,
-        )
-
-
-class _Data(msgspec.Struct, frozen=True):
-    data: dict[str, object]
-
-
-_decode_stored = msgspec.json.Decoder(_Data).decode
+def _is_large(candidates: Sequence[EventCandidate]) -> bool:
+    if len(candidates) > _AT_ONCE_EVENTS_MAX:
+        return True
+    return sum([len(candidate.data) for candidate in candidates]) > _AT_ONCE_LENGTH_MAX
 
 
 def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
@@ -599,6 +666,10 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
 def _refusal(condition: Condition) -> RefusedError:
     code, message = _REFUSALS[condition]
     return RefusedError(code, message)
+
+
+def _busy() -> DiskBusyError:
+    return DiskBusyError("the disk does not keep up: nothing was stored; try again later")
 
 
 def _as_store_failed(failure: Exception) -> StoreFailedError:

@@ -6,5 +6,6 @@ snapshots, and rebuilt where it is missing or stale. See docs/internals/data-for
 
 from everlog.storage.log.engine import LogEngine, OpeningReport
 from everlog.storage.log.reader import ReadOnlyLog
+from everlog.storage.log.unwritable import ReadOnlyEngine, may_write
 
-__all__ = ["LogEngine", "OpeningReport", "ReadOnlyLog"]
+__all__ = ["LogEngine", "OpeningReport", "ReadOnlyEngine", "ReadOnlyLog", "may_write"]

@@ -1,170 +1,173 @@
 """Columns: fixed-width numbers, one for each event or subject, that only grow.
 
-A `Column` lives in a memory-mapped file that other processes may read; a `BorrowedColumn` begins
-with the cells of such a file, and goes on in memory; a `Vector` lives in memory. All are read and
-written cell by cell through `cells` (a memoryview, the fastest way in Python) or as a whole through
-`array` (numpy).
+They live in memory that no file system can take away: in a file that has no name and lies on no
+disk, so that other processes can look at it too, or, where the system has no such thing, in the
+memory of this process. Files get copies of them (`snapshot`). They are read and written cell by
+cell through `cells` (a memoryview, the fastest way in Python), as a whole through `array` (numpy),
+or as bytes through `memory`.
 
 Growing makes a new buffer; whoever still holds the old one sees what was there then.
 """
 
+import errno
+import fcntl
 import mmap
 import os
-from contextlib import ExitStack
-from pathlib import Path
+import weakref
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from everlog.storage.log.disk import Disk, allocate, open_file, open_in_place
+from everlog.domain.errors import DiskFullError
+from everlog.storage.log.disk import describe_shortage, is_full
 
-# 64 and 32 bits, unsigned.
-TypeCode = Literal["Q", "I"]
+# 64, 32 and 8 bits, unsigned.
+TypeCode = Literal["Q", "I", "B"]
 
 _TYPES: Final[dict[TypeCode, np.dtype[Any]]] = {
     "Q": np.dtype(np.uint64),
     "I": np.dtype(np.uint32),
+    "B": np.dtype(np.uint8),
 }
 
 _CAPACITY_MIN: Final = 16 * 1024
-# Past this many cells a buffer grows by as many at a time instead of doubling.
-_GROWTH_MAX: Final = 4 * 1024 * 1024
 
-_READ_AHEAD_SIZE: Final = 128 * 1024
+# Past this size a buffer grows by as much at a time instead of doubling. Filling that with zeros
+# takes a millisecond, for which everybody waits.
+_GROWTH_SIZE_MAX: Final = 4 * 1024 * 1024
 
+# Addresses cost nothing, but giving them back takes 60 milliseconds for each GiB in use. So far
+# more are taken than are used, where the system lets us.
+_ADDRESSES: Final = 4 * 1024 * 1024 * 1024
 
-class Vector:
-    """Numbers in memory, zero until set."""
+# Nobody can run what is in there; Linux knows that flag since version 6.3, and may insist on it.
+_MFD_NOEXEC_SEAL: Final = 0x8
 
-    def __init__(self, type_code: TypeCode) -> None:
-        """Start empty; the type code is "Q" (64 bits) or "I" (32 bits)."""
-        self._type = _TYPES[type_code]
-        self._type_code = type_code
-        self._fill(np.zeros(_CAPACITY_MIN, self._type))
+_NO_SUCH_MEMORY: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL})
 
-    def reserve(self, count: int) -> None:
-        """Make room for so many cells."""
-        capacity = len(self.cells)
-        if count <= capacity:
-            return
-        grown = np.zeros(_grown_capacity(capacity, count), self._type)
-        grown[:capacity] = self.array
-        self._fill(grown)
-
-    def load(self, values: npt.NDArray[Any]) -> None:
-        """Replace everything by these values."""
-        grown = np.zeros(_grown_capacity(_CAPACITY_MIN, len(values)), self._type)
-        grown[: len(values)] = values
-        self._fill(grown)
-
-    def _fill(self, array: npt.NDArray[Any]) -> None:
-        self.array = array
-        self.cells = array.data
+# A process has, or the system gives, no more memory.
+_NO_MEMORY: Final = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EAGAIN})
 
 
 class Column:
-    """Numbers in a memory-mapped file; what lies behind the caller's count is rubbish."""
+    """Numbers in memory, zero until set; what lies behind the caller's count is rubbish."""
 
-    def __init__(self, path: Path, type_code: TypeCode, disk: Disk, resources: ExitStack) -> None:
-        """Open or create the file; its mapping goes when nobody looks at it any more."""
-        self._type = _TYPES[type_code]
-        self._type_code = type_code
-        self._disk = disk
-        self.name: Final = path.name
-        self.path: Final = path
-        self._file = open_file(disk, path, resources)
-        self._capacity = os.fstat(self._file).st_size // self._type.itemsize
-        if self._capacity < _CAPACITY_MIN:
-            self._grow(_CAPACITY_MIN)
-        else:
-            self._map()
+    def __init__(self, name: str, type_code: TypeCode) -> None:
+        """Start empty; the name is that of the file that a snapshot keeps them in.
+
+        Raises:
+            DiskFullError: Too many files are open.
+            MemoryError: There is no memory.
+        """
+        self.name: Final = name
+        self.type: Final = _TYPES[type_code]
+        self._type_code: Final = type_code
+        try:
+            # The open file, for other processes; None where it is this process's own memory.
+            self.file: Final = _create_file(name)
+        except OSError as error:
+            raise _shortage(error) from error
+        if self.file is not None:
+            weakref.finalize(self, os.close, self.file)
+        # Bytes that there is room for, and bytes that have an address.
+        self._size = self._mapped_size = 0
+        self._grow(_CAPACITY_MIN * self.type.itemsize)
 
     def reserve(self, count: int) -> None:
         """Make room for so many cells.
 
         Raises:
-            DiskFullError: There is none.
+            DiskFullError: Too many files are open.
+            MemoryError: There is no memory; nothing was changed.
         """
-        if count > self._capacity:
-            self._grow(_grown_capacity(self._capacity, count))
+        wanted = count * self.type.itemsize
+        if wanted <= self._size:
+            return
+        size = self._size
+        while size < wanted:
+            size += min(size, _GROWTH_SIZE_MAX)
+        self._grow(size)
 
-    def read_ahead(self, count: int) -> None:
-        """Ask the system to bring the first cells into memory, and do not wait for it."""
-        size = count * self._type.itemsize
-        # It takes so much at a time only, whatever it is asked for.
-        for first in range(0, size, _READ_AHEAD_SIZE):
-            self._mapping.madvise(mmap.MADV_WILLNEED, first, min(_READ_AHEAD_SIZE, size - first))
+    def read(self, file: int, count: int) -> None:
+        """Take the first cells from a file.
 
-    def sync(self) -> None:
-        """Return when all cells set so far are durable."""
-        self._disk.sync_data(self._file)
+        Raises:
+            ValueError: It has not so many.
+            OSError: The system refuses to read it.
+        """
+        self.reserve(count)
+        size = count * self.type.itemsize
+        target, offset = self.cells.cast("B")[:size], 0
+        while offset < size:
+            taken = os.preadv(file, (target[offset:],), offset)
+            if taken == 0:
+                message = f"the column '{self.name}' is shorter than its snapshot says"
+                raise ValueError(message)
+            offset += taken
 
-    def _grow(self, capacity: int) -> None:
-        # Allocated, not merely extended: writing to a hole of a mapped file on a full disk would
-        # kill the process.
-        size = self._type.itemsize
-        allocate(self._disk, self._file, 0, capacity * size)
-        self._capacity = capacity
-        self._map()
-
-    def _map(self) -> None:
-        self._mapping = mmap.mmap(self._file, self._capacity * self._type.itemsize)
-        self.array = np.frombuffer(self._mapping, self._type)
-        self.cells = memoryview(self._mapping).cast(self._type_code)
-
-
-class BorrowedColumn:
-    """A column of which somebody else has the file, for whoever may not change it.
-
-    The owner may write to the file meanwhile. So only the cells that a snapshot speaks of are to be
-    believed; they never change. What belongs behind them is set here, from the log, and seen here
-    only: the mapping is private, so that the system copies a page when a cell of it is set, and no
-    cell behind the believed ones is looked at before it was set.
-    """
-
-    def __init__(self, path: Path, type_code: TypeCode, disk: Disk, *, is_copied: bool) -> None:
-        """Open the file, if there is one; its mapping goes when nobody looks at it any more."""
-        self._type = _TYPES[type_code]
-        self.name: Final = path.name
-        cells = self._borrow(path, disk)
-        if is_copied or len(cells) < _CAPACITY_MIN:
-            copied = np.zeros(max(len(cells), _CAPACITY_MIN), self._type)
-            copied[: len(cells)] = cells
-            cells = copied
-        self._fill(cells)
-
-    def reserve(self, count: int) -> None:
-        """Make room for so many cells, in memory."""
-        capacity = len(self.cells)
-        if count > capacity:
-            grown = np.zeros(_grown_capacity(capacity, count), self._type)
-            grown[:capacity] = self.array
-            self._fill(grown)
-
-    def _borrow(self, path: Path, disk: Disk) -> npt.NDArray[Any]:
+    def _grow(self, size: int) -> None:
         try:
-            file = open_in_place(disk, path, os.O_RDONLY)
-        except FileNotFoundError:
-            return np.zeros(0, self._type)
+            if size > self._mapped_size:
+                self._map(size)
+            if self.file is not None:
+                # Taken now, where that there is none is an error; taken by a store into a cell, it
+                # would be the death of the process.
+                os.posix_fallocate(self.file, self._size, size - self._size)
+        except OSError as error:
+            raise _shortage(error) from error
+        self._size = size
+        count = size // self.type.itemsize
+        self.array = np.frombuffer(self.memory, self.type, count)
+        self.cells = memoryview(self.memory)[:size].cast(self._type_code)
+
+    def _map(self, size: int) -> None:
+        if self.file is None:
+            memory = mmap.mmap(-1, size)
+            if self._size > 0:
+                memory[: self._size] = self.memory[: self._size]
+        else:
+            # All of it is a hole so far.
+            try:
+                mapped_size = -(-size // _ADDRESSES) * _ADDRESSES
+                os.ftruncate(self.file, mapped_size)
+                memory = mmap.mmap(self.file, mapped_size)
+            except OSError:
+                # There are limits on addresses, and on the size of files.
+                os.posix_fallocate(self.file, self._size, size - self._size)
+                memory = mmap.mmap(self.file, size)
+        self._mapped_size = len(memory)
+        self.memory: mmap.mmap = memory
+
+
+def map_cells(file: int, type_code: TypeCode, count: int) -> npt.NDArray[Any]:
+    """Return the first cells of a column whose file this process has inherited."""
+    type_ = _TYPES[type_code]
+    if count == 0:
+        return np.zeros(0, type_)
+    # The mapping lives as long as the array that looks at it.
+    return np.frombuffer(mmap.mmap(file, count * type_.itemsize, access=mmap.ACCESS_READ), type_)
+
+
+def _create_file(name: str) -> int | None:
+    """Return a file in memory that nobody can make shorter, None where there is no such thing."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    for more in (_MFD_NOEXEC_SEAL, 0):
         try:
-            size = os.fstat(file).st_size // self._type.itemsize * self._type.itemsize
-            if size == 0:
-                return np.zeros(0, self._type)
-            mapping = mmap.mmap(file, size, access=mmap.ACCESS_COPY)
-        finally:
-            os.close(file)
-        return np.frombuffer(mapping, self._type)
-
-    def _fill(self, array: npt.NDArray[Any]) -> None:
-        self.array = array
-        self.cells = array.data
+            file = os.memfd_create(f"everlog-{name}", flags | more)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_MEMORY:
+                raise
+        else:
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+            return file
+    return None
 
 
-AnyColumn = Column | BorrowedColumn
-
-
-def _grown_capacity(capacity: int, count: int) -> int:
-    while capacity < count:
-        capacity += min(capacity, _GROWTH_MAX)
-    return capacity
+def _shortage(error: OSError) -> Exception:
+    """Return what to raise where there is no memory, or no file for it."""
+    if error.errno in _NO_MEMORY:
+        return MemoryError(f"there is no memory for the index: {error.strerror}")
+    return DiskFullError(describe_shortage(error)) if is_full(error) else error

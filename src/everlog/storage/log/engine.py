@@ -12,6 +12,7 @@ What is left to others: what a head shows (`indexed_log`), and where a log ends 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Final, NamedTuple, Self
 
 from msgspec.structs import replace
@@ -35,21 +36,30 @@ from everlog.storage.line import (
     render_write,
     to_last_of_batch,
 )
-from everlog.storage.log.columns import Column
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
     DirectoryLock,
     DurableBound,
     DurableFile,
+    Place,
     check_is_ours,
     prepare_directory,
     prepare_format,
 )
-from everlog.storage.log.disk import Disk, PosixDisk, SyncError, describe_shortage, is_full
+from everlog.storage.log.disk import (
+    Disk,
+    Folder,
+    ForeignFileError,
+    PosixDisk,
+    SyncError,
+    create_folder,
+    describe_shortage,
+    is_full,
+)
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
-from everlog.storage.log.recovery import replay
+from everlog.storage.log.recovery import find_proven, replay
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
@@ -57,6 +67,10 @@ from everlog.storage.log.snapshot import SnapshotFiles, load_index
 # Replaying costs about 10 microseconds an event: with these, a killed server opens within seconds.
 _SNAPSHOT_EVENTS: Final = 200_000
 _SNAPSHOT_SIZE: Final = 256 * 1024 * 1024
+
+# How long writes may be accepted after something was moved or deleted; the data directory itself
+# is looked at before each batch.
+_LOOK_SECONDS: Final = 1.0
 
 _FAILED_BEFORE: Final = "an earlier write to the disk failed"
 
@@ -69,6 +83,8 @@ class OpeningReport(NamedTuple):
     torn_size: int
     # Why the index was rebuilt from the log; None where its snapshot could be used.
     rebuild_reason: str | None
+    # Whether it can be written to; if not, nothing was changed.
+    is_writable: bool = True
 
 
 class LogEngine(IndexedLog):
@@ -78,6 +94,7 @@ class LogEngine(IndexedLog):
         self,
         *,
         resources: ExitStack,
+        places: Sequence[Place],
         segments: Segments,
         schemas: SchemasFile,
         durable: DurableFile,
@@ -89,20 +106,27 @@ class LogEngine(IndexedLog):
     ) -> None:
         """Take over what `open` has opened and recovered."""
         self._resources = resources
+        # The first is the data directory's own.
+        self._places = places
+        self._looked_at = monotonic()
         self._segments = segments
         self._schemas = schemas
         self._durable = durable
         self._snapshots = snapshots
         super().__init__(segments.files, index, head)
+        index.latest_below.begin(head.event_count)
         # The head as it will be when all that is staged has been published.
         self.tip = head
         # Moved by `commit`, the head by `publish`.
         self._committed_size = head.log_size
+        self._committed_schemas_size = schemas.size
         self._snapshot_head = snapshot_head
         self._staged_events: list[AcceptedEvent] = []
         self._staged_lines: list[bytes] = []
         self._staged_schemas: list[StagedSchema] = []
         self._sealed: list[Batch] = []
+        # Whether the last events that are staged are not the end of their write.
+        self._is_mid_write = False
         self._has_failed = False
         self.report: Final = report
 
@@ -118,39 +142,40 @@ class LogEngine(IndexedLog):
 
         Raises:
             DataDirectoryError: It is locked, of an unknown format, or damaged; see its subclasses.
-            DiskFullError: There is no room to rebuild its index.
+            DiskFullError: There is no room to recover it.
             OSError: The system refuses to read or write it.
         """
-        disk = disk or PosixDisk()
-        prepare_directory(directory, disk)
-        check_is_ours(directory)
-        resources = ExitStack()
+        disk, resources = disk or PosixDisk(), ExitStack()
         try:
-            resources.callback(DirectoryLock(directory, disk).release)
-            return cls._open(directory, disk, resources, segment_size_max)
+            folder = prepare_directory(directory, disk, resources)
+            check_is_ours(folder)
+            lock = DirectoryLock(folder, disk, resources)
+            return cls._open(folder, lock, disk, resources, segment_size_max)
         except BaseException:
             resources.close()
             raise
 
     @classmethod
     def _open(
-        cls, directory: Path, disk: Disk, resources: ExitStack, segment_size_max: int
+        cls,
+        directory: Folder,
+        lock: DirectoryLock,
+        disk: Disk,
+        resources: ExitStack,
+        segment_size_max: int,
     ) -> Self:
         prepare_format(directory, disk)
-        segments = Segments(
-            directory / LOG_FOLDER, disk, resources, segment_size_max=segment_size_max
-        )
+        # Before anything else is touched.
+        proven = find_proven(directory, disk)
+        log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
+        folder = create_folder(disk, directory, INDEX_FOLDER, resources)
+        segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
         durable = DurableFile(directory, disk, resources)
-        folder = directory / INDEX_FOLDER
         snapshots = SnapshotFiles(folder, disk, resources)
-        index, snapshot, reason = load_index(
-            folder,
-            disk,
-            segments.files,
-            lambda: Index(lambda name, code: Column(folder / name, code, disk, resources)),
-        )
+        index, snapshot, reason = load_index(folder, disk, lambda: segments.files)
         snapshots.go_on_from(snapshot)
-        start, bound = snapshot.head, durable.read()
+        start, noted = snapshot.head, durable.read()
+        bound = noted.at_least(proven)
         replayed = replay(segments.files, index, start, bound)
         schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read(durable_size=bound.schemas_size):
@@ -161,9 +186,20 @@ class LogEngine(IndexedLog):
         # The torn tail is cut here and nowhere else; recovery has said where it begins. Also where
         # nothing is torn: what a killed process allocated ahead is given back.
         segments.cut(head.log_size)
-        durable.write(DurableBound(head.event_count, head.log_size, schemas.size))
+        found = DurableBound(head.event_count, head.log_size, schemas.size)
+        if found != noted or head.event_count == 0:
+            # On a full disk, what need not be written may be what cannot.
+            durable.write(found)
         engine = cls(
             resources=resources,
+            places=(
+                # Whoever changes the working directory later does not change what it means.
+                Place(None, str(directory.path.absolute()), directory.descriptor),
+                Place(directory, LOG_FOLDER, log_folder.descriptor),
+                lock.place,
+                durable.place,
+                schemas.place,
+            ),
             segments=segments,
             schemas=schemas,
             durable=durable,
@@ -176,7 +212,7 @@ class LogEngine(IndexedLog):
             ),
         )
         if engine.is_snapshot_due:
-            _save_snapshot_if_there_is_room(engine)
+            _save_snapshot_if_possible(engine)
         return engine
 
     @property
@@ -184,23 +220,21 @@ class LogEngine(IndexedLog):
         """The subjects as of the tip."""
         return self._index
 
-    def stage(self, events: Sequence[AcceptedEvent], *, time: int) -> None:
-        """Add one write's events at the tip.
+    def stage(self, events: Sequence[AcceptedEvent], *, time: int, is_end: bool = True) -> None:
+        """Add one write's events at the tip, or some of them, if that is not their end.
 
         Raises:
-            DiskFullError: There is no room to index them; nothing was staged.
+            DiskFullError: Too many files are open; nothing was staged.
             MemoryError: There is no memory for them; nothing was staged.
-            StoreFailedError: The disk broke its promise; nothing was staged.
         """
         assert len(events) > 0
-        lines = render_write(events)
+        lines = render_write(events, is_end=is_end)
         tip, count = self.tip, len(self._staged_lines)
         try:
             self.tip = self._index.stage(events, lines, tip, time=time)
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
-        except OSError as error:
-            raise self._fail(f"growing the index failed: {error}") from error
+            self._is_mid_write = not is_end
         except MemoryError:
             self._index.truncate(tip)
             self.tip = tip
@@ -210,12 +244,14 @@ class LogEngine(IndexedLog):
     def stage_schema(self, schema: StagedSchema) -> None:
         """Add an event schema."""
         assert schema.event_type not in self._index.event_types.schemas
+        assert not self._is_mid_write
         self._index.event_types.number(schema.event_type)
         self._staged_schemas.append(schema)
         self.tip = replace(self.tip, event_type_count=len(self._index.event_types.names))
 
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch."""
+        assert not self._is_mid_write
         if not self._staged_lines and not self._staged_schemas:
             return None
         if self._staged_lines:
@@ -240,6 +276,8 @@ class LogEngine(IndexedLog):
             DiskFullError: There is no room; the disk is as before.
             StoreFailedError: The disk broke its promise.
         """
+        if self._is_look_due:
+            self.check_place()
         content, offset = self._take_content(batch)
         schemas_size = self._schemas.size
         try:
@@ -258,6 +296,8 @@ class LogEngine(IndexedLog):
             DiskFullError: There is no room after all; the disk is as before.
             StoreFailedError: The disk broke its promise.
         """
+        if self._is_look_due:
+            return None
         content, offset = self._take_content(batch)
         if batch.schemas or not self._segments.has_room(len(content), offset=offset):
             return None
@@ -285,6 +325,8 @@ class LogEngine(IndexedLog):
         """Return a batch's bytes and where in the log they belong."""
         if self._has_failed:
             raise StoreFailedError(_FAILED_BEFORE)
+        if not self._places[0].is_kept():
+            raise self._lose(self._places[0])
         content = b"".join(batch.lines)
         offset = batch.head.log_size - len(content)
         # Anywhere else it would overwrite what was acknowledged, or leave a gap.
@@ -296,6 +338,7 @@ class LogEngine(IndexedLog):
             DurableBound(batch.head.event_count, batch.head.log_size, self._schemas.size)
         )
         self._committed_size = batch.head.log_size
+        self._committed_schemas_size = self._schemas.size
 
     def publish(self, batch: Batch) -> None:
         """Let readers see a committed batch."""
@@ -305,6 +348,10 @@ class LogEngine(IndexedLog):
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self.head = batch.head
+        below = self._index.latest_below
+        below.settled_count = batch.head.event_count
+        if below.steps:
+            below.drop_steps()
         del self._sealed[0]
 
     def roll_back(self) -> None:
@@ -313,6 +360,7 @@ class LogEngine(IndexedLog):
         self._index.truncate(self.head)
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
         self._sealed = []
+        self._is_mid_write = False
         self.tip = self.head
 
     def unpublished_events(self) -> Iterator[AcceptedEvent]:
@@ -350,8 +398,6 @@ class LogEngine(IndexedLog):
             batch = Batch(entry.first_position, events, entry.lines, entry.schemas, head)
             self._sealed, self.tip = [batch], head
             self.commit(batch)
-        except OSError as error:
-            raise self._fail(f"growing the index failed: {error}") from error
         except BaseException:
             self.roll_back()
             raise
@@ -360,14 +406,34 @@ class LogEngine(IndexedLog):
 
     def files(self, head: Head) -> LogFiles | None:
         """Return where another process can read the log."""
-        offsets = self._index.offsets
-        assert isinstance(offsets, Column)
+        offsets = self._index.offsets.file
+        if offsets is None:
+            return None
         return LogFiles(
-            segments=self._segments.files.paths,
-            offsets=str(offsets.path),
+            folder=self._segments.folder.descriptor,
+            segments=self._segments.files.places,
+            offsets=offsets,
             event_count=head.event_count,
             log_size=head.log_size,
         )
+
+    def check_place(self) -> None:
+        """Look whether everything is still where it was opened; may run on any thread.
+
+        Raises:
+            StoreFailedError: Something is not; nothing is written any more.
+        """
+        if self._has_failed:
+            raise StoreFailedError(_FAILED_BEFORE)
+        self._looked_at = monotonic()
+        stop = self._committed_size
+        for place in (*self._places, *self._segments.places(stop)):
+            if not place.is_kept():
+                raise self._lose(place)
+
+    @property
+    def _is_look_due(self) -> bool:
+        return monotonic() - self._looked_at >= _LOOK_SECONDS
 
     # Housekeeping.
 
@@ -389,7 +455,12 @@ class LogEngine(IndexedLog):
     def save_snapshot(self) -> None:
         """Save what opening would otherwise have to rebuild."""
         head = self.head
-        self._snapshots.save(self._index, head)
+        try:
+            self._snapshots.save(self._index, head, schemas_size=self._committed_schemas_size)
+        except OSError as error:
+            if is_full(error):
+                self._segments.give_back()
+            raise
         self._snapshot_head = head
 
     def close(self) -> None:
@@ -399,7 +470,7 @@ class LogEngine(IndexedLog):
                 # In this order: on a full disk, the snapshot may need the room given back.
                 self._segments.cut(self._committed_size)
                 self._durable.sync()
-                _save_snapshot_if_there_is_room(self)
+                _save_snapshot_if_possible(self)
 
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""
@@ -416,6 +487,13 @@ class LogEngine(IndexedLog):
             else:
                 return DiskFullError(f"{describe_shortage(error)}; nothing was stored")
         return self._fail(f"writing to the data directory failed: {reason}")
+
+    def _lose(self, place: Place) -> StoreFailedError:
+        """Write nothing any more, and return what to raise."""
+        return self._fail(
+            f"{place.path} was moved, deleted, exchanged or cut while it was in use, and nothing "
+            "more is written: put back what was there, and start again"
+        )
 
     def _fail(self, message: str) -> StoreFailedError:
         """Write nothing any more, and return what to raise."""
@@ -466,10 +544,12 @@ def _check_place(event: Event, line: bytes, mark: Mark, time: int, *, is_last: b
     return following
 
 
-def _save_snapshot_if_there_is_room(engine: LogEngine) -> None:
+def _save_snapshot_if_possible(engine: LogEngine) -> None:
+    # It stays due. Nothing that is stored depends on it, and what it has to say takes a little
+    # longer to find at the next opening.
     try:
         engine.save_snapshot()
-    except OSError as error:
-        # It stays due, and a full disk can still be read from.
-        if not is_full(error):
-            raise
+    except ForeignFileError:
+        raise
+    except OSError:
+        pass

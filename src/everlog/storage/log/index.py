@@ -6,37 +6,44 @@ subject, so that a short subject is read in as many steps as it has events, and 
 events can be forgotten again. Subjects and event types have tables of their own.
 
 Staging changes the index at the tip at once; readers look at nothing beyond their head.
-What is left to others: which events a scan selects (`indexed_log`).
+What is left to others: how subjects are stored (`subject_tree`), and which events a scan selects
+(`indexed_log`).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from everlog.domain.errors import DiskFullError
 from everlog.domain.event import AcceptedEvent
-from everlog.domain.subject import ROOT, parent
 from everlog.storage.engine import EventType, Head, StagedSchema
-from everlog.storage.log.columns import AnyColumn, Column, TypeCode, Vector
-
-# The only column whose cells may be others when the index of the same log is made anew.
-TYPE_COLUMN: Final = "type"
+from everlog.storage.log.columns import Column
+from everlog.storage.log.subject_tree import LatestBelow, SubjectTree
 
 _NEVER: Final = -1
+
+# Event types that are told at a time, and the characters of their names and schemas.
+_TYPES_PER_CHUNK: Final = 1_024
+_CHUNK_SIZE: Final = 256 * 1024
 
 
 class Index:
     """Columns, subject tree and event types of one log."""
 
-    def __init__(self, open_column: Callable[[str, TypeCode], AnyColumn]) -> None:
-        """Open the columns by their names; the caller loads a snapshot or adds the events anew."""
-        self.offsets = open_column("offset", "Q")
-        self.subject_ids = open_column("subject", "I")
-        self.type_ids = open_column(TYPE_COLUMN, "I")
-        self.previous = open_column("previous", "Q")
-        self.subjects = SubjectTree(open_column("parent", "I"))
+    def __init__(self) -> None:
+        """Start empty; the caller loads a snapshot or adds the events anew.
+
+        Raises:
+            DiskFullError, MemoryError: There is no room for it.
+        """
+        self.offsets = Column("offset", "Q")
+        self.subject_ids = Column("subject", "I")
+        self.type_ids = Column("type", "I")
+        self.previous = Column("previous", "Q")
+        self.subjects = SubjectTree()
+        self.latest_below = LatestBelow(self.subjects, self.subject_ids)
         self.event_types = EventTypeTable()
         self._event_count = 0
         # How many events all columns have room for.
@@ -44,29 +51,30 @@ class Index:
         # Counts how often staged events were forgotten: whoever follows a chain has to know.
         self.truncations = 0
 
-    def columns(self, *, event_count: int, subject_count: int) -> Sequence[tuple[AnyColumn, int]]:
-        """Return all columns, each with the number of its cells, for saving and checking them."""
+    def columns(self, head: Head) -> Sequence[tuple[Column, int]]:
+        """Return the columns that are saved, each with the number of its cells up to a head."""
         return (
-            (self.offsets, event_count),
-            (self.subject_ids, event_count),
-            (self.type_ids, event_count),
-            (self.previous, event_count),
-            (self.subjects.parents, subject_count),
+            (self.offsets, head.event_count),
+            (self.subject_ids, head.event_count),
+            (self.type_ids, head.event_count),
+            (self.previous, head.event_count),
+            (self.subjects.parents, head.subject_count),
         )
 
-    def load(self, subject_names: list[str], type_names: list[str], *, event_count: int) -> None:
-        """Take over the columns' first cells and the names that belong to them."""
-        # Looked at by the event loop later, which must not wait for a disk.
-        for column in (self.previous, self.offsets):
-            if isinstance(column, Column):
-                column.read_ahead(event_count)
+    def load(self, head: Head, segments_size: int, type_names: list[str]) -> None:
+        """Take over the columns' first cells and the names that belong to them.
+
+        Raises:
+            ValueError: They do not belong together.
+        """
+        event_count, subject_count = head.event_count, head.subject_count
         subject_ids = self.subject_ids.array[:event_count]
         positions = np.arange(1, event_count + 1, dtype=np.uint64)
-        latest = np.zeros(len(subject_names), np.uint64)
+        latest = np.zeros(subject_count, np.uint64)
         # Where an index occurs more than once, numpy's assignment keeps the last value.
         latest[subject_ids] = positions
-        counts = np.bincount(subject_ids, minlength=len(subject_names))
-        self.subjects.load(subject_names, latest=latest, event_counts=counts)
+        counts = np.bincount(subject_ids, minlength=subject_count)
+        self.subjects.load(subject_count, segments_size, latest=latest, event_counts=counts)
         first = np.zeros(len(type_names), np.int64)
         first[self.type_ids.array[:event_count][::-1]] = positions[::-1]
         self.event_types.load(type_names, (first - 1).tolist())
@@ -79,7 +87,6 @@ class Index:
 
         Raises:
             DiskFullError, MemoryError: There is no room; nothing was added.
-            OSError: Anything else; nothing was added.
         """
         position, offset = tip.event_count, tip.log_size
         # A gap, or an event twice, would shift the cells of all that follow.
@@ -91,14 +98,17 @@ class Index:
             offsets, subject_ids = self.offsets.cells, self.subject_ids.cells
             type_ids, previous = self.type_ids.cells, self.previous.cells
             latest, counts = subjects.latest.cells, subjects.event_counts.cells
+            known = subjects.known.get
             event_type, type_id = None, 0
             for event, line in zip(events, lines, strict=True):
                 subject, type_ = event.subject, event.type
-                node = subjects.ids.get(subject)
+                node = known(subject)
                 if node is None:
-                    node = subjects.add(subject)
-                    # Room for one more subject may have been made elsewhere.
+                    node = subjects.number(subject)
+                    # Room for one more subject may have been made elsewhere, and who is remembered
+                    # too.
                     latest, counts = subjects.latest.cells, subjects.event_counts.cells
+                    known = subjects.known.get
                 if type_ != event_type:
                     # The events of a batch mostly have the same type.
                     event_type, type_id = type_, event_types.number(type_, position=position)
@@ -111,12 +121,12 @@ class Index:
                 counts[node] += 1
                 self._event_count = position
                 offset += len(line)
-        except (DiskFullError, OSError, MemoryError):
+            if position >= self.latest_below.due_at:
+                self.latest_below.catch_up(position)
+        except (DiskFullError, MemoryError):
             self.truncate(tip)
             raise
-        return Head(
-            position, offset, len(subjects.names), len(event_types.names), events[-1].hash, time
-        )
+        return Head(position, offset, subjects.count, len(event_types.names), events[-1].hash, time)
 
     def _make_room(self, event_count: int) -> None:
         columns = (self.offsets, self.subject_ids, self.type_ids, self.previous)
@@ -133,14 +143,15 @@ class Index:
             counts[node] -= 1
         self._event_count = head.event_count
         self.truncations += 1
+        self.latest_below.truncate(head.event_count)
         self.subjects.truncate(head.subject_count)
         self.event_types.truncate(head)
 
-    # Preconditions: as of the tip.
+    # Preconditions: as of the tip, for whoever tells `latest_below` what is settled.
 
     def has_events(self, subject: str, *, recursive: bool) -> bool:
         """Tell whether a subject (or one below it) has events, staged ones included."""
-        node = self.subjects.ids.get(subject)
+        node = self.subjects.find(subject, count=self.subjects.count)
         if node is None:
             return False
         # A node exists because it or one below it has an event.
@@ -148,101 +159,14 @@ class Index:
 
     def latest_position(self, subject: str, *, recursive: bool) -> int | None:
         """Return the position of the latest event of a subject (or of all below it too)."""
-        node = self.subjects.ids.get(subject)
+        node = self.subjects.find(subject, count=self.subjects.count)
         if node is None:
             return None
-        count = len(self.subjects.names)
         if recursive:
-            nodes = self.subjects.subtree(node, count=count)
-            latest = int(self.subjects.latest.array[:count][nodes].max())
+            latest = self.latest_below.find(node, event_count=self._event_count)
         else:
             latest = self.subjects.latest.cells[node]
         return latest - 1 if latest > 0 else None
-
-
-class SubjectTree:
-    """Names and numbers of subjects, with the latest event and the event count of each.
-
-    Every subject that has events, and every ancestor of one, is a node. Nodes are numbered in the
-    order of their appearance, so that a parent's number is always lower than its children's, and
-    the subjects of any earlier head are the first so many nodes.
-
-    `latest` holds positions plus one, 0 where the subject itself has no event.
-    """
-
-    def __init__(self, parents: AnyColumn) -> None:
-        """Start empty."""
-        self.ids: dict[str, int] = {}
-        self.names: list[str] = []
-        self.parents = parents
-        self.latest = Vector("Q")
-        self.event_counts = Vector("I")
-
-    def load(
-        self,
-        names: list[str],
-        *,
-        latest: npt.NDArray[np.uint64],
-        event_counts: npt.NDArray[np.int64],
-    ) -> None:
-        """Take over the nodes of a snapshot; the parents are in their column already."""
-        self.names = names
-        self.ids = dict(zip(names, range(len(names)), strict=True))
-        self.latest.load(latest)
-        self.event_counts.load(event_counts)
-
-    def add(self, subject: str) -> int:
-        """Add a subject that is not there, with its missing ancestors, and return its number.
-
-        Raises:
-            DiskFullError: There is no room; ancestors may have been added.
-        """
-        missing = [subject]
-        above = parent(subject)
-        while above is not None and above not in self.ids:
-            missing.append(above)
-            above = parent(above)
-        count = len(self.names) + len(missing)
-        for cells in (self.parents, self.latest, self.event_counts):
-            cells.reserve(count)
-        above_id = 0 if above is None else self.ids[above]
-        for name in reversed(missing):
-            node = len(self.names)
-            self.parents.cells[node] = above_id
-            self.latest.cells[node] = 0
-            self.event_counts.cells[node] = 0
-            self.names.append(name)
-            self.ids[name] = node
-            above_id = node
-        return above_id
-
-    def truncate(self, count: int) -> None:
-        """Forget all but the first so many nodes."""
-        for name in self.names[count:]:
-            # Without a number where there was no memory for it.
-            self.ids.pop(name, None)
-        del self.names[count:]
-
-    def find(self, subject: str, *, count: int) -> int | None:
-        """Return a subject's number if it is among the first so many."""
-        node = self.ids.get(subject)
-        return node if node is not None and node < count else None
-
-    def subtree(self, node: int, *, count: int) -> npt.NDArray[Any]:
-        """Return the numbers of a node and all below it, ascending, among the first so many."""
-        if self.names[node] == ROOT:
-            return np.arange(count)
-        # Nothing below a node has a lower number.
-        parents = self.parents.array[:count][node:]
-        is_member = np.zeros(count, np.bool_)
-        is_member[node] = True
-        children = np.flatnonzero(parents == node) + node
-        while len(children) > 0:
-            is_member[children] = True
-            is_frontier = np.zeros(count, np.bool_)
-            is_frontier[children] = True
-            children = np.flatnonzero(is_frontier[parents]) + node
-        return np.flatnonzero(is_member)
 
 
 class EventTypeTable:
@@ -259,6 +183,8 @@ class EventTypeTable:
         self.names: list[str] = []
         self.schemas: dict[str, str] = {}
         self._first_positions: list[int] = []
+        # Numbers of types, in the order of their first events since the start.
+        self._begun: list[int] = []
 
     def load(self, names: list[str], first_positions: list[int]) -> None:
         """Take over the types of a snapshot; a type without events has the position -1."""
@@ -274,7 +200,8 @@ class EventTypeTable:
             self.names.append(name)
             self._first_positions.append(position)
             self.ids[name] = number
-        elif self._first_positions[number] == _NEVER:
+        elif self._first_positions[number] == _NEVER and position != _NEVER:
+            self._begun.append(number)
             self._first_positions[number] = position
         return number
 
@@ -292,16 +219,37 @@ class EventTypeTable:
         for name in self.names[head.event_type_count :]:
             # Without a number where there was no memory for it.
             self.ids.pop(name, None)
-        del self.names[head.event_type_count :]
-        self._first_positions = [
-            first if first < head.event_count else _NEVER
-            for first in self._first_positions[: head.event_type_count]
-        ]
+        del self.names[head.event_type_count :], self._first_positions[head.event_type_count :]
+        while self._begun:
+            number = self._begun[-1]
+            if number < len(self.names):
+                if self._first_positions[number] < head.event_count:
+                    break
+                self._first_positions[number] = _NEVER
+            self._begun.pop()
 
-    def visible(self, head: Head) -> list[EventType]:
-        """Return the types of a head, sorted by name."""
-        entries = (self._entry(number, head) for number in range(head.event_type_count))
-        return sorted(entry for entry in entries if entry is not None)
+    def visible(self, head: Head) -> Iterator[Sequence[EventType]]:
+        """Yield chunks of the types of a head, sorted by name."""
+        # Sorting is one step for the interpreter's lock, so many are sorted in pieces.
+        runs = [
+            sorted(
+                range(first, min(first + _TYPES_PER_CHUNK, head.event_type_count)),
+                key=self.names.__getitem__,
+            )
+            for first in range(0, head.event_type_count, _TYPES_PER_CHUNK)
+        ]
+        chunk, size = [], 0
+        for number in merge(*runs, key=self.names.__getitem__):
+            entry = self._entry(number, head)
+            if entry is None:
+                continue
+            chunk.append(entry)
+            size += len(entry.name) + len(entry.schema or "")
+            if len(chunk) == _TYPES_PER_CHUNK or size >= _CHUNK_SIZE:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
+            yield chunk
 
     def find(self, name: str, head: Head) -> EventType | None:
         """Return one type as of a head."""

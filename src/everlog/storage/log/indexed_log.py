@@ -9,8 +9,6 @@ bytes and an index of them, and differ in who moves the head. `Selector` needs t
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from heapq import merge
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -18,12 +16,18 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from everlog.domain.errors import CorruptLogError
-from everlog.domain.subject import ROOT, sort_key
+from everlog.domain.subject import ROOT
 from everlog.domain.time import parse_time
 from everlog.storage.engine import CachedBlock, EventType, Head, LocatedScan, Scan
 from everlog.storage.line import parse_line
 from everlog.storage.log.index import Index
-from everlog.storage.log.reading import RangeBlocks, SegmentFiles, read_few, read_positions
+from everlog.storage.log.reading import (
+    RangeBlocks,
+    SegmentFiles,
+    read_few,
+    read_positions,
+    size_of,
+)
 
 # Events looked at in one go of a masked selection: a fifth of a millisecond.
 _WINDOW: Final = 64 * 1024
@@ -36,10 +40,11 @@ _CHAIN_STEP_COST: Final = 32
 _FEW_STEPS_MAX: Final = 1_024
 _FEW_MASKED_MAX: Final = 8 * 1024
 
+# Finding names of so many characters takes as long, however many segments they have.
+_FEW_NAMES_LENGTH_MAX: Final = 4 * 1024
+
 # So many lines are read and sent in less time than a hand-over to a thread and back takes.
 _FEW_EVENTS_MAX: Final = 64
-
-_SUBJECTS_PER_CHUNK: Final = 4_096
 
 Positions = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[Any]
@@ -89,8 +94,20 @@ class IndexedLog:
         """Return how many events a scan means."""
         return self._selector.count(scan, head)
 
+    def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
+        """Return how many bytes the lines of the first events that a scan means take."""
+        offsets: npt.NDArray[np.uint64] = self._index.offsets.array[: head.event_count]
+        size, missing = 0, count_max
+        for positions in self._selector.select(scan, head):
+            chosen = positions[:missing]
+            size += size_of(offsets, head.log_size, chosen)
+            missing -= len(chosen)
+            if missing == 0:
+                break
+        return size
+
     def count_few(self, scan: Scan, head: Head) -> int | None:
-        """Return the same, if the index knows it within a few steps."""
+        """Return how many events a scan means, if the index knows it within a few steps."""
         return self._selector.count_few(scan, head)
 
     def count_by_event_type(self, scan: Scan, head: Head) -> dict[str, int]:
@@ -126,21 +143,11 @@ class IndexedLog:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
         tree = self._index.subjects
         node = tree.find(base_subject, count=head.subject_count)
-        if node is None:
-            return
-        names = tree.names
-        found = [names[number] for number in tree.subtree(node, count=head.subject_count).tolist()]
-        # Sorting is one step for the interpreter's lock, so a large tree is sorted in pieces.
-        runs = [
-            sorted(found[first : first + _SUBJECTS_PER_CHUNK], key=sort_key)
-            for first in range(0, len(found), _SUBJECTS_PER_CHUNK)
-        ]
-        merged = merge(*runs, key=sort_key)
-        while chunk := list(islice(merged, _SUBJECTS_PER_CHUNK)):
-            yield chunk
+        if node is not None:
+            yield from tree.names_below(node, count=head.subject_count)
 
-    def event_types(self, head: Head) -> Sequence[EventType]:
-        """Return all event types, sorted by name."""
+    def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
+        """Yield chunks of all event types, sorted by name."""
         return self._index.event_types.visible(head)
 
     def event_type(self, name: str, head: Head) -> EventType | None:
@@ -193,7 +200,7 @@ class Selector:
         if scan.start >= stop:
             return ()
         if scan.subjects is not None:
-            if len(scan.subjects) > _FEW_STEPS_MAX:
+            if sum(map(len, scan.subjects)) > _FEW_NAMES_LENGTH_MAX:
                 return None
             names: Collection[str] = scan.subjects
         elif scan.subject_prefix:
@@ -359,21 +366,19 @@ class Selector:
         node = tree.find(scan.subject, count=count)
         if node is None:
             return np.zeros(0, np.int64)
-        return tree.subtree(node, count=count) if scan.recursive else np.array([node])
+        return tree.below(node, count=count) if scan.recursive else np.array([node])
 
     def _find_nodes_by_prefix(self, prefix: str, count: int) -> _Numbers:
         """Return the subjects whose text begins so: a part of the tree below the last slash."""
         tree = self._index.subjects
         above, slash, rest = prefix.rpartition("/")
+        if prefix == ROOT:
+            return tree.below(0, count=count)
+        # What ends with a slash is in front of everything below, but of no subject itself.
         node = tree.find(above or ROOT, count=count) if slash else None
         if node is None:
             return np.zeros(0, np.int64)
-        nodes = tree.subtree(node, count=count)
-        if not rest:
-            # Everything below, but not the subject in front of the slash itself.
-            return nodes if not above else nodes[nodes != node]
-        names = tree.names
-        return nodes[[names[number].startswith(prefix) for number in nodes.tolist()]]
+        return tree.below_with_prefix(node, rest, count=count)
 
     def _choose(
         self, nodes: _Numbers | None, type_ids: list[int] | None, scan: Scan, head: Head
@@ -383,13 +388,13 @@ class Selector:
             return np.zeros(0, np.int64)
         if nodes is None:
             return None
-        event_count = int(
-            self._index.subjects.event_counts.array[: head.subject_count][nodes].sum()
-        )
+        event_counts = self._index.subjects.event_counts.array[: head.subject_count][nodes]
+        event_count = int(event_counts.sum())
         stop = min(scan.stop, head.event_count)
         if event_count * _CHAIN_STEP_COST > max(stop - scan.start, _WINDOW):
             return None
-        chains = [self._walk(int(node), scan.start, stop) for node in nodes]
+        # Of a deep tree, most have none.
+        chains = [self._walk(int(node), scan.start, stop) for node in nodes[event_counts > 0]]
         positions = np.sort(np.array([step for chain in chains for step in chain], np.int64))
         if type_ids is None:
             return positions
@@ -408,7 +413,7 @@ class Selector:
                 break
         if found is None:
             message = (
-                f"the index is damaged at the events of {index.subjects.names[node]}: remove the "
+                f"the index is damaged at the events of {index.subjects.name(node)}: remove the "
                 "folder 'index' while the server is stopped, and it is made anew"
             )
             raise CorruptLogError(message, position=None)

@@ -9,15 +9,14 @@ a server writes to meanwhile:
   after a loss of power the bound is older than what was acknowledged, and a whole batch behind it
   may have been.
 - Of the index what its snapshot speaks of, which never changes either, with one exception: where a
-  server makes the index anew, types get other numbers, in place. Their column is therefore copied
-  before it is checked. What belongs behind the snapshot is read from the log, and set in memory.
+  server makes the index anew, types get other numbers, in place. It is read into memory and checked
+  there. What belongs behind the snapshot is read from the log.
 
 What is read first decides: the snapshot before the bound, since all that a snapshot speaks of was
 durable before it was saved; the bound before the names of the segments, since a batch is in a
 segment before it is durable.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -31,21 +30,20 @@ from everlog.storage.engine import (
     LogFiles,
     StagedSchema,
 )
-from everlog.storage.log.columns import BorrowedColumn, TypeCode
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
     SCHEMAS_FILE,
     DurableBound,
-    check_format,
     is_served,
+    open_directory,
     read_bound,
 )
-from everlog.storage.log.disk import Disk, PosixDisk, read_file
-from everlog.storage.log.index import TYPE_COLUMN, Index
+from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder, read_file
+from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
-from everlog.storage.log.recovery import replay
+from everlog.storage.log.recovery import find_proven, replay
 from everlog.storage.log.schemas import parse_schemas
 from everlog.storage.log.snapshot import load_index
 
@@ -59,18 +57,24 @@ class ReadOnlyLog(IndexedLog):
 
     def __init__(
         self,
-        directory: Path,
+        directory: Folder,
         disk: Disk,
         *,
+        proven: DurableBound,
         resources: ExitStack,
         log: SegmentFiles,
         index: Index,
         head: Head,
+        rebuild_reason: str | None,
     ) -> None:
-        """Take over what `open` has opened."""
+        """Take over what `open` has opened; the head is that of the snapshot of the index."""
         super().__init__(log, index, head)
+        self.saved_event_count: Final = head.event_count
+        # Why the index was made anew from the log; None where its snapshot could be used.
+        self.rebuild_reason: Final = rebuild_reason
         self._directory: Final = directory
         self._disk: Final = disk
+        self._proven: Final = proven
         self._resources: Final = resources
 
     @classmethod
@@ -81,29 +85,38 @@ class ReadOnlyLog(IndexedLog):
             DataDirectoryError: It is of an unknown format, or damaged; see its subclasses.
             OSError: The system refuses to read it.
         """
-        disk = disk or PosixDisk()
-        check_format(directory, disk)
-        folder = directory / INDEX_FOLDER
-
-        def open_column(name: str, type_code: TypeCode) -> BorrowedColumn:
-            return BorrowedColumn(folder / name, type_code, disk, is_copied=name == TYPE_COLUMN)
-
-        def make_index() -> Index:
-            # The snapshot has been read by now.
-            log.open_new(directory / LOG_FOLDER, disk, resources)
-            return Index(open_column)
-
-        resources, log = ExitStack(), SegmentFiles()
+        disk, resources = disk or PosixDisk(), ExitStack()
         try:
-            index, snapshot, _ = load_index(folder, disk, log, make_index)
-            opened = cls(
-                directory, disk, resources=resources, log=log, index=index, head=snapshot.head
-            )
+            opened = cls._open(directory, disk, resources)
             opened.refresh()
         except BaseException:
             resources.close()
             raise
         return opened
+
+    @classmethod
+    def _open(cls, path: Path, disk: Disk, resources: ExitStack) -> Self:
+        directory = open_directory(path, disk, resources)
+        folder, log = None, SegmentFiles()
+        with suppress(FileNotFoundError):
+            folder = open_folder(disk, directory, INDEX_FOLDER, resources)
+
+        def open_log() -> SegmentFiles:
+            log.open_new(directory, disk, resources)
+            return log
+
+        proven = find_proven(directory, disk)
+        index, snapshot, reason = load_index(folder, disk, open_log)
+        return cls(
+            directory,
+            disk,
+            proven=proven,
+            resources=resources,
+            log=log,
+            index=index,
+            head=snapshot.head,
+            rebuild_reason=reason,
+        )
 
     def __enter__(self) -> Self:
         """Return the log itself."""
@@ -125,10 +138,10 @@ class ReadOnlyLog(IndexedLog):
             OSError: The system refuses to read it.
         """
         while True:
-            bound = read_bound(self._directory, self._disk)
+            bound = read_bound(self._directory, self._disk).at_least(self._proven)
             was_served = is_served(self._directory, self._disk)
             try:
-                self._log.open_new(self._directory / LOG_FOLDER, self._disk, self._resources)
+                self._log.open_new(self._directory, self._disk, self._resources)
                 head, schemas = self._read_on(bound, stop=bound.log_size if was_served else None)
             except CorruptLogError:
                 self._index.truncate(self.head)
@@ -153,8 +166,7 @@ class ReadOnlyLog(IndexedLog):
 
     def path_of(self, position: int) -> Path:
         """Return the file in which an event stands that the head shows."""
-        firsts = [first for first, _ in self._log.starts]
-        return Path(self._log.paths[bisect_right(firsts, position) - 1][0])
+        return self._directory.path / LOG_FOLDER / self._log.name_of(position)
 
     def _read_on(
         self, bound: DurableBound, *, stop: int | None
@@ -166,11 +178,12 @@ class ReadOnlyLog(IndexedLog):
             stop = max(stop, before.log_size)
         head = replay(self._log, self._index, before, bound, stop=stop).head
         assert head.event_count >= before.event_count
-        path, content = self._directory / SCHEMAS_FILE, b""
+        content = b""
         with suppress(FileNotFoundError):
-            content = read_file(self._disk, path)
+            content = read_file(self._disk, self._directory, SCHEMAS_FILE)
         if stop is not None:
             content = content[: bound.schemas_size]
+        path = self._directory.path / SCHEMAS_FILE
         return head, parse_schemas(content, path, durable_size=bound.schemas_size)[0]
 
     def _publish(self, head: Head, schemas: Sequence[StagedSchema]) -> None:

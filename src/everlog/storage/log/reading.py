@@ -5,7 +5,7 @@ events (`LocatedScan`), and the view reads them from the same files, without a l
 changing anything. What lies within a head is durable and never changes, so both see the same bytes.
 """
 
-import mmap
+import errno
 import os
 import sys
 from bisect import bisect_right
@@ -18,9 +18,11 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from everlog.domain.errors import CorruptLogError
-from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles
-from everlog.storage.log.disk import Disk, PosixDisk, open_in_place
+from everlog.domain.errors import CorruptLogError, ReadFailedError
+from everlog.storage.engine import CachedBlock, Head, LocatedScan, LogFiles, SegmentPlace
+from everlog.storage.log.columns import map_cells
+from everlog.storage.log.directory import LOG_FOLDER
+from everlog.storage.log.disk import Disk, Folder, PosixDisk, names_in, open_folder, open_in_place
 
 SEGMENT_SUFFIX: Final = ".ndjson"
 
@@ -34,7 +36,7 @@ class Segment(NamedTuple):
     first_position: int
     offset: int
     file: int
-    path: Path
+    name: str
 
 
 class SegmentFiles:
@@ -44,28 +46,37 @@ class SegmentFiles:
         """Start without any."""
         self._segments: Final[list[Segment]] = []
         self._files: Final[list[int]] = []
+        self._places: Final[list[SegmentPlace]] = []
         self._offsets: Final[list[int]] = []
 
     def add(self, segment: Segment) -> None:
         """Take over a file that continues the log."""
         self._segments.append(segment)
+        inode = os.fstat(segment.file).st_ino
+        self._places.append(SegmentPlace(segment.name, inode, segment.offset))
         # In this order: whoever finds an offset finds the file, whatever the thread.
         self._files.append(segment.file)
         self._offsets.append(segment.offset)
 
-    def open_new(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
-        """Open the segments that have come since, for reading only.
+    def open_new(self, directory: Folder, disk: Disk, resources: ExitStack) -> None:
+        """Open the segments of a data directory that have come since, for reading only.
 
         Raises:
-            CorruptLogError: A file in the folder is not a segment.
+            CorruptLogError: A file in the folder of the log is not a segment.
         """
-        for first_position, path in find_segments(folder)[len(self._segments) :]:
-            # The writer has cut the segment before to its size for good by now: it does that
-            # before it creates the next one.
-            offset = self.size
-            file = open_in_place(disk, path, os.O_RDONLY)
-            resources.callback(os.close, file)
-            self.add(Segment(first_position, offset, file, path))
+        with ExitStack() as opening:
+            try:
+                folder = open_folder(disk, directory, LOG_FOLDER, opening)
+            except FileNotFoundError:
+                # A server that was killed early, or a copy of an empty log, may lack it.
+                return
+            for first_position, name in find_segments(folder)[len(self._segments) :]:
+                # The writer has cut the segment before to its size for good by now: it does that
+                # before it creates the next one.
+                offset = self.size
+                file = open_in_place(disk, folder, name, os.O_RDONLY)
+                resources.callback(os.close, file)
+                self.add(Segment(first_position, offset, file, name))
 
     @property
     def size(self) -> int:
@@ -80,17 +91,28 @@ class SegmentFiles:
         """The first position and the offset of each segment."""
         return [(segment.first_position, segment.offset) for segment in self._segments]
 
+    def name_of(self, position: int) -> str:
+        """Return the name of the segment in which an event stands."""
+        return self._segments[bisect_right(self.starts, (position, sys.maxsize)) - 1].name
+
     @property
-    def paths(self) -> list[tuple[str, int]]:
-        """The path and the offset of each segment."""
-        return [(str(segment.path), segment.offset) for segment in self._segments]
+    def places(self) -> list[SegmentPlace]:
+        """Where another process finds each segment."""
+        return self._places.copy()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return the bytes at an offset, fewer only at the end of the last file."""
+        """Return the bytes at an offset, fewer only at the end of the last file.
+
+        Raises:
+            ReadFailedError: The disk does not give them.
+        """
         index = bisect_right(self._offsets, offset) - 1
         if index < 0:
             return b""
-        data = os.pread(self._files[index], size, offset - self._offsets[index])
+        try:
+            data = os.pread(self._files[index], size, offset - self._offsets[index])
+        except OSError as error:
+            raise ReadFailedError(error.strerror or type(error).__name__) from error
         missing = size - len(data)
         if missing == 0 or index + 1 == len(self._offsets):
             return data
@@ -255,10 +277,7 @@ def read_positions(
     positions: npt.NDArray[np.int64],
 ) -> Iterator[bytes]:
     """Yield the lines at positions that all ascend or all descend."""
-    starts = offsets[positions].astype(np.int64)
-    is_last = positions + 1 == len(offsets)
-    followers = np.where(is_last, 0, positions + 1)
-    ends = np.where(is_last, log_size, offsets[followers].astype(np.int64))
+    starts, ends = _bounds_of(offsets, log_size, positions)
     sizes = np.cumsum(ends - starts)
     first = 0
     while first < len(positions):
@@ -266,6 +285,24 @@ def read_positions(
         stop = max(int(np.searchsorted(sizes, before + BLOCK_SIZE, "right")), first + 1)
         yield _read_lines(log, starts[first:stop], ends[first:stop])
         first = stop
+
+
+def size_of(
+    offsets: npt.NDArray[np.uint64], log_size: int, positions: npt.NDArray[np.int64]
+) -> int:
+    """Return how many bytes the lines at some positions take."""
+    starts, ends = _bounds_of(offsets, log_size, positions)
+    return int((ends - starts).sum())
+
+
+def _bounds_of(
+    offsets: npt.NDArray[np.uint64], log_size: int, positions: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where the lines at some positions begin, and where they end."""
+    starts = offsets[positions].astype(np.int64)
+    is_last = positions + 1 == len(offsets)
+    followers = np.where(is_last, 0, positions + 1)
+    return starts, np.where(is_last, log_size, offsets[followers].astype(np.int64))
 
 
 def _read_lines(log: LogBytes, starts: npt.NDArray[Any], ends: npt.NDArray[Any]) -> bytes:
@@ -286,21 +323,23 @@ class LogView:
     """The lines of one head. A `with` block closes its files."""
 
     def __init__(self, files: LogFiles) -> None:
-        """Open the files for reading.
+        """Open the segments for reading.
 
         Raises:
-            OSError: The system refuses to.
+            OSError: The system refuses to, or a name in the folder means another file now.
         """
         self._resources = ExitStack()
         self._log_size = files.log_size
         self._log = SegmentFiles()
-        for name, offset in files.segments:
-            path = Path(name)
-            file = _open(path, self._resources)
-            self._log.add(Segment(int(path.stem), offset, file, path))
-        self._offsets: npt.NDArray[np.uint64] = np.zeros(0, np.uint64)
-        if files.event_count > 0:
-            self._offsets = _map_offsets(Path(files.offsets), files.event_count)
+        folder, disk = Folder(files.folder, Path(LOG_FOLDER)), PosixDisk()
+        for name, inode, offset in files.segments:
+            file = open_in_place(disk, folder, name, os.O_RDONLY)
+            self._resources.callback(os.close, file)
+            if os.fstat(file).st_ino != inode:
+                self._resources.close()
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            self._log.add(Segment(first_position_of(name), offset, file, name))
+        self._offsets: npt.NDArray[np.uint64] = map_cells(files.offsets, "Q", files.event_count)
 
     def __enter__(self) -> Self:
         """Return the view itself."""
@@ -343,36 +382,35 @@ def positions_of(located: LocatedScan) -> Iterator[npt.NDArray[np.int64]]:
             yield positions[::-1] if located.is_reversed else positions
 
 
-def _map_offsets(path: Path, count: int) -> npt.NDArray[Any]:
-    with ExitStack() as resources:
-        size = count * np.dtype(np.uint64).itemsize
-        mapping = mmap.mmap(_open(path, resources), size, access=mmap.ACCESS_READ)
-    # The mapping lives as long as the array that looks at it.
-    return np.frombuffer(mapping, np.uint64)
+def first_position_of(name: str) -> int:
+    """Return the position of the first event of a segment.
+
+    Raises:
+        ValueError: It is no name of a segment.
+    """
+    digits = name.removesuffix(SEGMENT_SUFFIX)
+    if digits == name or not (digits.isascii() and digits.isdecimal()):
+        raise ValueError(name)
+    return int(digits)
 
 
-def _open(path: Path, resources: ExitStack) -> int:
-    file = open_in_place(PosixDisk(), path, os.O_RDONLY)
-    resources.callback(os.close, file)
-    return file
-
-
-def find_segments(folder: Path) -> list[tuple[int, Path]]:
-    """Return the first position and the path of each segment, in order.
+def find_segments(folder: Folder) -> list[tuple[int, str]]:
+    """Return the first position and the name of each segment, in order.
 
     Raises:
         CorruptLogError: A file in the folder is not a segment.
     """
     found = []
-    # A server that was killed early, or a copy of an empty log, may lack the folder.
-    for path in folder.iterdir() if folder.exists() else ():
-        if path.suffix != SEGMENT_SUFFIX or not path.stem.isdecimal():
+    for name in names_in(folder):
+        try:
+            found.append((first_position_of(name), name))
+        except ValueError as error:
+            path = folder.path / name
             message = f"{path} is not a segment of the log: move it out of the data directory"
-            raise CorruptLogError(message, position=None)
-        found.append((int(path.stem), path))
+            raise CorruptLogError(message, position=None) from error
     found.sort()
-    for (earlier, path), (later, _) in pairwise(found):
+    for (earlier, name), (later, _) in pairwise(found):
         if earlier == later:
-            message = f"{path} exists twice under different names"
+            message = f"{folder.path / name} exists twice under different names"
             raise CorruptLogError(message, position=earlier)
     return found

@@ -13,9 +13,13 @@ id. Damage is told from a torn tail by two facts. The durable bound was written 
 whatever lies before it was acknowledged. And a batch is written only after the one before it was
 synced, so that only the very last batch can be torn: if anything follows the end of the
 batch in which the bad line lies, that batch was durable.
+
+The snapshot of the index is a second witness: all that it speaks of was durable before it was
+saved, whatever became of log and bound since.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import CorruptLogError
@@ -23,10 +27,12 @@ from everlog.domain.event import AcceptedEvent, Event
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.domain.time import parse_time
 from everlog.storage.engine import Head
-from everlog.storage.line import BATCH_END, Mark, parse_next_line
-from everlog.storage.log.directory import DurableBound
+from everlog.storage.line import BATCH_END, Mark, parse_line, parse_next_line
+from everlog.storage.log.directory import INDEX_FOLDER, DurableBound
+from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
+from everlog.storage.log.snapshot import read_snapshot
 
 _BLOCK_SIZE: Final = 1024 * 1024
 
@@ -37,6 +43,49 @@ _LINE_SIZE_MAX: Final = 2 * EVENT_SIZE_MAX
 
 # Putting many writes into the index at once costs little more than one.
 _EVENTS_PER_STAGE: Final = 1_000
+
+
+def find_proven(directory: Folder, disk: Disk) -> DurableBound:
+    """Return what the index of a log proves to have been durable; changes nothing.
+
+    Raises:
+        CorruptLogError: The log ends before.
+    """
+    # In this order: whoever writes meanwhile only makes the log longer.
+    with ExitStack() as resources:
+        try:
+            folder = open_folder(disk, directory, INDEX_FOLDER, resources)
+            snapshot = read_snapshot(folder, disk)
+        except (FileNotFoundError, ValueError):
+            # The log alone says what there is.
+            return DurableBound()
+        head = snapshot.head
+        files = SegmentFiles()
+        files.open_new(directory, disk, resources)
+        # What is allocated behind the end reads as zeros.
+        if head.log_size > 0 and files.read(head.log_size - 1, 1) in {b"", b"\0"}:
+            starts = files.starts
+            end = _last_byte(files, starts[-1][1]) if starts else 0
+            position = _count_events(files, end)
+            # Where events are missing before the end, replaying finds the first of them.
+            if position < head.event_count:
+                reason = (
+                    f"the log ends before it, after {end} bytes, but its index was saved with "
+                    f"{head.event_count} events in {head.log_size} bytes (if the log was meant to "
+                    "become an older one, remove the folder 'index': ids that clients know then "
+                    "stand for other events)"
+                )
+                raise _damage(position, reason)
+    return DurableBound(head.event_count, head.log_size, snapshot.schemas_size)
+
+
+def _count_events(files: SegmentFiles, end: int) -> int:
+    """Return how many events there are, going by the id of the last one."""
+    first = max(0, end - _LINE_SIZE_MAX)
+    for line in reversed(files.read(first, end - first).splitlines(keepends=True)):
+        with suppress(ValueError):
+            return int(parse_line(line)[0].id) + 1
+    return 0
 
 
 class Replay(NamedTuple):

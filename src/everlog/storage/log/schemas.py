@@ -18,8 +18,8 @@ import msgspec
 
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
-from everlog.storage.log.directory import SCHEMAS_FILE
-from everlog.storage.log.disk import Disk, open_file, read_file, sync, write_all
+from everlog.storage.log.directory import SCHEMAS_FILE, Place
+from everlog.storage.log.disk import Disk, Folder, cut, open_file, read_whole, sync, write_all
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -40,11 +40,12 @@ _PAYLOAD_DECODER: Final = msgspec.json.Decoder(_Payload)
 class SchemasFile:
     """The file of event schemas."""
 
-    def __init__(self, directory: Path, disk: Disk, resources: ExitStack) -> None:
+    def __init__(self, directory: Folder, disk: Disk, resources: ExitStack) -> None:
         """Open or create the file."""
         self._disk = disk
-        self._path = directory / SCHEMAS_FILE
-        self._file = open_file(disk, self._path, resources)
+        self._path = directory.path / SCHEMAS_FILE
+        self._file = open_file(disk, directory, SCHEMAS_FILE, resources)
+        self.place: Final = Place(directory, SCHEMAS_FILE, self._file)
         disk.sync_directory(directory)
         # The bytes that hold complete lines.
         self.size = 0
@@ -55,7 +56,7 @@ class SchemasFile:
         Raises:
             CorruptLogError: The part that is known to be durable is damaged.
         """
-        content = read_file(self._disk, self._path)
+        content = read_whole(self._file)
         schemas, self.size = parse_schemas(content, self._path, durable_size=durable_size)
         if len(content) > durable_size:
             # See `Segments.write_again`.
@@ -72,8 +73,7 @@ class SchemasFile:
 
     def restore(self, size: int) -> None:
         """Cut the file back to an earlier size and sync it."""
-        self._disk.truncate(self._file, size)
-        sync(self._disk, self._file)
+        cut(self._disk, self._file, size)
         self.size = size
 
 

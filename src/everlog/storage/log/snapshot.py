@@ -6,10 +6,11 @@ is before it never changes: that is why another process may read an index that a
 writing. The file is named after the word that was used for a snapshot when the format was made.
 """
 
+import errno
+import os
 import zlib
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -18,11 +19,22 @@ from everlog.domain.chain import GENESIS_HASH
 from everlog.storage.engine import Head
 from everlog.storage.line import parse_line
 from everlog.storage.log.columns import Column
-from everlog.storage.log.disk import Disk, open_file, read_file, replace_file, write_all
+from everlog.storage.log.disk import (
+    Disk,
+    Folder,
+    is_full,
+    open_file,
+    open_in_place,
+    read_file,
+    replace_file,
+    write_all,
+)
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
+from everlog.storage.log.subject_tree import SubjectTree
 
 _SNAPSHOT_FILE: Final = "checkpoint.json"
+# What older snapshots speak of.
 _SUBJECTS_FILE: Final = "subjects"
 _EVENT_TYPES_FILE: Final = "event-types"
 
@@ -35,7 +47,7 @@ class _Names(msgspec.Struct, frozen=True):
     checksum: int
 
 
-class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
+class Snapshot(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What is saved, and the end of the chain that it was saved at."""
 
     event_count: int
@@ -44,8 +56,12 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
     time: int
     # The checksum of each column's cells, by its name.
     columns: dict[str, int]
-    subjects: _Names
     event_types: _Names
+    # Of each subject its last segment. Older snapshots speak of whole names, in another file.
+    subject_segments: _Names | None = None
+    subjects: _Names | None = None
+    # Of the file of event schemas; older snapshots do not say it.
+    schemas_size: int = 0
 
     @property
     def head(self) -> Head:
@@ -53,7 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
         return Head(
             event_count=self.event_count,
             log_size=self.log_size,
-            subject_count=self.subjects.count,
+            subject_count=(self.subject_segments or self.subjects or _NO_NAMES).count,
             event_type_count=self.event_types.count,
             hash=self.hash,
             time=self.time,
@@ -68,28 +84,41 @@ _NOTHING: Final = Snapshot(
     hash=GENESIS_HASH,
     time=0,
     columns={},
-    subjects=_NO_NAMES,
+    subject_segments=_NO_NAMES,
     event_types=_NO_NAMES,
 )
 
 
 class SnapshotFiles:
-    """The snapshot file and the name files of one index folder, for whoever saves the index."""
+    """The files of one index folder, for whoever saves the index."""
 
-    def __init__(self, folder: Path, disk: Disk, resources: ExitStack) -> None:
-        """Open or create the name files; nothing is saved yet."""
+    def __init__(self, folder: Folder, disk: Disk, resources: ExitStack) -> None:
+        """Begin with nothing saved; files are opened, or created, when they are needed."""
         self._folder = folder
         self._disk = disk
-        self._subjects_file = open_file(disk, folder / _SUBJECTS_FILE, resources)
-        self._event_types_file = open_file(disk, folder / _EVENT_TYPES_FILE, resources)
+        self._resources = resources
+        self._files: dict[str, int] = {}
         self._saved = _NOTHING
 
     def go_on_from(self, snapshot: Snapshot) -> None:
         """Take a snapshot that was found for the one that was saved last."""
         self._saved = snapshot
 
-    def save(self, index: Index, head: Head) -> None:
-        """Make the index durable up to a head; raises OSError as the system does."""
+    def save(self, index: Index, head: Head, *, schemas_size: int) -> None:
+        """Make the index durable up to a head, and note how much of the event schemas is.
+
+        Raises:
+            OSError: As the system does; what was saved before still is.
+        """
+        try:
+            self._save(index, head, schemas_size)
+        except OSError as error:
+            # Any other may have come after the snapshot was in its place.
+            if is_full(error):
+                self._give_back(index)
+            raise
+
+    def _save(self, index: Index, head: Head, schemas_size: int) -> None:
         saved = self._saved
         snapshot = Snapshot(
             event_count=head.event_count,
@@ -97,43 +126,69 @@ class SnapshotFiles:
             hash=head.hash,
             time=head.time,
             columns=self._save_columns(index, head),
-            subjects=self._append_names(
-                self._subjects_file,
-                saved.subjects,
-                index.subjects.names[saved.subjects.count : head.subject_count],
+            subject_segments=self._save_segments(index.subjects, head.subject_count),
+            event_types=self._save_event_types(
+                index.event_types.names[saved.event_types.count : head.event_type_count]
             ),
-            event_types=self._append_names(
-                self._event_types_file,
-                saved.event_types,
-                index.event_types.names[saved.event_types.count : head.event_type_count],
-            ),
+            schemas_size=schemas_size,
         )
-        replace_file(self._disk, self._folder / _SNAPSHOT_FILE, _encode(snapshot))
+        replace_file(self._disk, self._folder, _SNAPSHOT_FILE, _encode(snapshot))
         self._saved = snapshot
 
     def _save_columns(self, index: Index, head: Head) -> dict[str, int]:
-        """Sync the columns and return their checksums, which go on from the ones saved before."""
+        """Append to the files of the columns, and return the checksums of all their cells."""
         before = self._saved
-        starts = index.columns(event_count=before.event_count, subject_count=before.subjects.count)
-        stops = index.columns(event_count=head.event_count, subject_count=head.subject_count)
         checksums = {}
-        for (column, start), (_, stop) in zip(starts, stops, strict=True):
-            # Who has borrowed an index does not save it.
-            assert isinstance(column, Column)
-            column.sync()
+        for (column, start), (_, stop) in zip(
+            index.columns(before.head), index.columns(head), strict=True
+        ):
+            content, size = column.cells[start:stop].cast("B"), start * column.type.itemsize
             checksum = before.columns.get(column.name, 0)
-            checksums[column.name] = zlib.crc32(column.cells[start:stop], checksum)
+            checksums[column.name] = self._append(column.name, content, size, checksum)
         return checksums
 
-    def _append_names(self, file: int, saved: _Names, names: list[str]) -> _Names:
+    def _save_segments(self, subjects: SubjectTree, count: int) -> _Names:
+        saved = self._saved.subject_segments or _NO_NAMES
+        size = subjects.starts.cells[count]
+        content = subjects.segments.cells[saved.size : size]
+        return _Names(
+            count=count,
+            size=size,
+            checksum=self._append(subjects.segments.name, content, saved.size, saved.checksum),
+        )
+
+    def _save_event_types(self, names: list[str]) -> _Names:
+        saved = self._saved.event_types
         content = "".join(f"{name}\n" for name in names).encode()
-        write_all(self._disk, file, content, saved.size)
-        self._disk.sync_data(file)
         return _Names(
             count=saved.count + len(names),
             size=saved.size + len(content),
-            checksum=zlib.crc32(content, saved.checksum),
+            checksum=self._append(_EVENT_TYPES_FILE, content, saved.size, saved.checksum),
         )
+
+    def _append(self, name: str, content: bytes | memoryview, size: int, checksum: int) -> int:
+        """Write behind what is saved of a file, and return the checksum of all of it."""
+        file = self._file(name)
+        write_all(self._disk, file, content, size)
+        self._disk.sync_data(file)
+        return zlib.crc32(content, checksum)
+
+    def _file(self, name: str) -> int:
+        if name not in self._files:
+            self._files[name] = open_file(self._disk, self._folder, name, self._resources)
+        return self._files[name]
+
+    def _give_back(self, index: Index) -> None:
+        """Cut off what no snapshot speaks of: where there is no room, others may need it."""
+        saved = self._saved
+        sizes = {
+            column.name: count * column.type.itemsize for column, count in index.columns(saved.head)
+        }
+        sizes[index.subjects.segments.name] = (saved.subject_segments or _NO_NAMES).size
+        sizes[_EVENT_TYPES_FILE] = saved.event_types.size
+        for name, file in self._files.items():
+            with suppress(OSError):
+                self._disk.truncate(file, sizes[name])
 
 
 def _encode(snapshot: Snapshot) -> bytes:
@@ -153,51 +208,107 @@ def _decode(content: bytes) -> Snapshot:
         raise ValueError(message) from error
 
 
+def read_snapshot(folder: Folder | None, disk: Disk) -> Snapshot:
+    """Return the snapshot in an index folder.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    message = "there is no snapshot"
+    if folder is None:
+        raise ValueError(message)
+    return _decode(_read(disk, folder, _SNAPSHOT_FILE, message))
+
+
 def load_index(
-    folder: Path, disk: Disk, files: SegmentFiles, make_index: Callable[[], Index]
+    folder: Folder | None, disk: Disk, open_log: Callable[[], SegmentFiles]
 ) -> tuple[Index, Snapshot, str | None]:
     """Return the index as of its snapshot, or an empty one and why it must be made anew.
 
-    There is no reason where there is no log either.
+    There is no reason where there is no log either. The log is opened once the snapshot has been
+    read: what it speaks of was there before it, also where a server goes on writing meanwhile.
     """
+    snapshot, reason = _NOTHING, ""
     try:
-        # The snapshot first: what it speaks of was there before it, also where a server goes on
-        # writing meanwhile.
-        snapshot = _decode(_read(disk, folder / _SNAPSHOT_FILE, "there is no snapshot"))
-        index = make_index()
-        _load(snapshot, index, folder, disk)
-        _check_head(index, files, snapshot.head)
+        snapshot = read_snapshot(folder, disk)
     except ValueError as error:
-        return make_index(), _NOTHING, str(error) if files.size > 0 else None
-    return index, snapshot, None
+        reason = str(error)
+    files = open_log()
+    if not reason:
+        # Where there is no folder, there is no snapshot either.
+        assert folder is not None
+        try:
+            index = Index()
+            _load(snapshot, index, folder, disk)
+            _check_head(index, files, snapshot.head)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return index, snapshot, None
+    return Index(), _NOTHING, reason if files.size > 0 else None
 
 
-def _load(snapshot: Snapshot, index: Index, folder: Path, disk: Disk) -> None:
+def _load(snapshot: Snapshot, index: Index, folder: Folder, disk: Disk) -> None:
     """Fill an index from a snapshot.
 
     Raises:
         ValueError: Not all that it speaks of is there.
     """
-    counts = {"event_count": snapshot.event_count, "subject_count": snapshot.subjects.count}
-    for column, count in index.columns(**counts):
-        if zlib.crc32(column.cells[:count]) != snapshot.columns.get(column.name):
-            message = f"the column '{column.name}' does not match its snapshot"
-            raise ValueError(message)
-    subjects = _read_names(disk, folder / _SUBJECTS_FILE, snapshot.subjects)
-    event_types = _read_names(disk, folder / _EVENT_TYPES_FILE, snapshot.event_types)
-    index.load(subjects, event_types, event_count=snapshot.event_count)
+    for column, count in index.columns(snapshot.head):
+        _read_column(disk, folder, column, count, snapshot.columns.get(column.name))
+    segments_size = _load_segments(snapshot, index.subjects.segments, folder, disk)
+    event_types = _read_names(disk, folder, _EVENT_TYPES_FILE, snapshot.event_types)
+    index.load(snapshot.head, segments_size, event_types)
 
 
-def _read(disk: Disk, path: Path, message: str) -> bytes:
+def _load_segments(snapshot: Snapshot, column: Column, folder: Folder, disk: Disk) -> int:
+    """Fill the column of segments, and return how many bytes there are."""
+    segments = snapshot.subject_segments
+    if segments is not None:
+        _read_column(disk, folder, column, segments.size, segments.checksum)
+        return segments.size
+    names = _read_names(disk, folder, _SUBJECTS_FILE, snapshot.subjects or _NO_NAMES)
+    content = "".join(f"{name.rpartition('/')[2]}\n" for name in names).encode()
+    column.reserve(len(content))
+    column.memory[: len(content)] = content
+    return len(content)
+
+
+def _read_column(
+    disk: Disk, folder: Folder, column: Column, count: int, checksum: int | None
+) -> None:
+    message = f"the column '{column.name}' of the snapshot cannot be read"
+    with _unreadable(message), ExitStack() as resources:
+        file = open_in_place(disk, folder, column.name, os.O_RDONLY)
+        resources.callback(os.close, file)
+        column.read(file, count)
+    # Of what was read, and not of the file, which may be another one by now.
+    if zlib.crc32(column.cells[:count]) != checksum:
+        message = f"the column '{column.name}' does not match its snapshot"
+        raise ValueError(message)
+
+
+def _read(disk: Disk, folder: Folder, name: str, message: str) -> bytes:
+    with _unreadable(message):
+        return read_file(disk, folder, name)
+
+
+@contextmanager
+def _unreadable(message: str) -> Iterator[None]:
+    """Turn a file that is missing, or that the disk has lost, into a reason for a new index."""
     try:
-        return read_file(disk, path)
+        yield
     except FileNotFoundError as error:
         raise ValueError(message) from error
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise ValueError(f"{message}: {error.strerror}") from error
 
 
-def _read_names(disk: Disk, path: Path, names: _Names) -> list[str]:
+def _read_names(disk: Disk, folder: Folder, name: str, names: _Names) -> list[str]:
     # What is behind them was being appended for the next snapshot.
-    content = _read(disk, path, "a file of names of the snapshot is missing")[: names.size]
+    content = _read(disk, folder, name, "a file of names of the snapshot is missing")[: names.size]
     if len(content) != names.size or zlib.crc32(content) != names.checksum:
         message = "a file of names does not match its snapshot"
         raise ValueError(message)
@@ -219,5 +330,6 @@ def _check_head(index: Index, files: SegmentFiles, head: Head) -> None:
         event, _ = parse_line(line)
     except ValueError as error:
         raise ValueError(message) from error
-    if event.id != str(head.event_count - 1) or event.hash != head.hash:
+    is_whole = offset + len(line) == head.log_size and line.endswith(b"\n")
+    if not is_whole or event.id != str(head.event_count - 1) or event.hash != head.hash:
         raise ValueError(message)

@@ -19,7 +19,7 @@ from everlog.eventql.diagnostic import (
     Span,
 )
 from everlog.eventql.query import prepare
-from everlog.service.querying.queries import refusal_of
+from everlog.service.querying.faults import refusal_of
 
 TEXT = "FROM e IN events\nWHERE f.type == LENN(3)\nPROJECT INTO e.data.n / 0"
 

@@ -45,8 +45,8 @@ def test_values_are_only_so_deep(brackets: tuple[str, str], source: str, depth: 
     for too_many in (levels + 1, levels + 100):
         text = f"FROM e IN {nested_source(too_many, brackets, source=source)} PROJECT INTO e"
         [diagnostic] = diagnose(text)
-        assert "may have more than 256 levels of nesting" in diagnostic.message
-        assert diagnostic.hint == "rows of subqueries count too, and events as 129 levels"
+        assert "may have more than 192 levels of nesting" in diagnostic.message
+        assert diagnostic.hint == "rows of subqueries count too, and events as 62 levels"
 
 
 DEEPEST = f"FROM e IN {nested_source(VALUE_DEPTH_MAX, ARRAYS, source='subjects')}"
@@ -75,7 +75,7 @@ def test_depth_is_told_once_where_it_is_exceeded(clauses: str) -> None:
     [diagnostic] = diagnose(text)
 
     assert text[diagnostic.span.start : diagnostic.span.end] == "{x: e}"
-    assert diagnostic.message == ("the value of '{x: e}' may have more than 256 levels of nesting")
+    assert diagnostic.message == ("the value of '{x: e}' may have more than 192 levels of nesting")
     check_valid(f"{DEEPEST} WHERE e == e GROUP BY e PROJECT INTO e")
 
 

@@ -76,20 +76,35 @@ def test_conditions_have_to_be_boolean(
     check_expression_error(expression, blamed, message, hint)
 
 
-NO_JOINING = "there is no operator that joins strings"
+NO_JOINING = "nothing joins strings: project an array of them, "
 NO_DATES = "there is no arithmetic with dates and times"
 
 
 @pytest.mark.parametrize(
     "expression, blamed, found, hint",
     [
-        ("'a' + 'b'", "'a'", "STRING", NO_JOINING),
-        ("1 + 'b'", "'b'", "STRING", NO_JOINING),
-        ("TRUE + 1", "TRUE", "BOOLEAN", NO_JOINING),
+        ("'a' + 'b'", "'a'", "STRING", NO_JOINING + "['a', 'b']"),
+        ("1 + 'b'", "'b'", "STRING", NO_JOINING + "[1, 'b']"),
+        ("e.subject + 'x'", "e.subject", "STRING", NO_JOINING + "[e.subject, 'x']"),
+        ("'x' + e.subject", "'x'", "STRING", NO_JOINING + "['x', e.subject]"),
+        ("e.subject + e.type", "e.subject", "STRING", NO_JOINING + "[e.subject, e.type]"),
+        ("e.type + 1", "e.type", "STRING", NO_JOINING + "[e.type, 1]"),
+        ("LOWER(e.type) + '!'", "LOWER(e.type)", "STRING", NO_JOINING + "[LOWER(e.type), '!']"),
+        ("e.data.a + 'x'", "'x'", "STRING", NO_JOINING + "[e.data.a, 'x']"),
+        ("1 + 2 + 'x'", "'x'", "STRING", NO_JOINING + "[1, 2, 'x']"),
+        ("e.id + 1", "e.id", "STRING", "use e.id AS INT"),
+        ("'5' + 1", "'5'", "STRING", "use '5' AS INT"),
+        ("e.data.a + '5'", "'5'", "STRING", "use '5' AS INT"),
+        ("TRUE + 1", "TRUE", "BOOLEAN", None),
         ("s + 1", "s", "STRING", "use s AS INT"),
         ("[1] + 1", "[1]", "an array", None),
         ("1 + {}", "{}", "a record", None),
-        ("e.traceparent + 1", "e.traceparent", "NULL or STRING", "use e.traceparent AS INT"),
+        (
+            "e.traceparent + 1",
+            "e.traceparent",
+            "NULL or STRING",
+            NO_JOINING + "[e.traceparent, 1]",
+        ),
         ("NOW() + 1", "NOW()", "DATETIME", NO_DATES),
         ("NOW() + r.when", "NOW()", "DATETIME", NO_DATES),
     ],

@@ -225,8 +225,8 @@ def test_random_numbers_are_others_each_time() -> None:
     "expression",
     [
         "(" * 99 + "e.data.int" + ")" * 99,
-        "[" * 99 + "e.data.int" + "]" * 99,
-        "{a:" * 99 + "e.data.int" + "}" * 99,
+        "[" * 99 + "e.data.int" + "]" * 99 + " == 1",
+        "{a:" * 99 + "e.data.int" + "}" * 99 + " == 1",
         "IF(e.data.int == 7, " * 99 + "1" + ", 2)" * 99,
         "LOWER(" * 99 + "e.data.text" + ")" * 99,
         "NOT " * 100 + "e.data.int == 1",

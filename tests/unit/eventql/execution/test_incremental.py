@@ -7,6 +7,7 @@ import pytest
 from everlog.eventql.diagnostic import QueryUnevaluableError
 from everlog.eventql.evaluation.conversion import render
 from everlog.eventql.query import IncrementalAggregation, is_incremental, may_affect, prepare
+from everlog.service.querying.log import needs_of
 from tests.support.eventql.executing import NOW, a_context, rows_of
 from tests.support.eventql.logs import MemoryLog, a_line
 
@@ -174,7 +175,9 @@ def test_other_queries_have_no_incremental_aggregation(query: str) -> None:
     ],
 )
 def test_only_events_that_are_selected_may_change_an_answer(query: str, *, expected: bool) -> None:
-    assert may_affect(prepare(query))(LINES[1] + LINES[3]) is expected
+    scans = needs_of(prepare(query)).deciding_scans
+
+    assert may_affect(scans)(LINES[1] + LINES[3]) is expected
 
 
 def test_a_number_beyond_float64_is_an_error_of_an_aggregation_that_reads_it() -> None:

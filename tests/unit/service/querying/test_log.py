@@ -1,9 +1,10 @@
 """The log as queries see it: what scans mean, how little is read, and how much there is to do."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from everlog.eventql.analysis.analyzed import LogSource
@@ -11,11 +12,13 @@ from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import EvaluationContext, QueryLimits, prepare
 from everlog.service.querying.log import (
     HeadLog,
+    Needs,
     aggregate,
-    count_rows,
     log_sources,
+    needs_of,
     scans_by_event_type,
     to_storage_scan,
+    volume_of,
 )
 from everlog.storage.engine import Scan
 from tests.support.events import FIRST_TIME, a_candidate, stage, store, store_staged
@@ -164,7 +167,8 @@ def books() -> HeadLog:
         ("FROM t IN eventtypes PROJECT INTO t", 2),
         ("FROM e IN events FROM t IN eventtypes PROJECT INTO [e.id, t]", BOOK_EVENTS * 2),
         ("FROM a IN events FROM b IN events PROJECT INTO [a.id, b.id]", BOOK_EVENTS**2),
-        ("FROM a IN events FROM b IN events TOP 7 PROJECT INTO [a.id, b.id]", 7),
+        # All rows of the others are read before the first.
+        ("FROM a IN events FROM b IN events TOP 7 PROJECT INTO [a.id, b.id]", BOOK_EVENTS),
         # A subquery is work of its own.
         (
             f"FROM n IN ({GROUPED}) FROM t IN eventtypes PROJECT INTO t",
@@ -173,7 +177,93 @@ def books() -> HeadLog:
     ],
 )
 def test_the_rows_to_judge_are_told_beforehand(books: HeadLog, text: str, expected: int) -> None:
-    assert count_rows(prepare(text), books) == expected
+    volume = volume_of(prepare(text), books, rows_max=1_000)
+
+    assert volume is not None
+    assert volume.rows == expected
+    if expected > 0:
+        assert volume_of(prepare(text), books, rows_max=expected) == volume
+        assert volume_of(prepare(text), books, rows_max=expected - 1) is None
+
+
+def size_of(log: HeadLog, scan: EventScan, count: int = BOOK_EVENTS) -> int:
+    """Return the bytes of the first lines that a scan selects, by reading them."""
+    lines = b"".join(log.scan(scan)).splitlines(keepends=True)
+    return sum(map(len, lines[:count]))
+
+
+OF_TYPE_ONE = EventScan(event_types=frozenset({ONE}))
+
+
+# Each row: a query, and of how many bytes its rows are made, at most.
+@pytest.mark.parametrize(
+    "text, size",
+    [
+        ("FROM e IN events PROJECT INTO e", lambda log: size_of(log, EventScan())),
+        ("FROM e IN events TOP 2 PROJECT INTO e", lambda log: size_of(log, EventScan(), 2)),
+        (
+            f"FROM e IN events WHERE e.type == '{ONE}' PROJECT INTO e",
+            lambda log: size_of(log, OF_TYPE_ONE),
+        ),
+        ("FROM e IN events PROJECT INTO COUNT()", lambda _: 0),
+        ("FROM t IN eventtypes PROJECT INTO t", lambda _: len(ONE) + len(TWO)),
+        # Each of the one with each of the other, which is read before.
+        (
+            "FROM e IN events FROM t IN eventtypes PROJECT INTO [e.id, t]",
+            lambda log: size_of(log, EventScan()) * 2 + (len(ONE) + len(TWO)) * (BOOK_EVENTS + 1),
+        ),
+    ],
+)
+def test_the_bytes_to_judge_are_told_beforehand(
+    books: HeadLog, text: str, size: Callable[[HeadLog], int]
+) -> None:
+    volume = volume_of(prepare(text), books, rows_max=1_000)
+
+    assert volume is not None
+    assert volume.size == size(books)
+
+
+def test_rows_of_a_subquery_count_with_what_they_may_repeat(books: HeadLog) -> None:
+    def judged(copies: int) -> int:
+        inner = f"FROM e IN events TOP 3 PROJECT INTO [{', '.join(['e'] * copies)}]"
+        text = f"FROM x IN ({inner}) FROM t IN eventtypes PROJECT INTO x"
+        volume = volume_of(prepare(text), books, rows_max=1_000)
+        assert volume is not None
+        return volume.size
+
+    one = size_of(books, EventScan(), 3)
+    assert judged(1) >= 2 * one
+    assert judged(20) >= 2 * 20 * one
+
+
+@pytest.mark.parametrize(
+    "grouped, rows",
+    [
+        ("FROM e IN events GROUP BY e.type PROJECT INTO e.type", 2),
+        ("FROM e IN events PROJECT INTO COUNT()", 1),
+        ("FROM e IN events PROJECT INTO SUM(e.data.n)", 1),
+    ],
+)
+def test_rows_that_the_index_knows_are_rows_for_the_query_around(
+    books: HeadLog, grouped: str, rows: int
+) -> None:
+    text = f"FROM n IN ({grouped}) FROM e IN events PROJECT INTO [n, e.id]"
+    volume = volume_of(prepare(text), books, rows_max=1_000)
+
+    assert volume is not None
+    assert volume.rows >= rows * BOOK_EVENTS
+
+
+def test_what_a_query_needs_is_told_without_its_plan() -> None:
+    text = f"FROM a IN events FROM b IN events FROM n IN ({NAMES}) PROJECT INTO [a.id, b.id, n]"
+    needs = needs_of(prepare(text))
+
+    # What two sources read alike is found once.
+    assert needs.scans == {EventScan(): False}
+    assert needs.has_subjects
+    assert not needs.has_event_types
+    assert needs.deciding_scans == (EventScan(),)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(needs), type=Needs) == needs
 
 
 # Each row: a query, and what it reads besides events.

@@ -5,14 +5,24 @@ They are played by small programs, so that each can misbehave in its own way.
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 
+import msgspec
 import pytest
+import uvloop
 
-from everlog.service.querying.messages import FrameKind, Job, RowForm
-from everlog.service.querying.processes import QueryProcess, QueryProcessDiedError, QueryProcesses
+from everlog.service.querying.messages import FrameKind, Job, RowForm, encode_frame
+from everlog.service.querying.processes import (
+    QueryProcess,
+    QueryProcessDiedError,
+    QueryProcesses,
+    QueryProcessGarbledError,
+    QueryProcessLostError,
+    QueryProcessUnstartableError,
+)
 from everlog.storage.engine import LogFiles
 
 DEADLINE_SECONDS = 30.0
@@ -21,13 +31,16 @@ JOB = Job(
     text="FROM e IN events PROJECT INTO e",
     now=0,
     is_incremental=False,
-    files=LogFiles(segments=(), offsets="", event_count=0, log_size=0),
-    scans=[],
-    subjects=None,
-    event_types=None,
+    files=LogFiles(folder=-1, segments=[], offsets=-1, event_count=0, log_size=0),
     form=RowForm(b"", b"\n"),
     signing_key=None,
 )
+
+
+async def job() -> AsyncGenerator[bytes, None]:
+    """Yield the only frame of a job."""
+    yield encode_frame(FrameKind.JOB, msgspec.msgpack.encode(JOB))
+
 
 # What all programs begin with: frames in, frames out.
 _FRAMES = """
@@ -79,30 +92,61 @@ receive()
 send(ROWS, b"last words")
 os._exit(1)
 """,
+    "killed": """
+receive()
+os.kill(os.getpid(), 9)
+""",
+    # Closes its pipe, and stays.
+    "mute": """
+receive()
+os.close(1)
+time.sleep(600)
+""",
+    # A frame without end, and one of a kind that there is not.
+    "boasting": """
+receive()
+os.write(1, HEADER.pack(2 ** 32 - 1, ROWS) + b"x" * 1000)
+time.sleep(600)
+""",
+    "babbling": """
+receive()
+send(99, b"?")
+time.sleep(600)
+""",
 }
 
 
-def processes_of(program: str, *, count_max: int = 2) -> QueryProcesses:
+def processes_of(
+    program: str, *, count_max: int = 2, lost: list[QueryProcessLostError] | None = None
+) -> QueryProcesses:
+    """Return processes that run a program; `lost` is told why one did not do as it was asked."""
     command = (sys.executable, "-c", _FRAMES + PROGRAMS[program])
-    return QueryProcesses(count_max=count_max, command=command)
+    on_lost = ([] if lost is None else lost).append
+    return QueryProcesses(count_max=count_max, on_lost=on_lost, command=command)
 
 
 def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await work()
-
-    asyncio.run(bounded())
+    asyncio.run(_bounded(work))
 
 
-async def frames_of(processes: QueryProcesses) -> list[tuple[FrameKind, bytes]]:
+async def _bounded(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await work()
+
+
+async def frames_of(
+    processes: QueryProcesses, lent: list[QueryProcess] | None = None
+) -> list[tuple[FrameKind, bytes]]:
+    """Return what a process says to a job; `lent` is told which one it is."""
     async with processes.borrow() as process:
-        return [frame async for frame in process.run(JOB)]
+        if lent is not None:
+            lent.append(process)
+        return [frame async for frame in process.run(job())]
 
 
 async def first_row(process: QueryProcess) -> bytes:
     """Take a row and go away."""
-    async with aclosing(process.run(JOB)) as frames:
+    async with aclosing(process.run(job())) as frames:
         _, row = await anext(frames)
     return row
 
@@ -188,13 +232,79 @@ def test_closing_ends_all_processes_those_too_that_do_not_listen() -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_told_and_not_lent_again() -> None:
+@pytest.mark.parametrize(
+    "program, kind, reason",
+    [
+        ("dying", QueryProcessDiedError, "exit code 1"),
+        ("killed", QueryProcessDiedError, "SIGKILL"),
+        ("mute", QueryProcessDiedError, "it closed its pipe"),
+        ("boasting", QueryProcessGarbledError, ""),
+        ("babbling", QueryProcessGarbledError, ""),
+    ],
+)
+def test_a_process_that_fails_is_told_and_not_lent_again(
+    program: str, kind: type[QueryProcessLostError], reason: str
+) -> None:
     async def work() -> None:
-        processes = processes_of("dying")
+        lost: list[QueryProcessLostError] = []
+        processes = processes_of(program, lost=lost)
+        failed: list[QueryProcess] = []
         for _ in range(2):
-            with pytest.raises(QueryProcessDiedError):
-                await frames_of(processes)
+            with pytest.raises(kind):
+                await frames_of(processes, failed)
         await processes.close()
+
+        assert failed[0] is not failed[1]
+        assert not any(process.is_alive for process in failed)
+        assert [(type(error), str(error)) for error in lost] == [(kind, reason)] * 2
+
+    run(work)
+
+
+@pytest.mark.slow
+def test_a_job_for_a_process_that_has_just_died_is_told_so() -> None:
+    async def work() -> None:
+        processes = processes_of("good")
+        async with processes.borrow() as process:
+            assert [frame async for frame in process.run(job())]
+            process._process.kill()
+            # The loop knows by now that the pipe is closed, and refuses to write to it.
+            await process._process.wait()
+            for _ in range(2):
+                with pytest.raises(QueryProcessDiedError, match="SIGKILL"):
+                    assert [frame async for frame in process.run(job())]
+            await process.cancel()
+        await processes.close()
+
+    run(work)
+    uvloop.run(_bounded(work))
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_can_be_taken_back() -> None:
+    async def work() -> None:
+        processes = processes_of("endless")
+        async with processes.borrow() as process:
+            assert await first_row(process)
+            os.kill(process._process.pid, signal.SIGSTOP)
+        await processes.close()
+
+        assert not process.is_alive
+
+    run(work)
+
+
+def test_a_process_that_cannot_be_started_is_told() -> None:
+    async def work() -> None:
+        lost: list[QueryProcessLostError] = []
+        processes = QueryProcesses(count_max=1, on_lost=lost.append, command=("/nowhere/at/all",))
+        for _ in range(2):
+            with pytest.raises(QueryProcessUnstartableError, match="No such file"):
+                async with processes.borrow():
+                    pass
+        await processes.close()
+
+        assert len(lost) == 2
 
     run(work)
 
@@ -204,7 +314,7 @@ def test_a_process_that_died_while_nobody_needed_it_is_replaced() -> None:
     async def work() -> None:
         processes = processes_of("good")
         async with processes.borrow() as first:
-            assert [frame async for frame in first.run(JOB)]
+            assert [frame async for frame in first.run(job())]
         first._process.kill()
         wait_dead(first._process.pid)
 
@@ -241,7 +351,7 @@ def test_no_more_are_kept_than_are_worth_it() -> None:
         ):
             lent = (first, second, third)
             for process in lent:
-                assert [frame async for frame in process.run(JOB)]
+                assert [frame async for frame in process.run(job())]
 
         # Given back in the opposite order.
         await first.end()
@@ -259,7 +369,7 @@ def test_processes_are_not_told_the_secrets_of_the_server(monkeypatch: pytest.Mo
     async def work() -> None:
         program = "send(ROWS, repr(sorted(os.environ)).encode()); send(END); receive()"
         process = await QueryProcess.start((sys.executable, "-c", _FRAMES + program))
-        (_, names), _ = [frame async for frame in process.run(JOB)]
+        (_, names), _ = [frame async for frame in process.run(job())]
         await process.end()
 
         assert b"PATH" in names

@@ -5,8 +5,16 @@ import json
 
 import pytest
 
-from everlog.domain.errors import Code, DiskFullError, StateConflictError, StoreFailedError
-from everlog.service.writing.writer import Condition, Outcome
+from everlog.domain.errors import (
+    Code,
+    DiskBusyError,
+    DiskFullError,
+    StateConflictError,
+    StoreFailedError,
+)
+from everlog.service.writing import writer as writer_module
+from everlog.service.writing.states import Condition
+from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Batch
 from tests.support.events import a_candidate
 from tests.support.writer_bench import CLOSED_TYPE, Bench, run_bench
@@ -189,5 +197,51 @@ def test_a_slow_commit_does_not_hold_the_loop_up() -> None:
         await bench.wait_until_committing()
         bench.let_go()
         await bench.wait_for("slow")
+
+    run_bench(work)
+
+
+def test_what_waits_for_the_disk_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "UNSYNCED_SIZE_MAX", 2_000)
+
+    async def work(bench: Bench) -> None:
+        bench.write("first", "/a")
+        await bench.wait_until_committing()
+        names = [f"more {number}" for number in range(50)]
+        for name in names:
+            bench.write(name, "/a")
+        refused = [name for name in names if isinstance(bench.outcomes.get(name), DiskBusyError)]
+        # At once, and before all that waits is answered.
+        assert bench.outcomes.keys() == {*refused}
+        assert 0 < len(refused) < len(names)
+
+        bench.let_go()
+        await bench.wait_for("first", *names)
+        bench.write("later", "/b")
+        await bench.wait_for("later")
+
+        assert bench.ids("later") == [1 + len(names) - len(refused)]
+
+    run_bench(work)
+
+
+def test_nobody_waits_for_a_disk_that_hangs_but_those_who_do_already() -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("first", "/a")
+        await bench.wait_until_committing()
+        bench.write("second", "/b")
+        bench.writer.figures.is_hanging = True
+
+        bench.write("third", "/c")
+        bench.register("schema", CLOSED_TYPE + ".other")
+
+        assert bench.outcomes.keys() == {"third", "schema"}
+        for outcome in bench.outcomes.values():
+            assert isinstance(outcome, DiskBusyError)
+        bench.let_go()
+        await bench.wait_for("first", "second")
+        bench.write("fourth", "/d")
+        await bench.wait_for("fourth")
+        assert bench.subjects == ["/a", "/b", "/d"]
 
     run_bench(work)

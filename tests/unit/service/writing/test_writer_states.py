@@ -13,7 +13,8 @@ from everlog.domain.errors import (
     StateConflictError,
     StoreFailedError,
 )
-from everlog.service.writing.writer import CONDITIONS, TURNS, Condition, Happening, Turn, Writer
+from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import StagedSchema
 from tests.support.events import a_candidate
 from tests.support.writer_bench import Bench, a_rival, run_bench
@@ -270,7 +271,7 @@ def test_a_schema_that_cannot_be_staged_is_no_schema(
         await bench.wait_for("schema")
         assert isinstance(bench.outcomes["schema"], DiskFullError | StoreFailedError)
         assert bench.said == [condition or Condition.FAILED]
-        assert "io.everlog.test.late" not in bench.writer._schemas
+        assert "io.everlog.test.late" not in bench.writer.schemas
 
     run_bench(work)
 
@@ -295,8 +296,10 @@ def test_another_error_while_staging_is_that_of_the_one_who_asked(failure: Excep
 
 ALLOWED = {
     (Turn.IDLE, Turn.SCHEDULED),
+    (Turn.IDLE, Turn.JUDGING),
     (Turn.IDLE, Turn.COMMITTING),
     (Turn.SCHEDULED, Turn.IDLE),
+    (Turn.JUDGING, Turn.IDLE),
     (Turn.COMMITTING, Turn.IDLE),
     (Turn.COMMITTING, Turn.APPLYING),
     (Turn.APPLYING, Turn.IDLE),
@@ -338,6 +341,8 @@ def test_the_writer_takes_every_turn() -> None:
         bench.let_go()
         bench.write("lost", "/a")
         await bench.wait_for("lost")
+        bench.write("large", *["/a"] * 300)
+        await bench.wait_for("large")
 
     run_bench(work, make=NotingWriter)
 
@@ -349,12 +354,20 @@ def test_the_writer_takes_every_turn() -> None:
         (Turn.COMMITTING, Turn.APPLYING),
         (Turn.APPLYING, Turn.IDLE),
     ]
+    assert TAKEN[-5:] == [
+        (Turn.JUDGING, Turn.IDLE),
+        (Turn.IDLE, Turn.SCHEDULED),
+        (Turn.SCHEDULED, Turn.IDLE),
+        (Turn.IDLE, Turn.COMMITTING),
+        (Turn.COMMITTING, Turn.IDLE),
+    ]
 
 
 Begin = Callable[[Bench], None]
 
 CHANGES: dict[str, Begin] = {
     "a write": lambda bench: bench.write("change", "/a"),
+    "a large write": lambda bench: bench.write("change", *["/a"] * 300),
     "a registration": lambda bench: bench.register("change", "io.everlog.test.late"),
     "the read-only mode": lambda bench: bench.writer.become_read_only(bench.keep("change")),
 }
@@ -365,7 +378,8 @@ def test_an_idle_writer_answers_every_change_and_is_idle_again(change: str) -> N
     async def work(bench: Bench) -> None:
         bench.let_go()
         CHANGES[change](bench)
-        assert bench.writer._turn is Turn.SCHEDULED
+        is_large = change == "a large write"
+        assert bench.writer._turn is (Turn.JUDGING if is_large else Turn.SCHEDULED)
         await bench.wait_for("change")
         assert not isinstance(bench.outcomes["change"], Exception)
         assert bench.writer._turn is Turn.IDLE

@@ -8,5 +8,5 @@ def test_a_type_that_was_numbered_for_an_unpublished_schema_is_not_there() -> No
     table = EventTypeTable()
     table.number("io.everlog.one")
 
-    assert table.visible(Head(event_type_count=1)) == []
+    assert list(table.visible(Head(event_type_count=1))) == []
     assert table.find("io.everlog.one", Head(event_type_count=1)) is None

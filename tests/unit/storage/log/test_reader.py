@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,12 +13,13 @@ from everlog.domain.errors import CorruptLogError, DataDirectoryError, UnknownFo
 from everlog.storage.engine import Batch, Scan
 from everlog.storage.log import LogEngine, ReadOnlyLog, reader
 from everlog.storage.log import directory as log_directory
-from everlog.storage.log.disk import Disk, PosixDisk
+from everlog.storage.log.disk import Disk, Folder, PosixDisk
 from everlog.storage.log.recovery import Replay
 from tests.support.audits import EVENT_COUNT, FIRST, SEGMENT_SIZE, edit_line
 from tests.support.engines import (
     Content,
     content_of,
+    event_types_of,
     kill,
     open_log,
     positions_of,
@@ -31,9 +32,9 @@ from tests.support.events import a_candidate, a_schema, an_entry, seal, stage, s
 class ReadingDisk(PosixDisk):
     """A disk on a medium that cannot be written to."""
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
         assert flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC) == os.O_RDONLY
-        return super().open(path, flags)
+        return super().open(folder, name, flags)
 
     def _refuse(self, *_: object) -> NoReturn:
         raise OSError(30, "Read-only file system")
@@ -162,6 +163,7 @@ def test_without_a_bound_the_last_batch_is_judged_by_its_chain(directory: Path) 
 
 def test_a_batch_that_begins_a_segment_is_chained_to_the_segment_before(directory: Path) -> None:
     (directory / "durable").unlink()
+    shutil.rmtree(directory / "index")
     path = max((directory / "log").iterdir())
     path.write_bytes(split_lines(path.read_bytes())[0])
 
@@ -226,7 +228,7 @@ def test_other_damage_is_refused(directory: Path) -> None:
     content = schemas.read_bytes()
     schemas.write_bytes(content + content[:10])
     with opened_log(directory) as log:
-        assert "io.everlog.two" in [entry.name for entry in log.event_types(log.head)]
+        assert "io.everlog.two" in [entry.name for entry in event_types_of(log)]
     schemas.write_bytes(content.replace(b'"schema"', b'"schemo"', 1))
     check_is_refused(directory, CorruptLogError, "schemas.ndjson")
 
@@ -311,12 +313,14 @@ def test_a_bound_that_a_loss_of_power_made_older_takes_nothing_away(
         open_log(killed).close()
         (directory / "durable").write_bytes(bound)
         # A server that is just opening has the lock, and has not moved the bound.
-        lock = log_directory.DirectoryLock(directory, PosixDisk())
+        with ExitStack() as resources:
+            disk = PosixDisk()
+            folder = log_directory.open_directory(directory, disk, resources)
+            log_directory.DirectoryLock(folder, disk, resources)
 
-        log.refresh()
-        with opened_log(killed) as other:
-            assert content_of(log) == content_of(other) == before
-        lock.release()
+            log.refresh()
+            with opened_log(killed) as other:
+                assert content_of(log) == content_of(other) == before
 
 
 def test_a_server_that_comes_while_the_end_is_looked_for_decides_about_it(
@@ -355,8 +359,8 @@ def test_a_bound_that_is_read_while_it_is_written_is_read_again(
     engine, _ = busy
     read_file, torn = log_directory.read_file, [b"torn" * 7]
 
-    def read_early(disk: Disk, path: Path) -> bytes:
-        return torn.pop() if path.name == "durable" and torn else read_file(disk, path)
+    def read_early(disk: Disk, folder: Folder, name: str) -> bytes:
+        return torn.pop() if name == "durable" and torn else read_file(disk, folder, name)
 
     monkeypatch.setattr(log_directory, "read_file", read_early)
 

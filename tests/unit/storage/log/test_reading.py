@@ -191,6 +191,7 @@ def test_what_takes_many_steps_is_not_done_at_once(
 ) -> None:
     monkeypatch.setattr(indexed_log, "_FEW_STEPS_MAX", 4)
     monkeypatch.setattr(indexed_log, "_FEW_MASKED_MAX", 8)
+    monkeypatch.setattr(indexed_log, "_FEW_NAMES_LENGTH_MAX", 40)
     store(engine, *[a_candidate(f"/a/{number % 2}", f"io.t{number % 3}") for number in range(9)])
     some = frozenset({"/a/0", "/a/1"})
     three = frozenset({"io.t0", "io.t1", "io.t2"})

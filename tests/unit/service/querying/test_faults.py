@@ -11,7 +11,7 @@ from everlog.eventql.diagnostic import (
     Span,
 )
 from everlog.eventql.query import prepare
-from everlog.service.querying.queries import refusal_of
+from everlog.service.querying.faults import refusal_of
 
 TEXT = "FROM e IN events\nPROJECT INTO e.data.number AS INT"
 START = TEXT.index("e.data")
