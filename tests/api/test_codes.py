@@ -317,6 +317,7 @@ OTHERWISE_TESTED = frozenset(
     {
         Code.DISK_FULL,
         Code.STORE_FAILED,
+        Code.READ_FAILED,
         Code.SERVER_SHUTTING_DOWN,
         Code.STORE_READ_ONLY,
         Code.READ_ONLY_MODE_ALREADY_ENABLED,

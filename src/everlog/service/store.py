@@ -213,16 +213,8 @@ async def run_store(
     watch = CommitWatch(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
-    store = Store(
-        engine,
-        writer,
-        reader,
-        judge,
-        ReadFailures(events.read_failed),
-        observers,
-        queries,
-        snapshots,
-    )
+    failures = ReadFailures(events.read_failed)
+    store = Store(engine, writer, reader, judge, failures, observers, queries, snapshots)
     look = loop.create_task(_look_after(store))
     try:
         yield store
