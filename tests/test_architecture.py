@@ -81,6 +81,7 @@ MODULES = (
     "exit_codes",
     "process",
     "query_worker",
+    "schema_worker",
     "sync_worker",
     "service/store",
     "settings",

@@ -28,7 +28,12 @@ FILE_CHECKS: tuple[Check, ...] = (
 )
 
 # The ways in.
-ENTRY_POINTS = ("everlog.__main__", "everlog.query_worker", "everlog.sync_worker")
+ENTRY_POINTS = (
+    "everlog.__main__",
+    "everlog.query_worker",
+    "everlog.schema_worker",
+    "everlog.sync_worker",
+)
 
 # Who changes Everlog finds the way by them.
 PAGES_OF_MODULES = (

@@ -53,7 +53,7 @@ from everlog.exit_codes import (
     EXIT_SETTINGS,
     EXIT_UNEXPECTED,
 )
-from everlog.http import Limits, Server
+from everlog.http import Crowding, Limits, Server, ServerEvents
 from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
@@ -325,7 +325,7 @@ async def _serve(
     describe = partial(describe_server, RELEASE, settings.redacted())
     services = Services(store, form, clock, tasks, tally, monitor, describe)
     application = _application(settings, log, credentials, services)
-    server = _server(application, limits)
+    server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
 
@@ -387,7 +387,7 @@ def _store_events(
         )
 
     def snapshot_failed(error: Exception) -> None:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("a snapshot of the index failed", reason=reason)
 
     def snapshot_saved(event_count: int) -> None:
@@ -494,14 +494,43 @@ def _application(
     )
 
 
-def _server(application: ApiApplication, limits: Limits) -> Server:
+def _server(settings: Settings, log: Log, application: ApiApplication, limits: Limits) -> Server:
     return Server(
         application,
         server_header=SERVER_HEADER,
         headers_kept=HEADERS_KEPT,
         headers_always=HEADERS_ALWAYS,
         limits=limits,
+        is_shared=settings.is_shared,
+        events=_server_events(log),
     )
+
+
+def _server_events(log: Log) -> ServerEvents:
+    """Return what the log says of what clients do to the server."""
+
+    def crowded(crowding: Crowding) -> None:
+        message = (
+            "more clients want to be connected than may be: connections of strangers, or idle ones,"
+            " are closed for those who come; where there are none, who comes is refused"
+        )
+        log.warning(
+            message,
+            connections=crowding.connections,
+            address=crowding.address,
+            addressConnections=crowding.address_connections,
+            closed=crowding.closed,
+            refused=crowding.refused,
+        )
+
+    def cut(address: str, size: int) -> None:
+        message = "too much waits for clients that do not take it: those that wait longest are cut"
+        log.warning(message, address=address, size=size)
+
+    def mistaken(address: str, what: str) -> None:
+        log.warning("a client speaks to the wrong port", address=address, what=what)
+
+    return ServerEvents(crowded=crowded, cut=cut, mistaken=mistaken)
 
 
 def _certificate_end(credentials: LiveCredentials) -> float | None:

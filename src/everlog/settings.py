@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from everlog.credentials.certificate import CertificateFiles
@@ -29,6 +29,8 @@ class Settings:
     https_certificate_file: Path | None
     https_private_key_file: Path | None
     https_private_key_passphrase_file: Path | None
+    # Those that many clients share, such as proxies.
+    shared_addresses: tuple[IPv4Network | IPv6Network, ...]
     # In reads per second; 0 is no limit.
     rate_limit: int
     # In seconds.
@@ -52,6 +54,17 @@ class Settings:
             passphrase=self.https_private_key_passphrase_file,
         )
 
+    def is_shared(self, address: str) -> bool:
+        """Tell whether many clients may have an address: this machine's own, or one that was named.
+
+        A proxy on this machine has a loopback address; whoever is on it might as well stop us.
+        """
+        with suppress(ValueError):
+            parsed = ip_address(address.partition("%")[0])
+            parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+            return parsed.is_loopback or any(parsed in each for each in self.shared_addresses)
+        return False
+
     def redacted(self) -> dict[str, object]:
         """Return the settings by the names of their flags, for everybody to see."""
         return {name.replace("_", "-"): _redact(getattr(self, name)) for name in self.__slots__}
@@ -60,6 +73,8 @@ class Settings:
 def _redact(value: object) -> object:
     if isinstance(value, ApiToken):
         return "redacted"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return to_unicode(str(value)) if isinstance(value, Path | str) else value
 
 
@@ -101,6 +116,19 @@ def check_settings(settings: Settings) -> None:
             "--https-private-key-file; to go without, add --https-enabled=false --http-enabled"
         )
         raise SettingsError(message)
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the addresses and networks in a text, between commas.
+
+    Raises:
+        SettingsError: One of them is neither.
+    """
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        message = f"they must be addresses or networks, such as 10.0.0.7 or 10.1.0.0/16: {error}"
+        raise SettingsError(message) from error
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Route
 from tests.support.api import Connection, an_event
-from tests.support.server import RunningServer
+from tests.support.server import DEADLINE_SECONDS, RunningServer
 
 OPEN_PATHS = (*(route.path for route in ROUTES if route.is_open), OPENAPI_PATH)
 GUARDED = tuple(route for route in ROUTES if not route.is_open)
@@ -148,6 +148,18 @@ def test_another_method_is_answered_with_those_allowed(
     answer = connection.ask("OPTIONS", route.path)
     assert (answer.status, answer.body) == (204, b"")
     assert answer.headers["Allow"] == ", ".join(allowed)
+
+
+def test_the_methods_of_the_whole_server_are_told_to_everybody(server: RunningServer) -> None:
+    question = b"OPTIONS * HTTP/1.1\r\nHost: a\r\n%bConnection: close\r\n\r\n"
+    for header in (b"", b"Authorization: Bearer %b\r\n" % server.token.encode()):
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS) as client:
+            client.sendall(question % header)
+            answer = b"".join(iter(lambda: client.recv(4_096), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 204 ")
+        assert b"\r\nAllow: GET, HEAD, OPTIONS, POST, QUERY\r\n" in head
+        assert body == b""
 
 
 @pytest.mark.parametrize("path", OPEN_PATHS)
@@ -370,7 +382,7 @@ def test_a_coding_is_seen_behind_a_head_that_is_known(connection: Connection) ->
 @pytest.mark.parametrize(
     "body, reason",
     [
-        (gzip.compress(b"{}"), "it is compressed with gzip, and has to be sent as it is"),
+        (gzip.compress(b"{}", mtime=0), "it is compressed with gzip, and has to be sent as it is"),
         (b"\xef\xbb\xbf{}", "it begins with a byte order mark (U+FEFF), which JSON does not have"),
         ("{}".encode("utf-16"), "it is UTF-16 or UTF-32, and JSON is UTF-8"),
         (b'{"subject":"/\0"}', "it has a NUL byte (byte 13)"),

@@ -28,7 +28,7 @@ def test_the_run_calls_the_disk_from_every_place_that_does(tmp_path: Path) -> No
     others = calls_of_a_run(tmp_path / "other", FaultyCalls(can_allocate=False)).sites
     # What a snapshot that fails has taken is given back.
     failing = next(number for number, site in enumerate(sites) if site.function == "_append")
-    others += calls_of_a_run(tmp_path / "failing", FaultyCalls(failing)).sites
+    others += calls_of_a_run(tmp_path / "failing", FaultyCalls(failing, Failure.FULL)).sites
 
     assert sites_of_the_engine() - {*sites, *others} == set()
     assert len(sites) > 150

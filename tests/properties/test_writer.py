@@ -468,7 +468,7 @@ def bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writes of few events be large, judged event by event, with a break after each."""
     monkeypatch.setattr(writer_module, "_AT_ONCE_EVENTS_MAX", AT_ONCE_EVENTS_MAX)
     monkeypatch.setattr(writer_module, "_BIT_EVENTS", 1)
-    monkeypatch.setattr(writer_module, "_PAUSE_SECONDS_MAX", PATIENCE_SECONDS)
+    monkeypatch.setattr(writer_module, "PAUSE_SECONDS_MAX", PATIENCE_SECONDS)
     monkeypatch.setattr("everlog.service.breaks._SECONDS", -1.0)
     monkeypatch.setattr(Committer, "run", run_here)
 

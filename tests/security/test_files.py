@@ -86,7 +86,7 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize("name", ["durable", "schemas.ndjson", "everlog.json", "index/subjects"])
+@pytest.mark.parametrize("name", ["durable", "schemas.ndjson", "everlog.json", "index/event-types"])
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_what_is_no_file_is_refused_in_the_place_of_one(
     tmp_path: Path, name: str, make: Callable[[Path], None]

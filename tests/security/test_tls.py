@@ -183,17 +183,46 @@ def test_http_and_https_are_served_side_by_side(files: CertificateFiles, issued:
 # What is not spoken.
 
 
-def test_plain_http_on_the_tls_port_is_dropped_without_a_word_in_the_log(
+WRONG_PORT = "a client speaks to the wrong port"
+
+
+def answer_to(port: int, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as client:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: client.recv(1_000), b""))
+
+
+def test_plain_http_on_the_port_for_https_gets_one_line_that_says_so(
     server: RunningServer, issued: Issued
 ) -> None:
-    for nonsense in (b"GET /api/v1/ping HTTP/1.1\r\nHost: a\r\n\r\n", b"\0" * 100, b"\x16\3\1\xff"):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-            client.sendall(nonsense)
-            client.shutdown(socket.SHUT_WR)
-            answer = b""
-            while part := client.recv(1_000):
-                answer += part
-        assert b"HTTP" not in answer
+    for _ in range(3):
+        answer = answer_to(server.port, b"GET /api/v1/ping HTTP/1.1\r\nHost: a\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert body.count(b"\n") == 1
+        assert b"https" in body.lower()
+
+    check_serves(server, issued)
+    server.stop()
+    lines = [line for line in server.log if line["message"] == WRONG_PORT]
+    assert [(line["level"], line["address"]) for line in lines] == [("warn", "127.0.0.1")]
+    assert "HTTPS" in lines[0]["what"]
+
+
+def test_https_on_the_port_for_plain_http_is_told_of() -> None:
+    with running_server() as server:
+        with pytest.raises(ssl.SSLError):
+            shaken_hands(server.port, ssl.create_default_context())
+        line = server.wait_for_log(WRONG_PORT)
+    assert "TLS" in line["what"]
+
+
+def test_nonsense_on_the_tls_port_is_dropped_without_a_word_in_the_log(
+    server: RunningServer, issued: Issued
+) -> None:
+    for nonsense in (b"\0" * 100, b"\x16\3\1\xff"):
+        assert b"HTTP" not in answer_to(server.port, nonsense)
 
     check_serves(server, issued)
     server.stop()

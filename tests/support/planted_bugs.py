@@ -225,9 +225,9 @@ def _keep_lost_schemas() -> None:
     begin_again = Writer._begin_again
 
     def begin(self: Writer, entries: Sequence[JournalEntry]) -> None:
-        known = dict(self._schemas)
+        known = dict(self.schemas)
         begin_again(self, entries)
-        self._schemas.update(known)
+        self.schemas.update(known)
 
     _replace(Writer, "_begin_again", begin)
 

@@ -27,11 +27,13 @@ from everlog.http import (
     Request,
     Response,
     Server,
+    ServerEvents,
     Statistics,
     Stream,
 )
-from everlog.http.connection import Connection, ServerState
+from everlog.http.connection import Connection
 from everlog.http.framing import Renderer
+from everlog.http.shared import ServerState
 from everlog.http.states import Happening, State
 from tests.support.watchdog import WatchedLoopDelay, check_report
 
@@ -204,36 +206,38 @@ def serving(
     *,
     limits: Limits | None = None,
     ssl: SSLContext | None = None,
+    is_shared: Callable[[str], bool] = lambda _: True,
+    events: ServerEvents | None = None,
 ) -> Iterator[Serving]:
     """Run a server in a thread of its own, and stop it at the end.
 
+    All clients of a test have one address, which may have any number of connections by default.
     The test fails if its event loop was held up.
     """
     with tempfile.TemporaryDirectory(prefix="everlog-test-") as temporary:
         report = Path(temporary, "report")
-        with _serving(application, limits, ssl, report) as running:
+        application = application or RecordingApplication()
+        server = Server(
+            application,
+            server_header=b"Everlog/test",
+            headers_kept=frozenset({b"authorization", b"content-type"}),
+            headers_always=((b"X-Always", b"yes"),),
+            limits=limits or Limits(),
+            is_shared=is_shared,
+            events=events or ServerEvents(),
+        )
+        with _serving(application, server, ssl, report) as running:
             yield running
         check_report(report)
 
 
 @contextmanager
 def _serving(
-    application: RecordingApplication | None,
-    limits: Limits | None,
-    ssl: SSLContext | None,
-    report: Path,
+    application: RecordingApplication, server: Server, ssl: SSLContext | None, report: Path
 ) -> Iterator[Serving]:
-    application = application or RecordingApplication()
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = Server(
-        application,
-        server_header=b"Everlog/test",
-        headers_kept=frozenset({b"authorization", b"content-type"}),
-        headers_always=((b"X-Always", b"yes"),),
-        limits=limits or Limits(),
-    )
     try:
         started = asyncio.run_coroutine_threadsafe(server.start("127.0.0.1", 0, ssl=ssl), loop)
         port = started.result(DEADLINE_SECONDS)
@@ -307,8 +311,8 @@ class RecordingConnection(Connection):
 
     __slots__ = ("moves",)
 
-    def __init__(self, server: ServerState) -> None:
-        super().__init__(server)
+    def __init__(self, server: ServerState, *, is_tls: bool = False) -> None:
+        super().__init__(server, is_tls=is_tls)
         self.moves: list[tuple[State, Happening]] = []
 
     def _move(self, happening: Happening) -> None:
@@ -320,7 +324,11 @@ class Wired:
     """A connection whose events a test makes itself; to be made within an event loop."""
 
     def __init__(
-        self, application: RecordingApplication | None = None, *, limits: Limits | None = None
+        self,
+        application: RecordingApplication | None = None,
+        *,
+        limits: Limits | None = None,
+        is_tls: bool = False,
     ) -> None:
         self.application = application or RecordingApplication()
         loop = asyncio.get_running_loop()
@@ -335,7 +343,7 @@ class Wired:
             on_connection_lost=lambda: None,
         )
         self.transport = RecordingTransport()
-        self.connection = RecordingConnection(self.server)
+        self.connection = RecordingConnection(self.server, is_tls=is_tls)
         self.connection.connection_made(self.transport)
 
     @property
@@ -360,6 +368,8 @@ class Wired:
         """Let everything happen that is due."""
         for _ in range(10):
             await asyncio.sleep(0)
+            while self.server.turns.is_due:  # noqa: ASYNC110 - each step is one of the event loop
+                await asyncio.sleep(0)
 
 
 @dataclass

@@ -19,7 +19,6 @@ RFC 9651.
 What is left to others: the clock, the log, and which requests count (`application`).
 """
 
-import ipaddress
 from collections.abc import Callable
 from math import ceil, floor, inf
 from typing import Final, NamedTuple
@@ -27,10 +26,7 @@ from typing import Final, NamedTuple
 from everlog.api.answers import text_response
 from everlog.api.routes import Answer, Route
 from everlog.domain.limits import WRITE_COST
-from everlog.http import Response
-
-# What an IPv6 network hands to one site at least (RFC 6177): its hosts count as one client.
-_IPV6_PREFIX_LENGTH: Final = 64
+from everlog.http import Response, name_address
 
 # About 100 bytes each; more addresses than a botnet has among our clients.
 ADDRESSES_MAX: Final = 10_000
@@ -101,17 +97,6 @@ class Allowances:
         return Taking(left, wait_seconds)
 
 
-def name_client(address: str) -> str:
-    """Return the name by which an address has its allowance: a network of IPv6 is one client."""
-    if ":" not in address:
-        return address
-    parsed = ipaddress.IPv6Address(address.partition("%")[0])
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    network = ipaddress.IPv6Network((parsed, _IPV6_PREFIX_LENGTH), strict=False)
-    return str(network)
-
-
 class FailedAttempts:
     """Counts requests without the right token; reports the address that is slowed, now and then."""
 
@@ -124,7 +109,7 @@ class FailedAttempts:
 
     def count(self, address: str, *, now: float) -> float:
         """Count a failure; return for how many seconds the client should wait, 0 for not at all."""
-        client = name_client(address)
+        client = name_address(address)
         taking = self._allowances.take(client, 1, now=now)
         if not taking.is_granted and now - self._reported_at >= _REPORT_INTERVAL_SECONDS:
             self._reported_at = now
@@ -153,7 +138,7 @@ class RateLimit:
 
     def charge(self, address: str, cost: int, *, now: float) -> Charge:
         """Charge a request to its client."""
-        taking = self._allowances.take(name_client(address), cost, now=now)
+        taking = self._allowances.take(name_address(address), cost, now=now)
         # Until the allowance is whole again: less than a second, or the one that it takes.
         limit = (b"RateLimit", b'"default";r=%d;t=1' % floor(taking.remaining))
         headers = (self._policy, limit)

@@ -51,6 +51,10 @@ _NO_CODING: Final = frozenset({b"", b"identity"})
 _CODING_TEXT: Final = "the body has the Content-Encoding '{coding}': send it as it is"
 _ACCEPTED_CODINGS: Final = ((b"Accept-Encoding", b"identity"),)
 
+# What only OPTIONS may ask about, and everybody: that a server is there, and its methods
+# (RFC 9110 section 9.3.7).
+_WHOLE_SERVER: Final = "*"
+
 FAILURES_TEXT: Final = "too many requests without the right token from this address"
 
 _FAILURES: Final = (
@@ -93,6 +97,7 @@ class ApiApplication:
                 route.body_size_max,
                 services.tally.answers[name_of(route)],
                 _refusing(route, services),
+                route.is_open,
             )
             for route in routes
         }
@@ -121,7 +126,11 @@ class ApiApplication:
     def _route(self, head: Head) -> Endpoint | Response:
         method = "GET" if head.method == "HEAD" else head.method
         key = (method, head.path)
-        is_open = key in self._open or (method == "GET" and head.path in self._documents)
+        is_open = (
+            key in self._open
+            or (method == "GET" and head.path in self._documents)
+            or head.path == _WHOLE_SERVER
+        )
         if not is_open and not self._token.is_authorized(head.headers.get(b"authorization")):
             return self._refuse_stranger(head)
         if self._is_stopping:
@@ -205,4 +214,5 @@ def _methods_by_path(routes: tuple[Route, ...], documents: Documents) -> dict[st
     for route in routes:
         implied = ["HEAD"] if route.method == "GET" else []
         methods[route.path] = [route.method, *implied, "OPTIONS"]
+    methods[_WHOLE_SERVER] = sorted({method for each in methods.values() for method in each})
     return methods

@@ -39,6 +39,7 @@ from everlog.api.look import Envelope, Look
 from everlog.api.services import Failure, Services, answer_bug
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskBusyError,
     DiskFullError,
@@ -64,6 +65,7 @@ from everlog.service.observe_events import HEARTBEAT
 from everlog.service.observe_events import observe_events as observe
 from everlog.service.read_events import read_events as read
 from everlog.service.read_events import read_few_events as read_few
+from everlog.service.read_events import scan_behind
 from everlog.service.reader import AS_STORED
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
@@ -76,7 +78,7 @@ from everlog.storage.line import LINE_PREFIX
 _STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, Status.FAIL: 503}
 
 
-# A larger body of a write takes some ten milliseconds to read, if it is made to: a thread does that.
+# A larger body of a write may take some ten milliseconds to read: a thread does that.
 _SMALL_BODY_SIZE_MAX: Final = 32 * 1024
 
 # Of a large body, events that are parsed between two looks at the time.
@@ -162,7 +164,10 @@ class Endpoints:
                         if block is HEARTBEAT:
                             stream.send_nowait(look.heartbeat)
                         else:
-                            await look.send(stream, block)
+                            sending = look.send(stream, block)
+                            # While the client does not take it, it is kept once, in its last form.
+                            del block
+                            await sending
             except ReadFailedError as failure:
                 services.count_refusal(failure)
                 error = failure
@@ -245,7 +250,13 @@ class Endpoints:
         async def work() -> None:
             try:
                 await register(services.store, schema)
-            except (RefusedError, DiskFullError, DiskBusyError, StoreFailedError) as error:
+            except (
+                RefusedError,
+                BusyError,
+                DiskFullError,
+                DiskBusyError,
+                StoreFailedError,
+            ) as error:
                 look.refuse(services, exchange, error)
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))
@@ -361,21 +372,21 @@ def _read_large(
 def _answer_from_log(look: Look, services: Services, exchange: Exchange, scan: Scan) -> None:
     """Answer with events as they were written, at the pace of the client."""
     store, written = services.store, look.written
-    convert = services.form.transform(AS_STORED).convert
-
-    def join(lines: bytes) -> bytes:
-        events = [
-            line[len(LINE_PREFIX) : line.rindex(b"}")] for line in convert(lines).splitlines()
-        ]
-        return written.separator.join(events)
+    following = partial(scan_behind, store, scan, store.engine.head)
 
     async def produce(stream: Stream) -> None:
         before = written.opening
-        blocks = map(join, store.engine.scan(scan, store.engine.head))
-        async for block in store.reader.fetch_blocks(blocks):
-            await stream.send(before + block)
-            before = written.separator
-        await stream.send(written.closing)
+        transform = services.form.transform(AS_STORED)
+        try:
+            async for lines in store.reader.fetch_blocks(following, transform):
+                events = [line[len(LINE_PREFIX) : line.rindex(b"}")] for line in lines.splitlines()]
+                await stream.send(before + written.separator.join(events))
+                before = written.separator
+        except ReadFailedError as error:
+            # All is stored, which no error could say: without its end, it is seen to be no answer.
+            services.count_refusal(error)
+        else:
+            await stream.send(written.closing)
 
     exchange.stream(200, written.content_type, produce)
 
@@ -435,7 +446,10 @@ async def _read_many(
     async def produce(stream: Stream) -> None:
         try:
             async for block in blocks:
-                await look.send(stream, block)
+                sending = look.send(stream, block)
+                # While the client does not take it, it is kept once, in its last form.
+                del block
+                await sending
         except ReadFailedError as error:
             services.count_refusal(error)
             await stream.send(look.error(error))

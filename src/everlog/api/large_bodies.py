@@ -22,6 +22,7 @@ import numpy as np
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.requests import v1, v2
 from everlog.domain.errors import Code, RefusedError
+from everlog.domain.json_text import find_foreign_encoding
 from everlog.domain.limits import EVENT_SENT_SIZE_MAX
 from everlog.service.breaks import Rests
 from everlog.service.write import COUNTS_MAX, refuse_count
@@ -82,6 +83,9 @@ def read_in_parts(read: _Read, body: bytes) -> _Body:
         MalformedRequestError: It is not the body of a write.
         RefusedError: It has more events or preconditions than it may, or an event is too large.
     """
+    foreign = find_foreign_encoding(body)
+    if foreign is not None:
+        _refuse(foreign.reason)
     arrays = _find_arrays(read, body)
     pieces, start = [], 0
     for array in arrays:
@@ -173,7 +177,7 @@ def _read_elements(read: _Read, body: bytes, array: _Array) -> Iterator[Any]:
     first, start, rests = 0, array.opening + 1, Rests()
     for index, end in enumerate(array.ends):
         previous_end = array.ends[index - 1] if index else array.opening
-        if end - previous_end > EVENT_SENT_SIZE_MAX:
+        if end - previous_end - 1 > EVENT_SENT_SIZE_MAX:
             _refuse_element(array.name, index)
         following_end = array.ends[index + 1] if index + 1 < len(array.ends) else None
         if following_end is not None and following_end - start <= _PART_SIZE:

@@ -25,7 +25,7 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event_type import parse_event_type
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.service.querying.messages import RowForm
@@ -139,7 +139,7 @@ def _read_event_type(body: bytes) -> str:
 def _register_event_schema(body: bytes) -> EventSchema:
     read = _event_schema_body(body)
     event_type = parse_event_type(read.event_type or None, field="eventType")
-    return compile_event_schema(event_type, read.schema or None)
+    return read_event_schema(event_type, read.schema or None)
 
 
 def _check_raw(_raw: msgspec.Raw, _path: str) -> None:

@@ -26,7 +26,7 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event_type import parse_event_type
-from everlog.domain.schema import EventSchema, compile_event_schema
+from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
@@ -126,7 +126,7 @@ def _register_event_schema(body: bytes) -> EventSchema:
     read = _event_schema_body(body)
     if read.schema:
         _check_raw(read.schema, "$.schema")
-    return compile_event_schema(parse_event_type(read.type or None), read.schema or None)
+    return read_event_schema(parse_event_type(read.type or None), read.schema or None)
 
 
 def _check_raw(raw: msgspec.Raw, path: str) -> None:

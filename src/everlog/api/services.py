@@ -16,6 +16,7 @@ from everlog.domain.errors import (
     RefusedError,
     StoreFailedError,
     TooManyObserversError,
+    TooManyQueriesError,
 )
 from everlog.domain.time import next_event_time
 from everlog.http import Exchange
@@ -30,6 +31,7 @@ Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedErro
 MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
+TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
 
 
@@ -118,7 +120,9 @@ def _code(error: Failure) -> str:
             return TOO_MANY_OBSERVERS
         case DiskBusyError():
             return DISK_BUSY
-        case BusyError():
+        case TooManyQueriesError():
             return TOO_MANY_QUERIES
+        case BusyError():
+            return TOO_MUCH_TO_JUDGE
         case StoreFailedError():
             return Code.STORE_FAILED.value

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,7 +19,7 @@ from everlog.credentials.token import ApiToken, parse_token
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
-from everlog.settings import Settings, check_settings
+from everlog.settings import Settings, check_settings, parse_networks
 from everlog.telemetry import LEVELS, Level, Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -78,6 +79,17 @@ def _parse_token(
         raise click.BadParameter(str(error)) from error
 
 
+def _parse_networks(
+    context: click.Context,  # noqa: ARG001 - a callback's
+    parameter: click.Parameter,  # noqa: ARG001 - a callback's
+    value: str,
+) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return parse_networks(value)
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     """Let a flag override the environment, also where the two are different flags."""
     # Programs that are started from here have no use for it.
@@ -127,6 +139,14 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     "--https-private-key-passphrase-file",
     type=_FILE,
     help="A file that holds the passphrase, if the private key is encrypted.",
+)
+@_option(
+    "--shared-addresses",
+    default="",
+    callback=_parse_networks,
+    metavar="ADDRESS,...",
+    help="Addresses or networks that many clients share, such as those of proxies: they may have "
+    "as many connections as there are. Loopback is one of them.",
 )
 @_option(
     "--rate-limit",

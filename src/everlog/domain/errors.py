@@ -123,7 +123,7 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
-# When observing or querying.
+# When observing, querying or judging.
 
 
 class BusyError(EverlogError):
@@ -136,6 +136,10 @@ class TooManyObserversError(BusyError):
 
 class TooManyQueriesError(BusyError):
     """As many queries are running as may run at a time."""
+
+
+class TooMuchUnjudgedError(BusyError):
+    """As much data waits for being judged against schemas as may wait at a time."""
 
 
 # When reading.

@@ -32,6 +32,15 @@ SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
 # An event schema is written by people; a megabyte of it is already a mistake.
 SCHEMA_SIZE_MAX: Final = 1024 * 1024
 
+# Judging data against a schema may take for ever, and more memory than there is; whatever people
+# write takes microseconds. So much processor time and memory may take each of: compiling a schema,
+# judging one event, or smaller ones of 64 KiB together, and finding out why one does not match.
+SCHEMA_SECONDS_MAX: Final = 1.0
+SCHEMA_MEMORY_SIZE_MAX: Final = 512 * 1024 * 1024
+
+# Data that waits for being judged in a process, of all writes: two writes of full size.
+UNJUDGED_LENGTH_MAX: Final = 128 * 1024 * 1024
+
 # Every ancestor of a new subject becomes a node of the subject tree, which takes its last segment
 # and some numbers: so a new subject costs its length, and a little for each segment.
 SUBJECT_LENGTH_MAX: Final = 4_096
@@ -58,6 +67,11 @@ JSON_NAME_SIZE_MAX: Final = 32 * 1024
 
 # Preconditions are evaluated while other writers wait.
 PRECONDITIONS_PER_WRITE_MAX: Final = 1_000
+
+# What came while they were evaluated, the queries of a write take in together: in so many seconds,
+# and what is left then while other writers wait for so many.
+CATCH_UP_SECONDS_MAX: Final = 10.0
+PAUSE_SECONDS_MAX: Final = 0.25
 
 # Each takes a connection for as long as it likes: some have to be left for those who write.
 OBSERVERS_MAX: Final = 10_000

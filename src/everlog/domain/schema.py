@@ -6,10 +6,17 @@ Patterns run on an engine without backtracking, so that the time to match one is
 text; look-around and back-references are therefore refused, as in the original.
 `format` is an annotation and not asserted, as 2020-12 has it.
 Its text is within the limits of all readers (`json_text`), since it is served as it was registered.
-What is left to others: one schema per type, and checking the events already stored (service).
+
+Nothing of the validator can be interrupted, neither compiling nor judging nor explaining. So a
+schema comes in two kinds. What a *light* one takes is known beforehand (`schema_cost`): it is
+compiled at once, within some milliseconds. All others are nothing but their text, until
+`compile_event_schema` or `recompile_event_schema` compiles them, in a process that may be killed.
+What is left to others: one schema per type, where data is judged, and checking the events already
+stored (service).
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NoReturn
 
 import jsonschema_rs
@@ -22,9 +29,11 @@ from everlog.domain.json_text import (
     explain_failure,
     find_fault,
     find_repeated_name,
+    to_float,
 )
 from everlog.domain.limits import SCHEMA_SIZE_MAX
-from everlog.domain.schema_reasons import explain, json_type, locate, missing_properties
+from everlog.domain.schema_cost import JudgingCost, judging_cost
+from everlog.domain.schema_reasons import explain, json_type, locate, missing_properties, shorten
 
 # A pattern that needs more than this is a counted repetition of a large class, or an attack.
 # At this size 64 KiB of text take milliseconds; at four times the size they can take seconds.
@@ -35,37 +44,120 @@ _PATTERN_SIZE_MAX: Final = 256 * 1024
 _REFERENCES_MAX: Final = 500
 _REFERENCE: Final = re.compile(rb'"\$(?:r|dynamicR|recursiveR)ef":')
 
+# Reading and compiling so much takes some milliseconds.
+_LIGHT_SIZE_MAX: Final = 32 * 1024
+
 _FIELD: Final = "schema"
 
+_decode_object: Final = msgspec.json.Decoder(dict[str, object], float_hook=to_float).decode
+_decode_value: Final = msgspec.json.Decoder(float_hook=to_float).decode
 
-class EventSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """A schema that can be asked; `text` is what was registered, minified."""
+_UNEXPLAINED: Final = "it does not match, and finding out why would take too long"
+
+
+class EventSchema(msgspec.Struct, frozen=True):
+    """A schema; `text` is what was registered, minified.
+
+    It can be asked where it has a validator, and has one at once where it is light, so that its
+    cost is known.
+    """
 
     event_type: str
     text: str
-    validator: jsonschema_rs.Validator
+    validator: jsonschema_rs.Validator | None = None
+    cost: JudgingCost | None = None
+
+
+def read_event_schema(event_type: str, raw: bytes | msgspec.Raw | None) -> EventSchema:
+    """Return the schema that a JSON text describes, compiled if it is light.
+
+    Takes some milliseconds. If it is not compiled, it has not been found to be a schema either.
+
+    Raises:
+        RefusedError: It is missing, too large, or none.
+    """
+    text = _minify(raw)
+    if len(text) > _LIGHT_SIZE_MAX:
+        return EventSchema(event_type, text)
+    schema = _check(text)
+    cost = judging_cost(schema)
+    return EventSchema(event_type, text, None if cost is None else _compile(schema), cost)
 
 
 def compile_event_schema(event_type: str, raw: bytes | msgspec.Raw | None) -> EventSchema:
-    """Return the schema that a JSON text describes, which is to be registered."""
-    if raw is None:
-        raise RefusedError(Code.EVENT_SCHEMA_MISSING, "the event schema is missing", field=_FIELD)
-    return _compile(event_type, *_parse_json(raw))
+    """Return the schema that a JSON text describes, compiled, however long it takes.
+
+    Raises:
+        RefusedError: It is missing, too large, or none.
+    """
+    text = _minify(raw)
+    schema = _check(text)
+    return EventSchema(event_type, text, _compile(schema), judging_cost(schema))
 
 
 def restore_event_schema(event_type: str, text: str) -> EventSchema:
-    """Return a schema that was registered, by a version that may have taken what this one does not.
+    """Return a schema that was registered, whatever the limits were then, compiled if it is light.
 
-    It is what its type has for good, however deep it is nested and whatever its numbers are.
+    Takes some milliseconds. One that cannot be compiled any more is as one that is not light.
     """
-    return _compile(event_type, text, msgspec.json.decode(text))
-
-
-def _compile(event_type: str, text: str, value: object) -> EventSchema:
-    schema = _check_describes_object(value)
-    _check_references(schema)
+    if len(text) > _LIGHT_SIZE_MAX:
+        return EventSchema(event_type, text)
     try:
-        validator = jsonschema_rs.validator_for(
+        schema = _decode_object(text)
+        cost = judging_cost(schema)
+        return EventSchema(event_type, text, None if cost is None else _compile(schema), cost)
+    except (RefusedError, msgspec.DecodeError):
+        return EventSchema(event_type, text)
+
+
+def recompile_event_schema(event_type: str, text: str) -> EventSchema:
+    """Return a schema that was registered, compiled, however long it takes.
+
+    Raises:
+        RefusedError: It cannot be compiled any more.
+    """
+    return EventSchema(event_type, text, _compile(_decode_object(text)))
+
+
+def matches(schema: EventSchema, data: dict[str, object]) -> bool:
+    """Tell whether data matches a schema that has a validator."""
+    assert schema.validator is not None
+    try:
+        return schema.validator.is_valid(data)
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        # What cannot be judged has not been found to match.
+        return False
+
+
+def explain_violation(schema: EventSchema, data: dict[str, object]) -> str:
+    """Return why data does not match a schema that has a validator, and that it does not match."""
+    try:
+        errors = list(_compile_explaining(schema.text).iter_errors(data))
+    except RefusedError:
+        return _UNEXPLAINED
+    except BaseException as error:
+        if not _is_panic(error):
+            raise
+        errors = []
+    return explain(errors) if errors else "the validator cannot judge this data"
+
+
+def find_violation(schema: EventSchema, data: dict[str, object]) -> str | None:
+    """Return why data does not match a schema that has a validator, None if it does."""
+    return None if matches(schema, data) else explain_violation(schema, data)
+
+
+@lru_cache(64)
+def _compile_explaining(text: str) -> jsonschema_rs.Validator:
+    """Return what judges as a schema does, and explains no more than is told."""
+    return _compile(shorten(_decode_object(text)))
+
+
+def _compile(schema: dict[str, object]) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(
             schema,
             validate_formats=False,
             retriever=_refuse_remote_reference,
@@ -77,20 +169,6 @@ def _compile(event_type: str, text: str, value: object) -> EventSchema:
         if not _is_panic(error):
             raise
         raise _malformed(Fault("the validator cannot work with it")) from error
-    return EventSchema(event_type=event_type, text=text, validator=validator)
-
-
-def find_violation(schema: EventSchema, data: dict[str, object]) -> str | None:
-    """Return why the data does not match the schema, None if it does."""
-    try:
-        if schema.validator.is_valid(data):
-            return None
-        return explain(list(schema.validator.iter_errors(data)))
-    except BaseException as error:
-        if not _is_panic(error):
-            raise
-        # What cannot be judged has not been found to match.
-        return "the validator cannot judge this data"
 
 
 def _is_panic(error: BaseException) -> bool:
@@ -101,20 +179,37 @@ def _is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
-def _parse_json(raw: bytes | msgspec.Raw) -> tuple[str, object]:
+def _minify(raw: bytes | msgspec.Raw | None) -> str:
+    if raw is None:
+        raise RefusedError(Code.EVENT_SCHEMA_MISSING, "the event schema is missing", field=_FIELD)
     minified = b""
     try:
         minified = msgspec.json.format(raw, indent=-1)
         if len(minified) > SCHEMA_SIZE_MAX:
             raise _malformed(Fault(f"it is larger than {SCHEMA_SIZE_MAX} bytes", SCHEMA_SIZE_MAX))
-        value = msgspec.json.decode(minified)
-        text = minified.decode()
+        return minified.decode()
     except NOT_JSON as error:
         raise _malformed(explain_failure(minified or bytes(raw), error)) from error
+
+
+def _check(text: str) -> dict[str, object]:
+    """Return the schema that a minified text describes, as far as it can be known without effort.
+
+    Raises:
+        RefusedError: It is no JSON, not what every reader can read, not about an object, or refers
+            too often.
+    """
+    minified = text.encode()
+    try:
+        value = _decode_value(minified)
+    except NOT_JSON as error:
+        raise _malformed(explain_failure(minified, error)) from error
     fault = find_fault(minified) or find_repeated_name(minified, value)
     if fault is not None:
         raise _malformed(fault)
-    return text, value
+    schema = _check_describes_object(value)
+    _check_references(schema)
+    return schema
 
 
 def _check_describes_object(value: object) -> dict[str, object]:

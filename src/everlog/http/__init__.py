@@ -18,11 +18,14 @@ from everlog.http.exchange import (
 )
 from everlog.http.framing import Response, StatusCounts, no_counts
 from everlog.http.limits import Limits
+from everlog.http.places import Crowding, name_address
 from everlog.http.server import Server, Statistics
+from everlog.http.shared import ServerEvents
 
 __all__ = [
     "Admission",
     "Application",
+    "Crowding",
     "DisconnectedError",
     "Endpoint",
     "Exchange",
@@ -31,8 +34,10 @@ __all__ = [
     "Request",
     "Response",
     "Server",
+    "ServerEvents",
     "Statistics",
     "StatusCounts",
     "Stream",
+    "name_address",
     "no_counts",
 ]

@@ -8,17 +8,16 @@ them back until its end. No task runs for a request; a stream has one while it i
 
 Guarantees: an exchange leaves once, answered or dropped; whatever happens to the client, its
 exchanges are told once and its stream's task is cancelled at once; nothing that a client does
-raises in another's call; what a client may make us hold is bounded by the limits. Deadlines are
-looked at by `sweep`, so that a request costs no timer.
+raises in another's call; what a client may make us hold is bounded by the limits, and so is what
+it may make us do before others have their turn (`shared.py`). Deadlines are looked at by `sweep`,
+so that a request costs no timer.
 """
 
 import asyncio
-import socket
-from collections.abc import Callable
+from collections import deque
 from typing import Final, cast
 
 from everlog.http.exchange import (
-    Application,
     DisconnectedError,
     Endpoint,
     Exchange,
@@ -28,134 +27,84 @@ from everlog.http.exchange import (
     Stream,
     StreamAnswer,
 )
-from everlog.http.framing import CONTINUE, PLAIN, Form, Renderer, Response, body_parts
-from everlog.http.limits import Limits
-from everlog.http.reader import DISCARD, FRAMING_NAMES, Refusal, RequestReader
+from everlog.http.framing import CONTINUE, JOIN_SIZE_MAX, PLAIN, Form, Response
+from everlog.http.places import Place
+from everlog.http.reader import DISCARD, Refusal, RequestReader, StopReading
+from everlog.http.shared import NO_MEMORY_TEXT, LargeExchange, Room, ServerState
+from everlog.http.sockets import find_address, is_gone
 from everlog.http.states import TRANSITIONS, Happening, State
 
-# Input is fed to the parser in steps of this size, so that many small pipelined requests in one
-# packet do not all become exchanges before we look at how many there are.
+# What is read is fed to the parser at once if it is one request of a head that is known, or part of
+# a body, or small while nobody waits for a turn. The rest is fed in steps of this size, one in each
+# turn: what is in a step may be hundreds of requests, or thousands of chunks.
+_DIRECT_SIZE: Final = 2 * 1024
 _FEED_SIZE: Final = 16 * 1024
-
-# Larger bodies are handed to the kernel as they are instead of being copied behind their head.
-_JOIN_SIZE_MAX: Final = 64 * 1024
+# So many requests are handed to their endpoints in one turn, and one at once.
+_TURN_MAX: Final = 16
 
 # After a half-close: when to look whether the client has gone, before the sweep does.
 _PROBE_SECONDS: Final = (0.005, 0.05, 0.25)
-
-# The first byte of Linux's `struct tcp_info` is the state; this one means that there is no peer.
-_TCP_CLOSE: Final = 7
 
 # A name of the module is found faster than a member of an enum.
 _READING: Final = State.READING
 _PAUSED: Final = State.PAUSED
 
-_BUG_TEXT: Final = "the request could not be handled"
-
-
-class StopReading(Exception):  # noqa: N818 - it is a decision, not an error
-    """Raised through the parser when the rest of the input must not be looked at."""
-
-
-class ServerState:
-    """What the connections of one server share; the server owns it, and they count in it."""
-
-    __slots__ = (
-        "application",
-        "connections",
-        "connections_accepted",
-        "early_answers",
-        "headers_kept",
-        "headers_noticed",
-        "is_stopping",
-        "limits",
-        "loop",
-        "now",
-        "on_connection_lost",
-        "renderer",
-        "requests",
-        "streams_cut",
-        "tasks",
-        "tick_seconds",
-    )
-
-    def __init__(
-        self,
-        application: Application,
-        *,
-        renderer: Renderer,
-        headers_kept: frozenset[bytes],
-        limits: Limits,
-        loop: asyncio.AbstractEventLoop,
-        tick_seconds: float,
-        on_connection_lost: Callable[[], None],
-    ) -> None:
-        self.application = application
-        self.renderer = renderer
-        self.headers_kept = headers_kept
-        self.headers_noticed = headers_kept | FRAMING_NAMES
-        self.limits = limits
-        self.loop = loop
-        self.tick_seconds = tick_seconds
-        self.on_connection_lost = on_connection_lost
-        # The time of the last sweep: asking the clock for every request would cost more than a
-        # deadline that is one sweep late.
-        self.now = loop.time()
-        self.is_stopping = False
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Future[None]] = set()
-        self.connections_accepted = 0
-        self.requests = 0
-        # By status: answers that no endpoint was asked for.
-        self.early_answers: dict[int, int] = {}
-        self.streams_cut = 0
-
-    def count_early_answer(self, status: int) -> None:
-        """Count an answer that no endpoint was asked for."""
-        self.early_answers[status] = self.early_answers.get(status, 0) + 1
-
-    def render_error(self, status: int, reason: str) -> Response:
-        """Ask the application for the words of a refusal, and do without if it fails."""
-        try:
-            return self.application.render_error(status, reason)
-        except Exception as error:  # noqa: BLE001 - the application's bug must not cost the answer
-            self.application.on_error(error)
-            return Response(status, b"", b"")
+# Stands for one whose answer needs no endpoint.
+_NO_REQUEST: Final = Request(Head("", "", "", {}, ""), b"")
 
 
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket."""
 
     __slots__ = (
+        "_backlog",
         "_endpoint",
         "_exchanges",
         "_held",
         "_is_continue_due",
+        "_is_held_back",
+        "_is_noted",
         "_is_tls",
+        "_is_turn_due",
         "_output",
         "_reader",
+        "_request_max",
+        "_room",
         "_server",
         "_since",
         "_state",
         "_stream",
         "_task",
         "_transport",
+        "address",
+        "is_known",
+        "place",
     )
 
     _transport: asyncio.Transport
     _output: Output
     _reader: RequestReader
 
-    def __init__(self, server: ServerState) -> None:
+    def __init__(self, server: ServerState, *, is_tls: bool = False) -> None:
         self._server = server
-        self._state = _READING
+        self._state = State.GREETING if is_tls else _READING
         # Begin of the present wait: for a request, for its head, for its body, for the end.
         self._since = server.now
-        self._is_tls = False
-        # Who takes the request that is arriving; None where it has its answer already.
+        self._is_tls = is_tls
+        self.address = ""
+        self.place: Place | None = None
+        self.is_known = False
+        # Who takes the request that is arriving; None if it is answered.
         self._endpoint: Endpoint | None = None
-        # Bytes that were read from the socket and have to wait for answers to leave.
+        # What was read and has to wait for its turn, for answers to leave, or for room for a body;
+        # the backlog has requests that no endpoint was asked to handle yet.
         self._held: memoryview | None = None
+        self._backlog: deque[tuple[Endpoint, Request, Exchange]] = deque()
+        # Whether there is any of that, a turn was asked for, and it is counted (`Backlog`).
+        self._is_held_back = self._is_turn_due = self._is_noted = False
+        self._request_max = 1
+        # For the body that is arriving, if it is not small.
+        self._room: Room | None = None
         # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
         self._exchanges: list[Exchange] = []
         # Consent to send a body, given when the answers before it have left.
@@ -170,42 +119,58 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         limits = server.limits
         self._transport.set_write_buffer_limits(limits.write_buffer_high, limits.write_buffer_low)
-        self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._output = Output(self._transport, loop=server.loop)
+        self.address = find_address(transport)
         self._reader = RequestReader(
             self,
             limits=limits,
             headers_kept=server.headers_kept,
             headers_noticed=server.headers_noticed,
-            peer=find_address(transport),
+            peer=self.address,
         )
         server.connections_accepted += 1
         server.connections.add(self)
-        excess = len(server.connections) - limits.connections_max
-        if excess > limits.connections_refused_max:
+        if server.places.enter(self, self.address):
+            return
+        if len(server.connections) - server.places.count > limits.connections_refused_max:
             self.abort()
-        elif excess > 0:
-            reason = f"there are {limits.connections_max} connections already"
-            self._refuse(Refusal(503, reason))
+        else:
+            self._refuse(server.refuse_another())
+
+    def hands_shaken(self) -> None:
+        """Note that the TLS handshake is done, and requests can come."""
+        if self._state is State.GREETING:
+            self._move(Happening.GREETED)
+            self._since = self._server.now
+
+    def refuse_plain(self) -> None:
+        """Answer a client that speaks HTTP without TLS; from here on nothing is encrypted."""
+        self._is_tls = False
+        self._refuse(self._server.refuse_plain(self.address))
 
     def data_received(self, data: bytes) -> None:
         if self._state is not _READING:
             # What comes while reading is paused would overtake what is held.
             assert self._state is not _PAUSED
             return
-        if len(data) <= _FEED_SIZE:
-            try:
-                self._reader.feed(data)
-            except Refusal as refusal:
-                self._refuse(refusal)
-            except StopReading:
+        reader, turns, size = self._reader, self._server.turns, len(data)
+        try:
+            if size <= _FEED_SIZE and reader.take_known(data):
                 pass
-        else:
-            self._held = memoryview(data)
-            self._feed_held()
+            elif (size <= _DIRECT_SIZE and not turns.is_due) or size <= reader.body_rest:
+                reader.feed(data)
+            else:
+                self._held = memoryview(data)
+                self._is_held_back = True
+        except Refusal as refusal:
+            self._refuse(self._server.explain(refusal, data, self.address))
+        except StopReading:
+            pass
         if (
-            len(self._exchanges) >= self._server.limits.pipelined_max or self._output.is_paused
-        ) and self._state is _READING:
+            self._is_held_back
+            or len(self._exchanges) >= self._server.limits.pipelined_max
+            or self._output.is_paused
+        ):
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -216,6 +181,7 @@ class Connection(asyncio.Protocol):
         # The client has said all it will say, and still gets its answers.
         self._move(Happening.HALF_CLOSE)
         self._held = None
+        self._give_room_back()
         last = self._exchanges[-1]
         last.form = last.form._replace(is_last=True)
         self._probe()
@@ -225,20 +191,25 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._output.pause()
+        self._note_backlog()
 
     def resume_writing(self) -> None:
         self._output.resume()
-        if self._state is _PAUSED:
-            self._continue_reading_soon()
+        self._note_backlog()
+        if self._is_held_back or self._state is _PAUSED:
+            self._ask_for_turn()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
         server = self._server
         server.connections.discard(self)
+        server.places.leave(self)
         self._move(Happening.LOST)
         self._held = None
+        self._give_room_back()
         self._output.close()
         self._reader.close()
         self._drop_exchanges()
+        server.backlog.note(self, 0)
         server.on_connection_lost()
 
     # Called by the server.
@@ -247,12 +218,17 @@ class Connection(asyncio.Protocol):
         """Act on deadlines that have passed."""
         limits = self._server.limits
         state = self._state
+        if state is State.GREETING:
+            if now - self._since > limits.head_seconds_max + self._server.tick_seconds:
+                self.abort()
+            return
         is_ending = state is State.LINGERING or state is State.CLOSING
         is_waiting = not self._exchanges and not self._reader.is_mid_message
         if is_waiting and not is_ending and now - self._since <= limits.idle_seconds_max:
             # Most connections are in this state most of the time: nothing else to look at.
             return
         if not self._output.is_empty():
+            self._note_backlog()
             if self._output.stalled_seconds(now) > limits.send_seconds_max:
                 self.abort()
             return
@@ -260,7 +236,10 @@ class Connection(asyncio.Protocol):
             if now - self._since > limits.linger_seconds_max:
                 self.abort()
             return
-        if state is _PAUSED:
+        if self._is_room_due():
+            if now - self._since > limits.body_wait_seconds_max:
+                self._refuse(Refusal(503, NO_MEMORY_TEXT))
+        elif state is _PAUSED:
             # It is us who make the client wait.
             self._since = now
         elif self._reader.is_mid_message:
@@ -281,6 +260,10 @@ class Connection(asyncio.Protocol):
         self._begin_end(Happening.CLOSE)
         self._transport.abort()
 
+    def idle_since(self) -> float | None:
+        """Return since when nothing is asked of the server, None while something is."""
+        return None if self._exchanges or self._reader.is_mid_message else self._since
+
     # Called by the reader.
 
     def begin_wait(self) -> None:
@@ -295,22 +278,44 @@ class Connection(asyncio.Protocol):
         if admission is not None and admission.epoch is admission.authority.epoch:
             endpoint = admission.endpoint
         else:
-            answer = self._route(head)
+            answer = self._server.route(head)
             if type(answer) is Response:
+                self._server.places.judge(self, is_known=False)
                 return self._answer_before_body(answer)
             endpoint = cast("Endpoint", answer)
+        if endpoint.is_open or not self.is_known:
+            self._server.places.judge(self, is_known=not endpoint.is_open)
         size_max = endpoint.body_size_max
         reader = self._reader
-        if reader.content_length > size_max:
+        size = reader.content_length
+        if size > size_max:
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._server.render_error(413, reason))
-        if reader.is_continue_expected:
-            self._give_consent()
         self._endpoint = endpoint
+        small_max = self._server.limits.body_small_size_max
+        if size > small_max:
+            self._reserve(size)
+        if reader.is_continue_expected and not self._is_room_due():
+            self._give_consent()
+        # How large a chunked body becomes nobody knows: see `extend_body`.
+        return min(size_max, small_max) if reader.is_chunked else size_max
+
+    def extend_body(self) -> int:
+        """Let a body of unknown length become large; return its new bound.
+
+        Raises:
+            Refusal: It has reached the bound of its endpoint.
+        """
+        endpoint = self._endpoint
+        assert endpoint is not None
+        size_max = endpoint.body_size_max
+        if self._room is not None or size_max <= self._server.limits.body_small_size_max:
+            raise Refusal(413, f"the body is larger than {size_max} bytes")
+        self._reserve(size_max)
         return size_max
 
     def take_request(self, head: Head, body: bytes) -> None:
-        """Hand a complete request to its endpoint."""
+        """Hand a complete request to its endpoint, or let it wait for its turn."""
         server = self._server
         form = self._reader.form
         if form.is_last and self._state is _READING:
@@ -323,13 +328,24 @@ class Connection(asyncio.Protocol):
             return
         self._endpoint = None
         server.requests += 1
-        exchange = Exchange(self, form, endpoint.counts)
-        self._exchanges.append(exchange)
+        exchanges = self._exchanges
+        if self._room is None:
+            exchange = Exchange(self, form, endpoint.counts)
+        else:
+            exchange = self._take_over_room(self._room, form, endpoint, len(body))
+        exchanges.append(exchange)
         self._is_continue_due = False
+        if (
+            self._is_held_back
+            or self._output.is_paused
+            or self._reader.message_count > self._request_max
+        ):
+            self._hold_back(endpoint, Request(head, body), exchange)
+            return
         try:
             endpoint.handle(Request(head, body), exchange)
         except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
-            self._answer_failure(endpoint, exchange, error)
+            server.answer_failure(endpoint, exchange, error)
 
     # Called by exchanges.
 
@@ -337,6 +353,7 @@ class Connection(asyncio.Protocol):
         """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
         exchanges = self._exchanges
         if exchanges[0] is not exchange:
+            self._note_backlog()
             return
         server = self._server
         try:
@@ -352,10 +369,11 @@ class Connection(asyncio.Protocol):
                     stream = cast("StreamAnswer", answer)
                     if not stream.is_sent and self._start_stream(exchange, stream, form):
                         return
-                elif form is PLAIN and len(answer.body) <= _JOIN_SIZE_MAX:
+                elif form is PLAIN and len(answer.body) <= JOIN_SIZE_MAX:
                     self._output.write(server.renderer.render(answer))
                 else:
-                    self._write_response(answer, form)
+                    parts = server.renderer.render_parts(answer, form)
+                    self._output.write_all(parts, size=sum(map(len, parts)))
                 del exchanges[0]
                 exchange.carrier = None
                 exchange.callbacks = None
@@ -363,7 +381,7 @@ class Connection(asyncio.Protocol):
                     self._end()
                     return
                 self._since = server.now
-                if self._is_continue_due or self._state is _PAUSED:
+                if self._is_continue_due or self._is_noted or self._state is not _READING:
                     self._go_on()
         except Exception:
             # Not even for want of memory may a client wait for an answer that never comes.
@@ -385,61 +403,125 @@ class Connection(asyncio.Protocol):
     # Below: reading.
 
     def _feed_held(self) -> None:
-        while self._held is not None and self._state is _READING and not self._is_full():
-            data = self._held[:_FEED_SIZE]
-            self._held = self._held[_FEED_SIZE:] or None
-            try:
-                self._reader.feed(data)
-            except Refusal as refusal:
-                self._refuse(refusal)
-            except StopReading:
-                pass
+        """Feed the next part of what is held to the parser, and let the rest wait."""
+        held = self._held
+        if held is None:
+            return
+        # Of a body that is one piece any part is the same work.
+        size = max(_FEED_SIZE, self._reader.body_rest)
+        self._held = held[size:] or None
+        self._is_held_back = self._held is not None or self._is_held_back
+        try:
+            self._reader.feed(held[:size])
+        except Refusal as refusal:
+            self._refuse(self._server.explain(refusal, held, self.address))
+        except StopReading:
+            pass
         if self._state is not _READING:
             self._held = None
 
     def _is_full(self) -> bool:
         """Whether more requests would be more than we want to hold for this client."""
-        return self._output.is_paused or len(self._exchanges) >= self._server.limits.pipelined_max
+        has_many = len(self._exchanges) >= self._server.limits.pipelined_max
+        return has_many or self._output.is_paused or self._is_room_due()
 
     def _pause_reading(self) -> None:
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._state is _READING:
             self._move(Happening.FULL)
             self._transport.pause_reading()
+        self._note_backlog()
+        self._ask_for_turn()
 
-    def _continue_reading_soon(self) -> None:
-        # Not at once: we may be inside a call of the parser.
-        self._server.loop.call_soon(self._continue_reading)
+    def _ask_for_turn(self) -> None:
+        # Never at once: we may be inside a call of the parser, and others may have waited longer.
+        if not self._is_turn_due:
+            self._is_turn_due = True
+            self._server.turns.add(self._take_turn)
 
-    def _continue_reading(self) -> None:
+    def _hold_back(self, endpoint: Endpoint, request: Request, exchange: Exchange) -> None:
+        """Let a request wait for its turn."""
+        self._is_held_back = True
+        self._backlog.append((endpoint, request, exchange))
+        self._ask_for_turn()
+
+    def _take_turn(self) -> None:
+        """Go on with what waited: with requests, and then with what is read behind them."""
+        self._is_turn_due = False
+        self._begin_waiting()
         state = self._state
-        if state is not _PAUSED or self._transport.is_closing() or self._is_full():
+        if self._backlog or state is not _PAUSED or self._is_full() or self._transport.is_closing():
             return
+        self._is_held_back = False
         self._move(Happening.ROOM)
+        self._request_max = _TURN_MAX
         self._feed_held()
-        if self._state is _READING and self._is_full():
+        self._request_max = 1
+        if self._state is _READING and (self._is_held_back or self._is_full()):
             self._move(Happening.FULL)
+            self._ask_for_turn()
         elif not self._transport.is_closing():
             self._transport.resume_reading()
+        self._note_backlog()
 
-    def _route(self, head: Head) -> Endpoint | Response:
-        server = self._server
-        try:
-            return server.application.route(head)
-        except Exception as error:  # noqa: BLE001 - the application's bug is a 500
-            server.application.on_error(error)
-            return server.render_error(500, _BUG_TEXT)
-
-    def _answer_failure(self, endpoint: Endpoint, exchange: Exchange, error: Exception) -> None:
-        """Answer a request whose endpoint raised."""
-        server = self._server
-        try:
-            if endpoint.refuse is not None and endpoint.refuse(exchange, error):
+    def _begin_waiting(self) -> None:
+        """Hand as many requests to their endpoints as may be in one turn, and ask for the next."""
+        backlog, in_flight_max = self._backlog, self._server.limits.pipelined_max
+        for _ in range(_TURN_MAX):
+            if not backlog or self._output.is_paused or self._is_room_due():
                 return
-        except Exception as bug:  # noqa: BLE001 - the application's bug is a 500
-            error = bug
-        server.application.on_error(error)
-        if exchange.answer is None:
-            exchange.respond(server.render_error(500, _BUG_TEXT))
+            # Those in front of it; behind it may be some that had their answer at once.
+            if self._exchanges.index(backlog[0][2]) >= in_flight_max:
+                return
+            endpoint, request, exchange = backlog.popleft()
+            try:
+                endpoint.handle(request, exchange)
+            except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
+                self._server.answer_failure(endpoint, exchange, error)
+        if backlog:
+            self._ask_for_turn()
+
+    def _is_room_due(self) -> bool:
+        return self._room is not None and self._room.is_due
+
+    def _reserve(self, size: int) -> None:
+        """Set room aside for a body, or let the client wait for it."""
+        self._room = self._server.bodies.reserve(size, self._go_on_with_room)
+        self._is_held_back |= self._room.is_due
+
+    def _go_on_with_room(self) -> None:
+        self._since = self._server.now
+        if self._reader.is_continue_expected:
+            self._give_consent()
+        self._ask_for_turn()
+
+    def _take_over_room(self, room: Room, form: Form, endpoint: Endpoint, size: int) -> Exchange:
+        """Return the exchange for a body that has room, or is complete before there is any."""
+        self._room = None
+        if room.is_due:
+            # It came at once, and is hardly larger than a small one.
+            room.give_back()
+            return Exchange(self, form, endpoint.counts)
+        room.shrink(size)
+        return LargeExchange(self, form, endpoint.counts).with_room(room)
+
+    def _give_room_back(self) -> None:
+        """Forget the body that is arriving."""
+        room, self._room = self._room, None
+        if room is not None:
+            self._reader.forget_body()
+            room.give_back()
+
+    def _note_backlog(self) -> None:
+        """Tell how much waits for this client: what it does not take, and what it asked beyond."""
+        size = self._transport.get_write_buffer_size() if self._output.is_paused else 0
+        size += len(self._held or b"")
+        size += sum(len(request.body) for _, request, _ in self._backlog)
+        answers = (each.answer for each in self._exchanges[1:])
+        size += sum(answer.held_size for answer in answers if answer is not None)
+        self._is_noted = size > 0
+        self._server.backlog.note(self, size)
 
     def _answer_before_body(self, response: Response) -> int:
         """Answer at once, and get past the body if that is cheap."""
@@ -460,10 +542,14 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer a request that cannot be understood, and end the connection."""
-        if self._state is not _READING:
+        if (self._state, Happening.REFUSAL) not in TRANSITIONS:
             # It came after the last request that counts.
             return
+        if self._state is _PAUSED:
+            self._transport.resume_reading()
         self._move(Happening.REFUSAL)
+        self._held = None
+        self._give_room_back()
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
 
@@ -473,13 +559,22 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, form)
         self._exchanges.append(exchange)
         self._is_continue_due = False
-        exchange.respond(response)
+        if (
+            self._is_held_back
+            or self._output.is_paused
+            or self._reader.message_count > self._request_max
+        ):
+            endpoint = Endpoint(lambda _, exchange: exchange.respond(response), 0)
+            self._hold_back(endpoint, _NO_REQUEST, exchange)
+        else:
+            exchange.respond(response)
 
     def _check_arrival(self, now: float) -> None:
         """Refuse a client that takes too long to send its request."""
         limits = self._server.limits
         if self._reader.is_mid_body:
-            allowed = limits.body_seconds_max + self._reader.body_size / limits.body_rate_min
+            is_hurried = self._room is not None and self._server.bodies.is_short
+            allowed = limits.body_seconds(self._reader.body_size, is_hurried=is_hurried)
             what = "body"
         else:
             allowed = limits.head_seconds_max
@@ -507,15 +602,10 @@ class Connection(asyncio.Protocol):
         if self._is_continue_due and not self._exchanges:
             self._is_continue_due = False
             self._output.write(CONTINUE)
-        if self._state is _PAUSED:
-            self._continue_reading_soon()
-
-    def _write_response(self, response: Response, form: Form) -> None:
-        parts = (self._server.renderer.render_head(response, form), *body_parts(response, form))
-        if len(response.body) <= _JOIN_SIZE_MAX:
-            self._output.write(b"".join(parts))
-        else:
-            self._output.write_all(parts, size=sum(map(len, parts)))
+        if self._is_held_back or self._state is _PAUSED:
+            self._ask_for_turn()
+        if self._output.is_paused or self._is_noted:
+            self._note_backlog()
 
     def _start_stream(self, exchange: Exchange, answer: StreamAnswer, form: Form) -> bool:
         """Send the head of a stream and begin to produce it; return False if it has no body."""
@@ -530,7 +620,7 @@ class Connection(asyncio.Protocol):
         if form.is_head:
             return False
         self._stream = Stream(self._output, is_chunked=not form.is_http_10)
-        self._task = server.loop.create_task(_produce(answer, self._stream))
+        self._task = server.loop.create_task(answer.produce(self._stream))
         server.tasks.add(self._task)
         self._task.add_done_callback(self._finish_stream)
         return True
@@ -561,13 +651,10 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         exchanges = self._exchanges[:]
         self._exchanges.clear()
+        self._backlog.clear()
         # All are let go before anybody is told, who might answer another one.
         told = [callback for exchange in exchanges for callback in exchange.disconnect()]
-        for callback in told:
-            try:
-                callback()
-            except Exception as error:  # noqa: BLE001 - the others must be told too
-                self._server.application.on_error(error)
+        self._server.tell(told)
 
     # Below: the end.
 
@@ -611,26 +698,3 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             self._probe()
-
-
-async def _produce(answer: StreamAnswer, stream: Stream) -> None:
-    await answer.produce(stream)
-
-
-def find_address(transport: asyncio.BaseTransport) -> str:
-    """Return the address of the client, or nothing where it has none."""
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-def is_gone(transport: asyncio.BaseTransport) -> bool:
-    """Tell whether the client has reset the connection; False where nobody can tell.
-
-    A transport that has seen the end of input does not look for resets on its own.
-    """
-    endpoint: socket.socket | None = transport.get_extra_info("socket")
-    if endpoint is None or endpoint.family not in {socket.AF_INET, socket.AF_INET6}:
-        return False
-    if not hasattr(socket, "TCP_INFO"):
-        return False
-    return endpoint.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE

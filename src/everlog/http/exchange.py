@@ -9,8 +9,8 @@ Nothing here knows about sockets or the parser.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -62,6 +62,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     """Who answers a request, and how large a body it may have.
 
     `counts` is where its answers are counted, by the first digit of their status; see `no_counts`.
+    Whoever gets to an endpoint has shown that it may, except where it is `is_open` to everybody.
     What `handle` raises is given to `refuse`, which answers it and returns True, or returns False
     if it is a bug.
     """
@@ -70,6 +71,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     body_size_max: int
     counts: StatusCounts | None = None
     refuse: Callable[["Exchange", Exception], bool] | None = None
+    is_open: bool = False
 
 
 class Authority(Protocol):
@@ -122,7 +124,9 @@ class StreamAnswer(msgspec.Struct, eq=False):
     status: int
     content_type: bytes
     headers: Headers
-    produce: Callable[["Stream"], Awaitable[None]]
+    produce: Callable[["Stream"], Coroutine[Any, Any, None]]
+    # How many bytes are kept until it is its turn.
+    held_size: int = 0
     # Whether all of it has been sent; for the connection only.
     is_sent: bool = False
 
@@ -181,20 +185,23 @@ class Exchange(msgspec.Struct, eq=False):
         self,
         status: int,
         content_type: bytes,
-        produce: Callable[["Stream"], Awaitable[None]],
+        produce: Callable[["Stream"], Coroutine[Any, Any, None]],
         headers: Headers = (),
+        *,
+        held_size: int = 0,
     ) -> None:
         """Answer with what `produce` sends.
 
         `produce` is called when it is this answer's turn, runs in a task of the connection, and is
-        cancelled when the client goes away. Its return is the end of the body.
+        cancelled when the client goes away. Its return is the end of the body. `held_size` says how
+        many bytes of it are in memory already.
         """
         assert self.answer is None
         headers += self.headers
         check_headers(headers)
         if self.counts is not None:
             self.counts[status // 100] += 1
-        self.answer = StreamAnswer(status, content_type, headers, produce)
+        self.answer = StreamAnswer(status, content_type, headers, produce, held_size)
         if self.carrier is not None:
             self.carrier.send_answer(self)
 
@@ -322,7 +329,11 @@ class Stream:
 
         Raises DisconnectedError when the client is gone.
         """
-        await self._send(frame(data) if self._is_chunked else (data,))
+        if self._output.is_paused:
+            await self._output.wait_writable()
+        self._write(frame(data) if self._is_chunked else (data,))
+        del data
+        await self._keep_pace()
 
     async def send_lines(self, lines: Buffer, starts: Sequence[int] | None = None) -> None:
         """Send whole lines, each as a chunk of its own, at the pace of the client.
@@ -330,7 +341,12 @@ class Stream:
         `starts` says where each begins, counted from any offset, where that is known.
         Raises DisconnectedError when the client is gone.
         """
-        await self._send(frame_lines(lines, starts) if self._is_chunked else (lines,))
+        if self._output.is_paused:
+            await self._output.wait_writable()
+        self._write(frame_lines(lines, starts) if self._is_chunked else (lines,))
+        # Whoever does not take the chunks must not keep the lines, too.
+        del lines, starts
+        await self._keep_pace()
 
     def send_nowait(self, data: bytes) -> bool:
         """Send one chunk if the client keeps up; otherwise send nothing and return False."""
@@ -355,11 +371,9 @@ class Stream:
         self._output.write(b"0")
         return True
 
-    async def _send(self, parts: tuple[Buffer, ...]) -> None:
+    async def _keep_pace(self) -> None:
+        """Wait until the client has taken what was sent, and let others have their turn."""
         output = self._output
-        if output.is_paused:
-            await output.wait_writable()
-        self._size_since_yield += self._write(parts)
         if output.is_paused:
             await output.wait_writable()
             self._size_since_yield = 0
@@ -367,7 +381,7 @@ class Stream:
             self._size_since_yield = 0
             await asyncio.sleep(0)
 
-    def _write(self, parts: tuple[Buffer, ...]) -> int:
+    def _write(self, parts: tuple[Buffer, ...]) -> None:
         if self._output.is_closed:
             raise DisconnectedError
         size = sum(map(len, parts))
@@ -375,4 +389,4 @@ class Stream:
             self._output.write(b"".join(parts))
         elif size > 0:
             self._output.write_all(parts, size=size)
-        return size
+        self._size_since_yield += size

@@ -48,6 +48,11 @@ class Response(msgspec.Struct, frozen=True):
     is_chunked_by_line: bool = False
     line_starts: Sequence[int] | None = None
 
+    @property
+    def held_size(self) -> int:
+        """How many bytes are kept until it is sent."""
+        return len(self.body)
+
 
 class Form(NamedTuple):
     """What the request says about the form of its answer, whatever the answer is."""
@@ -72,6 +77,9 @@ FINAL_CHUNK: Final = b"0\r\n\r\n"
 
 # In so few bytes, a step of the interpreter for each line costs less than calling numpy.
 _SMALL_SIZE: Final = 16 * 1024
+
+# Larger bodies are handed to the kernel as they are instead of being copied behind their head.
+JOIN_SIZE_MAX: Final = 64 * 1024
 
 # Digits of a size, and the words of as many bytes; nearly all lines need no more than four.
 _WORDS: Final = ((4, np.dtype(np.uint32)), (8, np.dtype(np.uint64)))
@@ -112,6 +120,11 @@ class Renderer:
             chunks = frame_lines(body, response.line_starts)
             return b"".join((start, _CHUNKED, _END, *chunks, FINAL_CHUNK))
         return b"%bContent-Length: %d\r\n\r\n%b" % (start, len(body), body)
+
+    def render_parts(self, response: Response, form: Form) -> tuple[Buffer, ...]:
+        """Build any complete answer, in parts; a large body is not copied."""
+        parts = (self.render_head(response, form), *body_parts(response, form))
+        return parts if len(response.body) > JOIN_SIZE_MAX else (b"".join(parts),)
 
     def render_head(self, response: Response, form: Form) -> bytes:
         """Build the head of a complete answer, up to and including the empty line."""

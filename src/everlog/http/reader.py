@@ -65,6 +65,10 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
         self.reason: Final = reason
 
 
+class StopReading(Exception):  # noqa: N818 - it is a decision, not an error
+    """Raised by a consumer when the rest of the input must not be looked at."""
+
+
 class _KnownHead(msgspec.Struct, frozen=True, eq=False):
     """A head by its bytes, with a gap for the number that is its content's length."""
 
@@ -88,6 +92,10 @@ class Consumer(Protocol):
         """Decide about a request; return the bound of its body, or DISCARD."""
         ...
 
+    def extend_body(self) -> int:
+        """Return a larger bound for a body that goes beyond its own, or raise a Refusal."""
+        ...
+
     def take_request(self, head: Head, body: bytes) -> None:
         """Take a complete request whose head was taken before."""
         ...
@@ -99,7 +107,6 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_body_size_max",
-        "_completed",
         "_consumer",
         "_head",
         "_head_size",
@@ -116,7 +123,6 @@ class RequestReader:
         "_last_target",
         "_limits",
         "_parser",
-        "_parts",
         "_peer",
         "_repeated_head",
         "_special",
@@ -129,14 +135,16 @@ class RequestReader:
         "is_chunked",
         "is_continue_expected",
         "is_mid_message",
+        "message_count",
     )
 
     # The message at hand; see `_reset`.
-    _body: bytes
+    # The first piece as it is; as soon as there are two, all are put behind each other at once: a
+    # body may come in pieces of a byte, and each would take fifty as an object of its own.
+    _body: bytes | bytearray
     _head: Head | None
     _host: bytes | None
     _kept: dict[bytes, bytes] | None
-    _parts: list[bytes] | None
     _special: dict[bytes, bytes] | None
     _target: bytes
     _wire_size: int
@@ -175,7 +183,8 @@ class RequestReader:
         # The head of the last request that came alone, and what need not be parsed again.
         self._repeated_head: Head | None = None
         self._known: _KnownHead | None = None
-        self._completed = 0
+        # How many messages were completed in what the parser is being fed.
+        self.message_count = 0
         self._special = None
         self.is_chunked = False
         self.is_continue_expected = False
@@ -187,40 +196,52 @@ class RequestReader:
         return self._head is not None
 
     @property
+    def body_rest(self) -> int:
+        """How much of a body is still to come, 0 where that is not known."""
+        is_known = self._head is not None and not self.is_chunked
+        return self.content_length - self.body_size if is_known else 0
+
+    @property
     def is_head_method(self) -> bool:
         """Whether the request at hand is known to be HEAD."""
         return bool(self._target) and self._parser.get_method() == b"HEAD"
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read `data`; raises Refusal when it breaks the rules."""
+        if not self.take_known(data):
+            self._feed_parser(data)
+
+    def take_known(self, data: bytes | memoryview) -> bool:
+        """Read `data` if it is one whole request with a head that is known; else return False.
+
+        Clients repeat their heads, and the parser is between two messages: it would say again what
+        it said about the same bytes. So such a packet, whatever its body, is taken without it.
+        """
         known = self._known
-        if known is not None and not self.is_mid_message:
-            # Clients repeat their heads, and the parser is between two messages: it would say again
-            # what it said about the same bytes. So a packet that is one whole request with a head
-            # that we know, whatever its body, is taken without it; any other goes to the parser.
-            data = bytes(data)
-            start, size = known.start, len(data)
-            is_whole = data.startswith(known.before)
-            if is_whole and known.after is not None:
-                end = data.find(known.after, start, start + known.length_size_max)
-                digits = data[start:end]
-                start = end + len(known.after)
-                is_whole = end >= 0 and digits.isdigit() and int(digits) == size - start
-            elif is_whole:
-                is_whole = start == size
-            if is_whole:
-                self.form = PLAIN
-                self.content_length = size - start
-                size_max = self._consumer.take_head(known.head)
-                self.content_length = 0
-                body = b"" if size_max == DISCARD else data[start:]
-                self._consumer.take_request(known.head, body)
-                return
-        self._feed_parser(data)
+        if known is None or self.is_mid_message:
+            return False
+        data = bytes(data)
+        start, size = known.start, len(data)
+        is_whole = data.startswith(known.before)
+        if is_whole and known.after is not None:
+            end = data.find(known.after, start, start + known.length_size_max)
+            digits = data[start:end]
+            start = end + len(known.after)
+            is_whole = end >= 0 and digits.isdigit() and int(digits) == size - start
+        elif is_whole:
+            is_whole = start == size
+        if is_whole:
+            self.form = PLAIN
+            self.content_length = size - start
+            size_max = self._consumer.take_head(known.head)
+            self.content_length = 0
+            body = b"" if size_max == DISCARD else data[start:]
+            self._consumer.take_request(known.head, body)
+        return is_whole
 
     def _feed_parser(self, data: bytes | memoryview) -> None:
         is_at_boundary = not self.is_mid_message
-        completed = self._completed
+        self.message_count = 0
         try:
             self._parse(data)
         except httptools.HttpParserCallbackError as error:
@@ -231,8 +252,10 @@ class RequestReader:
             raise Refusal(_PARSER_STATUSES.get(reason, 400), reason) from None
         if self.is_mid_message:
             self._check_unfinished(len(data))
-        elif is_at_boundary and self._completed == completed + 1:
+        elif is_at_boundary and self.message_count == 1:
             self._learn(bytes(data))
+        # A request that is taken without the parser is the only one of its packet.
+        self.message_count = 0
 
     def _parse(self, data: bytes | memoryview) -> None:
         rest = data
@@ -244,6 +267,11 @@ class RequestReader:
                 self._decline_upgrade()
             else:
                 return
+
+    def forget_body(self) -> None:
+        """Read the body that is arriving only to get past it."""
+        self._body = b""
+        self._body_size_max = DISCARD
 
     def close(self) -> None:
         """Forget the parser, which refers to us: memory is freed now, not by a collector."""
@@ -302,20 +330,21 @@ class RequestReader:
         if self.body_size > self._body_size_max:
             if self._body_size_max == DISCARD:
                 return
-            raise Refusal(413, f"the body is larger than {self._body_size_max} bytes")
+            self._body_size_max = self._consumer.extend_body()
         if not self._body:
             self._body = data
-        elif self._parts is None:
-            self._parts = [self._body, data]
+        elif type(self._body) is bytes:
+            self._body = bytearray(self._body)
+            self._body += data
         else:
-            self._parts.append(data)
+            self._body += data
 
     def on_message_complete(self) -> None:
         head = self._head
         if head is None:
             return
-        body = self._body if self._parts is None else b"".join(self._parts)
-        self._completed += 1
+        body = bytes(self._body)
+        self.message_count += 1
         self._last_content_length = DISCARD if self._special else self.content_length
         self._reset()
         self._consumer.take_request(head, body)
@@ -334,7 +363,6 @@ class RequestReader:
         self.content_length = 0
         self.body_size = 0
         self._body = b""
-        self._parts = None
         if self._special is not None:
             self._special = None
             self.is_chunked = False

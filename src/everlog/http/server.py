@@ -5,17 +5,19 @@ and what is left when the grace is over is cut.
 """
 
 import asyncio
-import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Final
 
-from everlog.http.connection import Connection, ServerState
+from everlog.http.connection import Connection
 from everlog.http.exchange import Application
 from everlog.http.framing import Headers, Renderer
 from everlog.http.limits import Limits
+from everlog.http.shared import ServerEvents, ServerState
+from everlog.http.sockets import set_options
+from everlog.http.tls import TlsTransport
 
 # Room for all clients reconnecting at once after a restart; the kernel caps it at `somaxconn`.
 _BACKLOG: Final = 4_096
@@ -26,9 +28,6 @@ _TICK_SECONDS_MAX: Final = 1.0
 # After connections were cut, their streams' tasks have this long to clean up.
 _CANCEL_SECONDS_MAX: Final = 1.0
 
-# An idle connection is asked for a sign of life after this many seconds without traffic.
-_KEEPALIVE_SECONDS: Final = 60
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
@@ -36,6 +35,11 @@ class Statistics:
 
     connections: int = 0
     connections_accepted: int = 0
+    # Closed so that another one could have the place; refused since there was none; and cut, since
+    # too much waited for clients that did not take it.
+    connections_closed: int = 0
+    connections_refused: int = 0
+    connections_cut: int = 0
     # Requests that an endpoint was asked to answer.
     requests: int = 0
     # By status: requests that were answered without an endpoint, most of them refused.
@@ -56,12 +60,20 @@ class Server:
         headers_kept: frozenset[bytes],
         headers_always: Headers = (),
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        is_shared: Callable[[str], bool] = lambda _: False,
+        events: ServerEvents = ServerEvents(),  # noqa: B008 - a frozen value
     ) -> None:
-        """Let the application see `headers_kept`; every answer carries `headers_always`."""
+        """Let the application see `headers_kept`; every answer carries `headers_always`.
+
+        `is_shared` tells of an address whether many clients share it, so that it may have as many
+        connections as there are places.
+        """
         assert all(name == name.lower() for name in headers_kept)
         self._application = application
         self._headers_kept = headers_kept
         self._limits = limits
+        self._is_shared = is_shared
+        self._events = events
         self._renderer = Renderer(
             server_header=server_header, headers_always=headers_always, now=time.time()
         )
@@ -74,16 +86,14 @@ class Server:
         """Listen on one more address; return the port, which the system chooses if `port` is 0."""
         state = self._prepare()
         assert not state.is_stopping
-        listener = await state.loop.create_server(
-            lambda: Connection(state),
-            host,
-            port,
-            ssl=ssl,
-            backlog=_BACKLOG,
-            ssl_handshake_timeout=self._limits.head_seconds_max if ssl else None,
-            ssl_shutdown_timeout=self._limits.linger_seconds_max if ssl else None,
-        )
-        _expect_signs_of_life(listener, seconds_max=self._limits.send_seconds_max)
+
+        def accept() -> asyncio.Protocol:
+            if ssl is None:
+                return Connection(state)
+            return TlsTransport(Connection(state, is_tls=True), ssl, state.turns)
+
+        listener = await state.loop.create_server(accept, host, port, backlog=_BACKLOG)
+        set_options(listener.sockets, seconds_max=self._limits.send_seconds_max)
         self._listeners.append(listener)
         bound_port: int = listener.sockets[0].getsockname()[1]
         return bound_port
@@ -116,6 +126,9 @@ class Server:
         return Statistics(
             connections=len(state.connections),
             connections_accepted=state.connections_accepted,
+            connections_closed=state.places.closed_count,
+            connections_refused=state.places.refused_count,
+            connections_cut=state.backlog.cut_count,
             requests=state.requests,
             early_answers=dict(state.early_answers),
             streams=len(state.tasks),
@@ -133,6 +146,8 @@ class Server:
                 loop=asyncio.get_running_loop(),
                 tick_seconds=min(_TICK_SECONDS_MAX, self._limits.shortest_seconds() / 4),
                 on_connection_lost=self._note_connection_lost,
+                is_shared=self._is_shared,
+                events=self._events,
             )
             self._tick()
         return self._state
@@ -162,18 +177,3 @@ class Server:
         except TimeoutError:
             # What is left will be cut.
             return
-
-
-def _expect_signs_of_life(listener: asyncio.Server, *, seconds_max: float) -> None:
-    """Let the kernel end accepted connections whose other end is silent for too long.
-
-    A machine that loses its network says nothing. What is sent to it stays in the kernel, where
-    our own clocks do not see it. Accepted sockets inherit these options (on Linux).
-    """
-    for endpoint in listener.sockets:
-        endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            milliseconds = max(1, int(seconds_max * 1000))
-            endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)

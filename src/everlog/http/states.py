@@ -14,6 +14,7 @@ from typing import Final
 class State(Enum):
     """What becomes of what arrives."""
 
+    GREETING = "hands are being shaken (TLS), and requests cannot come yet"
     READING = "requests are read"
     PAUSED = "requests wait in the client's socket until answers have left"
     FINISHING = "the last request is known, and answers are owed; what arrives is ignored"
@@ -28,6 +29,7 @@ class State(Enum):
 class Happening(Enum):
     """What leads from one state to another."""
 
+    GREETED = "hands were shaken"
     FULL = "no more requests are to be held for this client"
     ROOM = "more requests may be held"
     LAST_REQUEST = "a request said that it is the last"
@@ -42,12 +44,15 @@ class Happening(Enum):
 # Every state but the last may be closed or lost; the rest is the way of a connection.
 TRANSITIONS: Final[Mapping[tuple[State, Happening], State]] = MappingProxyType(
     {
+        (State.GREETING, Happening.GREETED): State.READING,
+        (State.GREETING, Happening.REFUSAL): State.REFUSING,
         (State.READING, Happening.FULL): State.PAUSED,
         (State.READING, Happening.LAST_REQUEST): State.FINISHING,
         (State.READING, Happening.REFUSAL): State.REFUSING,
         (State.READING, Happening.HALF_CLOSE): State.HALF_CLOSED,
         (State.READING, Happening.LAST_ANSWER): State.LINGERING,
         (State.PAUSED, Happening.ROOM): State.READING,
+        (State.PAUSED, Happening.REFUSAL): State.REFUSING,
         (State.PAUSED, Happening.HALF_CLOSE): State.HALF_CLOSED,
         (State.PAUSED, Happening.LAST_ANSWER): State.LINGERING,
         (State.FINISHING, Happening.HALF_CLOSE): State.HALF_CLOSED,

@@ -267,6 +267,21 @@ METRICS: Final = (
         "Connections accepted.",
         lambda found: found.http.connections_accepted,
     ),
+    _counter(
+        "everlog_closed_connections",
+        "Connections closed so that another client could have the place.",
+        lambda found: found.http.connections_closed,
+    ),
+    _counter(
+        "everlog_refused_connections",
+        "Connections refused because there was no place.",
+        lambda found: found.http.connections_refused,
+    ),
+    _counter(
+        "everlog_cut_connections",
+        "Connections cut because too much waited for clients that did not take it.",
+        lambda found: found.http.connections_cut,
+    ),
     _gauge("everlog_streams", "Answers being streamed.", lambda found: found.http.streams),
     _counter(
         "everlog_cut_streams",

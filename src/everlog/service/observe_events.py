@@ -10,16 +10,17 @@ looked at, or wakes us; and what it woke us for is read from where we were, so t
 twice.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Final
 
 from everlog.domain.selection import FromLatestEvent, IfEventIsMissing, Selection
 from everlog.service.observers import Interest
 from everlog.service.permits import Permit
+from everlog.service.read_events import scan_behind
 from everlog.service.reader import Transform
 from everlog.service.store import Store
-from everlog.storage.engine import Head, Scan
+from everlog.storage.engine import Scan
 from everlog.storage.line import parse_line
 
 HEARTBEAT_INTERVAL_SECONDS: Final = 1.0
@@ -50,24 +51,31 @@ async def observe_events(
                 if not await store.observers.wait(interest, seconds=HEARTBEAT_INTERVAL_SECONDS):
                     yield HEARTBEAT
                 continue
-            lines = store.observers.recent_lines(interest, start=position, stop=head.event_count)
-            if lines is None:
-                blocks = map(transform.convert, _scan(store, interest, position, head))
-                async for block in store.reader.fetch_blocks(blocks):
-                    yield block
-            elif lines:
-                yield transform.convert(b"".join(lines))
+            recent = store.observers.recent(
+                interest, start=position, stop=head.event_count, convert=transform.convert
+            )
+            if recent is not None:
+                position = recent.stop
+                # Whoever does not take a block must not keep it here, too.
+                blocks = [recent.block]
+                del recent
+                if blocks[0]:
+                    yield blocks.pop()
+                if position < head.event_count:
+                    await store.observers.take_turn()
+                continue
+            scan = Scan(
+                subject=interest.subject,
+                recursive=interest.recursive,
+                start=position,
+                stop=head.event_count,
+            )
+            following = partial(scan_behind, store, scan, head)
+            async for block in store.reader.fetch_blocks(following, transform):
+                blocks = [block]
+                del block
+                yield blocks.pop()
             position = head.event_count
-
-
-def _scan(store: Store, interest: Interest, position: int, head: Head) -> Iterator[bytes]:
-    scan = Scan(
-        subject=interest.subject,
-        recursive=interest.recursive,
-        start=position,
-        stop=head.event_count,
-    )
-    return store.engine.scan(scan, head)
 
 
 async def _find_start(store: Store, latest: FromLatestEvent) -> AsyncGenerator[int | None, None]:

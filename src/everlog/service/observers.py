@@ -1,36 +1,44 @@
 """Observers wait here for what concerns them.
 
 An observer is a position in the log, not a queue: it reads up to the head and then waits for the
-next batch with an event of its selection. A slow one costs no memory; it catches up from the log.
+next batch with an event of its selection. A slow one costs one block; it catches up from the log.
 While there are observers, the latest batches are kept in memory, so that the many who are up to
 date need no disk.
 
-Guarantees that who looks at the head and waits at once misses nothing (`observe_events` says why).
+Guarantees that who looks at the head and waits at once misses nothing (`observe_events` says why);
+that however many wait for the same, they are woken some at a time, and others are served in
+between; and that what all of them are sent at once is bounded, also if none of them takes it.
 Everything here happens on the event loop's thread.
 What is left to others: which events those are, and reading what is not kept (`observe_events`).
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import TooManyObserversError
-from everlog.domain.event import AcceptedEvent
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.subject import ancestors, is_within
 from everlog.service.permits import Permits
 from everlog.storage.engine import Batch
 
+# Each that is woken looks at so many events at most, and copies and sends up to a block: in all,
+# these take some milliseconds.
+_WOKEN_AT_ONCE: Final = 32
+_LOOKED_AT_ONCE: Final = 1_000
+
+# What an observer is sent at once, one event at least: all of them together so many bytes, and each
+# of them no more than what is worth it.
+_BLOCKS_SIZE_MAX: Final = 64 * 1024 * 1024
+_BLOCK_SIZE_MAX: Final = 64 * 1024
+_BLOCK_SIZE_MIN: Final = 8 * 1024
+
 # Enough for the batches that arrive while an observer is being woken; more is read from the log.
 _RECENT_SIZE_MAX: Final = 4 * 1024 * 1024
 
-# Each is gone through for each observer that is up to date; in more, the index finds what concerns
-# one, on a thread.
-_RECENT_EVENTS_MAX: Final = 256
-
 # Each has up to 128 ancestors, who are looked up.
-_EVENTS_PER_TURN: Final = 128
+_SUBJECTS_PER_TURN: Final = 128
 
 _Waiters = dict[str, set[asyncio.Future[bool]]]
 
@@ -40,6 +48,13 @@ class Interest(NamedTuple):
 
     subject: str
     recursive: bool
+
+
+class Recent(NamedTuple):
+    """What an observer is sent at once: lines, and the position in front of which there are all."""
+
+    block: bytes
+    stop: int
 
 
 class Observers:
@@ -57,9 +72,14 @@ class Observers:
         self._recursive: Final[_Waiters] = {}
         self._recent: Final[deque[Batch]] = deque()
         self._recent_size = 0
-        # The latest question about recent lines (interest, start, stop), and its answer.
+        # The latest question about recent lines (interest, start, stop), and its answer, the lines
+        # and the position in front of which there are no others; and what was made of them.
         self._question: tuple[Interest, int, int] | None = None
-        self._answer: Sequence[bytes] = ()
+        self._answer: tuple[Sequence[bytes], int] = ((), 0)
+        self._blocks: Final[dict[Callable[[bytes], bytes], bytes]] = {}
+        # Who is to be woken, and whether there is a batch or the time is over.
+        self._woken: Final[deque[tuple[asyncio.Future[bool], bool]]] = deque()
+        self._is_waking = False
         self._is_closed = False
 
     @property
@@ -82,40 +102,44 @@ class Observers:
                 self._recent_size -= sum(map(len, self._recent.popleft().lines))
         if not self._exact and not self._recursive:
             return
-        self._wake_for(batch.events, 0)
+        self._wake_for(tuple(dict.fromkeys(event.subject for event in batch.events)), 0)
 
-    def _wake_for(self, events: Sequence[AcceptedEvent], start: int) -> None:
-        """Wake whom events from a place on concern, some in each turn of the loop.
+    def _wake_for(self, subjects: Sequence[str], start: int) -> None:
+        """Wake whom subjects from a place on concern, some in each turn of the loop.
 
         Who is woken later is told no less: whatever is in the head by then is read.
         """
-        stop = start + _EVENTS_PER_TURN
-        for event in events[start:stop]:
-            self._wake(self._exact, (event.subject,))
+        stop = start + _SUBJECTS_PER_TURN
+        for subject in subjects[start:stop]:
+            self._wake(self._exact, (subject,))
             if self._recursive:
-                self._wake(self._recursive, (event.subject, *ancestors(event.subject)))
-        if stop < len(events):
-            self._loop.call_soon(self._wake_for, events, stop)
+                self._wake(self._recursive, (subject, *ancestors(subject)))
+        if stop < len(subjects):
+            self._loop.call_soon(self._wake_for, subjects, stop)
 
-    def recent_lines(self, interest: Interest, *, start: int, stop: int) -> Sequence[bytes] | None:
-        """Return the lines of an interest between two positions, None if they are not kept."""
+    def recent(
+        self, interest: Interest, *, start: int, stop: int, convert: Callable[[bytes], bytes]
+    ) -> Recent | None:
+        """Return the lines of an interest between two positions, None if they are not kept.
+
+        Where they are more than is sent at once, or than can be found at once, it is the first of
+        them, which may be none. They are converted once for all who ask for the same.
+        """
         # Many who are woken by the same batch ask the same, one after the other.
         question = (interest, start, stop)
         if question != self._question:
-            if stop - start > _RECENT_EVENTS_MAX:
-                return None
             if not self._recent or self._recent[0].first_position > start:
                 return None
             if _end(self._recent[-1]) < stop:
                 # Others' batches are in the log before anybody here is told of them.
                 return None
-            lines: list[bytes] = []
-            for batch in reversed(self._recent):
-                if _end(batch) <= start:
-                    break
-                lines[:0] = _lines_of_interest(batch, interest, start, stop)
-            self._question, self._answer = question, lines
-        return self._answer
+            self._question, self._answer = question, self._find(interest, start, stop)
+            self._blocks.clear()
+        lines, end = self._answer
+        block = self._blocks.get(convert)
+        if block is None:
+            block = self._blocks[convert] = convert(b"".join(lines)) if lines else b""
+        return Recent(block, end)
 
     async def wait(self, interest: Interest, *, seconds: float) -> bool:
         """Wait for the next batch that concerns an interest; False after so many seconds.
@@ -132,7 +156,7 @@ class Observers:
         future: asyncio.Future[bool] = self._loop.create_future()
         group = waiters.setdefault(interest.subject, set())
         group.add(future)
-        timer = self._loop.call_later(seconds, _expire, future)
+        timer = self._loop.call_later(seconds, self._expire, future)
         try:
             return await future
         finally:
@@ -141,18 +165,63 @@ class Observers:
             if not group and waiters.get(interest.subject) is group:
                 del waiters[interest.subject]
 
+    async def take_turn(self) -> None:
+        """Wait until all who were woken before have gone on."""
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._wake_later(future, has_batch=True)
+        await future
+
     def close(self) -> None:
         """Wake everybody; who waits again returns at once."""
         self._is_closed = True
         for waiters in (self._exact, self._recursive):
             self._wake(waiters, tuple(waiters))
 
-    @staticmethod
-    def _wake(waiters: _Waiters, subjects: Iterable[str]) -> None:
+    def _find(self, interest: Interest, start: int, stop: int) -> tuple[Sequence[bytes], int]:
+        batches: list[Batch] = []
+        for batch in reversed(self._recent):
+            if _end(batch) <= start:
+                break
+            batches.append(batch)
+        share = _BLOCKS_SIZE_MAX // max(self.permits.held_count, 1)
+        size_left = min(max(share, _BLOCK_SIZE_MIN), _BLOCK_SIZE_MAX)
+        stop = min(stop, start + _LOOKED_AT_ONCE)
+        lines: list[bytes] = []
+        for batch in reversed(batches):
+            for position, line in _lines_of_interest(batch, interest, start, stop):
+                size_left -= len(line)
+                if size_left < 0 and lines:
+                    return lines, position
+                lines.append(line)
+            if _end(batch) >= stop:
+                break
+        return lines, stop
+
+    def _wake(self, waiters: _Waiters, subjects: Iterable[str]) -> None:
         for subject in subjects:
             for future in waiters.pop(subject, ()):
-                if not future.done():
-                    future.set_result(True)
+                self._woken.append((future, True))
+        if self._woken and not self._is_waking:
+            self._wake_some()
+
+    def _expire(self, future: "asyncio.Future[bool]") -> None:
+        # Those who began to wait together are woken together, too.
+        self._wake_later(future, has_batch=False)
+
+    def _wake_later(self, future: "asyncio.Future[bool]", *, has_batch: bool) -> None:
+        self._woken.append((future, has_batch))
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake_some)
+
+    def _wake_some(self) -> None:
+        for _ in range(min(len(self._woken), _WOKEN_AT_ONCE)):
+            future, has_batch = self._woken.popleft()
+            if not future.done():
+                future.set_result(has_batch)
+        self._is_waking = bool(self._woken)
+        if self._is_waking:
+            self._loop.call_soon(self._wake_some)
 
 
 def _end(batch: Batch) -> int:
@@ -160,17 +229,18 @@ def _end(batch: Batch) -> int:
     return batch.first_position + len(batch.lines)
 
 
-def _lines_of_interest(batch: Batch, interest: Interest, start: int, stop: int) -> list[bytes]:
-    wanted = slice(max(start - batch.first_position, 0), max(stop - batch.first_position, 0))
-    pairs = zip(batch.events[wanted], batch.lines[wanted], strict=True)
-    if interest.recursive:
-        return [line for event, line in pairs if is_within(event.subject, interest.subject)]
-    return [line for event, line in pairs if event.subject == interest.subject]
-
-
-def _expire(future: "asyncio.Future[bool]") -> None:
-    if not future.done():
-        future.set_result(False)
+def _lines_of_interest(
+    batch: Batch, interest: Interest, start: int, stop: int
+) -> Iterator[tuple[int, bytes]]:
+    first = max(start - batch.first_position, 0)
+    wanted = slice(first, max(stop - batch.first_position, 0))
+    events, lines = batch.events[wanted], batch.lines[wanted]
+    for position, event in enumerate(events, batch.first_position + first):
+        subject = event.subject
+        if subject == interest.subject or (
+            interest.recursive and is_within(subject, interest.subject)
+        ):
+            yield position, lines[position - batch.first_position - first]
 
 
 def _too_many(count_max: int) -> TooManyObserversError:

@@ -1,6 +1,9 @@
 """Read events: a selection becomes a scan of one head, and the scan becomes blocks of lines."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import msgspec
 
 from everlog.domain.errors import Code, StateConflictError
 from everlog.domain.selection import IfEventIsMissing, Order, Selection
@@ -22,8 +25,20 @@ async def read_events(
         scan: Scan | None = _scan(selection, selection.lower, head)
     else:
         scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
-    blocks = iter(()) if scan is None else store.engine.scan(scan, head)
-    return await store.reader.fetch_all_or_blocks(blocks, transform)
+    if scan is None:
+        return b""
+    return await store.reader.fetch_all_or_blocks(
+        partial(scan_behind, store, scan, head), transform
+    )
+
+
+def scan_behind(store: Store, scan: Scan, head: Head, position: int | None) -> Iterator[bytes]:
+    """Return the blocks of a scan behind the event at a position, all of them for None."""
+    if position is not None and scan.is_reversed:
+        scan = msgspec.structs.replace(scan, stop=position)
+    elif position is not None:
+        scan = msgspec.structs.replace(scan, start=position + 1)
+    return store.engine.scan(scan, head)
 
 
 def read_few_events(store: Store, selection: Selection, *, transform: Transform) -> Block | None:

@@ -1,43 +1,68 @@
 """Register event schema: for good, and only if all stored events of the type match it.
 
-The stored events are checked on a thread while writing goes on; only the few that came meanwhile
-are left for the writer to check, in the same step in which the schema comes into force.
+The stored events are judged in a process while writing goes on, unless they are few; only those
+that came meanwhile are left for the writer, in the same step in which the schema comes into force.
 """
 
 import asyncio
-from functools import partial
 from typing import Final
 
+from everlog.domain.errors import BusyError
 from everlog.domain.schema import EventSchema
+from everlog.service.judging import UnjudgedError, stored_data, stored_violation
 from everlog.service.store import Store
-from everlog.service.writing.writer import Outcome, check_stored_events
+from everlog.service.writing.writer import Outcome
+from everlog.storage.engine import Head
 
-# As many as are checked on the loop's thread without being noticed: a few milliseconds.
-_REMAINING_EVENTS_MAX: Final = 1_000
+# Each time all events are judged that came during the time before.
+_ATTEMPTS_MAX: Final = 10
 
 
 async def register_event_schema(store: Store, schema: EventSchema) -> None:
     """Register a schema for its event type.
 
     Raises:
-        RefusedError: The type has a schema, or a stored event does not match this one.
+        RefusedError: It is none, the type has one, or a stored event does not match this one.
+        BusyError: Events of the type come faster than they can be judged.
         DiskFullError: There is no room.
         DiskBusyError: The disk hangs.
         StoreFailedError: The disk broke its promise.
     """
+    if schema.validator is None:
+        await store.judge.check(schema)
     checked = 0
-    head = store.engine.head
-    while head.event_count - checked > _REMAINING_EVENTS_MAX:
-        await store.reader.call(partial(check_stored_events, store.engine, schema, checked, head))
-        checked, head = head.event_count, store.engine.head
-    check_stored_events(store.engine, schema, checked, head)
+    for _ in range(_ATTEMPTS_MAX):
+        outcome = await _hand_over(store, schema, checked)
+        if not isinstance(outcome, UnjudgedError):
+            break
+        head = store.engine.head
+        await _check_stored_events(store, schema, checked, head)
+        checked = head.event_count
+    else:
+        raise BusyError("events of the type come faster than they can be judged")
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+async def _hand_over(store: Store, schema: EventSchema, checked_event_count: int) -> Outcome:
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def answer(outcome: Outcome) -> None:
         if not done.done():
             done.set_result(outcome)
 
-    store.writer.register(schema, checked_event_count=head.event_count, answer=answer)
-    outcome = await done
-    if isinstance(outcome, Exception):
-        raise outcome
+    store.writer.register(schema, checked_event_count=checked_event_count, answer=answer)
+    return await done
+
+
+async def _check_stored_events(store: Store, schema: EventSchema, start: int, head: Head) -> None:
+    """Refuse a schema that an event between a position and a head does not match."""
+    events = stored_data(store.engine, schema.event_type, start, head)
+    async for chunk in store.reader.fetch_chunks(events):
+        violation = await store.judge.find_violation(
+            schema, [data for _, data in chunk], is_registered=False
+        )
+        if violation is not None:
+            index, reason = violation
+            event_id, _ = chunk[index]
+            raise stored_violation(schema, event_id, reason)

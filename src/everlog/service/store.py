@@ -22,6 +22,8 @@ from everlog.domain.errors import ReadFailedError, StoreFailedError
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
+from everlog.service.judging import Judge
+from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.observers import Observers
 from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
@@ -96,6 +98,7 @@ class Store:
     engine: Engine
     writer: Writer
     reader: Reader
+    judge: Judge
     read_failures: ReadFailures
     observers: Observers
     queries: Queries
@@ -186,7 +189,7 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=_load_schemas(engine),
+        schemas=_restore_schemas(engine),
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
@@ -201,11 +204,12 @@ async def run_store(
     )
     if options.is_read_only:
         writer.become_read_only(_ignore)
+    judge = Judge(JudgingProcesses())
     watch = CommitWatch(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     failures = ReadFailures(events.read_failed)
-    store = Store(engine, writer, reader, failures, observers, queries, snapshots)
+    store = Store(engine, writer, reader, judge, failures, observers, queries, snapshots)
     look = loop.create_task(_look_after(store))
     try:
         yield store
@@ -214,6 +218,8 @@ async def run_store(
         store.end_streams()
         events.closing("queries")
         await queries.close()
+        events.closing("judging")
+        await judge.close()
         events.closing("the commit on its way to the disk")
         await writer.stop()
         watch.stop()
@@ -221,6 +227,15 @@ async def run_store(
         await snapshots.wait()
         events.closing("reading threads")
         reader.close()
+
+
+def _restore_schemas(engine: Engine) -> list[EventSchema]:
+    return [
+        restore_event_schema(entry.name, entry.schema)
+        for chunk in engine.event_types(engine.head)
+        for entry in chunk
+        if entry.schema is not None
+    ]
 
 
 async def _look_after(store: Store) -> None:
@@ -232,15 +247,6 @@ async def _look_after(store: Store) -> None:
         except StoreFailedError as error:
             store.writer.fail(error)
             return
-
-
-def _load_schemas(engine: Engine) -> list[EventSchema]:
-    return [
-        restore_event_schema(entry.name, entry.schema)
-        for chunk in engine.event_types(engine.head)
-        for entry in chunk
-        if entry.schema is not None
-    ]
 
 
 def _start_sync_process(loop: asyncio.AbstractEventLoop, events: StoreEvents) -> SyncProcess | None:

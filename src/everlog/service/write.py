@@ -37,6 +37,7 @@ from everlog.domain.precondition import (
 from everlog.domain.source import parse_source
 from everlog.domain.subject import parse_subject
 from everlog.domain.tracing import parse_traceparent, parse_tracestate
+from everlog.service.judging import UnjudgedError, Verdict, judge_at_once
 from everlog.service.querying.conditions import (
     StaleQueryError,
     catch_up,
@@ -91,8 +92,8 @@ def parse_candidates(
 ) -> list[EventCandidate]:
     """Return the candidates of one write, their data as events of a hash version have it.
 
-    `first` is the index of the first one where these are not all. With version 1 the members of all objects in data are in order, with version 2 as they were
-    sent (docs/hashes.md).
+    `first` is the index of the first one where these are not all. With version 1 the members of all
+    objects in data are in order, with version 2 as they were sent (docs/hashes.md).
 
     Raises:
         RefusedError: The first fault, with the index and the field of its event.
@@ -185,12 +186,18 @@ def write(
         if isinstance(entry, IsEventQlQueryTrue):
             return _ConditionalWrite(store, candidates, preconditions, answer).begin()
         subjects_only.append(entry)
-    store.writer.write(candidates, subjects_only, answer)
+    verdict = None
+    if store.writer.schemas:
+        try:
+            verdict = judge_at_once(store.writer.schemas, candidates)
+        except UnjudgedError:
+            return _ConditionalWrite(store, candidates, preconditions, answer).begin()
+    store.writer.write(candidates, subjects_only, answer, verdict)
     return None
 
 
 class _ConditionalWrite:
-    """A write that depends on queries, until it is decided."""
+    """A write that depends on queries, or whose events take long to judge, until it is decided."""
 
     def __init__(
         self,
@@ -203,14 +210,21 @@ class _ConditionalWrite:
         self._candidates: Final = candidates
         self._preconditions: Final = preconditions
         self._answer: Final = answer
+        # By the schemas that were in force when its events were judged; none before.
+        self._verdict: Verdict | None = None
         self._loop: Final = asyncio.get_running_loop()
         self._seconds_max: Final = _TIME_LIMITS_MAX * store.queries.seconds_max
-        self._until: Final = self._loop.time() + self._seconds_max
+        # When they are over, from the first evaluation on.
+        self._until: float | None = None
 
     def begin(self) -> asyncio.Task[None] | None:
-        """Hand it over if its queries can be evaluated at once, else wait for them in a task."""
+        """Hand it over if all of it can be found out at once, else wait for that in a task."""
         try:
+            if self._store.writer.schemas:
+                self._verdict = judge_at_once(self._store.writer.schemas, self._candidates)
             judgeable = evaluate_at_once(self._store.queries, self._preconditions)
+        except UnjudgedError:
+            judgeable = None
         except Exception as error:  # noqa: BLE001 - as after waiting: it is the outcome
             self._answer(error)
             return None
@@ -228,7 +242,7 @@ class _ConditionalWrite:
                 retry = self._decide(outcome)
                 self._store.queries.own(self._loop.create_task(retry))
 
-        self._store.writer.write(self._candidates, judgeable, note)
+        self._store.writer.write(self._candidates, judgeable, note, self._verdict)
         return None
 
     async def _decide(self, stale: StaleQueryError | None) -> None:
@@ -259,7 +273,9 @@ class _ConditionalWrite:
 
     async def _attempt(self, *, is_first: bool) -> StaleQueryError | None:
         """Evaluate and hand over; return None if it is decided, and then the answer was called."""
+        await self._judge()
         queries = self._store.queries
+        self._until = self._until or self._loop.time() + self._seconds_max
         async with AsyncExitStack() as held:
             async with asyncio.timeout_at(self._until):
                 judgeable = await evaluate(queries, self._preconditions, is_first=is_first)
@@ -268,6 +284,12 @@ class _ConditionalWrite:
                     await held.enter_async_context(queries.catching_up)
                     await catch_up(queries, judgeable)
             return await self._hand_over(judgeable)
+
+    async def _judge(self) -> None:
+        """Judge the events, unless they have been by the schemas that are in force."""
+        schemas = self._store.writer.schemas
+        if schemas and (self._verdict is None or not self._verdict.is_current(schemas)):
+            self._verdict = await self._store.judge.judge(schemas, self._candidates)
 
     async def _hand_over(self, judgeable: Preconditions) -> StaleQueryError | None:
         done: asyncio.Future[StaleQueryError | None] = self._loop.create_future()
@@ -280,5 +302,5 @@ class _ConditionalWrite:
                 # Whoever waited may be gone, but what was written is written.
                 self._answer(outcome)
 
-        self._store.writer.write(self._candidates, judgeable, note)
+        self._store.writer.write(self._candidates, judgeable, note, self._verdict)
         return await done

@@ -187,6 +187,13 @@ class CachedBlock(msgspec.Struct, frozen=True, eq=False):
 class CachedBlocks(Protocol):
     """Blocks of a scan that can tell whether the next one is at hand."""
 
+    # How large a block may be, unless a line is larger; may be changed between two of them.
+    block_size: int
+
+    @property
+    def start(self) -> int:
+        """The position of the next event."""
+
     @property
     def is_end(self) -> bool:
         """Whether there is no next block."""

@@ -1,10 +1,9 @@
 """Allowances refill with time, are never exceeded, and need bounded memory."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.api.allowances import Allowances, name_client
+from everlog.api.allowances import Allowances
 
 SIZE = 10
 PER_SECOND = 2
@@ -85,20 +84,3 @@ def test_in_no_time_does_a_client_get_more_than_its_share(
             granted[client] = granted.get(client, 0) + cost
         assert granted.get(client, 0) <= SIZE + now * PER_SECOND + 1e-6
         assert len(table) <= 3
-
-
-@pytest.mark.parametrize(
-    "address, name",
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("", ""),
-        ("::1", "::/64"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-    ],
-)
-def test_an_ipv6_network_is_one_client(address: str, name: str) -> None:
-    assert name_client(address) == name

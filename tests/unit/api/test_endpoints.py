@@ -18,6 +18,7 @@ from everlog.domain.errors import (
     StateConflictError,
     StoreFailedError,
     TooManyQueriesError,
+    TooMuchUnjudgedError,
 )
 from everlog.http import Exchange, Response
 from everlog.http.framing import PLAIN
@@ -83,6 +84,7 @@ def test_a_write_that_is_refused_is_answered_as_its_version_says_no_and_counted(
     [
         (RefusedError(Code.QUERY_MALFORMED, "..."), "query-malformed"),
         (TooManyQueriesError("..."), "too-many-queries"),
+        (TooMuchUnjudgedError("..."), "too-much-to-judge"),
         (DiskFullError("..."), "disk-full"),
         (StoreFailedError("..."), "store-failed"),
     ],

@@ -141,8 +141,8 @@ def test_more_requests_than_the_limit_wait_in_the_socket(
     for number in range(3_000):
         running.wait_until(lambda number=number: len(application.waiting) > number)
         running.call(lambda number=number: application.waiting[number].respond(text(number)))
-
-    assert [int(client.read_answer().body) for _ in range(3_000)] == list(range(3_000))
+        # Whoever does not read its answers is not asked for more requests.
+        assert int(client.read_answer().body) == number
 
 
 def test_the_last_request_of_a_full_queue_ends_the_connection(

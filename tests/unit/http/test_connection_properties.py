@@ -76,6 +76,7 @@ async def one_by_one(requests: Sequence[bytes]) -> bytes:
     for request in requests:
         wired = Wired()
         wired.send(request)
+        await wired.settle()
         for exchange in wired.application.waiting:
             exchange.respond(Response(200, b"%d" % count, b"text/plain"))
             count += 1
@@ -97,6 +98,7 @@ def test_answers_are_the_same_bytes_however_requests_arrive_and_are_answered(
             wired.send(packet)
             if choice.draw(st.booleans()):
                 await answer_one(wired, choice)
+        await wired.settle()
         while any(exchange.answer is None for exchange in wired.application.waiting):
             await answer_one(wired, choice)
         await wired.settle()

@@ -43,8 +43,9 @@ class EndingApplication(RecordingApplication):
 Act = Callable[[Wired], Awaitable[None]]
 
 
-def connect(application: RecordingApplication | None = None) -> Wired:
-    return Wired(application, limits=Limits(pipelined_max=PIPELINED_MAX))
+def connect(state: State, application: RecordingApplication | None = None) -> Wired:
+    limits = Limits(pipelined_max=PIPELINED_MAX)
+    return Wired(application, limits=limits, is_tls=state is State.GREETING)
 
 
 async def nothing(_: Wired) -> None:
@@ -53,6 +54,7 @@ async def nothing(_: Wired) -> None:
 
 async def fill(wired: Wired) -> None:
     wired.send(LATER * PIPELINED_MAX)
+    await wired.settle()
 
 
 async def take_the_last(wired: Wired) -> None:
@@ -65,6 +67,7 @@ async def owe_and_refuse(wired: Wired) -> None:
 
 async def owe_and_half_close(wired: Wired) -> None:
     wired.send(LATER + STREAM)
+    await wired.settle()
     wired.connection.eof_received()
 
 
@@ -89,6 +92,7 @@ async def lose(wired: Wired) -> None:
 
 # How a connection comes into each state.
 WAYS: Mapping[State, Act] = {
+    State.GREETING: nothing,
     State.READING: nothing,
     State.PAUSED: fill,
     State.FINISHING: take_the_last,
@@ -106,8 +110,21 @@ async def make_room(wired: Wired) -> None:
     await wired.settle()
 
 
-async def send_nonsense(wired: Wired) -> None:
-    wired.send(NONSENSE)
+async def refuse(wired: Wired) -> None:
+    if wired.state is State.GREETING:
+        wired.connection.refuse_plain()
+    elif wired.state is State.PAUSED:
+        # As if a body had waited for room all the time.
+        wired.server.bodies.size = 1
+        wired.connection._reserve(wired.server.limits.bodies_size_max)
+        wired.server.now += 1_000
+        wired.connection.sweep(wired.server.now)
+    else:
+        wired.send(NONSENSE)
+
+
+async def shake_hands(wired: Wired) -> None:
+    wired.connection.hands_shaken()
 
 
 async def half_close(wired: Wired) -> None:
@@ -140,10 +157,11 @@ async def close(wired: Wired) -> None:
 
 # How each happening is brought about.
 CAUSES: Mapping[Happening, Act] = {
+    Happening.GREETED: shake_hands,
     Happening.FULL: fill,
     Happening.ROOM: make_room,
     Happening.LAST_REQUEST: take_the_last,
-    Happening.REFUSAL: send_nonsense,
+    Happening.REFUSAL: refuse,
     Happening.HALF_CLOSE: half_close,
     Happening.PROBE: look_for_the_client,
     Happening.LAST_ANSWER: answer_all,
@@ -157,7 +175,7 @@ PAIRS = [*product(State, Happening)]
 @pytest.mark.parametrize("state", State)
 def test_every_state_is_reached(state: State) -> None:
     async def test() -> None:
-        wired = connect()
+        wired = connect(state)
         await WAYS[state](wired)
         assert wired.state is state
         assert wired.transport.is_reading_paused == (state is State.PAUSED)
@@ -170,7 +188,7 @@ def test_every_state_is_reached(state: State) -> None:
 )
 def test_the_connection_goes_every_way_of_the_table(state: State, happening: Happening) -> None:
     async def test() -> None:
-        wired = connect(EndingApplication())
+        wired = connect(state, EndingApplication())
         await WAYS[state](wired)
         moves = wired.connection.moves
         moves.clear()
@@ -196,7 +214,7 @@ def test_the_connection_goes_every_way_of_the_table(state: State, happening: Hap
 )
 def test_what_is_not_in_the_table_cannot_happen(state: State, happening: Happening) -> None:
     async def test() -> None:
-        wired = connect()
+        wired = connect(state)
         await WAYS[state](wired)
 
         with pytest.raises(AssertionError):
@@ -216,7 +234,7 @@ def test_every_state_leads_to_the_end_and_nothing_leads_from_it() -> None:
 def test_a_client_that_is_refused_is_not_read_any_more() -> None:
     async def test() -> None:
         for way in (take_the_last, owe_and_refuse, say_all, owe_and_abort, lose):
-            wired = connect()
+            wired = connect(State.READING)
             await way(wired)
             seen = len(wired.application.heads)
 
@@ -229,7 +247,7 @@ def test_a_client_that_is_refused_is_not_read_any_more() -> None:
 
 def test_the_end_of_input_is_no_news_to_a_connection_that_is_being_closed() -> None:
     async def test() -> None:
-        wired = connect()
+        wired = connect(State.READING)
         await owe_and_abort(wired)
 
         assert not wired.connection.eof_received()
@@ -241,7 +259,7 @@ def test_the_end_of_input_is_no_news_to_a_connection_that_is_being_closed() -> N
 
 def test_input_that_overtakes_what_is_held_is_a_bug_of_the_event_loop() -> None:
     async def test() -> None:
-        wired = connect()
+        wired = connect(State.READING)
         await fill(wired)
 
         with pytest.raises(AssertionError):
@@ -252,7 +270,7 @@ def test_input_that_overtakes_what_is_held_is_a_bug_of_the_event_loop() -> None:
 
 def test_who_answers_another_when_it_is_told_of_the_end_harms_nobody() -> None:
     async def test() -> None:
-        wired = connect()
+        wired = connect(State.READING)
         await fill(wired)
         first, second, _ = wired.application.waiting
         told: list[Exchange] = []

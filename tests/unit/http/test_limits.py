@@ -146,7 +146,10 @@ def test_connections_beyond_the_limit_are_told_so() -> None:
 
 def test_connections_far_beyond_the_limit_are_not_even_told() -> None:
     with serving(limits=Limits(connections_max=1)) as running, ExitStack() as stack:
-        clients = [stack.enter_context(Client(running.port)) for _ in range(258)]
+        first = stack.enter_context(Client(running.port))
+        first.send(GET % b"x")
+        assert first.read_answer().status == 200
+        clients = [first, *(stack.enter_context(Client(running.port)) for _ in range(257))]
 
         assert [client.read_answer().status for client in clients[1:257]] == [503] * 256
         assert clients[257].is_closed_by_server()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -22,6 +23,23 @@ def run(work: Callable[[Observers], Awaitable[None]]) -> None:
             await work(observers)
 
     asyncio.run(run_with_observers())
+
+
+def recent(observers: Observers, interest: Interest, *, start: int, stop: int) -> bytes | None:
+    """Return all recent lines of an interest, None if they are not kept."""
+    block = b""
+    while start < stop:
+        found = observers.recent(interest, start=start, stop=stop, convert=as_it_is)
+        if found is None:
+            return None
+        assert start < found.stop <= stop
+        start = found.stop
+        block += found.block
+    return block
+
+
+def as_it_is(lines: bytes) -> bytes:
+    return lines
 
 
 def batch_of(*subjects: str) -> Batch:
@@ -52,6 +70,28 @@ def test_an_observer_is_woken_by_what_concerns_it(
         await asyncio.sleep(0)
         observers.publish(batch_of(written))
         assert await waiting == is_woken
+
+    run(work)
+
+
+def test_a_large_batch_wakes_some_at_a_time_and_everybody_in_the_end() -> None:
+    async def work(observers: Observers) -> None:
+        names = [f"/s{number}" for number in range(1_000)]
+        waiting = [
+            asyncio.ensure_future(
+                observers.wait(Interest(name, recursive=number % 2 == 0), seconds=LONG)
+            )
+            for number, name in enumerate(names)
+        ]
+        await asyncio.sleep(0)
+        observers.publish(batch_of(*names))
+        # Who has been woken has its result, and goes on in the next turn.
+        left = len(observers._exact) + len(observers._recursive)
+        assert 0 < left < 1_000
+        # Who closes the store does not wait for the rest.
+        assert await asyncio.gather(*waiting) == [True] * 1_000
+        assert not observers._exact
+        assert not observers._recursive
 
     run(work)
 
@@ -94,12 +134,12 @@ def test_lines_that_nobody_was_told_of_yet_are_not_taken_for_none() -> None:
         second = store(engine, a_candidate("/b"))
         interest = Interest("/b", recursive=False)
         observers.publish(first)
-        assert observers.recent_lines(interest, start=0, stop=1) == []
-        assert observers.recent_lines(interest, start=0, stop=2) is None
-        assert observers.recent_lines(interest, start=1, stop=2) is None
+        assert recent(observers, interest, start=0, stop=1) == b""
+        assert recent(observers, interest, start=0, stop=2) is None
+        assert recent(observers, interest, start=1, stop=2) is None
 
         observers.publish(second)
-        assert observers.recent_lines(interest, start=1, stop=2) == second.lines
+        assert recent(observers, interest, start=1, stop=2) == b"".join(second.lines)
 
     run(work)
 
@@ -119,10 +159,10 @@ def test_recent_lines_are_those_of_the_interest_between_two_positions() -> None:
                 for subject, names in below.items():
                     lines = [line for name, line in part if name in names]
                     interest = Interest(subject, recursive=True)
-                    assert observers.recent_lines(interest, start=start, stop=stop) == lines
+                    assert recent(observers, interest, start=start, stop=stop) == b"".join(lines)
                 lines = [line for name, line in part if name == "/a"]
                 interest = Interest("/a", recursive=False)
-                assert observers.recent_lines(interest, start=start, stop=stop) == lines
+                assert recent(observers, interest, start=start, stop=stop) == b"".join(lines)
 
     run(work)
 
@@ -130,15 +170,15 @@ def test_recent_lines_are_those_of_the_interest_between_two_positions() -> None:
 def test_lines_that_are_not_kept_have_to_be_read_from_the_log() -> None:
     async def work(observers: Observers) -> None:
         interest = Interest("/", recursive=True)
-        assert observers.recent_lines(interest, start=0, stop=0) is None
+        assert recent(observers, interest, start=0, stop=1) is None
         engine = MemoryEngine()
         large = f'{{"text":"{"x" * 60_000}"}}'
         for _ in range(100):
             observers.publish(store(engine, a_candidate(data=large)))
-        assert observers.recent_lines(interest, start=0, stop=100) is None
-        latest = observers.recent_lines(interest, start=99, stop=100)
+        assert recent(observers, interest, start=0, stop=100) is None
+        latest = recent(observers, interest, start=99, stop=100)
         assert latest is not None
-        assert len(latest) == 1
+        assert latest.count(b"\n") == 1
         assert observers._recent_size <= 4 * 1024 * 1024
 
     run(work)
@@ -150,19 +190,19 @@ def test_lines_are_kept_while_somebody_observes() -> None:
         interest = Interest("/", recursive=True)
         engine = MemoryEngine()
         observers.publish(store(engine, a_candidate()))
-        assert observers.recent_lines(interest, start=0, stop=1) is None
+        assert recent(observers, interest, start=0, stop=1) is None
         with observers.permits.acquire():
             second = store(engine, a_candidate())
             observers.publish(second)
-            assert observers.recent_lines(interest, start=1, stop=2) == second.lines
-            assert observers.recent_lines(interest, start=0, stop=2) is None
+            assert recent(observers, interest, start=1, stop=2) == b"".join(second.lines)
+            assert recent(observers, interest, start=0, stop=2) is None
         observers.publish(store(engine, a_candidate()))
         with observers.permits.acquire():
             # Not those with a gap between them.
             fourth = store(engine, a_candidate())
             observers.publish(fourth)
-            assert observers.recent_lines(interest, start=3, stop=4) == fourth.lines
-            assert observers.recent_lines(interest, start=2, stop=4) is None
+            assert recent(observers, interest, start=3, stop=4) == b"".join(fourth.lines)
+            assert recent(observers, interest, start=2, stop=4) is None
 
     run(work)
 
@@ -180,5 +220,93 @@ def test_no_more_may_observe_than_there_are_permits() -> None:
         with observers.permits.acquire(), pytest.raises(TooManyObserversError):
             observers.permits.acquire()
         assert observers.permits.held_count == 1
+
+    run(work)
+
+
+def test_what_is_sent_at_once_is_bounded_but_never_nothing_for_ever() -> None:
+    async def work(observers: Observers) -> None:
+        engine = MemoryEngine()
+        large = f'{{"text":"{"x" * 50_000}"}}'
+        lines = store(engine, *[a_candidate(data=large) for _ in range(4)])
+        observers.publish(lines)
+        interest = Interest("/", recursive=True)
+        found = observers.recent(interest, start=0, stop=4, convert=as_it_is)
+        assert found is not None
+        assert (found.block, found.stop) == (lines.lines[0], 1)
+        assert recent(observers, interest, start=0, stop=4) == b"".join(lines.lines)
+
+        # Nor may one that finds nothing look for long.
+        small = [a_candidate("/a") for _ in range(2_500)]
+        observers.publish(store(engine, *small))
+        other = Interest("/b", recursive=True)
+        found = observers.recent(other, start=4, stop=2_504, convert=as_it_is)
+        assert found is not None
+        assert (found.block, found.stop) == (b"", 1_004)
+        assert recent(observers, other, start=4, stop=2_504) == b""
+
+    run(work)
+
+
+def test_many_observers_are_sent_less_at_once() -> None:
+    async def work(observers: Observers) -> None:
+        engine = MemoryEngine()
+        batch = store(engine, *[a_candidate() for _ in range(900)])
+        observers.publish(batch)
+        interest = Interest("/", recursive=True)
+        few = observers.recent(interest, start=0, stop=900, convert=as_it_is)
+        permits = [observers.permits.acquire() for _ in range(4_000)]
+        many = observers.recent(interest, start=0, stop=899, convert=as_it_is)
+        assert few is not None
+        assert many is not None
+        assert len(many.block) <= 64 * 1024 * 1024 // 4_000 < len(few.block) <= 64 * 1024
+        del permits
+
+    run(work)
+
+
+def test_what_many_are_sent_is_converted_once() -> None:
+    async def work(observers: Observers) -> None:
+        calls: list[bytes] = []
+
+        def convert(lines: bytes) -> bytes:
+            calls.append(lines)
+            return lines
+
+        observers.publish(batch_of("/a"))
+        interest = Interest("/a", recursive=False)
+        for _ in range(3):
+            assert observers.recent(interest, start=0, stop=1, convert=convert)
+            assert observers.recent(interest, start=0, stop=1, convert=as_it_is)
+        assert len(calls) == 1
+
+    run(work)
+
+
+def test_of_many_who_are_woken_some_go_on_at_a_time() -> None:
+    async def work(observers: Observers) -> None:
+        loop = asyncio.get_running_loop()
+        woken = 0
+        seen: list[int] = []
+
+        async def observe(*, seconds: float) -> None:
+            nonlocal woken
+            await observers.wait(Interest("/a", recursive=False), seconds=seconds)
+            woken += 1
+
+        def look() -> None:
+            seen.append(woken)
+            if woken < 1_000:
+                loop.call_soon(look)
+
+        for seconds in (LONG, SHORT):
+            woken, seen = 0, []
+            waiting = [asyncio.ensure_future(observe(seconds=seconds)) for _ in range(1_000)]
+            await asyncio.sleep(0)
+            if seconds == LONG:
+                observers.publish(batch_of("/a"))
+            loop.call_soon(look)
+            await asyncio.gather(*waiting)
+            assert max(after - before for before, after in pairwise(seen)) <= 32
 
     run(work)

@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Final
 
 from everlog.domain.errors import Code, EverlogError, RefusedError
+from everlog.domain.limits import CATCH_UP_SECONDS_MAX
 from everlog.domain.precondition import IsEventQlQueryTrue, Precondition, SubjectPrecondition
 from everlog.eventql.query import IncrementalAggregation, may_affect
 from everlog.service.breaks import Breaks, Rests
@@ -38,10 +39,10 @@ _DELTA_SIZE_MAX: Final = 256 * 1024
 # What a query costs besides what it takes in, in bytes of a node: some ten microseconds.
 _WORK_MIN: Final = 16 * 1024
 # What is left for the writer, for all queries of a write: some milliseconds.
-_WORK_LEFT_MAX: Final = 2 * 1024 * 1024
+_WORK_LEFT_MAX: Final = 4 * 1024 * 1024
 
-# Seconds in which all queries of a write take in what came while they were evaluated.
-_CATCH_UP_SECONDS_MAX: Final = 10.0
+# So much of what was missed is read once for all queries.
+_KEPT_SIZE_MAX: Final = 4 * 1024 * 1024
 
 # Lines that are taken in by one step, between which the time is looked at: so many bytes, or one.
 _STEP_SIZE: Final = 8 * 1024
@@ -235,7 +236,7 @@ async def catch_up(queries: Queries, judgeable: Sequence[Judgeable]) -> None:
         RefusedError: That takes too long.
     """
     standing, engine = _standing(judgeable), queries.engine
-    until = perf_counter() + _CATCH_UP_SECONDS_MAX
+    until = perf_counter() + CATCH_UP_SECONDS_MAX
     left: float = inf
     while True:
         head = engine.head
@@ -256,14 +257,23 @@ def take_in(log: LogReader, standing: Sequence[StandingQuery], head: Head, secon
         RefusedError: After so many seconds that was not done; they are of no use any more.
     """
     until, rests = perf_counter() + seconds, Rests()
-    for query in standing:
-        query.advance(_steps(log, query.head, head, until, rests), head)
+    start, blocks = head.event_count, list[bytes]()
+    for query in sorted(standing, key=lambda query: query.head.event_count):
+        position = query.head.event_count
+        found: Iterable[bytes] = blocks
+        if position != start:
+            found = log.scan(Scan(start=position, stop=head.event_count), head)
+            if head.log_size - query.head.log_size <= _KEPT_SIZE_MAX:
+                # The others have mostly missed the same.
+                start, blocks = position, [*found]
+                found = blocks
+        query.advance(_steps(found, until, rests), head)
         query.settle()
         _check_time(until)
 
 
-def _steps(log: LogReader, start: Head, stop: Head, until: float, rests: Rests) -> Iterator[bytes]:
-    for block in log.scan(Scan(start=start.event_count, stop=stop.event_count), stop):
+def _steps(blocks: Iterable[bytes], until: float, rests: Rests) -> Iterator[bytes]:
+    for block in blocks:
         begin = 0
         while begin < len(block):
             _check_time(until)

@@ -18,8 +18,8 @@ who is told that a subject is not pristine learns of an event, which must not va
 every change waits with those that came while it was judged, refused or not: what it is based on was
 staged before it, and is in their batch or in one before.
 
-State is told by two words (`states`): `Condition` is what a new change is told, `Turn` what is being
-done with those that wait. Each has its table of transitions, and nothing else changes either.
+State is told by two words (`states`): `Condition` is what a new change is told, `Turn` what is done
+with those that wait. Each has its table of transitions, and nothing else changes either.
 All of it happens on the event loop's thread.
 What is left to others: single values (the domain), queries (`querying`), the disk (`committer`).
 """
@@ -44,11 +44,12 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
-from everlog.domain.limits import UNSYNCED_SIZE_MAX
+from everlog.domain.limits import PAUSE_SECONDS_MAX, UNSYNCED_SIZE_MAX
 from everlog.domain.precondition import SubjectPrecondition, holds
-from everlog.domain.schema import EventSchema, find_violation, restore_event_schema
+from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
+from everlog.service.judging import UnjudgedError, Verdict, check_last_events, judge_at_once
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
@@ -63,7 +64,7 @@ from everlog.storage.engine import (
     Scan,
     StagedSchema,
 )
-from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
+from everlog.storage.line import Mark, render_line
 
 # Either the events as stored, in the order of the request, or why nothing was stored.
 Outcome = Sequence[AcceptedEvent] | Exception
@@ -77,15 +78,10 @@ _AT_ONCE_LENGTH_MAX: Final = 1024 * 1024
 
 # What the queries of all writes that are judged at once take in before the next batch sets out, as
 # `StandingQuery.work` counts it: some milliseconds.
-_AT_ONCE_WORK_MAX: Final = 4 * 1024 * 1024
+_AT_ONCE_WORK_MAX: Final = 8 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
-
-# So long others wait while queries take in what they have missed, but for one step of theirs.
-_PAUSE_SECONDS_MAX: Final = 0.25
-
-_decode_data = msgspec.json.Decoder(dict[str, object]).decode
 
 
 _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
@@ -134,10 +130,11 @@ class _Write(msgspec.Struct):
     candidates: Sequence[EventCandidate]
     preconditions: Preconditions
     answer: Answer
+    verdict: Verdict | None
     outcome: Outcome = ()
 
     def judge(self, writer: "Writer") -> Outcome | None:
-        return writer.judge_write(self.candidates, self.preconditions)
+        return writer.judge_write(self.candidates, self.preconditions, self.verdict)
 
     def forget(self, head: Head) -> None:
         for precondition in self.preconditions:
@@ -191,7 +188,8 @@ class Writer:
         self._engine: Final = engine
         self._clock: Final = clock
         self.hash_version: Final = hash_version
-        self._schemas: Final = {schema.event_type: schema for schema in schemas}
+        # By event type; those that are staged are in force for whatever comes behind them.
+        self.schemas: Final = {schema.event_type: schema for schema in schemas}
         self._events: Final = events
         self._loop: Final = loop
         self.condition = Condition.WRITABLE
@@ -214,12 +212,18 @@ class Writer:
         )
 
     def write(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions, answer: Answer
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Preconditions,
+        answer: Answer,
+        verdict: Verdict | None = None,
     ) -> None:
         """Judge and stage one write; the answer is called once its outcome is durable.
 
-        The outcome is a `StaleQueryError` where the answer to a query is not known any more, and a
-        `DiskBusyError`, at once, where the disk hangs or too much waits for it.
+        Without a verdict by the schemas in force, the events are judged if that can be done at
+        once. The outcome is a `StaleQueryError` where the answer to a query is not known any more,
+        an `UnjudgedError` where the events have to be judged before, and a `DiskBusyError`, at
+        once, where the disk hangs or too much waits for it.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
         if self.condition in _REFUSALS:
@@ -231,8 +235,8 @@ class Writer:
             answer(_busy())
             return
         # As `_take`, with fewer calls: this runs for every write.
-        write = _Write(candidates, preconditions, answer)
-        outcome = None if self._unjudged else self.judge_write(candidates, preconditions)
+        write = _Write(candidates, preconditions, answer, verdict)
+        outcome = None if self._unjudged else self.judge_write(candidates, preconditions, verdict)
         if outcome is None:
             self._put_off(write)
             return
@@ -312,7 +316,10 @@ class Writer:
     # Judging, for the changes.
 
     def judge_write(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions
+        self,
+        candidates: Sequence[EventCandidate],
+        preconditions: Preconditions,
+        verdict: Verdict | None = None,
     ) -> Outcome | None:
         """Judge a write at the tip, and stage it unless it is refused; None if that takes long."""
         count = len(candidates)
@@ -325,8 +332,8 @@ class Writer:
         try:
             if preconditions and not self._check_preconditions(preconditions):
                 return None
-            if self._schemas:
-                self._check_schemas(candidates)
+            if self.schemas:
+                self._check_schemas(candidates, verdict)
             tip = engine.tip
             time, time_text = next_event_time(self._clock(), previous=tip.time)
             events = accept_events(
@@ -349,21 +356,20 @@ class Writer:
         if self.condition is Condition.FAILED:
             return _refusal(self.condition)
         try:
-            if schema.event_type in self._schemas:
+            if schema.event_type in self.schemas:
                 raise StateConflictError(
                     Code.EVENT_SCHEMA_ALREADY_REGISTERED,
                     "schema already exists",
                     eventType=schema.event_type,
                 )
-            check_stored_events(self._engine, schema, checked_event_count, self._engine.head)
-            self._check_unpublished_events(schema)
-        except RefusedError as error:
+            check_last_events(self._engine, schema, checked_event_count)
+        except (RefusedError, UnjudgedError) as error:
             return error
         try:
             self._engine.stage_schema(StagedSchema(schema.event_type, schema.text))
         except (DiskFullError, StoreFailedError, OSError) as error:
             return self._note_failure(error)
-        self._schemas[schema.event_type] = schema
+        self.schemas[schema.event_type] = schema
         return ()
 
     def _check_preconditions(self, preconditions: Preconditions) -> bool:
@@ -417,32 +423,18 @@ class Writer:
         staged = islice(self._engine.unpublished_events(), seen, None)
         return b"".join([*published, *(render_line(event.json, Mark.EVENT) for event in staged)])
 
-    def _check_schemas(self, candidates: Sequence[EventCandidate], *, first: int = 0) -> None:
-        for index, candidate in enumerate(candidates, first):
-            schema = self._schemas.get(candidate.type)
-            if schema is None:
-                continue
-            violation = find_violation(schema, _decode_data(candidate.data))
-            if violation is not None:
-                raise StateConflictError(
-                    Code.EVENT_SCHEMA_VIOLATED,
-                    f"event candidate does not match schema: {violation}",
-                    eventIndex=index,
-                    eventType=candidate.type,
-                )
-
-    def _check_unpublished_events(self, schema: EventSchema) -> None:
-        first = self._engine.head.event_count
-        for position, event in enumerate(self._engine.unpublished_events(), start=first):
-            if event.type == schema.event_type:
-                _check_stored_event(schema, event.json, position=position)
+    def _check_schemas(self, candidates: Sequence[EventCandidate], verdict: Verdict | None) -> None:
+        if verdict is None or not verdict.is_current(self.schemas):
+            verdict = judge_at_once(self.schemas, candidates)
+        if verdict.violation is not None:
+            raise verdict.violation
 
     # Judging what was put off.
 
     def _judge_unjudged(self) -> None:
-        """Judge those that wait for it, for a moment; what takes long begins when nothing is staged.
+        """Judge those that wait for it, for a moment, so that they become a batch.
 
-        What has been judged becomes a batch before the rest is.
+        What takes long begins when nothing is staged.
         """
         breaks = Breaks()
         while self._unjudged:
@@ -474,7 +466,7 @@ class Writer:
         assert isinstance(write, _Write)
         outcome: Outcome
         try:
-            outcome = await self._judge_bit_by_bit(write.candidates, write.preconditions)
+            outcome = await self._judge_bit_by_bit(write)
         except (RefusedError, StaleQueryError) as error:
             outcome = error
         except (DiskFullError, StoreFailedError, OSError) as error:
@@ -487,25 +479,21 @@ class Writer:
         self._settle_first(outcome)
         self._settle()
 
-    async def _judge_bit_by_bit(
-        self, candidates: Sequence[EventCandidate], preconditions: Preconditions
-    ) -> Outcome:
+    async def _judge_bit_by_bit(self, write: _Write) -> Outcome:
         """Do what `judge_write` does; who calls takes back what was staged before an error."""
-        engine = self._engine
+        engine, candidates, preconditions = self._engine, write.candidates, write.preconditions
         # All that is staged from here on belongs to this write.
         assert engine.tip == engine.head
         queries = [entry for entry in preconditions if isinstance(entry, StandingQuery)]
         if queries:
-            take_in_all = partial(take_in, engine, queries, engine.tip, _PAUSE_SECONDS_MAX)
+            take_in_all = partial(take_in, engine, queries, engine.tip, PAUSE_SECONDS_MAX)
             # By the committing thread, which has nothing to commit now, and nobody to wait for.
             await self._committer.run(take_in_all)
         is_judged = self._check_preconditions(preconditions)
         assert is_judged
+        if self.schemas:
+            self._check_schemas(candidates, write.verdict)
         breaks = Breaks()
-        if self._schemas:
-            for first in range(0, len(candidates), _BIT_EVENTS):
-                self._check_schemas(candidates[first : first + _BIT_EVENTS], first=first)
-                await breaks.take_if_due()
         time, time_text = next_event_time(self._clock(), previous=engine.tip.time)
         events: list[AcceptedEvent] = []
         while len(events) < len(candidates):
@@ -612,12 +600,12 @@ class Writer:
     def _roll_back(self) -> None:
         self._engine.roll_back()
         # Those that were not published came last.
-        while self._schemas:
-            latest = next(reversed(self._schemas))
+        while self.schemas:
+            latest = next(reversed(self.schemas))
             entry = self._engine.event_type(latest, self._engine.head)
             if entry is not None and entry.schema is not None:
                 break
-            del self._schemas[latest]
+            del self.schemas[latest]
 
     def _note_room(self, changes: list[_Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
@@ -650,11 +638,8 @@ class Writer:
         self._enter(Turn.IDLE)
         for batch in batches:
             for schema in batch.schemas:
-                try:
-                    restored = restore_event_schema(schema.event_type, schema.text)
-                    self._schemas[schema.event_type] = restored
-                except Exception as error:  # noqa: BLE001 - nobody may wait for ever
-                    failure = error
+                known = restore_event_schema(schema.event_type, schema.text)
+                self.schemas[schema.event_type] = known
             self._events.published(batch)
         if failure is not None:
             changes = [*self._unjudged]
@@ -667,36 +652,6 @@ def _is_large(candidates: Sequence[EventCandidate]) -> bool:
     if len(candidates) > _AT_ONCE_EVENTS_MAX:
         return True
     return sum([len(candidate.data) for candidate in candidates]) > _AT_ONCE_LENGTH_MAX
-
-
-def check_stored_events(engine: Engine, schema: EventSchema, start: int, head: Head) -> None:
-    """Refuse a schema that an event between a position and a head does not match."""
-    event_types = frozenset({schema.event_type})
-    for block in engine.scan(
-        Scan(start=start, stop=head.event_count, event_types=event_types), head
-    ):
-        for line in block.splitlines(keepends=True):
-            event, _ = parse_line(line)
-            payload = line[len(LINE_PREFIX) :].rstrip().removesuffix(b"}")
-            _check_stored_event(schema, payload, position=int(event.id))
-
-
-def _check_stored_event(schema: EventSchema, event_json: bytes, *, position: int) -> None:
-    violation = find_violation(schema, _decode_stored(event_json).data)
-    if violation is not None:
-        raise StateConflictError(
-            Code.EVENT_SCHEMA_VIOLATED,
-            f"event with ID {position}: {violation}",
-            eventId=str(position),
-            eventType=schema.event_type,
-        )
-
-
-class _Data(msgspec.Struct, frozen=True):
-    data: dict[str, object]
-
-
-_decode_stored = msgspec.json.Decoder(_Data).decode
 
 
 def describe(precondition: SubjectPrecondition | StandingQuery) -> str:

@@ -10,7 +10,7 @@ What is left to others: what a head shows (`indexed_log`), and where a log ends 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Final, NamedTuple, Self
@@ -50,6 +50,7 @@ from everlog.storage.log.directory import (
 from everlog.storage.log.disk import (
     Disk,
     Folder,
+    ForeignFileError,
     PosixDisk,
     SyncError,
     create_folder,
@@ -234,7 +235,6 @@ class LogEngine(IndexedLog):
             self._staged_events.extend(events)
             self._staged_lines.extend(lines)
             self._is_mid_write = not is_end
-            self._index.latest_below.follow(self.tip.event_count)
         except MemoryError:
             self._index.truncate(tip)
             self.tip = tip
@@ -348,7 +348,10 @@ class LogEngine(IndexedLog):
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self.head = batch.head
-        self._index.latest_below.settle(batch.head.event_count)
+        below = self._index.latest_below
+        below.settled_count = batch.head.event_count
+        if below.steps:
+            below.drop_steps()
         del self._sealed[0]
 
     def roll_back(self) -> None:
@@ -544,5 +547,9 @@ def _check_place(event: Event, line: bytes, mark: Mark, time: int, *, is_last: b
 def _save_snapshot_if_possible(engine: LogEngine) -> None:
     # It stays due. Nothing that is stored depends on it, and what it has to say takes a little
     # longer to find at the next opening.
-    with suppress(OSError):
+    try:
         engine.save_snapshot()
+    except ForeignFileError:
+        raise
+    except OSError:
+        pass

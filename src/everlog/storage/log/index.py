@@ -121,6 +121,8 @@ class Index:
                 counts[node] += 1
                 self._event_count = position
                 offset += len(line)
+            if position >= self.latest_below.due_at:
+                self.latest_below.catch_up(position)
         except (DiskFullError, MemoryError):
             self.truncate(tip)
             raise

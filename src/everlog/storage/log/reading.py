@@ -46,11 +46,14 @@ class SegmentFiles:
         """Start without any."""
         self._segments: Final[list[Segment]] = []
         self._files: Final[list[int]] = []
+        self._places: Final[list[SegmentPlace]] = []
         self._offsets: Final[list[int]] = []
 
     def add(self, segment: Segment) -> None:
         """Take over a file that continues the log."""
         self._segments.append(segment)
+        inode = os.fstat(segment.file).st_ino
+        self._places.append(SegmentPlace(segment.name, inode, segment.offset))
         # In this order: whoever finds an offset finds the file, whatever the thread.
         self._files.append(segment.file)
         self._offsets.append(segment.offset)
@@ -95,10 +98,7 @@ class SegmentFiles:
     @property
     def places(self) -> list[SegmentPlace]:
         """Where another process finds each segment."""
-        return [
-            SegmentPlace(segment.name, os.fstat(segment.file).st_ino, segment.offset)
-            for segment in self._segments
-        ]
+        return self._places.copy()
 
     def read(self, offset: int, size: int) -> bytes:
         """Return the bytes at an offset, fewer only at the end of the last file.
@@ -192,6 +192,7 @@ class RangeBlocks(Iterator[bytes]):
         self, log: RangeBytes, offsets: Sequence[int], start: int, stop: int, end: int
     ) -> None:
         """Begin at one position; stop in front of another one, whose offset is the end."""
+        self.block_size = BLOCK_SIZE
         self._log = log
         self._offsets = offsets
         self._start = start
@@ -206,6 +207,11 @@ class RangeBlocks(Iterator[bytes]):
         block = self._log.read(offset, end - offset)
         self._start = following
         return block
+
+    @property
+    def start(self) -> int:
+        """The position of the next event."""
+        return self._start
 
     @property
     def is_end(self) -> bool:
@@ -227,10 +233,11 @@ class RangeBlocks(Iterator[bytes]):
         """Return where the next block begins and ends, and the position behind it."""
         offsets, start, stop = self._offsets, self._start, self._stop
         offset = offsets[start]
-        if self._end - offset <= BLOCK_SIZE:
+        if self._end - offset <= self.block_size:
             return offset, self._end, stop
         # Found here and not in the block, which would then be copied without its last line.
-        following = max(bisect_right(offsets, offset + BLOCK_SIZE, start, stop) - 1, start + 1)
+        limit = offset + self.block_size
+        following = max(bisect_right(offsets, limit, start, stop) - 1, start + 1)
         return offset, offsets[following] if following < stop else self._end, following
 
 

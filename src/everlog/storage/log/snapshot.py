@@ -22,6 +22,7 @@ from everlog.storage.log.columns import Column
 from everlog.storage.log.disk import (
     Disk,
     Folder,
+    is_full,
     open_file,
     open_in_place,
     read_file,
@@ -111,8 +112,10 @@ class SnapshotFiles:
         """
         try:
             self._save(index, head, schemas_size)
-        except OSError:
-            self._give_back(index)
+        except OSError as error:
+            # Any other may have come after the snapshot was in its place.
+            if is_full(error):
+                self._give_back(index)
             raise
 
     def _save(self, index: Index, head: Head, schemas_size: int) -> None:

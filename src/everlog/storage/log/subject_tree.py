@@ -13,8 +13,8 @@ many nodes, which never change. The table may hold numbers of nodes that were fo
 may be other nodes by now. They do no harm: what is found is compared, and its number too.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
@@ -451,25 +451,30 @@ class LatestBelow:
     """Keeps for each subject the position plus one of the latest event on it or below it.
 
     It lags behind the events, and is brought up to those that somebody asks about. Events may be
-    forgotten again until they are settled: what they replaced is kept so long.
+    forgotten again until they are settled: what they replaced is kept so long. Whoever adds events
+    looks at `due_at`, and whoever settles them at `steps`: mostly there is nothing to do.
     """
 
     def __init__(self, subjects: SubjectTree, subject_ids: Column) -> None:
-        """Begin before the first event."""
+        """Do nothing yet: who never asks does not pay."""
         self._subjects: Final = subjects
         self._subject_ids: Final = subject_ids
-        # How many events are in, and how many of all are settled.
+        # How many events are in, and at how many of all it has to catch up.
         self.count = 0
-        self._settled_count = 0
-        # For steps behind the settled events: before how many events, and what was replaced.
-        self._steps: list[tuple[int, list[tuple[Nodes, Nodes]]]] = []
+        self.due_at = sys.maxsize
+        # How many of all will never be forgotten.
+        self.settled_count = 0
+        # For each time that it caught up behind those: before how many events, and what was
+        # replaced.
+        self.steps: list[tuple[int, list[tuple[Nodes, Nodes]]]] = []
 
     def begin(self, event_count: int) -> None:
         """Take in all events that there are, of which none will be forgotten."""
         latest = self._subjects.latest.array[: self._subjects.count]
         nodes = np.flatnonzero(latest)
         self._raise(nodes, latest[nodes], [])
-        self.count = self._settled_count = event_count
+        self.settled_count = event_count
+        self._move(event_count)
 
     def find(self, node: int, *, event_count: int) -> int:
         """Return it for one subject, as of so many events.
@@ -495,39 +500,31 @@ class LatestBelow:
         replaced: list[tuple[Nodes, Nodes]] = []
         try:
             self._raise(nodes, values, replaced)
+            if event_count > self.settled_count:
+                self.steps.append((first, replaced))
         except MemoryError:
             self._put_back(replaced)
             raise
-        if event_count > self._settled_count:
-            self._steps.append((first, replaced))
-        self.count = event_count
+        self._move(event_count)
 
-    def follow(self, event_count: int) -> None:
-        """Catch up if there is much to catch up with; raises as `catch_up` does."""
-        if event_count - self.count >= _LAG_MAX:
-            self.catch_up(event_count)
-
-    def settle(self, event_count: int) -> None:
-        """Take note that the first so many events will not be forgotten any more."""
-        self._settled_count = event_count
-        if self._steps:
-            self._drop_steps()
-        if event_count - self.count >= _LAG_MAX:
-            with suppress(MemoryError):
-                self.catch_up(event_count)
-
-    def _drop_steps(self) -> None:
-        while self._steps:
-            end = self._steps[1][0] if len(self._steps) > 1 else self.count
-            if end > self._settled_count:
+    def drop_steps(self) -> None:
+        """Drop what settled events have replaced."""
+        while self.steps:
+            end = self.steps[1][0] if len(self.steps) > 1 else self.count
+            if end > self.settled_count:
                 break
-            del self._steps[0]
+            del self.steps[0]
 
     def truncate(self, event_count: int) -> None:
         """Forget all but the first so many events, and perhaps some more, which come in again."""
         while self.count > event_count:
-            self.count, replaced = self._steps.pop()
+            count, replaced = self.steps.pop()
             self._put_back(replaced)
+            self._move(count)
+
+    def _move(self, count: int) -> None:
+        self.count = count
+        self.due_at = count + _LAG_MAX
 
     def _raise(self, nodes: Nodes, values: Nodes, replaced: list[tuple[Nodes, Nodes]]) -> None:
         """Let nodes and all above them have these values, unless they have higher ones."""

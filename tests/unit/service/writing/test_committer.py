@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ from typing import cast
 import pytest
 
 from everlog.domain.errors import StoreFailedError
+from everlog.service.writing import committer as committer_module
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.sync_process import OnEnd, SyncProcess, SyncProcessLostError
 from everlog.storage.engine import Batch, BatchLostError, UnchainedEntryError
@@ -217,5 +219,37 @@ def test_a_failed_sync_fails_the_store_whatever_the_reason(tmp_path: Path, numbe
         assert bench.process.asked == []
         assert positions_of(read(bench.engine)) == [0]
         bench.ended.append(ended)
+
+    run(tmp_path, work)
+
+
+def test_many_bytes_are_copied_by_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(bench: Bench) -> None:
+        for size_max, is_asked in ((1_000_000, True), (100, False)):
+            monkeypatch.setattr(committer_module, "_HAND_OVER_SIZE_MAX", size_max)
+            bench.begin(write_count=MANY)
+            assert bool(bench.process.asked) is is_asked
+            if is_asked:
+                bench.process.end()
+            ended = await bench.wait_for_end()
+            assert ended.failure is None
+            bench.ended.clear()
+
+    run(tmp_path, work)
+
+
+def test_the_thread_calls_what_it_is_given(tmp_path: Path) -> None:
+    async def work(bench: Bench) -> None:
+        name = await bench.committer.run(lambda: threading.current_thread().name)
+        assert name == "commit"
+        with pytest.raises(ZeroDivisionError):
+            await bench.committer.run(lambda: 1 // 0)
+        # Whoever does not wait any more is not told, and disturbs nobody.
+        waiting = asyncio.ensure_future(bench.committer.run(lambda: None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await bench.committer.run(lambda: None)
 
     run(tmp_path, work)

@@ -26,6 +26,7 @@ from everlog.domain.precondition import (
 )
 from everlog.domain.selection import Order, Selection
 from everlog.domain.time import parse_time
+from everlog.service.judging import UnjudgedError
 from everlog.service.observe_events import observe_events
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.reader import AS_STORED
@@ -302,19 +303,21 @@ def test_a_schema_that_an_event_of_a_rival_does_not_match_is_refused() -> None:
         assert bench.code("schema") is Code.EVENT_SCHEMA_VIOLATED
         assert bench.details("schema") == {"eventId": "1", "eventType": NEW_TYPE}
         assert bench.ids("new") == [2]
-        assert NEW_TYPE not in bench.writer._schemas
+        assert NEW_TYPE not in bench.writer.schemas
 
     run_bench(work)
 
 
-def test_a_schema_of_a_rival_that_is_none_fails_the_store_and_answers_everybody() -> None:
+def test_a_schema_of_a_rival_that_is_none_holds_up_its_own_type_only() -> None:
     async def work(bench: Bench) -> None:
         bench.write("first", "/a")
         await bench.wait_until_committing()
-        await lose(bench, rivals([[a_schema(NEW_TYPE, '{"type":1}')], [a_candidate()]]), "first")
-        assert isinstance(bench.outcomes["first"], StoreFailedError)
-        assert bench.writer.condition is Condition.FAILED
-        assert len(bench.subjects) == 1
+        bench.write("of its type", "/b", type_=NEW_TYPE)
+        rival = rivals([[a_schema(NEW_TYPE, '{"type":1}')], [a_candidate()]])
+        await lose(bench, rival, "first", "of its type")
+        assert bench.ids("first") == [1]
+        # It is judged elsewhere, where it is found to be none.
+        assert isinstance(bench.outcomes["of its type"], UnjudgedError)
 
     run_bench(work)
 
@@ -426,7 +429,7 @@ def test_what_cannot_be_applied_fails_all_that_waits(
         # What had been applied stays, and was shown.
         assert bench.subjects == ["/r"][:number]
         assert bench.engine.tip == bench.engine.head
-        assert NEW_TYPE not in bench.writer._schemas
+        assert NEW_TYPE not in bench.writer.schemas
 
         bench.engine.applying_failure = None
         bench.write("next", "/d")

@@ -271,7 +271,7 @@ def test_a_schema_that_cannot_be_staged_is_no_schema(
         await bench.wait_for("schema")
         assert isinstance(bench.outcomes["schema"], DiskFullError | StoreFailedError)
         assert bench.said == [condition or Condition.FAILED]
-        assert "io.everlog.test.late" not in bench.writer._schemas
+        assert "io.everlog.test.late" not in bench.writer.schemas
 
     run_bench(work)
 

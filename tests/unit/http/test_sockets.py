@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from everlog.http.connection import find_address, is_gone
+from everlog.http.sockets import find_address, is_gone
 
 
 @pytest.mark.parametrize("peername, address", [(("1.2.3.4", 5), "1.2.3.4"), ("", ""), (None, "")])

@@ -1,0 +1,124 @@
+"""The processes that judge: as many as are needed, and two at most.
+
+A job takes some seconds at most, whatever it is, since the process sees to that (`schema_worker`).
+So it is not taken back when nobody waits for it any more, and a process is never ended for it.
+What is left to others: what a job's end means (`judging`).
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from everlog.domain.errors import BusyError
+from everlog.service.environment import environment_without_secrets
+from everlog.service.judging_messages import (
+    LENGTH,
+    Compiled,
+    Exceeded,
+    JudgingJob,
+    Message,
+    Mismatched,
+    decode_message,
+    encode,
+)
+
+# One computes while the other is asked.
+_COUNT_MAX: Final = 2
+
+_COMMAND: Final = (sys.executable, "-m", "everlog.schema_worker")
+
+
+class JudgingProcesses:
+    """Runs jobs, each in a process that has no other; on the event loop's thread only."""
+
+    def __init__(self, command: tuple[str, ...] = _COMMAND) -> None:
+        """Start none yet."""
+        self._command: Final = command
+        self._turns: Final = asyncio.Semaphore(_COUNT_MAX)
+        self._idle: Final[list[asyncio.subprocess.Process]] = []
+        self._all: Final[set[asyncio.subprocess.Process]] = set()
+
+    async def run(self, job: JudgingJob) -> Sequence[Message]:
+        """Return all that is said about a job, of which the last is how it ended.
+
+        Whoever is cancelled while it runs waits for its end all the same.
+
+        Raises:
+            BusyError: The system starts no process.
+        """
+        async with self._turns:
+            running = asyncio.get_running_loop().create_task(self._run(job))
+            try:
+                return await asyncio.shield(running)
+            finally:
+                while not running.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([running])
+
+    async def close(self) -> None:
+        """End all processes, and with them what they do."""
+        ending = [self._end(process) for process in tuple(self._all)]
+        await asyncio.gather(*ending)
+
+    async def _run(self, job: JudgingJob) -> Sequence[Message]:
+        process = await self._take()
+        messages = list[Message]()
+        try:
+            await _ask(process, job, messages)
+        except (asyncio.IncompleteReadError, ConnectionError, RuntimeError):
+            # Somebody has ended it; most often the system, for the memory that it took.
+            messages.append(Exceeded())
+            await self._end(process)
+        else:
+            self._idle.append(process)
+        return messages
+
+    async def _take(self) -> asyncio.subprocess.Process:
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:
+                return process
+            await self._end(process)
+        return await self._start()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        self._all.discard(process)
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                # Its child, too, which may be in the middle of a job.
+                os.killpg(process.pid, signal.SIGKILL)
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=environment_without_secrets(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BusyError("the system starts no process to judge events in") from error
+        self._all.add(process)
+        return process
+
+
+async def _ask(
+    process: asyncio.subprocess.Process, job: JudgingJob, messages: list[Message]
+) -> None:
+    """Send a job, and take what is said about it up to its end."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(encode(job))
+    await process.stdin.drain()
+    while not messages or isinstance(messages[-1], Compiled | Mismatched):
+        [length] = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+        messages.append(decode_message(await process.stdout.readexactly(length)))
