@@ -174,9 +174,8 @@ def memory_of(pid: int) -> int:
 
 
 def processes_of(server: RunningServer) -> list[int]:
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    names = {pid: Path(f"/proc/{pid}/cmdline") for pid in children.split()}
-    return [int(pid) for pid, name in names.items() if "query_worker" in name.read_text()]
+    names = {pid: Path(f"/proc/{pid}/cmdline") for pid in server.children}
+    return [pid for pid, name in names.items() if "query_worker" in name.read_text()]
 
 
 @pytest.mark.slow

@@ -42,12 +42,6 @@ def fill(connection: Connection, count: int) -> None:
         )
 
 
-def processes_of(server: RunningServer) -> list[int]:
-    """Return the processes that a server has started and that are still there."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    return [int(pid) for pid in children.split()]
-
-
 def wait_until(condition: Any) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
@@ -230,12 +224,12 @@ def test_heartbeats_come_while_a_query_computes(server: RunningServer, version: 
 @pytest.mark.slow
 def test_a_client_that_goes_away_ends_its_query(server: RunningServer) -> None:
     with Connection(server.url) as connection:
-        before = {pid: cpu_seconds(pid) for pid in processes_of(server)}
+        before = {pid: cpu_seconds(pid) for pid in server.children}
         connection.send("POST", "/api/v1/run-eventql-query", {"query": ENDLESS})
         busy: list[int] = []
 
         def is_busy() -> bool:
-            found = processes_of(server)
+            found = server.children
             busy[:] = [pid for pid in found if cpu_seconds(pid) > before.get(pid, 0.0) + 0.2]
             return len(busy) == 1
 
@@ -243,7 +237,7 @@ def test_a_client_that_goes_away_ends_its_query(server: RunningServer) -> None:
 
     wait_until(lambda: all_rest(server))
     # A process that listens is worth keeping.
-    assert set(busy) <= set(processes_of(server))
+    assert set(busy) <= set(server.children)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -284,7 +278,7 @@ def test_a_query_process_ends_with_a_server_that_is_killed() -> None:
         fill(connection, MANY)
         response = connection.send("POST", "/api/v1/run-eventql-query", {"query": ENDLESS})
         response.readline()
-        children = processes_of(server)
+        children = server.children
         assert children
         server.kill()
 
@@ -296,10 +290,10 @@ def test_a_process_of_a_query_that_dies_is_told_and_replaced(server: RunningServ
     with Connection(server.url) as connection:
         response = connection.send("POST", "/api/v1/run-eventql-query", {"query": ENDLESS})
         response.readline()
-        killed = processes_of(server)
+        killed = server.children
         for pid in killed:
             os.kill(pid, 9)
-        wait_until(lambda: not set(killed) & set(processes_of(server)))
+        wait_until(lambda: not set(killed) & set(server.children))
         *_, last = response.read().splitlines()
 
         told = json.loads(last)["payload"]["error"]
@@ -319,7 +313,7 @@ def test_a_slow_client_holds_up_its_query_and_not_the_memory(server: RunningServ
         response.readline()
         wait_until(lambda: all_rest(server))
         grown = memory_of(server.pid) - before
-        children = [memory_of(pid) for pid in processes_of(server)]
+        children = [memory_of(pid) for pid in server.children]
 
     assert grown < 32 * 1024 * 1024
     assert max(children) < 256 * 1024 * 1024
@@ -327,7 +321,7 @@ def test_a_slow_client_holds_up_its_query_and_not_the_memory(server: RunningServ
 
 def all_rest(server: RunningServer) -> bool:
     """Tell whether no process of a server computes."""
-    pids = [server.pid, *processes_of(server)]
+    pids = [server.pid, *server.children]
     before = [cpu_seconds(pid) for pid in pids]
     threading.Event().wait(0.5)
     return [cpu_seconds(pid) for pid in pids] == before

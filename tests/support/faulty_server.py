@@ -3,7 +3,6 @@
 Run as `python -m tests.support.faulty_server <file> run <flags>`; see `Condition` for the words.
 """
 
-import asyncio
 import errno
 import os
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from everlog import query_worker
+from everlog.service import child_process
 from everlog.service.querying.processes import QueryProcesses
 from everlog.storage.log.disk import PosixDisk
 from tests.support.altered_server import run_altered
@@ -102,17 +102,14 @@ def _alter_reading(file: Path) -> None:
 
 def _alter_processes(file: Path) -> None:
     """Let the processes of queries fail where the file says so."""
-    start = asyncio.create_subprocess_exec
+    start = child_process._start
 
-    def check() -> None:
+    def failing_start(*arguments: Any, **options: Any) -> Any:
         if Condition(file.read_text()) is Condition.CROWDED:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return start(*arguments, **options)
 
-    async def failing_start(*arguments: Any, **options: Any) -> Any:
-        check()
-        return await start(*arguments, **options)
-
-    vars(asyncio)["create_subprocess_exec"] = failing_start
+    vars(child_process)["_start"] = failing_start
     command = (sys.executable, "-m", "tests.support.faulty_server", str(file), _QUERY_WORKER)
     defaults = QueryProcesses.__init__.__kwdefaults__
     assert defaults is not None

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,12 @@ class RunningServer:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
+    @property
+    def children(self) -> list[int]:
+        """The processes that the server has started, by whichever thread, and that are there."""
+        lists = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [int(pid) for each in lists for pid in _text_of(each).split()]
+
     def wait_for_log(self, message: str) -> LogLine:
         """Return the first line whose message begins like this, once it is there."""
 
@@ -115,6 +121,13 @@ class RunningServer:
                     self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
+
+
+def _text_of(path: Path) -> str:
+    # A thread may have ended meanwhile.
+    with suppress(OSError):
+        return path.read_text()
+    return ""
 
 
 @contextmanager

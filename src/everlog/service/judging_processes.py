@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from everlog.domain.errors import BusyError
-from everlog.service.environment import environment_without_secrets
+from everlog.service.child_process import ChildProcess
 from everlog.service.judging_messages import (
     LENGTH,
     Compiled,
@@ -29,6 +29,9 @@ from everlog.service.judging_messages import (
 # One computes while the other is asked.
 _COUNT_MAX: Final = 2
 
+# What is said is short.
+_BUFFER_SIZE: Final = 64 * 1024
+
 _COMMAND: Final = (sys.executable, "-m", "everlog.schema_worker")
 
 
@@ -39,8 +42,8 @@ class JudgingProcesses:
         """Start none yet."""
         self._command: Final = command
         self._turns: Final = asyncio.Semaphore(_COUNT_MAX)
-        self._idle: Final[list[asyncio.subprocess.Process]] = []
-        self._all: Final[set[asyncio.subprocess.Process]] = set()
+        self._idle: Final[list[ChildProcess]] = []
+        self._all: Final[set[ChildProcess]] = set()
 
     async def run(self, job: JudgingJob) -> Sequence[Message]:
         """Return all that is said about a job, of which the last is how it ended.
@@ -77,33 +80,27 @@ class JudgingProcesses:
             self._idle.append(process)
         return messages
 
-    async def _take(self) -> asyncio.subprocess.Process:
+    async def _take(self) -> ChildProcess:
         while self._idle:
             process = self._idle.pop()
-            if process.returncode is None:
+            if process.is_alive:
                 return process
             await self._end(process)
         return await self._start()
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, process: ChildProcess) -> None:
         self._all.discard(process)
-        if process.returncode is None:
+        if process.is_alive:
             with suppress(ProcessLookupError):
                 # Its child, too, which may be in the middle of a job.
                 os.killpg(process.pid, signal.SIGKILL)
-        assert process.stdin is not None
-        process.stdin.close()
+        process.input.close()
         await process.wait()
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self) -> ChildProcess:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=environment_without_secrets(),
-                start_new_session=True,
+            process = await ChildProcess.start(
+                self._command, buffer_size=_BUFFER_SIZE, has_own_group=True
             )
         except OSError as error:
             raise BusyError("the system starts no process to judge events in") from error
@@ -111,14 +108,10 @@ class JudgingProcesses:
         return process
 
 
-async def _ask(
-    process: asyncio.subprocess.Process, job: JudgingJob, messages: list[Message]
-) -> None:
+async def _ask(process: ChildProcess, job: JudgingJob, messages: list[Message]) -> None:
     """Send a job, and take what is said about it up to its end."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(encode(job))
-    await process.stdin.drain()
+    process.input.write(encode(job))
+    await process.input.drain()
     while not messages or isinstance(messages[-1], Compiled | Mismatched):
-        [length] = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-        messages.append(decode_message(await process.stdout.readexactly(length)))
+        [length] = LENGTH.unpack(await process.output.readexactly(LENGTH.size))
+        messages.append(decode_message(await process.output.readexactly(length)))

@@ -7,14 +7,13 @@ nothing to do is kept for the next query.
 """
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
-from everlog.service.environment import environment_without_secrets
+from everlog.service.child_process import ChildProcess
 from everlog.service.querying.messages import (
     FRAME_HEADER,
     FRAME_SIZE_MAX,
@@ -58,13 +57,11 @@ class QueryProcessUnstartableError(QueryProcessLostError):
 class QueryProcess:
     """One process, which runs one job after the other."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Take over a process that was started with pipes."""
-        assert process.stdin is not None
-        assert process.stdout is not None
+    def __init__(self, process: ChildProcess) -> None:
+        """Take over a process that waits for its first job."""
         self._process: Final = process
-        self._input: Final = process.stdin
-        self._output: Final = process.stdout
+        self._input: Final = process.input
+        self._output: Final = process.output
         # Whether it waits for a job.
         self.is_free = True
         # Of a frame whose content has not been read yet.
@@ -78,14 +75,8 @@ class QueryProcess:
             QueryProcessUnstartableError: The system refuses to.
         """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=environment_without_secrets(),
-                pass_fds=inherited,
-                limit=_BUFFER_SIZE,
+            process = await ChildProcess.start(
+                command, inherited=inherited, buffer_size=_BUFFER_SIZE
             )
         except OSError as error:
             raise QueryProcessUnstartableError(error.strerror or type(error).__name__) from error
@@ -94,13 +85,7 @@ class QueryProcess:
     @property
     def is_alive(self) -> bool:
         """Whether it is still there."""
-        if self._process.returncode is not None:
-            return False
-        # The event loop may not have been told yet; it is left to it to take notice.
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        with suppress(ChildProcessError):
-            return os.waitid(os.P_PID, self._process.pid, options) is None
-        return False
+        return self._process.is_alive
 
     async def run(
         self, frames: AsyncIterable[bytes]
@@ -161,8 +146,7 @@ class QueryProcess:
 
     async def end(self) -> None:
         """Kill the process, whatever it does, and return when it is gone."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.kill()
         self._input.close()
         await self._process.wait()
 

@@ -99,6 +99,7 @@ os.kill(os.getpid(), 9)
     # Closes its pipe, and stays.
     "mute": """
 receive()
+os.close(0)
 os.close(1)
 time.sleep(600)
 """,
