@@ -121,7 +121,7 @@ def read_requests(count: int) -> bytes:
 def test_answers_that_nobody_takes_are_not_made(server: RunningServer, requests: bytes) -> None:
     with Connection(server.url) as client:
         client.write(*[an_event(data={"text": "x" * 10_000}) for _ in range(100)])
-    count = 400
+    count = 150
     with watched(server) as growth, ExitStack() as stack:
         clients = [
             stack.enter_context(connect(server, receive_buffer_size=4_096)) for _ in range(count)

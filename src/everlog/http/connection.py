@@ -92,7 +92,6 @@ class Connection(asyncio.Protocol):
         self._since = server.now
         self._is_tls = is_tls
         self.address = ""
-        # Those are the server's (`places.py`).
         self.place: Place | None = None
         self.is_known = False
         # Who takes the request that is arriving; None if it is answered.
