@@ -23,7 +23,12 @@ import msgspec
 
 from everlog.domain.signature import SigningKey, sign
 from everlog.eventql.diagnostic import QueryLimitError
-from everlog.eventql.limits import QueryLimits
+from everlog.eventql.limits import (
+    AGGREGATES_SIZE_MAX,
+    PROCESS_MEMORY_MAX,
+    ROW_SIZE_MAX,
+    QueryLimits,
+)
 from everlog.eventql.planning.plan import ALL, EventScan, Plan
 from everlog.eventql.query import EvaluationContext, execute, prepare
 from everlog.service.querying.faults import QUERY_FAULTS, QueryFault, tell
@@ -46,18 +51,9 @@ _NICENESS: Final = 10
 _OUT_OF_MEMORY_SCORE: Final = 500
 _OUT_OF_MEMORY_FILE: Final = Path("/proc/self/oom_score_adj")
 
-# Twice what a query may hold, roughly; a last resort, so that one query cannot take a machine's
-# memory.
-_MEMORY_SIZE_MAX: Final = 1024 * 1024 * 1024
-
 # Rows go out when there are so many bytes of them, or when it is so long since some went out.
 _FRAME_SIZE: Final = 128 * 1024
 _FRAME_INTERVAL_SECONDS: Final = 0.02
-
-# Bytes of one row, and of what an incremental plan has aggregated: the server passes the one on as
-# a whole, and keeps the other.
-_ROW_SIZE_MAX: Final = 16 * 1024 * 1024
-_AGGREGATION_SIZE_MAX: Final = 1024 * 1024
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_job: Final = msgspec.msgpack.Decoder(Job).decode
@@ -197,9 +193,9 @@ class RowFrames:
             self._add(rows)
             return
         for row in rows:
-            if len(row) > _ROW_SIZE_MAX:
+            if len(row) > ROW_SIZE_MAX:
                 raise QueryLimitError(
-                    f"a row of the query takes more than {_ROW_SIZE_MAX} bytes as JSON"
+                    f"a row of the query takes more than {ROW_SIZE_MAX} bytes as JSON"
                 )
             if len(row) > _FRAME_SIZE:
                 # Alone: the server passes it on as it is.
@@ -232,7 +228,7 @@ def main() -> None:
         os.nice(_NICENESS)
     with suppress(OSError):
         _OUT_OF_MEMORY_FILE.write_text(str(_OUT_OF_MEMORY_SCORE))
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_SIZE_MAX, _MEMORY_SIZE_MAX))
+    resource.setrlimit(resource.RLIMIT_DATA, (PROCESS_MEMORY_MAX, PROCESS_MEMORY_MAX))
     inbox = Inbox()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, inbox), daemon=True).start()
     with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as target:
@@ -291,9 +287,9 @@ def _run(job: Job, inbox: Inbox, send: Send) -> None:
 
 
 def _send_aggregation(content: bytes, send: Send) -> None:
-    if len(content) > _AGGREGATION_SIZE_MAX:
+    if len(content) > AGGREGATES_SIZE_MAX:
         raise QueryLimitError(
-            f"what the query aggregates takes more than {_AGGREGATION_SIZE_MAX} bytes"
+            f"what the query aggregates takes more than {AGGREGATES_SIZE_MAX} bytes"
         )
     send(FrameKind.AGGREGATION, content)
 

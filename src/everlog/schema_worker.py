@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from everlog.domain.errors import RefusedError
+from everlog.domain.json_text import to_float
 from everlog.domain.limits import SCHEMA_MEMORY_SIZE_MAX, SCHEMA_SECONDS_MAX
 from everlog.domain.schema import (
     EventSchema,
@@ -49,7 +50,7 @@ _NICENESS: Final = 5
 # The schemas of types that are written now stay compiled.
 _SCHEMAS_KEPT: Final = 8
 
-_decode_data = msgspec.json.Decoder(dict[str, object]).decode
+_decode_data = msgspec.json.Decoder(dict[str, object], float_hook=to_float).decode
 
 
 def main() -> None:

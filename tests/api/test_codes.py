@@ -88,7 +88,7 @@ WRITING = (
         Code.EVENT_TOO_LARGE,
         "write-events",
         {"events": [an_event()] * 10_001},
-        "10001",
+        "10000 events",
         {"field": "events", "limit": 10_000},
         413,
     ),
@@ -317,6 +317,7 @@ OTHERWISE_TESTED = frozenset(
     {
         Code.DISK_FULL,
         Code.STORE_FAILED,
+        Code.READ_FAILED,
         Code.SERVER_SHUTTING_DOWN,
         Code.STORE_READ_ONLY,
         Code.READ_ONLY_MODE_ALREADY_ENABLED,

@@ -235,7 +235,7 @@ def test_a_disk_that_cannot_be_read_is_told_and_is_no_bug(faulty: Faulty, versio
         ask = connection.v1 if version == "v1" else connection.v2
         connection.write(*(an_event("/early", data={"n": n}) for n in range(1_500)))
         aggregate = "FROM e IN events PROJECT INTO SUM(e.data.n) > 0"
-        assert ask("run-eventql-query", {"query": aggregate}).items[0]["type"] == "row"
+        assert ask("run-eventql-query", {"query": aggregate}).status == 200
 
         faulty.set(Condition.UNREADABLE)
         check_unread_stream(ask("read-events", EVERYTHING), version)
@@ -249,8 +249,8 @@ def test_a_disk_that_cannot_be_read_is_told_and_is_no_bug(faulty: Faulty, versio
             "FROM e IN events WHERE e.time > '2020-01-01T00:00:00Z' AS DATETIME PROJECT INTO e",
         ):
             check_unread_stream(ask("run-eventql-query", {"query": text}), version)
-        observed = next(connection.observe(version))
-        assert observed["type"] == "error"
+        observed = connection.observe(version)
+        assert next(item for item in observed if item["type"] != "heartbeat")["type"] == "error"
         for condition in (aggregate, aggregate.replace("SUM", "MEDIAN")):
             is_true = {"type": "isEventQlQueryTrue", "payload": {"query": condition}}
             with faulty.connect() as writing:

@@ -441,6 +441,10 @@ def test_what_is_read_at_once_is_what_a_scan_yields(
         expected = b"".join(library.scan(scan, library.head))
         assert few_lines(library, scan, library.head) in (None, expected)
         assert library.count_few(scan, library.head) in (None, expected.count(b"\n"))
+        lines = split_lines(expected)
+        for count in (0, 1, 3, len(lines), 99):
+            size = library.size(scan, library.head, count_max=count)
+            assert size == sum(map(len, lines[:count]))
 
 
 @pytest.mark.parametrize(
@@ -468,3 +472,5 @@ def test_an_older_head_is_read_at_once_as_it_was(engine: Engine) -> None:
     assert few_lines(engine, one, head) in (None, split_lines(expected)[0])
     assert engine.count_few(everything, head) in (None, 2)
     assert engine.count_few(one, head) in (None, 1)
+    assert engine.size(everything, head, count_max=9) == len(expected)
+    assert engine.size(one, head, count_max=9) == len(split_lines(expected)[0])

@@ -218,7 +218,9 @@ class MemoryEngine:
 
     def size(self, scan: Scan, head: Head, *, count_max: int) -> int:
         """Return how many bytes the lines of the first events that a scan means take."""
-        return sum(len(stored.line) for stored in self._select(scan, head)[:count_max])
+        found = self._select(scan, head)
+        first = (found[::-1] if scan.is_reversed else found)[:count_max]
+        return sum(len(stored.line) for stored in first)
 
     def count_few(self, scan: Scan, head: Head) -> int | None:
         """Return how many events a scan means if it is as few as fit into one block."""

@@ -219,7 +219,7 @@ def test_a_text_that_is_no_query_is_told_with_all_its_errors() -> None:
 def test_a_row_is_not_larger_than_the_server_may_pass_on(
     engine: LogEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query_worker, "_ROW_SIZE_MAX", 200_000)
+    monkeypatch.setattr(query_worker, "ROW_SIZE_MAX", 200_000)
     text = "FROM e IN events PROJECT INTO IF(e.data.n < 2, e.data.n, {})"
     large = "REPLACE(REPLACE('xxxxxxxxxx', 'x', '{x}'), 'x', '{y}')".format(x="x" * 50, y="y" * 900)
 
@@ -237,7 +237,7 @@ def test_what_was_aggregated_is_not_larger_than_the_server_may_keep(
     [(kind, content)] = answers_to(job_of(engine, text, is_incremental=True))
     assert kind is FrameKind.AGGREGATION
 
-    monkeypatch.setattr(query_worker, "_AGGREGATION_SIZE_MAX", len(content) - 1)
+    monkeypatch.setattr(query_worker, "AGGREGATES_SIZE_MAX", len(content) - 1)
     [(kind, _)] = answers_to(job_of(engine, text, is_incremental=True))
     assert kind is FrameKind.FAULT
 

@@ -15,6 +15,7 @@ from everlog.telemetry import (
     WAITING_SIZE_MAX,
     Level,
     Log,
+    Seldom,
     catch_errors_of_loop,
 )
 from everlog.texts import to_unicode
@@ -208,3 +209,19 @@ def test_a_step_of_the_loop_without_memory_is_told_apart(
     assert lost == [True] * ends
     assert type(error).__name__ in kept.text
     kept.close()
+
+
+def test_what_is_said_seldom_is_said_once_a_minute_and_counted() -> None:
+    now = 100.0
+    told: list[tuple[str, dict[str, object]]] = []
+    tell = Seldom(lambda message, **fields: told.append((message, fields)), clock=lambda: now)
+
+    for now in (100.0, 100.0, 130.0, 159.9, 160.0, 161.0, 300.0, 400.0):
+        tell("something", at=now)
+
+    assert told == [
+        ("something", {"at": 100.0}),
+        ("something", {"at": 160.0, "untold": 3}),
+        ("something", {"at": 300.0, "untold": 1}),
+        ("something", {"at": 400.0}),
+    ]

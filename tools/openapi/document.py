@@ -131,6 +131,7 @@ _EVENT_ID: Final = (Code.EVENT_ID_MISSING, Code.EVENT_ID_MALFORMED)
 _STORING: Final = (
     Code.DISK_FULL,
     Code.STORE_FAILED,
+    Code.READ_FAILED,
     Code.STORE_READ_ONLY,
     Code.SERVER_SHUTTING_DOWN,
 )
@@ -173,12 +174,18 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.EVENT_SCHEMA_VIOLATED,
         *_STORING,
     ),
-    "read_events": (*_SELECTION, Code.ORDER_UNKNOWN, Code.RANGE_UNSATISFIABLE),
-    "observe_events": (*_SELECTION, Code.SERVER_SHUTTING_DOWN),
+    "read_events": (
+        *_SELECTION,
+        Code.ORDER_UNKNOWN,
+        Code.RANGE_UNSATISFIABLE,
+        Code.READ_FAILED,
+    ),
+    "observe_events": (*_SELECTION, Code.READ_FAILED, Code.SERVER_SHUTTING_DOWN),
     "run_eventql_query": (
         Code.QUERY_MISSING,
         Code.QUERY_MALFORMED,
         Code.QUERY_UNEVALUABLE,
+        Code.READ_FAILED,
         Code.SERVER_SHUTTING_DOWN,
     ),
     "read_subjects": _SUBJECT,

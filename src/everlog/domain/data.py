@@ -29,11 +29,14 @@ from everlog.domain.json_text import (
     find_fault,
     find_repeated_name,
     quote,
+    to_float,
 )
 from everlog.domain.limits import EVENT_SIZE_MAX, JSON_NESTING_MAX
 
 # The keys of JSON objects are strings anyway; to check them again costs time.
 _decode = msgspec.json.Decoder(dict).decode
+# The same for texts that may take long.
+_decode_large = msgspec.json.Decoder(dict, float_hook=to_float).decode
 _encode = msgspec.json.encode
 _minify = msgspec.json.format
 
@@ -58,6 +61,9 @@ _KINDS: Final = (
     (b"-0123456789", "a number"),
 )
 
+# Numbers in fewer bytes take some milliseconds at worst.
+_LARGE_SIZE: Final = 2_048
+
 # In a text of so many characters, the names that come together are remembered, and so many of them:
 # two megabytes at the most, since the names of a text take several times its size.
 _FLAT_LENGTH_MAX: Final = 1_024
@@ -75,7 +81,7 @@ def parse_data(
         minified = _minify(raw, indent=-1)
         if len(minified) > EVENT_SIZE_MAX:
             raise _too_large(field)
-        data = _decode(minified)
+        data = (_decode if len(minified) < _LARGE_SIZE else _decode_large)(minified)
         text = minified.decode()
     except NOT_JSON as error:
         raise _malformed(_explain(minified or bytes(raw), error), field) from error

@@ -29,6 +29,7 @@ from everlog.domain.json_text import (
     explain_failure,
     find_fault,
     find_repeated_name,
+    to_float,
 )
 from everlog.domain.limits import SCHEMA_SIZE_MAX
 from everlog.domain.schema_cost import JudgingCost, judging_cost
@@ -48,7 +49,8 @@ _LIGHT_SIZE_MAX: Final = 32 * 1024
 
 _FIELD: Final = "schema"
 
-_decode_object: Final = msgspec.json.Decoder(dict[str, object]).decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, object], float_hook=to_float).decode
+_decode_value: Final = msgspec.json.Decoder(float_hook=to_float).decode
 
 _UNEXPLAINED: Final = "it does not match, and finding out why would take too long"
 
@@ -199,7 +201,7 @@ def _check(text: str) -> dict[str, object]:
     """
     minified = text.encode()
     try:
-        value = msgspec.json.decode(minified)
+        value = _decode_value(minified)
     except NOT_JSON as error:
         raise _malformed(explain_failure(minified, error)) from error
     fault = find_fault(minified) or find_repeated_name(minified, value)

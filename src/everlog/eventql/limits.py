@@ -55,6 +55,17 @@ STRING_LENGTH_MAX: Final = 1024 * 1024
 # subquery's row may be named likewise: without a limit a short query's row would fill the disk.
 VALUE_SIZE_MAX: Final = 16 * 1024 * 1024
 
+# Bytes of one row as JSON: whoever sends it to a client has it in memory as a whole, and most
+# characters may be six bytes long.
+ROW_SIZE_MAX: Final = 16 * 1024 * 1024
+
+# Bytes of what a precondition has aggregated, which is kept until its write is decided.
+AGGREGATES_SIZE_MAX: Final = 1024 * 1024
+
+# Bytes that a process may take for a query. What a query may hold is bounded below, and estimated
+# rather too high: this is for all that nobody has thought of.
+PROCESS_MEMORY_MAX: Final = 1024 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryLimits:

@@ -29,6 +29,7 @@ from everlog.domain.errors import (
     TooMuchUnjudgedError,
 )
 from everlog.domain.event import EventCandidate
+from everlog.domain.json_text import to_float
 from everlog.domain.limits import (
     SCHEMA_MEMORY_SIZE_MAX,
     SCHEMA_SECONDS_MAX,
@@ -70,7 +71,7 @@ _UNCOMPILABLE: Final = Refused(
 )
 _UNEXPLAINED: Final = f"it does not match, and why cannot be found out {_WITHIN}"
 
-_decode_data = msgspec.json.Decoder(dict[str, object]).decode
+_decode_data = msgspec.json.Decoder(dict[str, object], float_hook=to_float).decode
 
 Schemas = Mapping[str, EventSchema]
 
@@ -213,7 +214,7 @@ class _Line(msgspec.Struct, frozen=True):
     payload: _Stored
 
 
-_decode_stored = msgspec.json.Decoder(_Stored).decode
+_decode_stored = msgspec.json.Decoder(_Stored, float_hook=to_float).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 
 

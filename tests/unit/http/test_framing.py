@@ -51,3 +51,12 @@ def test_nothing_is_no_chunk() -> None:
     assert frame(b"") == ()
     assert b"".join(frame_lines(b"")) == b""
     assert FINAL_CHUNK == b"0\r\n\r\n"
+
+
+def test_one_long_line_is_one_chunk_that_is_not_copied() -> None:
+    line = b"x" * 3_000_000 + b"\n"
+
+    parts = frame_lines(line)
+
+    assert b"".join(parts) == b"%x\r\n%b\r\n" % (len(line), line)
+    assert any(part is line for part in parts)
