@@ -88,7 +88,7 @@ WRITING = (
         Code.EVENT_TOO_LARGE,
         "write-events",
         {"events": [an_event()] * 10_001},
-        "10001",
+        "10000 events",
         {"field": "events", "limit": 10_000},
         413,
     ),

@@ -32,6 +32,7 @@ BODIES = {
 def documented(section: str) -> dict[str, float]:
     """Return the numbers of a section's table, by their names in the code."""
     text = read_page(PAGE).partition(f"## {section}\n")[2].partition("\n## ")[0]
+    text = text.partition("\n### ")[0]
     rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     _, *cells = [[cell.strip() for cell in row] for row in rows]
     found = {row[4].strip("`"): float(row[1].replace(",", "")) for row in cells}

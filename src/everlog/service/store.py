@@ -19,7 +19,7 @@ from typing import Final
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import ReadFailedError, StoreFailedError
-from everlog.domain.schema import restore_event_schema
+from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
@@ -189,12 +189,7 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=[
-            restore_event_schema(entry.name, entry.schema)
-            for chunk in engine.event_types(engine.head)
-            for entry in chunk
-            if entry.schema is not None
-        ],
+        schemas=_restore_schemas(engine),
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
@@ -232,6 +227,15 @@ async def run_store(
         await snapshots.wait()
         events.closing("reading threads")
         reader.close()
+
+
+def _restore_schemas(engine: Engine) -> list[EventSchema]:
+    return [
+        restore_event_schema(entry.name, entry.schema)
+        for chunk in engine.event_types(engine.head)
+        for entry in chunk
+        if entry.schema is not None
+    ]
 
 
 async def _look_after(store: Store) -> None:

@@ -96,18 +96,6 @@ def test_a_large_batch_wakes_some_at_a_time_and_everybody_in_the_end() -> None:
     run(work)
 
 
-def test_many_recent_lines_are_left_to_the_index() -> None:
-    async def work(observers: Observers) -> None:
-        batch = batch_of(*["/a"] * 1_000)
-        observers.publish(batch)
-        interest = Interest("/a", recursive=False)
-        assert observers.recent_lines(interest, start=0, stop=1_000) is None
-        assert observers.recent_lines(interest, start=0, stop=257) is None
-        assert observers.recent_lines(interest, start=744, stop=1_000) == batch.lines[744:]
-
-    run(work)
-
-
 def test_closing_wakes_everybody_and_nobody_waits_any_more() -> None:
     async def work(observers: Observers) -> None:
         interests = [Interest("/a", recursive=False), Interest("/", recursive=True)]
