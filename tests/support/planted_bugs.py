@@ -72,8 +72,10 @@ _READS_AGO: Final = 5
 def _answer_early() -> None:
     """Answer as soon as a write is staged; the commit comes a little later."""
 
-    def write_and_answer(self: Writer, candidates: Any, preconditions: Any, answer: Answer) -> None:
-        outcome = self.judge_write(candidates, preconditions)
+    def write_and_answer(
+        self: Writer, candidates: Any, preconditions: Any, answer: Answer, verdict: Any = None
+    ) -> None:
+        outcome = self.judge_write(candidates, preconditions, verdict)
         assert outcome is not None
         answer(outcome)
         self._waiting.append(_Settled(lambda _: None))
