@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
@@ -51,6 +51,9 @@ _NICENESS: Final = 10
 _OUT_OF_MEMORY_SCORE: Final = 500
 _OUT_OF_MEMORY_FILE: Final = Path("/proc/self/oom_score_adj")
 
+# Whose coming means that a job has been taken back.
+_INTERRUPTION: Final = signal.SIGUSR1
+
 # Rows go out when there are so many bytes of them, or when it is so long since some went out.
 _FRAME_SIZE: Final = 128 * 1024
 _FRAME_INTERVAL_SECONDS: Final = 0.02
@@ -72,22 +75,48 @@ class JobCancelledError(Exception):
 
 
 class Inbox:
-    """What comes from the server, in its order."""
+    """What comes from the server, in its order.
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    A job that is taken back is interrupted wherever it is, even within a row, by a signal to this
+    process. So a query pays nothing for being asked whether somebody still waits.
+    """
+
+    def __init__(self, interrupt: Callable[[], None] = lambda: None) -> None:
+        """Begin empty; `interrupt` sends the signal that leads to `interrupt_job`."""
+        self._interrupt: Final = interrupt
         self._frames: Final[SimpleQueue[Frame]] = SimpleQueue()
-        # Whether the latest job has been taken back.
+        # Whether the latest job has been taken back, and may be interrupted where it is.
         self._is_cancelled = False
+        self._is_interruptible = False
 
     def put(self, kind: FrameKind, content: bytes) -> None:
         """Take a frame, on another thread than all else."""
-        if kind is FrameKind.CANCEL:
-            self._is_cancelled = True
-        elif kind in _BEGINNINGS:
+        if kind in _BEGINNINGS:
             # Never before the one before has ended.
             self._is_cancelled = False
         self._frames.put((kind, content))
+        if kind is FrameKind.CANCEL:
+            self._is_cancelled = True
+            self._interrupt()
+
+    def interrupt_job(self, *_: object) -> None:
+        """Give up the job that was taken back, unless a frame is being sent."""
+        if self._is_interruptible:
+            self.check_is_wanted()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let the block be interrupted, in which nothing is sent.
+
+        Raises:
+            JobCancelledError: Nobody waits for the answer any more.
+        """
+        try:
+            self._is_interruptible = True
+            self.check_is_wanted()
+            yield
+        finally:
+            self._is_interruptible = False
 
     def wait_for_job(self) -> Frame:
         """Return the first frame of the next job."""
@@ -125,7 +154,6 @@ class LocatedLog:
         """Take what the query needs out of the inbox, and answer that and nothing else."""
         self._view = view
         self._event_count = job.files.event_count
-        self._check_is_wanted = inbox.check_is_wanted
         self._found: Final[dict[EventScan, FoundScan]] = {
             scan: _decode_scan(inbox.next(FrameKind.SCAN)) for scan in needs.scans
         }
@@ -133,14 +161,8 @@ class LocatedLog:
         self._event_types = _names(inbox) if needs.has_event_types else None
 
     def scan(self, scan: EventScan) -> Iterator[bytes]:
-        """Yield blocks of whole stored lines.
-
-        Raises:
-            JobCancelledError: Nobody waits for the answer any more.
-        """
-        for block in self._view.scan(self._found[scan].located):
-            self._check_is_wanted()
-            yield block
+        """Return blocks of whole stored lines."""
+        return self._view.scan(self._found[scan].located)
 
     def count(self, scan: EventScan) -> int:
         """Return how many events a scan selects."""
@@ -229,7 +251,10 @@ def main() -> None:
     with suppress(OSError):
         _OUT_OF_MEMORY_FILE.write_text(str(_OUT_OF_MEMORY_SCORE))
     resource.setrlimit(resource.RLIMIT_DATA, (PROCESS_MEMORY_MAX, PROCESS_MEMORY_MAX))
-    inbox = Inbox()
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    inbox = Inbox(lambda: signal.pthread_kill(main_thread, _INTERRUPTION))
+    signal.signal(_INTERRUPTION, inbox.interrupt_job)
     threading.Thread(target=_receive, args=(sys.stdin.buffer, inbox), daemon=True).start()
     with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as target:
 
@@ -247,7 +272,9 @@ def run_next(inbox: Inbox, send: Send) -> None:
     kind, content = inbox.wait_for_job()
     try:
         if kind is FrameKind.PREPARE:
-            send(FrameKind.NEEDS, _encode(needs_of(_prepare(content.decode()))))
+            with inbox.interruptible():
+                needs = needs_of(_prepare(content.decode()))
+            send(FrameKind.NEEDS, _encode(needs))
         else:
             _run(_decode_job(content), inbox, send)
     except JobCancelledError:
@@ -268,17 +295,24 @@ def _send_fault(fault: QueryFault, send: Send) -> None:
 
 
 def _run(job: Job, inbox: Inbox, send: Send) -> None:
-    plan = _prepare(job.text)
-    context = _evaluation_context(job, inbox.check_is_wanted)
+    with inbox.interruptible():
+        plan = _prepare(job.text)
+    context = _evaluation_context(job)
     with LogView(job.files) as view:
         log = LocatedLog(view, job, needs_of(plan), inbox)
         if job.is_incremental:
-            _send_aggregation(pickle.dumps(aggregate(plan, log, context)), send)
+            with inbox.interruptible():
+                content = pickle.dumps(aggregate(plan, log, context))
+            _send_aggregation(content, send)
             return
         frames = RowFrames(job.form, send)
+        chunks = execute(plan, log, context)
         try:
-            for rows in execute(plan, log, context):
-                inbox.check_is_wanted()
+            while True:
+                with inbox.interruptible():
+                    rows = next(chunks, None)
+                if rows is None:
+                    break
                 frames.add(rows)
         finally:
             # What was found before an error is told before it.
@@ -294,14 +328,13 @@ def _send_aggregation(content: bytes, send: Send) -> None:
     send(FrameKind.AGGREGATION, content)
 
 
-def _evaluation_context(job: Job, check: Callable[[], None]) -> EvaluationContext:
+def _evaluation_context(job: Job) -> EvaluationContext:
     key = None if job.signing_key is None else SigningKey.from_pem(job.signing_key)
     return EvaluationContext(
         now=job.now,
         random=random.random,
         sign=None if key is None else lambda hash_: sign(key, hash_),
         limits=QueryLimits(),
-        check=check,
     )
 
 

@@ -1,8 +1,11 @@
 """The process of a query: what it says about a job, in which order, and when it stops."""
 
+import asyncio
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,10 +13,14 @@ import pytest
 
 from everlog import query_worker
 from everlog.domain.errors import Code
-from everlog.eventql.query import EvaluationContext, QueryLimits, execute, prepare
-from everlog.query_worker import Inbox, JobCancelledError, RowFrames, run_next
+from everlog.eventql.planning.plan import EventScan
+from everlog.eventql.query import prepare
+from everlog.query_worker import Inbox, LocatedLog, RowFrames, run_next
+from everlog.service.querying import processes
 from everlog.service.querying.log import HeadLog, Needs, needs_of, to_storage_scan
 from everlog.service.querying.messages import Fault, FoundScan, FrameKind, Job, RowForm
+from everlog.service.querying.processes import QueryProcess
+from everlog.service.store import Store, open_store
 from everlog.storage.log import LogEngine
 from tests.support.events import a_candidate, store
 
@@ -148,40 +155,82 @@ def test_a_job_that_is_taken_back_before_all_of_it_came_is_forgotten(engine: Log
     assert kind is FrameKind.NEEDS
 
 
-class Leaving(Inbox):
-    """A server that takes its job back after some rows."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM e IN events WHERE e.data.n < 9 PROJECT INTO e.id",
+        "FROM e IN events ORDER BY e.data.n PROJECT INTO e.id",
+        "FROM e IN events PROJECT INTO SUM(e.data.n) == 10",
+    ],
+)
+def test_a_job_that_is_taken_back_is_interrupted_wherever_it_is(
+    engine: LogEngine, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    is_incremental = "SUM" in text
+    inbox = job_of(engine, text, is_incremental=is_incremental)
+    monkeypatch.setattr(inbox, "_interrupt", inbox.interrupt_job)
 
-    def __init__(self, rows: int) -> None:
-        super().__init__()
-        self._rows = rows
+    class Rows(LocatedLog):
+        def scan(self, scan: EventScan) -> Iterator[bytes]:
+            yield from super().scan(scan)
+            # As a signal would, in the midst of it.
+            inbox.put(FrameKind.CANCEL, b"")
+            raise AssertionError
 
-    def check_is_wanted(self) -> None:
-        self._rows -= 1
-        if self._rows < 0:
-            raise JobCancelledError
+    monkeypatch.setattr(query_worker, "LocatedLog", Rows)
+
+    assert answers_to(inbox)[-1] == (FrameKind.END, b"")
 
 
-@pytest.mark.parametrize("count", range(1, EVENTS))
-def test_whether_a_job_is_wanted_is_asked_at_each_row(engine: LogEngine, count: int) -> None:
-    judged = 0
+def test_a_frame_that_is_being_sent_is_sent_to_its_end(
+    engine: LogEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = job_of(engine, "FROM e IN events PROJECT INTO e.data.n")
+    monkeypatch.setattr(inbox, "_interrupt", inbox.interrupt_job)
+    frames: list[tuple[FrameKind, bytes]] = []
 
-    def sign(hash_: str) -> str:
-        nonlocal judged
-        judged += 1
-        return hash_
+    def send(kind: FrameKind, content: bytes) -> None:
+        if kind is FrameKind.ROWS:
+            inbox.put(FrameKind.CANCEL, b"")
+        frames.append((kind, content))
 
-    plan = prepare("FROM e IN events WHERE e.signature == '' PROJECT INTO e.id")
-    context = EvaluationContext(
-        now=0,
-        random=lambda: 0.5,
-        sign=sign,
-        limits=QueryLimits(),
-        check=Leaving(count).check_is_wanted,
+    run_next(inbox, send)
+
+    assert frames == [(FrameKind.ROWS, b"<0><1><2><3><4>"), (FrameKind.END, b"")]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_within_a_long_row_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a machine that is busy with other things.
+    monkeypatch.setattr(processes, "_CANCEL_SECONDS_MAX", 20.0)
+    row = "REPLACE(REPLACE('xxxxxxxxxx', 'x', '{x}'), 'x', '{y}')".format(
+        x="x" * 100, y="\u00e9" * 900
     )
+    for _ in range(40):
+        row = f"LOWER(UPPER({row}))"
+    text = f"FROM e IN events PROJECT INTO [{', '.join([f'LEN({row})'] * 25)}]"
 
-    with pytest.raises(JobCancelledError):
-        list(execute(plan, HeadLog(engine, engine.head), context))
-    assert judged == count
+    async def leave(opened: Store) -> QueryProcess:
+        """Go away while a row is computed that takes seconds, and return whose it was."""
+        lent = opened.queries._processes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0), aclosing(opened.queries.run(text, form=FORM)) as rows:
+                assert [row async for row in rows] == []
+        while lent._ending:
+            await asyncio.wait(lent._ending)
+        [process] = lent._idle
+        return process
+
+    async def work() -> None:
+        async with open_store(tmp_path) as opened:
+            store(opened.engine, a_candidate())
+            first, second = await leave(opened), await leave(opened)
+            assert first is second
+            assert first.is_alive
+
+    asyncio.run(work())
 
 
 # What a text needs.
