@@ -115,7 +115,9 @@ class _Ending:
         self.asked: Final[asyncio.Future[str]] = self._loop.create_future()
         self.hung_up: Final = asyncio.Event()
         self._is_asked_for = False
-        self._has_deadline = False
+        self._has_begun: Final = threading.Event()
+        # Now: when it is needed, there may be no memory for a thread.
+        threading.Thread(target=self._wait, name="deadline", daemon=True).start()
         SIGNALS.tell(on_stop=self._receive, on_hangup=lambda: self._call(self.hung_up.set))
 
     def note_serving(self) -> None:
@@ -125,7 +127,7 @@ class _Ending:
     def begin(self, step: str) -> None:
         """Note that the end has begun, for whatever reason, and with what."""
         self._phase, self.step = _Phase.ENDING, step
-        self._set_deadline()
+        self._has_begun.set()
 
     def _receive(self, number: signal.Signals) -> None:
         """Take a signal to stop, on a thread that hangs with no event loop."""
@@ -133,7 +135,7 @@ class _Ending:
             # Nothing is lost: whatever was acknowledged is on the disk.
             os._exit(EXIT_UNEXPECTED)
         self._is_asked_for = True
-        self._set_deadline()
+        self._has_begun.set()
         self._call(partial(self._ask, number.name))
 
     def _call(self, function: Callable[[], object]) -> None:
@@ -148,12 +150,8 @@ class _Ending:
         elif self._phase is _Phase.SERVING:
             self.asked.set_result(reason)
 
-    def _set_deadline(self) -> None:
-        if not self._has_deadline:
-            self._has_deadline = True
-            threading.Thread(target=self._wait, name="deadline", daemon=True).start()
-
     def _wait(self) -> NoReturn:
+        self._has_begun.wait()
         time.sleep(_STOP_SECONDS_MAX)
         try:
             self._log.fatal(

@@ -14,6 +14,7 @@ import _thread
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from everlog.exit_codes import EXIT_OK
 
@@ -110,7 +111,9 @@ class Signals:
 
     def _run(self) -> None:
         while True:
-            self._receive(signal.Signals(signal.sigwait(_SIGNALS)))
+            # For what one is to do there may be no memory; the next one is heard all the same.
+            with suppress(Exception):
+                self._receive(signal.Signals(signal.sigwait(_SIGNALS)))
 
     def _receive(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:

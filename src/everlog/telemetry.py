@@ -53,6 +53,8 @@ WAITING_SIZE_MAX: Final = 1024 * 1024
 # How long the end of the server waits for the last lines to be taken.
 _FLUSH_SECONDS_MAX: Final = 1.0
 
+_AGAIN_SECONDS: Final = 0.1
+
 # A chain of causes longer than that is a circle or tells nothing new.
 _CAUSES_MAX: Final = 8
 
@@ -186,18 +188,24 @@ class _Output:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                entry = self._waiting[0]
-            self._write(entry)
-            with self._changed:
-                # Only now, so that who waits for the end waits for this one too.
-                self._waiting.popleft()
-                self._size -= len(entry.line)
-                if not self._waiting and self._dropped_count > 0:
-                    # No line may come for a long time that would say so.
-                    self._append(b"")
-                self._changed.notify_all()
+            try:
+                self._take_next()
+            except Exception:  # noqa: BLE001 - there may be no memory now, and some later.
+                time.sleep(_AGAIN_SECONDS)
+
+    def _take_next(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting)
+            entry = self._waiting[0]
+        self._write(entry)
+        with self._changed:
+            # Only now, so that who waits for the end waits for this one too.
+            self._waiting.popleft()
+            self._size -= len(entry.line)
+            if not self._waiting and self._dropped_count > 0:
+                # No line may come for a long time that would say so.
+                self._append(b"")
+            self._changed.notify_all()
 
     def _write(self, entry: _Entry) -> None:
         self._lost_count += entry.dropped_count

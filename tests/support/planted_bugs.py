@@ -7,11 +7,13 @@ import fcntl
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from everlog import bootstrap
 from everlog.api.application import ApiApplication
@@ -20,7 +22,6 @@ from everlog.domain.selection import Selection
 from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events
-from everlog.service.observers import Interest
 from everlog.service.querying.conditions import StandingQuery
 from everlog.service.store import Store
 from everlog.service.writing import writer
@@ -72,8 +73,10 @@ _READS_AGO: Final = 5
 def _answer_early() -> None:
     """Answer as soon as a write is staged; the commit comes a little later."""
 
-    def write_and_answer(self: Writer, candidates: Any, preconditions: Any, answer: Answer) -> None:
-        outcome = self.judge_write(candidates, preconditions)
+    def write_and_answer(
+        self: Writer, candidates: Any, preconditions: Any, answer: Answer, verdict: Any = None
+    ) -> None:
+        outcome = self.judge_write(candidates, preconditions, verdict)
         assert outcome is not None
         answer(outcome)
         self._waiting.append(_Settled(lambda _: None))
@@ -172,14 +175,12 @@ def _read_the_past() -> None:
 
 def _skip_at_hand_over() -> None:
     """Leave out the last event between what an observer replays and what comes live."""
+    scan_behind = vars(observe_events)["scan_behind"]
 
-    def scan(store: Store, interest: Interest, position: int, head: LogHead) -> Iterator[bytes]:
-        subject, recursive = interest
-        stop = head.event_count - 1
-        shorter = Scan(subject=subject, recursive=recursive, start=position, stop=stop)
-        return store.engine.scan(shorter, head)
+    def scan(store: Store, whole: Scan, head: LogHead, *behind: Any) -> Any:
+        return scan_behind(store, replace(whole, stop=whole.stop - 1), head, *behind)
 
-    _replace(observe_events, "_scan", scan)
+    _replace(observe_events, "scan_behind", scan)
 
 
 def _trust_what_held() -> None:

@@ -7,15 +7,15 @@ compute is left out, so that a busy machine is not taken for a busy server.
 """
 
 import asyncio
-import faulthandler
 import json
 import os
 import sys
+import threading
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, Final
+from typing import Final
 
 from everlog.monitoring.loop_delay import LoopDelay
 
@@ -23,6 +23,9 @@ from everlog.monitoring.loop_delay import LoopDelay
 HELD_SECONDS_MAX: Final = 0.2
 
 _INTERVAL_SECONDS: Final = 0.02
+
+# How often somebody else looks what the loop's thread is doing, where it has not come back.
+_LOOK_SECONDS: Final = 0.05
 
 REPORT_VARIABLE: Final = "WATCHDOG_REPORT"
 
@@ -34,19 +37,25 @@ class WatchedLoopDelay(LoopDelay):
         super().__init__(loop, interval_seconds=_INTERVAL_SECONDS)
         name = os.environ.get(REPORT_VARIABLE)
         self._report: Final = report or (Path(name) if name else None)
-        self._stack: Final[Any] = TemporaryFile()  # noqa: SIM115 - it is closed by stop.
+        self._has_stopped: Final = threading.Event()
+        # What it was doing when it was caught in the act, as far as Python knows.
+        self._stack = ""
         self._noted_at = 0.0
         self._waited: dict[str, int] = {}
 
     def start(self) -> None:
         self._noted_at, self._waited = time.monotonic(), waited_nanoseconds()
+        # Without memory for it, nobody is caught in the act.
+        with suppress(RuntimeError):
+            look = threading.Thread(target=self._look, args=(threading.get_ident(),), daemon=True)
+            look.start()
         super().start()
 
-    def _wait(self) -> None:
-        # Whoever holds the loop up longer than that is caught in the act.
-        with suppress(RuntimeError):
-            faulthandler.dump_traceback_later(HELD_SECONDS_MAX, file=self._stack)
-        super()._wait()
+    def _look(self, thread: int) -> None:
+        while not self._has_stopped.wait(_LOOK_SECONDS):
+            frame = sys._current_frames().get(thread)
+            if time.monotonic() - self._noted_at > HELD_SECONDS_MAX and frame is not None:
+                self._stack = "".join(traceback.format_stack(frame))
 
     def _note(self) -> None:
         now, waited = time.monotonic(), waited_nanoseconds()
@@ -59,14 +68,11 @@ class WatchedLoopDelay(LoopDelay):
         super()._note()
 
     def stop(self) -> None:
-        faulthandler.cancel_dump_traceback_later()
+        self._has_stopped.set()
         super().stop()
-        self._stack.close()
 
     def _bark(self, seconds: float) -> None:
-        self._stack.seek(0)
-        stack = self._stack.read().decode(errors="replace")
-        self._stack.truncate(0)
+        stack, self._stack = self._stack, ""
         if self._report is not None:
             line = json.dumps({"seconds": round(seconds, 3), "stack": stack}).encode() + b"\n"
             with self._report.open("ab", buffering=0) as report:

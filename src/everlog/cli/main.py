@@ -6,7 +6,7 @@ A server takes long to import, and most commands need none of it.
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -146,19 +146,26 @@ def main() -> None:
         # Assertions are part of how a database trusts itself.
         click.echo("Error: Everlog does not run under python -O", err=True)
         sys.exit(2)
-    # By name also where a module was run: click would say `python -m everlog`.
     try:
-        code = cli.main(prog_name="everlog", standalone_mode=False)
+        code = _run_command()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         # Click has ended the line on which a terminal shows ^C.
         code = EXIT_INTERRUPTED
     except OSError as error:
         code = _end_without_output(error)
-    end_when_interrupted()
     sys.exit(code)
+
+
+def _run_command() -> Any:
+    """Run what the command line says, and let nothing be interrupted that comes behind it."""
+    try:
+        # By name also where a module was run: click would say `python -m everlog`.
+        return cli.main(prog_name="everlog", standalone_mode=False)
+    finally:
+        end_when_interrupted()
 
 
 def _end_without_output(error: OSError) -> int:

@@ -519,7 +519,7 @@ class Connection(asyncio.Protocol):
         size += len(self._held or b"")
         size += sum(len(request.body) for _, request, _ in self._backlog)
         answers = (each.answer for each in self._exchanges[1:])
-        size += sum(answer.held_size for answer in answers if answer is not None)
+        size += sum(len(answer.body) for answer in answers if type(answer) is Response)
         self._is_noted = size > 0
         self._server.backlog.note(self, size)
 

@@ -125,8 +125,6 @@ class StreamAnswer(msgspec.Struct, eq=False):
     content_type: bytes
     headers: Headers
     produce: Callable[["Stream"], Coroutine[Any, Any, None]]
-    # How many bytes are kept until it is its turn.
-    held_size: int = 0
     # Whether all of it has been sent; for the connection only.
     is_sent: bool = False
 
@@ -187,21 +185,18 @@ class Exchange(msgspec.Struct, eq=False):
         content_type: bytes,
         produce: Callable[["Stream"], Coroutine[Any, Any, None]],
         headers: Headers = (),
-        *,
-        held_size: int = 0,
     ) -> None:
         """Answer with what `produce` sends.
 
         `produce` is called when it is this answer's turn, runs in a task of the connection, and is
-        cancelled when the client goes away. Its return is the end of the body. `held_size` says how
-        many bytes of it are in memory already.
+        cancelled when the client goes away. Its return is the end of the body.
         """
         assert self.answer is None
         headers += self.headers
         check_headers(headers)
         if self.counts is not None:
             self.counts[status // 100] += 1
-        self.answer = StreamAnswer(status, content_type, headers, produce, held_size)
+        self.answer = StreamAnswer(status, content_type, headers, produce)
         if self.carrier is not None:
             self.carrier.send_answer(self)
 

@@ -48,11 +48,6 @@ class Response(msgspec.Struct, frozen=True):
     is_chunked_by_line: bool = False
     line_starts: Sequence[int] | None = None
 
-    @property
-    def held_size(self) -> int:
-        """How many bytes are kept until it is sent."""
-        return len(self.body)
-
 
 class Form(NamedTuple):
     """What the request says about the form of its answer, whatever the answer is."""

@@ -15,6 +15,7 @@ What is left to others: which events those are, and reading what is not kept (`o
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import perf_counter
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import TooManyObserversError
@@ -23,9 +24,10 @@ from everlog.domain.subject import ancestors, is_within
 from everlog.service.permits import Permits
 from everlog.storage.engine import Batch
 
-# Each that is woken looks at so many events at most, and copies and sends up to a block: in all,
-# these take some milliseconds.
-_WOKEN_AT_ONCE: Final = 32
+# Each that is woken looks at so many events at most, and copies, perhaps signs, and sends up to a
+# block. So many are woken at once that this takes some milliseconds, as the last ones showed.
+_WOKEN_AT_ONCE_MAX: Final = 64
+_WOKEN_SECONDS: Final = 0.01
 _LOOKED_AT_ONCE: Final = 1_000
 
 # What an observer is sent at once, one event at least: all of them together so many bytes, and each
@@ -80,6 +82,8 @@ class Observers:
         # Who is to be woken, and whether there is a batch or the time is over.
         self._woken: Final[deque[tuple[asyncio.Future[bool], bool]]] = deque()
         self._is_waking = False
+        self._woken_at_once = 1
+        self._woken_at = 0.0
         self._is_closed = False
 
     @property
@@ -215,7 +219,14 @@ class Observers:
             self._loop.call_soon(self._wake_some)
 
     def _wake_some(self) -> None:
-        for _ in range(min(len(self._woken), _WOKEN_AT_ONCE)):
+        """Wake some of those who are to be woken, and the others when these have gone on."""
+        now = perf_counter()
+        if self._is_waking:
+            is_slow = now - self._woken_at > _WOKEN_SECONDS
+            size = self._woken_at_once // 2 if is_slow else self._woken_at_once * 2
+            self._woken_at_once = min(max(size, 1), _WOKEN_AT_ONCE_MAX)
+        self._woken_at = now
+        for _ in range(min(len(self._woken), self._woken_at_once)):
             future, has_batch = self._woken.popleft()
             if not future.done():
                 future.set_result(has_batch)

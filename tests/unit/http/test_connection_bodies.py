@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from everlog.http import Limits, Response
+from everlog.http import Exchange, Limits, Request, Response
 from tests.support.serving import Client, RecordingApplication, Serving, serving
 
 POST = b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -235,66 +235,62 @@ def test_a_refused_request_takes_no_room() -> None:
 # What one packet may make the server do, before others have their turn.
 
 
+class SlowApplication(RecordingApplication):
+    """Takes as long for each request as the dearest one that is answered at once."""
+
+    def echo(self, request: Request, exchange: Exchange) -> None:
+        end = time.perf_counter() + 0.002
+        while time.perf_counter() < end:
+            pass
+        super().echo(request, exchange)
+
+
+class LargeApplication(RecordingApplication):
+    """Answers each request with much."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._answer = Response(200, b"x" * size, b"text/plain")
+
+    def echo(self, request: Request, exchange: Exchange) -> None:
+        self.requests.append(request)
+        exchange.respond(self._answer)
+
+
 def test_one_packet_of_many_requests_holds_up_nobody() -> None:
     """The watchdog of the server sees how long each step takes."""
-    application = RecordingApplication()
-    calls: list[float] = []
-    fast = application.echo
-
-    def slow(request: object, exchange: object) -> None:
-        calls.append(time.perf_counter())
-        # As much as the dearest request that is answered at once takes.
-        while time.perf_counter() < calls[-1] + 0.002:
-            pass
-        fast(request, exchange)  # type: ignore[arg-type]  # a request and its exchange
-
-    application.echo = slow  # type: ignore[method-assign]  # for this test
-    with serving(application) as running, Client(running.port) as client:
+    with serving(SlowApplication()) as running, Client(running.port) as client:
         client.send(GET % b"x" * 200)
         for _ in range(200):
             assert client.read_answer().status == 200
-        assert len(calls) == 200
+        assert len(running.application.requests) == 200
 
 
 def test_requests_whose_answers_nobody_takes_are_not_handled() -> None:
-    application = RecordingApplication()
-    large = Response(200, b"x" * 512 * 1024, b"text/plain")
-    handled: list[int] = []
-
-    def answer(_request: object, exchange: object) -> None:
-        handled.append(len(handled))
-        exchange.respond(large)  # type: ignore[attr-defined]  # an exchange
-
-    application.echo = answer  # type: ignore[method-assign]  # for this test
     with (
-        serving(application) as running,
+        serving(LargeApplication(512 * 1024)) as running,
         Client(running.port, receive_buffer_size=64 * 1024) as client,
     ):
         client.send(GET % b"x" * 40)
-        running.wait_until(lambda: len(handled) > 0)
+        running.wait_until(lambda: len(running.application.requests) > 0)
         time.sleep(0.05)
-        assert len(handled) < 10
+        assert len(running.application.requests) < 10
         for _ in range(40):
             assert client.read_answer().status == 200
 
 
 def test_clients_that_take_nothing_are_cut_when_it_is_too_much() -> None:
     limits = Limits(backlog_size_max=4 * 1024 * 1024)
-    application = RecordingApplication()
-    application.echo = lambda _request, exchange: exchange.respond(  # type: ignore[method-assign]
-        Response(200, b"x" * 1024 * 1024, b"text/plain")
-    )
-    with serving(application, limits=limits) as running:
+    with serving(LargeApplication(1024 * 1024), limits=limits) as running:
         clients = [Client(running.port, receive_buffer_size=4_096) for _ in range(12)]
         try:
             for client in clients:
                 client.send(GET % b"x")
             running.wait_until(lambda: running.server.statistics().connections_cut > 0)
             running.wait_until(lambda: running.server.statistics().requests == 12)
-            time.sleep(0.05)
             state = running.server._state
             assert state is not None
-            assert state.backlog.size <= limits.backlog_size_max
+            assert running.call(lambda: state.backlog.size) <= limits.backlog_size_max
             # Those who came last have waited least.
             assert clients[-1].read_answer().is_whole
         finally:

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from everlog.http import Limits, Response, ServerEvents
+from everlog.http import Exchange, Limits, Request, Response, ServerEvents
 from tests.support.certificates import Issued, issue, write_files
 from tests.support.serving import DEADLINE_SECONDS, Client, RecordingApplication, serving
 
@@ -139,15 +139,22 @@ def test_who_says_the_end_in_tls_is_answered_with_it(
         running.wait_until(lambda: running.server.statistics().connections == 0)
 
 
+class LargeApplication(RecordingApplication):
+    """Answers each request with much."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._body = body
+
+    def echo(self, _: Request, exchange: Exchange) -> None:
+        exchange.respond(Response(200, self._body, b"text/plain"))
+
+
 def test_a_large_answer_leaves_at_the_pace_of_the_client(
     context: ssl.SSLContext, issued: Issued
 ) -> None:
-    application = RecordingApplication()
     body = bytes(range(256)) * 40_000 + b"the end"
-    application.echo = lambda _request, exchange: exchange.respond(  # type: ignore[method-assign]
-        Response(200, body, b"text/plain")
-    )
-    with serving(application, ssl=context) as running:
+    with serving(LargeApplication(body), ssl=context) as running:
         talk = Talk(running.port, issued, receive_buffer_size=4_096)
         talk.shake_hands()
         talk.send(GET % b"x")
