@@ -51,6 +51,7 @@ WRONG_SETTINGS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*PLAIN, TEMPORARY, "--http-port=x"), "--http-port"),
     ((*PLAIN, TEMPORARY, "--hash-version=3"), "--hash-version"),
     ((*PLAIN, TEMPORARY, "--http-enabled=maybe"), "--http-enabled"),
+    ((*PLAIN, TEMPORARY, "--shared-addresses=proxy.example"), "addresses or networks"),
     ((*PLAIN, TEMPORARY, "--unknown"), "--unknown"),
     ((*PLAIN, TEMPORARY, "--signing-key-file=/missing.pem"), "cannot be read"),
     (
