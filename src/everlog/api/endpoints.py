@@ -78,15 +78,15 @@ from everlog.storage.line import LINE_PREFIX
 _STATUSES: Final[Mapping[Status, int]] = {Status.PASS: 200, Status.WARN: 200, Status.FAIL: 503}
 
 
-# A larger body of a write may take some ten milliseconds to read: a thread does that.
-_SMALL_BODY_SIZE_MAX: Final = 32 * 1024
+# A larger body of a write may take more than some ten milliseconds to read: a thread does that.
+_SMALL_BODY_SIZE_MAX: Final = 64 * 1024
 
 # Of a large body, events that are parsed between two looks at the time.
 _EVENTS_PER_STEP: Final = 8
 
 # A larger answer is read from the log, as far as its client takes it. Each event may have to be
 # signed, which takes 50 microseconds.
-_SMALL_ANSWER_EVENTS_MAX: Final = 64
+_SMALL_ANSWER_EVENTS_MAX: Final = 256
 
 
 class _Identified(msgspec.Struct):
