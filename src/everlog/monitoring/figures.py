@@ -77,11 +77,12 @@ class DiskGauge:
 
     async def read(self) -> DiskSpace | None:
         """Return how much room there is, None if the system does not say."""
-        if self._asked is None or self._asked.done():
-            read = partial(read_disk_space, self._directory)
-            self._asked = call_on_thread(read)
-        done, _ = await asyncio.wait({self._asked}, timeout=_DISK_SECONDS_MAX)
-        return self._asked.result() if done else None
+        asked = self._asked
+        if asked is None or asked.done():
+            asked = self._asked = call_on_thread(partial(read_disk_space, self._directory))
+        # Whoever comes while this waits may ask anew.
+        done, _ = await asyncio.wait({asked}, timeout=_DISK_SECONDS_MAX)
+        return asked.result() if done else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
