@@ -1,7 +1,7 @@
 """The process of a query: reads the log's files, runs one job after the other, writes rows.
 
-Started by the server with pipes (`service.querying.processes`), and gone with it: when the server's
-end of the pipe closes, for whatever reason, the process ends at once.
+Started by the server with a socket (`service.querying.processes`), and gone with it: when the
+server's end of it closes, for whatever reason, the process ends at once.
 """
 
 import os
@@ -339,11 +339,17 @@ def _evaluation_context(job: Job) -> EvaluationContext:
 
 
 def _receive(source: BinaryIO, inbox: Inbox) -> None:
-    """Take frames from the server; its end of the pipe closes when it ends, however it does so."""
-    while len(header := source.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
-        size, kind = FRAME_HEADER.unpack(header)
-        inbox.put(FrameKind(kind), source.read(size))
-    os._exit(0)
+    """Take frames from the server; its end of the socket closes when it ends, however it does so.
+
+    A socket of which the other end was closed with something unread in it says that it was reset.
+    """
+    try:
+        while len(header := source.read(FRAME_HEADER.size)) == FRAME_HEADER.size:
+            size, kind = FRAME_HEADER.unpack(header)
+            inbox.put(FrameKind(kind), source.read(size))
+    finally:
+        # Whatever it was: nobody would be heard any more.
+        os._exit(0)
 
 
 if __name__ == "__main__":

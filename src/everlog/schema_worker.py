@@ -1,10 +1,10 @@
 """The process that judges: compiles schemas, and judges data against them.
 
-Started by the server with pipes (`service.judging`), and gone with it: when the server's end of the
-pipe closes, it ends. The work is done by a child of it, which the system ends when compiling,
-judging or explaining takes more processor time or memory than it may: what computes then cannot be
-interrupted otherwise. To begin anew with another child takes a millisecond, and the server need
-not do it.
+Started by the server with a socket (`service.judging`), and gone with it: when the server's end of
+it closes, the process ends. The work is done by a child of it, which the system ends when
+compiling, judging or explaining takes more processor time or memory than it may: what computes then
+cannot be interrupted otherwise. To begin anew with another child takes a millisecond, and the
+server need not do it.
 """
 
 import os
@@ -94,7 +94,7 @@ def _read(size: int) -> bytes:
 
 
 def _send(message: Message) -> None:
-    # Shorter than what a pipe takes at once.
+    # Shorter than what a socket takes at once.
     os.write(sys.stdout.fileno(), encode(message))
 
 

@@ -3,6 +3,9 @@
 import asyncio
 import errno
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -18,11 +21,20 @@ from everlog.eventql.query import prepare
 from everlog.query_worker import Inbox, LocatedLog, RowFrames, run_next
 from everlog.service.querying import processes
 from everlog.service.querying.log import HeadLog, Needs, needs_of, to_storage_scan
-from everlog.service.querying.messages import Fault, FoundScan, FrameKind, Job, RowForm
+from everlog.service.querying.messages import (
+    Fault,
+    FoundScan,
+    FrameKind,
+    Job,
+    RowForm,
+    encode_frame,
+)
 from everlog.service.querying.processes import QueryProcess
 from everlog.service.store import Store, open_store
 from everlog.storage.log import LogEngine
 from tests.support.events import a_candidate, store
+
+DEADLINE_SECONDS = 30.0
 
 FORM = RowForm(b"<", b">")
 EVENTS = 5
@@ -231,6 +243,24 @@ def test_a_process_that_is_within_a_long_row_listens(
             assert first.is_alive
 
     asyncio.run(work())
+
+
+@pytest.mark.slow
+def test_the_process_ends_with_a_server_that_has_not_read_what_it_said() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = (sys.executable, "-m", "everlog.query_worker")
+        process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno())
+    with process, ours:
+        text = b"FROM e IN events PROJECT INTO e"
+        ours.sendall(encode_frame(FrameKind.PREPARE, text))
+        # Left there: whoever reads at the other end is told that the connection was reset.
+        assert ours.recv(1, socket.MSG_PEEK)
+        ours.close()
+        try:
+            assert process.wait(DEADLINE_SECONDS) == 0
+        finally:
+            process.kill()
 
 
 # What a text needs.

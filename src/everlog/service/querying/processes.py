@@ -30,7 +30,7 @@ _IDLE_MAX: Final = 2
 # A job looks at each block whether it is still wanted, but it may be busy with something larger.
 _CANCEL_SECONDS_MAX: Final = 0.5
 
-# How long the end of a process is awaited that closed its pipe, to tell what ended it.
+# How long the end of a process is awaited that closed its socket, to tell what ended it.
 _END_SECONDS_MAX: Final = 2.0
 
 _NAMES_OF_SIGNALS: Final = {number.value: number.name for number in signal.Signals}
@@ -118,7 +118,7 @@ class QueryProcess:
         try:
             self._input.write(frame)
         except RuntimeError as error:
-            # uvloop says so of a pipe whose other end has closed.
+            # uvloop says so of a socket whose other end has closed.
             raise ConnectionResetError from error
         await self._input.drain()
 
@@ -142,7 +142,7 @@ class QueryProcess:
             async with asyncio.timeout(_END_SECONDS_MAX):
                 code = await self._process.wait()
                 return _NAMES_OF_SIGNALS.get(-code, f"exit code {code}")
-        return "it closed its pipe"
+        return "it closed its socket"
 
     async def end(self) -> None:
         """Kill the process, whatever it does, and return when it is gone."""

@@ -96,7 +96,7 @@ os._exit(1)
 receive()
 os.kill(os.getpid(), 9)
 """,
-    # Closes its pipe, and stays.
+    # Closes its socket, and stays.
     "mute": """
 receive()
 os.close(0)
@@ -238,7 +238,7 @@ def test_closing_ends_all_processes_those_too_that_do_not_listen() -> None:
     [
         ("dying", QueryProcessDiedError, "exit code 1"),
         ("killed", QueryProcessDiedError, "SIGKILL"),
-        ("mute", QueryProcessDiedError, "it closed its pipe"),
+        ("mute", QueryProcessDiedError, "it closed its socket"),
         ("boasting", QueryProcessGarbledError, ""),
         ("babbling", QueryProcessGarbledError, ""),
     ],
