@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from everlog.storage.log.disk import Folder, PosixDisk
+from tests.support.copies import settle
 
 
 class QuickDisk(PosixDisk):
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     ALLOCATE = "allocate"
     TRUNCATE = "truncate"
     RENAME = "rename"
+    REMOVE_FILE = "remove_file"
     SYNC_DIRECTORY = "sync_directory"
 
 
@@ -98,6 +100,10 @@ class FailingDisk:
         self._note(Kind.RENAME)
         self._disk.rename(folder, source, target)
 
+    def remove_file(self, folder: Folder, name: str) -> None:
+        self._note(Kind.REMOVE_FILE)
+        self._disk.remove_file(folder, name)
+
     def sync_directory(self, folder: Folder) -> None:
         self._note(Kind.SYNC_DIRECTORY)
         self._disk.sync_directory(folder)
@@ -158,10 +164,14 @@ class LosingDisk(PosixDisk):
 
     def restore(self, source: Path, target: Path) -> None:
         """Make a directory as the power failure left another one."""
+        self._restore(source, target)
+        settle(target)
+
+    def _restore(self, source: Path, target: Path) -> None:
         target.mkdir(exist_ok=True)
         for name, number in self._names.get(source, {}).items():
             if (source / name).is_dir():
-                self.restore(source / name, target / name)
+                self._restore(source / name, target / name)
             else:
                 (target / name).write_bytes(self._files.get(number, b""))
 

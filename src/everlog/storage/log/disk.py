@@ -1,6 +1,6 @@
 """The only way in which the embedded engine changes the disk.
 
-Everything that opens, creates, writes, syncs, truncates or renames goes through a `Disk`, so that
+Everything that opens, creates, writes, syncs, truncates, renames or removes goes through a `Disk`, so that
 tests can make each single call fail, fall short, or be lost with the power. What does not is the
 process id in the lock file, the cells of columns, which are mapped memory, and a sync that another
 process does.
@@ -73,6 +73,9 @@ class Disk(Protocol):
     def rename(self, folder: Folder, source: str, target: str) -> None:
         """Put a file in the place of another in the same folder, atomically."""
 
+    def remove_file(self, folder: Folder, name: str) -> None:
+        """Remove the name of a file, or of a link."""
+
     def sync_directory(self, folder: Folder) -> None:
         """Return when the folder's names are durable."""
 
@@ -113,6 +116,10 @@ class PosixDisk:
     def rename(self, folder: Folder, source: str, target: str) -> None:
         """Put a file in the place of another in the same folder, atomically."""
         os.replace(source, target, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
+
+    def remove_file(self, folder: Folder, name: str) -> None:
+        """Remove the name of a file, or of a link."""
+        os.unlink(name, dir_fd=folder.descriptor)
 
     def sync_directory(self, folder: Folder) -> None:
         """Return when the folder's names are durable."""
