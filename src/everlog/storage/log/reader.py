@@ -76,6 +76,8 @@ class ReadOnlyLog(IndexedLog):
         # Whether it was a copy of another directory that no server had opened.
         self.is_copy: Final = is_copy
         self._directory: Final = directory
+        # The bytes of the event schemas that the head shows.
+        self._schemas_size = 0
         self._disk: Final = disk
         self._proven: Final = proven
         self._resources: Final = resources
@@ -153,7 +155,7 @@ class ReadOnlyLog(IndexedLog):
             origin = find_origin(self._directory, self._disk, bound)
             try:
                 self._log.open_new(self._directory, self._disk, self._resources)
-                head, schemas = self._read_on(
+                head, found = self._read_on(
                     bound,
                     stop=bound.log_size if was_served else None,
                     origin=Origin.HERE if was_served else origin,
@@ -171,7 +173,7 @@ class ReadOnlyLog(IndexedLog):
                 raise
             else:
                 if not self._has_become_served(was_served=was_served):
-                    self._publish(head, schemas)
+                    self._publish(head, found)
                     return self.head
                 self._index.truncate(self.head)
 
@@ -196,8 +198,8 @@ class ReadOnlyLog(IndexedLog):
 
     def _read_on(
         self, bound: DurableBound, *, stop: int | None, origin: Origin
-    ) -> tuple[Head, Sequence[StagedSchema]]:
-        """Put what has come since the head into the index; return its head and all schemas."""
+    ) -> tuple[Head, tuple[Sequence[StagedSchema], int]]:
+        """Put what has come since the head into the index; return its head, and all schemas."""
         before = self.head
         if stop is not None:
             # After a loss of power, a server that is just opening has not moved the bound yet.
@@ -210,16 +212,13 @@ class ReadOnlyLog(IndexedLog):
         if stop is not None:
             content = content[: bound.schemas_size]
         path = self._directory.path / SCHEMAS_FILE
-        schemas, _ = parse_schemas(
-            content,
-            path,
-            durable_size=bound.schemas_size,
-            is_copy=origin is not Origin.HERE,
-        )
-        return head, schemas
+        is_copy = origin is not Origin.HERE
+        found = parse_schemas(content, path, durable_size=bound.schemas_size, is_copy=is_copy)
+        return head, found
 
-    def _publish(self, head: Head, schemas: Sequence[StagedSchema]) -> None:
+    def _publish(self, head: Head, found: tuple[Sequence[StagedSchema], int]) -> None:
         """Show what was read. Only now is it certain that the schemas stay, as the events do."""
+        schemas, self._schemas_size = found
         event_types = self._index.event_types
         for schema in schemas:
             event_types.register(schema)
