@@ -63,7 +63,7 @@ from everlog.storage.log.disk import (
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.recovery import Origin, find_origin, find_proven, replay
-from everlog.storage.log.schemas import SchemasFile, measure_schemas
+from everlog.storage.log.schemas import SchemasFile, read_schemas
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
 
@@ -179,7 +179,7 @@ class LogEngine(IndexedLog):
             bound, copied_size = noted.at_least(find_proven(directory, disk)), None
         else:
             refuse_shared_files(directory, disk)
-            bound, copied_size = noted, measure_schemas(directory, disk, noted)
+            bound, copied_size = noted, len(read_schemas(directory, disk))
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
         folder = create_folder(disk, directory, INDEX_FOLDER, resources)
         segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
@@ -192,9 +192,7 @@ class LogEngine(IndexedLog):
         start = snapshot.head
         replayed = replay(segments.files, index, start, bound, origin=origin)
         schemas = SchemasFile(directory, disk, resources)
-        for schema in schemas.read(
-            durable_size=bound.schemas_size, is_copy=origin is not Origin.HERE
-        ):
+        for schema in schemas.read(durable_size=bound.schemas_size, may_lack=origin is Origin.COPY):
             index.event_types.register(schema)
         head = replace(replayed.head, event_type_count=len(index.event_types.names))
         # The torn tail is cut here and nowhere else; recovery has said where it begins. Also where
@@ -244,6 +242,7 @@ class LogEngine(IndexedLog):
         """
         is_copy = self.report.is_copy
         if is_copy:
+            self._schemas.restore(self._schemas.size)
             self._durable.sync()
         is_saved = (is_copy or self.is_snapshot_due) and _save_snapshot_if_possible(self)
         if is_saved or not is_copy:

@@ -39,12 +39,12 @@ from everlog.storage.log.directory import (
     open_directory,
     read_bound,
 )
-from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder, read_file
+from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
 from everlog.storage.log.recovery import Origin, find_origin, find_proven, replay
-from everlog.storage.log.schemas import measure_schemas, parse_schemas
+from everlog.storage.log.schemas import parse_schemas, read_schemas
 from everlog.storage.log.snapshot import load_index
 
 
@@ -114,7 +114,7 @@ class ReadOnlyLog(IndexedLog):
         if find_origin(directory, disk, noted) is Origin.HERE:
             proven, copied_size = find_proven(directory, disk), None
         else:
-            proven, copied_size = DurableBound(), measure_schemas(directory, disk, noted)
+            proven, copied_size = DurableBound(), len(read_schemas(directory, disk))
         index, snapshot, reason = load_index(
             folder, disk, open_log, copied_schemas_size=copied_size
         )
@@ -206,14 +206,12 @@ class ReadOnlyLog(IndexedLog):
             stop = max(stop, before.log_size)
         head = replay(self._log, self._index, before, bound, stop=stop, origin=origin).head
         assert head.event_count >= before.event_count
-        content = b""
-        with suppress(FileNotFoundError):
-            content = read_file(self._disk, self._directory, SCHEMAS_FILE)
+        content = read_schemas(self._directory, self._disk)
         if stop is not None:
             content = content[: bound.schemas_size]
         path = self._directory.path / SCHEMAS_FILE
-        is_copy = origin is not Origin.HERE
-        found = parse_schemas(content, path, durable_size=bound.schemas_size, is_copy=is_copy)
+        may_lack = origin is Origin.COPY
+        found = parse_schemas(content, path, durable_size=bound.schemas_size, may_lack=may_lack)
         return head, found
 
     def _publish(self, head: Head, found: tuple[Sequence[StagedSchema], int]) -> None:

@@ -22,8 +22,8 @@ so that neither is a witness of the log's length. What is written to a log never
 zero before. So a copy has whole lines up to where its log ends, and that is where bytes are
 missing: a line with zeros in it, or without an end, or one in front of a segment that begins with a
 later event. What is behind was written while the copy was made. Any other line that is not right is
-damage in a copy, too. A copy whose log, bound and snapshot end with the same byte was made while
-nobody wrote, and there nothing may be missing.
+damage in a copy, too. A copy whose log and event schemas end just where its bound says, and its
+snapshot as well, was made while nobody wrote, and there nothing may be missing.
 """
 
 from collections.abc import Iterator
@@ -42,6 +42,7 @@ from everlog.storage.log.directory import INDEX_FOLDER, DurableBound
 from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
+from everlog.storage.log.schemas import read_schemas
 from everlog.storage.log.snapshot import read_snapshot
 
 _BLOCK_SIZE: Final = 1024 * 1024
@@ -78,7 +79,12 @@ def find_origin(directory: Folder, disk: Disk, noted: DurableBound) -> Origin:
             return Origin.COPY
         files = SegmentFiles()
         files.open_new(directory, disk, resources)
-        is_at_rest = saved_size == noted.log_size == files.size
+        schemas = read_schemas(directory, disk)
+        is_at_rest = (saved_size, noted.log_size, noted.schemas_size) == (
+            files.size,
+            files.size,
+            len(schemas),
+        )
     return Origin.COPY_AT_REST if is_at_rest else Origin.COPY
 
 

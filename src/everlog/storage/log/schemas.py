@@ -8,7 +8,7 @@ writing removes it.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +18,7 @@ import msgspec
 
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
-from everlog.storage.log.directory import SCHEMAS_FILE, DurableBound, Place
+from everlog.storage.log.directory import SCHEMAS_FILE, Place
 from everlog.storage.log.disk import (
     Disk,
     Folder,
@@ -59,22 +59,19 @@ class SchemasFile:
         # The bytes that hold complete lines.
         self.size = 0
 
-    def read(self, *, durable_size: int, is_copy: bool = False) -> list[StagedSchema]:
+    def read(self, *, durable_size: int, may_lack: bool = False) -> list[StagedSchema]:
         """Return all schemas, and remove what was being written when the power went.
-
-        That of a copy is synced in any case.
 
         Raises:
             CorruptLogError: The part that is known to be durable is damaged.
         """
         content = read_whole(self._file)
         schemas, self.size = parse_schemas(
-            content, self._path, durable_size=durable_size, is_copy=is_copy
+            content, self._path, durable_size=durable_size, may_lack=may_lack
         )
         if len(content) > durable_size:
             # See `Segments.write_again`.
             write_all(self._disk, self._file, content[durable_size : self.size], durable_size)
-        if is_copy or len(content) > durable_size:
             self.restore(self.size)
         return schemas
 
@@ -91,33 +88,26 @@ class SchemasFile:
         self.size = size
 
 
-def measure_schemas(directory: Folder, disk: Disk, bound: DurableBound) -> int:
-    """Return how many bytes of the event schemas of a copy hold complete lines.
-
-    Raises:
-        CorruptLogError: They are damaged.
-    """
-    content = b""
-    with suppress(FileNotFoundError):
-        content = read_file(disk, directory, SCHEMAS_FILE)
-    path = directory.path / SCHEMAS_FILE
-    durable_size = bound.schemas_size
-    return parse_schemas(content, path, durable_size=durable_size, is_copy=True)[1]
+def read_schemas(directory: Folder, disk: Disk) -> bytes:
+    """Return the content of the file in a data directory; where there is none, nothing."""
+    try:
+        return read_file(disk, directory, SCHEMAS_FILE)
+    except FileNotFoundError:
+        return b""
 
 
 def parse_schemas(
-    content: bytes, path: Path, *, durable_size: int, is_copy: bool = False
+    content: bytes, path: Path, *, durable_size: int, may_lack: bool = False
 ) -> tuple[list[StagedSchema], int]:
     """Return all schemas and the bytes that hold them, without what was torn.
 
-    A copy may lack the end of what was durable, unless it is just as long.
+    A copy may lack the end of what was durable.
 
     Raises:
         CorruptLogError: The part that is known to be durable is damaged.
     """
     schemas: list[StagedSchema] = []
     size = 0
-    may_lack = is_copy and len(content) != durable_size
     for number, line in enumerate(BytesIO(content), start=1):
         try:
             schemas.append(_parse(line))
