@@ -60,6 +60,7 @@ PACKAGES = (
     "service",
     "storage",
     "storage/log",
+    "transfer",
 )
 # Those that a contract names.
 EVENTQL_MODULES = (
@@ -78,7 +79,9 @@ MODULES = (
     "api/look_v2",
     "cli/querying/directory",
     "bootstrap",
+    "environment",
     "exit_codes",
+    "judging_messages",
     "process",
     "query_worker",
     "schema_worker",
@@ -88,6 +91,7 @@ MODULES = (
     "telemetry",
     "texts",
     "threads",
+    "transfer/restoring",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),
 )
 

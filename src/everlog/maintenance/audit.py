@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
-from everlog.domain.errors import UnknownFormatError
+from everlog.domain.errors import DataDirectoryError, UnknownFormatError
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
 from everlog.maintenance.files import (
     Folder,
+    names_in,
     opened_directory,
     opened_folder,
     read_whole,
@@ -29,6 +30,9 @@ from everlog.maintenance.segments import LOG_FOLDER, find_segments
 _FORMAT_FILE: Final = "everlog.json"
 _FORMAT: Final = b'{"format":"everlog-data","version":1}\n'
 _VERSION: Final = 1
+
+# What a restore has made, until it is put into its place.
+_RESTORED_FOLDER: Final = "restored"
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ def _audit_files(
     directory: Folder, on_progress: Callable[[Progress], None], resources: ExitStack
 ) -> Iterator[Finding | Summary]:
     yield from check_format(directory)
+    _check_is_in_place(directory)
     bound, bound_findings = _read_bound(directory)
     yield from bound_findings
     index = IndexAudit()
@@ -140,6 +145,15 @@ def check_format(directory: Folder) -> Iterator[Finding]:
             )
             raise UnknownFormatError(message)
     yield Finding(kind=Kind.FORMAT, event_id=None, file=_FORMAT_FILE, offset=None, meaning=meaning)
+
+
+def _check_is_in_place(directory: Folder) -> None:
+    if _RESTORED_FOLDER in names_in(directory):
+        message = (
+            f"{directory.path} holds a store that was restored and is not in its place yet: start "
+            "a server on it once, which puts it there, and audit it then"
+        )
+        raise DataDirectoryError(message)
 
 
 def _read_bound(directory: Folder) -> tuple[DurableBound, list[Finding]]:

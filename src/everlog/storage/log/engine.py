@@ -60,6 +60,7 @@ from everlog.storage.log.disk import (
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.recovery import find_proven, replay
+from everlog.storage.log.restored import finish_restored
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
@@ -165,6 +166,7 @@ class LogEngine(IndexedLog):
         segment_size_max: int,
     ) -> Self:
         prepare_format(directory, disk)
+        finish_restored(directory, disk)
         # Before anything else is touched.
         proven = find_proven(directory, disk)
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
