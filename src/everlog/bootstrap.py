@@ -35,9 +35,10 @@ from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
-from everlog.api.services import Services, Tasks
+from everlog.api.services import BeginDraft, Services, Tasks
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
+from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
@@ -293,7 +294,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
 
 
 def _begin_draft(
-    settings: Settings, directory: Path, disk: Disk | None, rechain: bool
+    settings: Settings, directory: Path, disk: Disk | None, *, rechain: bool
 ) -> Restoring:
     """Begin what a backup is restored into, on a thread."""
     restoring = Restoring(directory, disk=disk, rechain=rechain, hash_version=settings.hash_version)
@@ -326,7 +327,7 @@ async def _serve(
     log: Log,
     clock: Callable[[], int],
     served: ServedStore,
-    begin_draft: Callable[[bool], Restoring],
+    begin_draft: BeginDraft,
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
@@ -360,7 +361,7 @@ async def _serve(
         monitor,
         describe,
         begin_draft,
-        _restore_events(log, on_begin=lambda: application.ask_again()),
+        _restore_events(log, credentials.token_check),
     )
     application = _application(settings, log, credentials, services)
     server = _server(settings, log, application, limits)
@@ -372,7 +373,7 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         loop_delay.start()
         ending.note_serving()
-        await asyncio.wait({ending.asked, served.lost}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
         if served.lost.done():
             raise served.lost.result()
         log.info("stopping", reason=ending.asked.result())
@@ -461,11 +462,12 @@ def _store_events(
     )
 
 
-def _restore_events(log: Log, *, on_begin: Callable[[], None]) -> RestoreEvents:
+def _restore_events(log: Log, token: TokenCheck) -> RestoreEvents:
     """Return what the log says of restores; what a backup holds is never said."""
 
     def began() -> None:
-        on_begin()
+        # Heads that were admitted before are asked about again.
+        token.epoch = object()
         log.info("a backup is being restored: whatever else is asked is refused meanwhile")
 
     def ended(event_count: int, seconds: float) -> None:

@@ -124,7 +124,8 @@ class ApiApplication:
     def stop(self) -> None:
         """Refuse whatever is asked from now on."""
         self._is_stopping = True
-        self.ask_again()
+        # Heads that were admitted before are asked about again.
+        self._token.epoch = object()
 
     def route(self, head: Head) -> Endpoint | Response:
         """Decide by the head alone, before a body is read."""
@@ -158,10 +159,6 @@ class ApiApplication:
         cost = self._costs.get(key, READ_COST)
         charge = self._rate_limit.charge(head.peer, cost, now=self._monotonic_clock())
         return charge.refusal or _with_headers(answer, charge.headers)
-
-    def ask_again(self) -> None:
-        """Let heads that were admitted be asked about again: what may be asked has changed."""
-        self._token.epoch = object()
 
     def render_error(self, status: int, reason: str) -> Response:
         """Build the answer to what the HTTP layer itself refuses."""

@@ -68,8 +68,8 @@ from everlog.service.read_events import read_few_events as read_few
 from everlog.service.read_events import scan_behind
 from everlog.service.reader import AS_STORED
 from everlog.service.register_event_schema import register_event_schema as register
-from everlog.service.served_store import restore_in_progress
 from everlog.service.run_eventql_query import run_eventql_query as run
+from everlog.service.served_store import restore_in_progress
 from everlog.service.write import CandidateText, parse_candidates, write
 from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Scan

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from everlog.api.answers import EventForm, text_response
 from everlog.api.bodies import MalformedRequestError
@@ -29,6 +29,15 @@ from everlog.service.store import Store
 from everlog.transfer.restoring import Restored
 
 Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
+
+
+class BeginDraft(Protocol):
+    """Begins what a backup is restored into; to be called on a thread."""
+
+    def __call__(self, *, rechain: bool) -> Draft[Restored]:
+        """Return an empty draft, for a backup that is to be chained anew or not."""
+        ...
+
 
 # No codes of the API: version 2 has statuses and texts for these.
 MALFORMED: Final = "malformed-request"
@@ -103,8 +112,7 @@ class Services:
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
-    # Begins what a backup is restored into; tells whether it is to be chained anew.
-    begin_draft: Callable[[bool], Draft[Restored]]
+    begin_draft: BeginDraft
     restore_events: RestoreEvents
     # Whose it is has a large body read.
     large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)

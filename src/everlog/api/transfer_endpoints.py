@@ -6,6 +6,7 @@ What is left to others: what a backup is made of (`transfer`), and what either m
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -32,7 +33,6 @@ from everlog.service.backup import BackedUpEvent, begin_backup, list_schemas
 from everlog.service.reader import Transform
 from everlog.service.restore import restore
 from everlog.service.store import Store
-from everlog.storage.engine import Head
 from everlog.transfer.restoring import Restored
 
 # Enough for the event loop to have its turn between two blocks that are made ready.
@@ -108,8 +108,7 @@ async def _back_up(
                 if schemas:
                     await look.send(stream, b"".join(look.backup.schema(*each) for each in schemas))
             async for block in store.reader.fetch_blocks(following, transform):
-                if services.served.is_ending:
-                    raise RefusedError(Code.BACKUP_FAILED, "the server is shutting down")
+                services.served.check_goes_on()
                 sending = look.send(stream, block)
                 # While the client does not take it, it is kept once, in its last form.
                 del block
@@ -151,7 +150,7 @@ async def _restore(
         restored = await restore(
             services.served,
             body,
-            begin=lambda: services.begin_draft(rechain),
+            begin=partial(services.begin_draft, rechain=rechain),
             settle=services.tasks.wait_for_others,
             events=services.restore_events,
         )

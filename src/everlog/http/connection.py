@@ -296,7 +296,10 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         size = reader.content_length
         if size_max is None:
-            return self._begin_stream(endpoint, head)
+            self._begin_stream(endpoint, head)
+            if self._state is not _READING:
+                raise StopReading
+            return DISCARD if self._body is None else STREAM
         if size > size_max:
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._server.render_error(413, reason))
@@ -567,13 +570,14 @@ class Connection(asyncio.Protocol):
             self._reader.forget_body()
             body.cut(DisconnectedError())
 
-    def _begin_stream(self, endpoint: Endpoint, head: Head) -> int:
+    def _begin_stream(self, endpoint: Endpoint, head: Head) -> None:
         """Hand a request to its endpoint, which reads the body as it arrives."""
         server = self._server
         server.requests += 1
         self._endpoint, self._window_size = None, 0
         size_max = server.limits.body_ahead_size_max
-        body = self._body = BodyStream(self, size_max=size_max, loop=server.loop)
+        body = BodyStream(self, size_max=size_max, loop=server.loop)
+        self._body = body
         exchange = StreamedExchange(self, self._reader.form, endpoint.counts, body=body)
         self._exchanges.append(exchange)
         self._is_continue_due = False
@@ -581,9 +585,6 @@ class Connection(asyncio.Protocol):
             self._hold_back(endpoint, Request(head, b"", body), exchange)
         else:
             self._handle(endpoint, Request(head, b"", body), exchange)
-        if self._state is not _READING:
-            raise StopReading
-        return DISCARD if self._body is None else STREAM
 
     def _drop_stream(self) -> None:
         """Give up the request whose body is arriving: its client is told something else."""

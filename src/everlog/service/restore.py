@@ -26,7 +26,7 @@ from everlog.service.writing.writer import Outcome
 from everlog.threads import call_on_thread
 
 _Restored = TypeVar("_Restored")
-_RestoredResult = TypeVar("_RestoredResult", covariant=True)
+_Restored_co = TypeVar("_Restored_co", covariant=True)
 
 # What is looked at between two rests of the thread: some milliseconds.
 _PIECE_SIZE: Final = 16 * 1024
@@ -44,14 +44,14 @@ class Body(Protocol):
         ...
 
 
-class Draft(Protocol[_RestoredResult]):
+class Draft(Protocol[_Restored_co]):
     """What is made of a backup; each method may take long, and is called on a thread."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
         ...
 
-    def finish(self) -> _RestoredResult:
+    def finish(self) -> _Restored_co:
         """Accept the draft: whoever opens the store next opens that."""
         ...
 
@@ -137,14 +137,18 @@ async def _fill(store: Store, body: Body, begin: Callable[[], Draft[_Restored]])
     try:
         while chunk := await body.read():
             await call_on_thread(partial(_feed, draft, chunk))
-        if store.writer.condition is not Condition.RESTORING:
-            raise RefusedError(Code.STORE_FAILED, store.writer.reason or "the store has failed")
+        _check_goes_on(store)
         return await call_on_thread(draft.finish)
     except BaseException:
         # What cannot be removed now is removed by whoever opens the store next.
         with suppress(OSError, EverlogError):
             await call_on_thread(draft.abandon)
         raise
+
+
+def _check_goes_on(store: Store) -> None:
+    if store.writer.condition is not Condition.RESTORING:
+        raise RefusedError(Code.STORE_FAILED, store.writer.reason or "the store has failed")
 
 
 def _feed(draft: Draft[object], chunk: bytes) -> None:

@@ -30,8 +30,7 @@ class ServedStore:
         self.current: Store | None = None
         # The error for which there is no store any more.
         self.lost: Final[asyncio.Future[Exception]] = asyncio.get_running_loop().create_future()
-        # Whether the server stops.
-        self.is_ending = False
+        self._is_ending = False
         # Tells whoever has locked the store that it is to give up.
         self._give_up: Callable[[Exception], None] | None = None
 
@@ -58,8 +57,7 @@ class ServedStore:
         Raises:
             RefusedError: It is locked already, or the server stops.
         """
-        if self.is_ending:
-            raise _shutting_down()
+        self.check_goes_on()
         if self.current is None:
             raise restore_in_progress("writing")
         store, self.current = self.current, None
@@ -84,9 +82,14 @@ class ServedStore:
             self.lost.set_result(error)
             raise
 
+    def check_goes_on(self) -> None:
+        """Raise a RefusedError if the server stops."""
+        if self._is_ending:
+            raise _shutting_down()
+
     def end_streams(self) -> None:
         """End what has no end of its own, and whatever keeps the store locked: the server stops."""
-        self.is_ending = True
+        self._is_ending = True
         self._latest.end_streams()
         if self._give_up is not None:
             self._give_up(_shutting_down())

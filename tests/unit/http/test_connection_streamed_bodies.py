@@ -164,7 +164,7 @@ def test_consent_waits_for_the_answers_before_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_head", "is_kept"),
+    "request_head, is_kept",
     [
         (POST % (b"unwanted", 100), True),
         (POST % (b"unwanted", 100_000_000), False),
