@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from everlog.api import look_v1, look_v2
+from everlog.api.audit_endpoints import AuditEndpoints
 from everlog.api.endpoints import FORMS, Endpoints, health
 from everlog.api.look import Look
 from everlog.api.requests import v1 as v1_requests
@@ -52,6 +53,8 @@ class Answer(Enum):
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
     HEALTH = "how well the server is"
     DIAGNOSTICS = "what the server is"
+    VERIFICATION = "what is not as it was written"
+    AUDIT = "the last event that is proven, for the next audit"
 
 
 class Route(NamedTuple):
@@ -87,6 +90,8 @@ v1 = Endpoints(V1)
 v2 = Endpoints(V2)
 v1_transfer = TransferEndpoints(V1)
 v2_transfer = TransferEndpoints(V2)
+v1_audits = AuditEndpoints(V1)
+v2_audits = AuditEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
 _RECHAIN: Final = (RECHAIN,)
@@ -124,6 +129,9 @@ ROUTES: Final = (
           body_size_max=None, flags=_RECHAIN),
     Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, is_unlocked=True,
           formats=_FORMATS),
+    Route(V1, "POST", f"{_V1_DATA}/verify-store", v1_audits.verify_store, Answer.VERIFICATION),
+    Route(V1, "POST", f"{_V1_DATA}/audit-history", v1_audits.audit_history, Answer.AUDIT,
+          v1_requests.AuditHistory),
     Route(V1, "GET", f"{_V1_DATA}/diagnostics", v1.diagnostics, Answer.DIAGNOSTICS),
 
     Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True,
@@ -154,6 +162,10 @@ ROUTES: Final = (
           body_size_max=None, flags=_RECHAIN),
     Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, is_unlocked=True,
           formats=_FORMATS),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/verify-store", v2_audits.verify_store,
+          Answer.VERIFICATION, v2_requests.Nothing),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/audit-history", v2_audits.audit_history, Answer.AUDIT,
+          v2_requests.AuditHistory),
     Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
 )
 # fmt: on
