@@ -13,6 +13,7 @@ import msgspec
 from everlog.api import look_v1, look_v2
 from everlog.api.endpoints import FORMS, Endpoints, health
 from everlog.api.look import Look
+from everlog.api.proof_endpoints import TILE_PREFIX, ProofEndpoints
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
@@ -49,10 +50,17 @@ class Answer(Enum):
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
     HEALTH = "how well the server is"
     DIAGNOSTICS = "what the server is"
+    CHECKPOINT = "what was signed last, as a signed note"
+    INCLUSION_PROOF = "that an event is in the tree of a size"
+    CONSISTENCY_PROOF = "that one tree is the beginning of another one"
+    TILE = "hashes of the tree, 32 bytes each"
 
 
 class Route(NamedTuple):
-    """One endpoint of the API."""
+    """One endpoint of the API.
+
+    A path may end in names in braces: what stands in their place is for its endpoint to read.
+    """
 
     version: Look
     method: str
@@ -65,6 +73,8 @@ class Route(NamedTuple):
     is_open: bool = False
     # What `format` in the query may be, the default first.
     formats: tuple[str, ...] = ()
+    # What else the query may say, and whether it must.
+    parameters: tuple[tuple[str, bool], ...] = ()
 
 
 def name_of(route: Route) -> EndpointName:
@@ -77,12 +87,14 @@ V2: Final = look_v2.LOOK
 
 v1 = Endpoints(V1)
 v2 = Endpoints(V2)
+proofs = ProofEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
 
 _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
 _V2_DATA: Final = "/api/v2/data"
+_V2_LOG: Final = "/api/v2/log"
 
 # fmt: off
 ROUTES: Final = (
@@ -132,6 +144,13 @@ ROUTES: Final = (
           Answer.READ_ONLY_MODE, v2_requests.Nothing),
     Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, formats=_FORMATS),
     Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
+
+    Route(V2, "GET", f"{_V2_LOG}/checkpoint", proofs.checkpoint, Answer.CHECKPOINT),
+    Route(V2, "GET", f"{_V2_LOG}/inclusion-proof", proofs.inclusion_proof,
+          Answer.INCLUSION_PROOF, parameters=(("event", True), ("size", False))),
+    Route(V2, "GET", f"{_V2_LOG}/consistency-proof", proofs.consistency_proof,
+          Answer.CONSISTENCY_PROOF, parameters=(("from", True), ("to", False))),
+    Route(V2, "GET", TILE_PREFIX + "{level}/{index}", proofs.tile, Answer.TILE),
 )
 # fmt: on
 

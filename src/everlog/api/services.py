@@ -33,6 +33,7 @@ TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
+CHECKPOINT_MISSING: Final = "checkpoint-missing"
 
 
 class Tasks:
