@@ -132,37 +132,32 @@ def verify(
 ) -> None:
     """Print what is shown, or why it is not."""
     _check_files(checkpoint, event, earlier, proof)
-    trusted = Trust(
-        read_keys(keys, "--key"),
-        read_keys(witnesses, "--witness"),
-        len(witnesses) if witnesses_required is None else witnesses_required,
-    )
-    try:
-        trusted.check()
-    except VerificationError as error:
-        raise click.UsageError(to_printable(str(error))) from error
+    trust = read_trust(keys, witnesses, witnesses_required)
     is_json = format_ == "json"
     try:
-        shown = _verify(checkpoint, event, earlier, proof, trusted)
+        shown = _verify(checkpoint, event, earlier, proof, trust)
     except _NotShownError as refusal:
         click.echo(_refusal_json(refusal) if is_json else _refusal_text(refusal))
         sys.exit(EXIT_DAMAGED)
     click.echo(_shown_json(shown) if is_json else "\n".join(_sentences(shown)))
 
 
-def read_keys(texts: Iterable[str], flag: str) -> list[VerifierKey]:
-    """Return the verifier keys that a flag was given.
+def read_trust(
+    keys: Sequence[str], witnesses: Sequence[str] = (), witnesses_required: int | None = None
+) -> Trust:
+    """Return whom to believe; without another number, each of the witnesses is required.
 
     Raises:
-        click.UsageError: One is none; the message says what is wrong with it.
+        click.UsageError: A key is none, or cannot be what it is given for.
     """
-    keys: list[VerifierKey] = []
-    for text in texts:
-        try:
-            keys.append(VerifierKey.parse(text.strip()))
-        except VerificationError as error:
-            raise click.UsageError(to_printable(f"{flag} {text!r}: {error}")) from error
-    return keys
+    if witnesses_required is None:
+        witnesses_required = len(witnesses)
+    trust = Trust(_read_keys(keys, "--key"), _read_keys(witnesses, "--witness"), witnesses_required)
+    try:
+        trust.check()
+    except VerificationError as error:
+        raise click.UsageError(to_printable(str(error))) from error
+    return trust
 
 
 def read_file(path: Path, size_max: int) -> bytes:
@@ -178,6 +173,16 @@ def read_file(path: Path, size_max: int) -> bytes:
 def in_words(signatures: Sequence[Signature]) -> str:
     """Return who signed, for a person."""
     return ", ".join(map(_signer_in_words, signatures))
+
+
+def _read_keys(texts: Iterable[str], flag: str) -> list[VerifierKey]:
+    keys: list[VerifierKey] = []
+    for text in texts:
+        try:
+            keys.append(VerifierKey.parse(text.strip()))
+        except VerificationError as error:
+            raise click.UsageError(to_printable(f"{flag} {text!r}: {error}")) from error
+    return keys
 
 
 def _check_files(*files: Path | None) -> None:

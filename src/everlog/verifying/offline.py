@@ -85,6 +85,15 @@ def check_checkpoint(content: bytes, trust: Trust) -> SignedCheckpoint:
     return SignedCheckpoint(checkpoint, signatures, cosignatures)
 
 
+def read_unsigned(content: bytes) -> Checkpoint:
+    """Return a checkpoint that nobody knows the signer of.
+
+    Raises:
+        VerificationError: It is no checkpoint.
+    """
+    return Checkpoint.parse(SignedNote.parse(content).text)
+
+
 def check_event(event: Event, proof: InclusionProof, checkpoint: Checkpoint) -> None:
     """Check that an event is in its place of the log that a checkpoint is of.
 
