@@ -5,7 +5,7 @@ be open in a server, and no server can open it meanwhile.
 What is left to others: printing findings, and what to do about them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from everlog.domain.errors import UnknownFormatError
+from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
@@ -44,9 +45,12 @@ class Progress(msgspec.Struct):
 
 
 def audit(
-    directory: Path, *, on_progress: Callable[[Progress], None]
+    directory: Path,
+    *,
+    on_progress: Callable[[Progress], None],
+    checkpoints: Sequence[KeptCheckpoint] = (),
 ) -> Iterator[Finding | Summary]:
-    """Yield everything that is not as it was written, and at last a summary.
+    """Yield everything that is not as it was written, or as checkpoints say, and a summary.
 
     Raises:
         DirectoryLockedError: A server has the directory open.
@@ -55,7 +59,7 @@ def audit(
     """
     with opened_directory(directory) as opened, servers_locked_out(opened):
         counts = dict.fromkeys(Weight, 0)
-        for found in _audit(opened, on_progress):
+        for found in _audit(opened, on_progress, CheckpointAudit(checkpoints)):
             if isinstance(found, Finding):
                 counts[found.weight] += 1
                 yield found
@@ -67,14 +71,17 @@ def audit(
 
 
 def _audit(
-    directory: Folder, on_progress: Callable[[Progress], None]
+    directory: Folder, on_progress: Callable[[Progress], None], kept: CheckpointAudit
 ) -> Iterator[Finding | Summary]:
     with ExitStack() as resources:
-        yield from _audit_files(directory, on_progress, resources)
+        yield from _audit_files(directory, on_progress, kept, resources)
 
 
 def _audit_files(
-    directory: Folder, on_progress: Callable[[Progress], None], resources: ExitStack
+    directory: Folder,
+    on_progress: Callable[[Progress], None],
+    kept: CheckpointAudit,
+    resources: ExitStack,
 ) -> Iterator[Finding | Summary]:
     yield from check_format(directory)
     bound, bound_findings = _read_bound(directory)
@@ -99,9 +106,11 @@ def _audit_files(
         if isinstance(found, Finding):
             yield found
         else:
+            kept.add(found)
             yield from index.compare(found)
     if log.is_intact:
         yield from index.finish(log.event_count)
+    yield from kept.finish(log.event_count, is_intact=log.is_intact)
     yield Summary(
         event_count=log.event_count,
         head_hash=log.head_hash,
@@ -110,6 +119,7 @@ def _audit_files(
         schema_count=schemas.schema_count,
         finding_count=0,
         notice_count=0,
+        confirmed_checkpoints=(*kept.confirmed,),
     )
 
 
