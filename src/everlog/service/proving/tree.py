@@ -78,8 +78,6 @@ class Tree:
         self.size = 0
         # Whether anybody has asked for it.
         self.is_wanted = False
-        # Why it cannot grow, as long as it cannot.
-        self.error: Exception | None = None
 
     @property
     def nodes(self) -> Nodes:
@@ -91,8 +89,9 @@ class Tree:
         """Return when the tree has so many events at least, which the head has.
 
         Raises:
-            ReadFailedError: The log cannot be read, or is not what it was.
-            OSError: The files of the tree cannot be read or written.
+            ReadFailedError: The log cannot be read, or is not what it was, or the tree's files
+                cannot be read or written.
+            DiskFullError: There is no room for the tree.
         """
         assert size <= self._engine.head.event_count
         self.is_wanted = True
@@ -120,10 +119,10 @@ class Tree:
                 await self._reader.call(self._restore)
                 self._is_restored = True
             self.size = self.nodes.size
-            self.error = None
-        except Exception as error:
-            self.error = error
-            raise
+        except OSError as error:
+            if isinstance(error, ReadFailedError):
+                raise
+            raise ReadFailedError(error.strerror or type(error).__name__) from error
         finally:
             self._growing = None
 

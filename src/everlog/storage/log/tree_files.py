@@ -19,18 +19,21 @@ import errno
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import IO, Final, Self
 
 import msgspec
 
 from everlog.domain.chain import GENESIS_HASH
+from everlog.domain.errors import DiskFullError, ReadFailedError
 from everlog.domain.merkle import HASH_SIZE, hash_pairs
 from everlog.storage.log.disk import (
     Disk,
     Folder,
     create_folder,
+    describe_shortage,
+    is_full,
     open_file,
     read_file,
     replace_file,
@@ -47,7 +50,8 @@ _GROUP: Final = 1 << _STRIDE
 # More leaves than there are ids.
 _LEVELS: Final = range(0, 64, _STRIDE)
 
-_PIECE_SIZE: Final = 256 * 1024
+# Nodes that are looked through at once: 256 KiB.
+_PIECE_COUNT: Final = 8 * 1024
 
 
 class _State(msgspec.Struct, frozen=True, rename="camel"):
@@ -120,11 +124,12 @@ class TreeFiles:
         return state if checksum == b"%d\n" % zlib.crc32(body) else None
 
     def _checksum(self, number: int, count: int) -> int | None:
-        """Return the checksum of the first nodes of a file, None if there are fewer."""
-        file, checksum, size = self._file(number), 0, count * HASH_SIZE
-        for offset in range(0, size, _PIECE_SIZE):
-            piece = os.pread(file, min(_PIECE_SIZE, size - offset), offset)
-            if len(piece) < min(_PIECE_SIZE, size - offset):
+        """Return the checksum of the first nodes of a file, None where it does not give them."""
+        checksum = 0
+        for first in range(0, count, _PIECE_COUNT):
+            try:
+                piece = self._pread(number, first, min(_PIECE_COUNT, count - first))
+            except ReadFailedError:
                 return None
             checksum = zlib.crc32(piece, checksum)
         return checksum
@@ -135,8 +140,13 @@ class TreeFiles:
         """Add leaves, and the nodes above them; the hash is that of the last one's event.
 
         Raises:
-            OSError: As the system does; what was added before still is.
+            DiskFullError: There is no room; the tree is as before.
+            OSError: As the system does; the tree is as before.
         """
+        with _telling_shortage():
+            self._append(leaves, last_hash)
+
+    def _append(self, leaves: Sequence[bytes], last_hash: str) -> None:
         # Nothing is taken over before all of it is written.
         checksums, tails = self._checksums.copy(), self._tails.copy()
         nodes, number = b"".join(leaves), 0
@@ -161,10 +171,15 @@ class TreeFiles:
         """Let the next opening believe all that is there.
 
         Raises:
+            DiskFullError: There is no room; what was saved before still is.
             OSError: As the system does; what was saved before still is.
         """
         if self._folder is None or self.size == self.saved_size:
             return
+        with _telling_shortage():
+            self._save()
+
+    def _save(self) -> None:
         for file in self._files:
             self._disk.sync_data(file)
         body = msgspec.json.encode(_State(self.size, self.last_hash, self._checksums))
@@ -177,7 +192,7 @@ class TreeFiles:
         """Return the root of a full subtree that the tree has.
 
         Raises:
-            OSError: The disk does not give it.
+            ReadFailedError: The disk does not give it.
         """
         number, height = divmod(level, _STRIDE)
         nodes = self._pread(number, index << height, 1 << height)
@@ -195,10 +210,12 @@ class TreeFiles:
         if count == 0:
             return b""
         size = count * HASH_SIZE
-        found = os.pread(self._file(number), size, first * HASH_SIZE)
+        try:
+            found = os.pread(self._file(number), size, first * HASH_SIZE)
+        except OSError as error:
+            raise ReadFailedError(error.strerror or type(error).__name__) from error
         if len(found) < size:
-            # Somebody else has cut it.
-            raise OSError(errno.EIO, "a file of the tree is shorter than it was")
+            raise ReadFailedError("a file of the tree is shorter than it was")
         return found
 
     def _file(self, number: int) -> int:
@@ -220,9 +237,26 @@ class TreeFiles:
         return read_file(self._disk, self._folder, name)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Put a small file in the place of the one before, durably; without a folder, nowhere."""
+        """Put a small file in the place of the one before, durably; without a folder, nowhere.
+
+        Raises:
+            DiskFullError: There is no room; what was there before still is.
+            OSError: As the system does.
+        """
         if self._folder is not None:
-            replace_file(self._disk, self._folder, name, content)
+            with _telling_shortage():
+                replace_file(self._disk, self._folder, name, content)
+
+
+@contextmanager
+def _telling_shortage() -> Iterator[None]:
+    """Turn what the system says where there is no room into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise DiskFullError(f"{describe_shortage(error)}: the tree stays as it is") from error
 
 
 def _without_name() -> IO[bytes]:
