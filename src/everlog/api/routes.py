@@ -14,6 +14,7 @@ from everlog.api import look_v1, look_v2
 from everlog.api.audit_endpoints import AuditEndpoints
 from everlog.api.endpoints import FORMS, Endpoints, health
 from everlog.api.look import Look
+from everlog.api.proof_endpoints import TILE_PREFIX, ProofEndpoints
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
@@ -55,10 +56,17 @@ class Answer(Enum):
     DIAGNOSTICS = "what the server is"
     VERIFICATION = "what is not as it was written"
     AUDIT = "the last event that is proven, for the next audit"
+    CHECKPOINT = "what was signed last, as a signed note"
+    INCLUSION_PROOF = "that an event is in the tree of a size"
+    CONSISTENCY_PROOF = "that one tree is the beginning of another one"
+    TILE = "hashes of the tree, 32 bytes each"
 
 
 class Route(NamedTuple):
-    """One endpoint of the API."""
+    """One endpoint of the API.
+
+    A path may end in names in braces: what stands in their place is for its endpoint to read.
+    """
 
     version: Look
     method: str
@@ -76,6 +84,8 @@ class Route(NamedTuple):
     formats: tuple[str, ...] = ()
     # What in the query may be true or false, false being the default.
     flags: tuple[str, ...] = ()
+    # What else the query may say, and whether it must.
+    parameters: tuple[tuple[str, bool], ...] = ()
 
 
 def name_of(route: Route) -> EndpointName:
@@ -92,6 +102,7 @@ v1_transfer = TransferEndpoints(V1)
 v2_transfer = TransferEndpoints(V2)
 v1_audits = AuditEndpoints(V1)
 v2_audits = AuditEndpoints(V2)
+proofs = ProofEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
 _RECHAIN: Final = (RECHAIN,)
@@ -100,6 +111,7 @@ _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
 _V2_MANAGEMENT: Final = "/api/v2/management"
 _V2_DATA: Final = "/api/v2/data"
+_V2_LOG: Final = "/api/v2/log"
 
 # fmt: off
 ROUTES: Final = (
@@ -167,6 +179,13 @@ ROUTES: Final = (
     Route(V2, "POST", f"{_V2_MANAGEMENT}/audit-history", v2_audits.audit_history, Answer.AUDIT,
           v2_requests.AuditHistory),
     Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
+
+    Route(V2, "GET", f"{_V2_LOG}/checkpoint", proofs.checkpoint, Answer.CHECKPOINT),
+    Route(V2, "GET", f"{_V2_LOG}/inclusion-proof", proofs.inclusion_proof,
+          Answer.INCLUSION_PROOF, parameters=(("event", True), ("size", False))),
+    Route(V2, "GET", f"{_V2_LOG}/consistency-proof", proofs.consistency_proof,
+          Answer.CONSISTENCY_PROOF, parameters=(("from", True), ("to", False))),
+    Route(V2, "GET", TILE_PREFIX + "{level}/{index}", proofs.tile, Answer.TILE),
 )
 # fmt: on
 

@@ -47,6 +47,7 @@ TOO_MANY_QUERIES: Final = "too-many-queries"
 TOO_MANY_AUDITS: Final = "too-many-audits"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
+CHECKPOINT_MISSING: Final = "checkpoint-missing"
 
 
 class Tasks:

@@ -71,6 +71,12 @@ def _run() -> click.Command:
     return run
 
 
+def _verify() -> click.Command:
+    from everlog.cli.verify import verify
+
+    return verify
+
+
 def _version() -> click.Command:
     from everlog.cli.version import version
 
@@ -83,6 +89,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "generate": Listed("Make tokens, keys and certificates.", _generate),
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
     "run": Listed("Run the server.", _run),
+    "verify": Listed("Show offline that an event is in a log, or that a log only grew.", _verify),
     "version": Listed("Print the version.", _version),
 }
 

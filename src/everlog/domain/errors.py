@@ -184,6 +184,13 @@ class ReadFailedError(RefusedError, OSError):
         self.strerror = reason
 
 
+# When proving.
+
+
+class NoCheckpointError(EverlogError):
+    """There is no checkpoint to give; the message says why."""
+
+
 # When committing.
 
 

@@ -8,6 +8,7 @@ What is left to others: printing findings, and what to do about them.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from everlog.domain.errors import (
     DirectoryLockedError,
     UnknownFormatError,
 )
+from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit, MemoryIndex
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
@@ -53,9 +55,12 @@ class Progress(msgspec.Struct):
 
 
 def audit(
-    directory: Path, *, on_progress: Callable[[Progress], None]
+    directory: Path,
+    *,
+    on_progress: Callable[[Progress], None],
+    checkpoints: Sequence[KeptCheckpoint] = (),
 ) -> Iterator[Finding | Summary]:
-    """Yield everything that is not as it was written, and at last a summary.
+    """Yield everything that is not as it was written, or as checkpoints say, and a summary.
 
     Where a server has the directory open, that is all that was durable when the audit began.
 
@@ -68,9 +73,10 @@ def audit(
         try:
             held.enter_context(servers_locked_out(opened))
         except DirectoryLockedError:
-            yield from audit_up_to(opened, lambda: _durable_head(opened), on_progress=on_progress)
+            find_head = partial(_durable_head, opened)
+            yield from _count(_audit(opened, find_head, on_progress, checkpoints))
         else:
-            yield from _count(_audit(opened, None, on_progress))
+            yield from _count(_audit(opened, None, on_progress, checkpoints))
 
 
 def audit_up_to(
@@ -84,7 +90,7 @@ def audit_up_to(
     The head is asked for when the files that are exchanged meanwhile have been opened, so that it
     is not older than they are. Raises what `audit` does, and what finding the head does.
     """
-    yield from _count(_audit(directory, find_head, on_progress))
+    yield from _count(_audit(directory, find_head, on_progress, ()))
 
 
 def _count(found: Iterator[Finding | Summary]) -> Iterator[Finding | Summary]:
@@ -105,15 +111,18 @@ def _audit(
     directory: Folder,
     find_head: Callable[[], "Head"] | None,
     on_progress: Callable[[Progress], None],
+    checkpoints: Sequence[KeptCheckpoint],
 ) -> Iterator[Finding | Summary]:
+    kept = CheckpointAudit(checkpoints)
     with ExitStack() as resources:
-        yield from _audit_files(directory, find_head, on_progress, resources)
+        yield from _audit_files(directory, find_head, on_progress, kept, resources)
 
 
 def _audit_files(
     directory: Folder,
     find_head: Callable[[], "Head"] | None,
     on_progress: Callable[[Progress], None],
+    kept: CheckpointAudit,
     resources: ExitStack,
 ) -> Iterator[Finding | Summary]:
     yield from check_format(directory)
@@ -150,12 +159,14 @@ def _audit_files(
         if isinstance(found, Finding):
             yield found
         else:
+            kept.add(found)
             yield from index.compare(found)
             yield from schemas.judge(found)
     if log.is_intact:
         yield from index.finish(log.event_count)
         if head is not None:
             yield from compare_with_head(log, head)
+    yield from kept.finish(log.event_count, is_intact=log.is_intact)
     yield Summary(
         event_count=log.event_count,
         head_hash=log.head_hash,
@@ -164,6 +175,7 @@ def _audit_files(
         schema_count=schemas.schema_count,
         finding_count=0,
         notice_count=0,
+        confirmed_checkpoints=(*kept.confirmed,),
     )
 
 

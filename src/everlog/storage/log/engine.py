@@ -96,6 +96,7 @@ class LogEngine(IndexedLog):
         self,
         *,
         resources: ExitStack,
+        directory: Folder,
         places: Sequence[Place],
         segments: Segments,
         schemas: SchemasFile,
@@ -108,6 +109,8 @@ class LogEngine(IndexedLog):
     ) -> None:
         """Take over what `open` has opened and recovered."""
         self._resources = resources
+        # For what else is kept in it, and may be lost.
+        self.directory: Final = directory
         # The first is the data directory's own.
         self._places = places
         self._looked_at = monotonic()
@@ -195,6 +198,7 @@ class LogEngine(IndexedLog):
             durable.write(found)
         engine = cls(
             resources=resources,
+            directory=directory,
             places=(
                 # Whoever changes the working directory later does not change what it means.
                 Place(None, str(directory.path.absolute()), directory.descriptor),
