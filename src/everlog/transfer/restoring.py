@@ -48,6 +48,15 @@ _BLOCK_SIZE: Final = 1024 * 1024
 # theirs is an escape.
 LINE_SIZE_MAX: Final = 8 * 1024 * 1024
 
+# What chaining a backup anew helps against, and how to ask for it.
+_NOT_WHOLE: Final = frozenset(
+    {Code.EVENT_CHAIN_BROKEN, Code.EVENT_HASH_MISSING, Code.FULL_BACKUP_MISSING}
+)
+_HINT: Final = (
+    "a backup that was filtered or changed on purpose can be chained anew, with --rechain or "
+    "?rechain=true"
+)
+
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """What was restored; ids and hashes are None where there is no event."""
@@ -380,4 +389,6 @@ def _refuse(error: RefusedError, line: Line, *, event_id: str | None = None) -> 
         where = f"{where}, event {event_id[:100]}"
         details["eventId"] = event_id[:100]
     message = f"{where}: {error.message}"
+    if error.code in _NOT_WHOLE:
+        message = f"{message}; {_HINT}"
     raise RefusedError(error.code, message, line=line.number, **details) from error
