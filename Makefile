@@ -65,12 +65,12 @@ profile: setup ## Say where the time of the hot paths goes, into docs/benchmarks
 
 lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
 	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
-	$(LOCK_SHIPPED) pyproject.toml --output-file requirements/runtime.lock
+	$(LOCK_SHIPPED) --all-extras pyproject.toml --output-file requirements/runtime.lock
 	$(LOCK_SHIPPED) --group build --output-file requirements/build.lock
 
 lock-development:
 	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
-	$(LOCK) --group dev pyproject.toml --output-file requirements/development.lock
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/development.lock
 	$(subst 3.11,3.12,$(LOCK)) --no-deps requirements/witness.in --output-file requirements/witness.lock
 
 audit: setup ## Ask whether a locked package has a known vulnerability (needs the network).

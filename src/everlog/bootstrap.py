@@ -64,6 +64,7 @@ from everlog.monitoring.tally import Tally
 from everlog.outgoing import post
 from everlog.process import SIGNALS, fill_standard_descriptors
 from everlog.service.auditing import AuditFailedError, AuditReport
+from everlog.service.breaks import Rests
 from everlog.service.proving.checkpoints import CheckpointOptions, ProvingEvents, describe
 from everlog.service.proving.witnesses import (
     ANSWER_SIZE_MAX,
@@ -308,8 +309,14 @@ def _begin_draft(
     settings: Settings, directory: Path, disk: Disk | None, *, rechain: bool
 ) -> Restoring:
     """Begin what a backup is restored into, on a thread."""
-    restoring = Restoring(directory, disk=disk, rechain=rechain, hash_version=settings.hash_version)
-    return restoring.__enter__()
+    return Restoring(
+        directory,
+        disk=disk,
+        rechain=rechain,
+        hash_version=settings.hash_version,
+        # Clients that ask for the health have their turns meanwhile.
+        on_step=Rests().take_if_due,
+    ).__enter__()
 
 
 def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:

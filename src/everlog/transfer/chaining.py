@@ -36,11 +36,6 @@ _match_hash = re.compile(r"(?:esdb:hash:v2:)?[0-9a-f]{64}").fullmatch
 _parse_source = lru_cache(1024)(parse_source)
 _parse_event_type = lru_cache(1024)(parse_event_type)
 
-_HINT: Final = (
-    "; a backup that was filtered or changed on purpose can be chained anew (--rechain, or "
-    "?rechain=true)"
-)
-
 
 class Change(msgspec.Struct, frozen=True):
     """What chaining anew changed of one event."""
@@ -72,10 +67,20 @@ class Rechained(msgspec.Struct):
 class Chain:
     """Events in their order, each checked against the one before it."""
 
-    def __init__(self, *, rechain: bool, hash_version: HashVersion) -> None:
-        """Begin with no event; the version is for events without a hash, when chaining anew."""
-        self.count = 0
-        self.hash = GENESIS_HASH
+    def __init__(
+        self,
+        *,
+        rechain: bool = False,
+        hash_version: HashVersion = HashVersion.V2,
+        count: int = 0,
+        hash_: str = GENESIS_HASH,
+    ) -> None:
+        """Begin behind so many events, the last of which has a hash.
+
+        The version is for events without a hash, when chaining anew.
+        """
+        self.count = count
+        self.hash = hash_
         self.time = 0
         self.rechained: Final = Rechained() if rechain else None
         self._hash_version: Final = hash_version
@@ -118,11 +123,23 @@ class Chain:
         self.count, self.hash, self.time = self.count + 1, hash_, time
         return event, data
 
+    def follow(self, item: EventItem) -> None:
+        """Take an event of which only the chain is of interest, because it was stored before.
+
+        Raises:
+            RefusedError: It does not follow, or its hash is not that of its content.
+        """
+        version = self._version_of(item.hash)
+        text = bytes(item.event.data).decode()
+        has_valid_hash = _hash_of(item.event, text, version) == item.hash
+        self._check_follows(item, has_valid_hash=has_valid_hash, is_first=False)
+        self.count, self.hash = self.count + 1, item.hash
+
     def _version_of(self, hash_: str) -> HashVersion:
         if not hash_:
             if self.rechained is not None:
                 return self._hash_version
-            raise RefusedError(Code.EVENT_HASH_MISSING, f"it has no hash{_HINT}")
+            raise RefusedError(Code.EVENT_HASH_MISSING, "it has no hash")
         version = hash_version_of(hash_)
         if version is None:
             message = f"its hash is of a version that is not known: '{hash_[:100]}'"
@@ -170,7 +187,7 @@ def _refuse_id(id_: str, expected: str, *, is_first: bool) -> NoReturn:
     if expected == "0":
         message = (
             f"the first event has the id '{id_[:100]}', and not 0: this is an increment, and the "
-            f"full backup before it is missing{_HINT}"
+            "full backup before it is missing"
         )
         raise RefusedError(Code.FULL_BACKUP_MISSING, message, expected=expected)
     message = (
@@ -282,4 +299,4 @@ def _malformed(reason: str, **details: object) -> RefusedError:
 
 
 def _broken(reason: str, **details: object) -> RefusedError:
-    return RefusedError(Code.EVENT_CHAIN_BROKEN, f"{reason}{_HINT}", **details)
+    return RefusedError(Code.EVENT_CHAIN_BROKEN, reason, **details)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from everlog.cli import connecting
 from everlog.cli.connecting import connect
 from everlog.cli.querying import server
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token, query_server
@@ -162,7 +163,7 @@ def test_what_is_no_answer_is_told(parts: list[bytes], text: str) -> None:
 
 def test_an_item_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_ITEM_SIZE_MAX", 1_000)
-    monkeypatch.setattr(server, "_BLOCK_SIZE", 100)
+    monkeypatch.setattr(connecting, "_BLOCK_SIZE", 100)
 
     check_breaks_off([*chunks(b"x" * 2_000), LAST], text="more than 1000 bytes")
 
