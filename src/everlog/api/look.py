@@ -14,6 +14,7 @@ from everlog.domain.errors import RefusedError
 from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
+from everlog.service.backup import BackedUpEvent
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.storage.engine import EventType
@@ -35,6 +36,8 @@ class Bodies(msgspec.Struct, frozen=True):
     # The name of an event type.
     read_event_type: Callable[[bytes], str]
     register_event_schema: Callable[[bytes], EventSchema]
+    # The last event that is backed up already, if one is named.
+    backup: Callable[[bytes], BackedUpEvent | None]
     # Refuse what stands in the place of raw JSON, which no decoder has looked at, as it would have
     # refused it; with the path of the member.
     check_raw: Callable[[msgspec.Raw, str], None]
@@ -47,6 +50,21 @@ class Envelope(msgspec.Struct, frozen=True):
     separator: bytes
     closing: bytes
     content_type: bytes
+
+    def around(self, event: bytes) -> Response:
+        """Return the answer that is one event."""
+        return Response(200, self.opening + event + self.closing, self.content_type)
+
+
+class BackupForm(msgspec.Struct, frozen=True):
+    """How a backup is written down, line by line."""
+
+    # From stored lines.
+    events: Callable[[bytes], bytes]
+    # From an event type and the text of its schema.
+    schema: Callable[[str, str], bytes]
+    # Why it could not be completed.
+    error: Callable[[RefusedError], bytes]
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -65,6 +83,7 @@ class Look(msgspec.Struct, frozen=True):
     rows: RowForm
     subjects: Callable[[Sequence[str]], bytes]
     event_types: Callable[[Sequence[EventType]], bytes]
+    backup: BackupForm
     heartbeat: bytes
     error: Callable[[RefusedError], bytes]
     # Behind the last item of a stream that came to its end; nothing where streams just end.

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -136,7 +137,8 @@ async def open_store(
             yield store
     finally:
         options.events.closing("the files of the log")
-        engine.close()
+        # On a thread, since the server may go on without this store.
+        await call_on_thread(engine.close)
 
 
 _LogEngine = LogEngine | ReadOnlyEngine
@@ -189,7 +191,7 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=_restore_schemas(engine),
+        schemas=await call_on_thread(partial(_restore_schemas, engine)),
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
