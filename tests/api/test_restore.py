@@ -562,9 +562,8 @@ def test_a_client_that_ends_its_input_early_is_told_so() -> None:
 
 
 def test_a_server_that_is_killed_half_way_opens_an_empty_store(tmp_path: Path) -> None:
-    with running_server(data_directory=tmp_path / "data") as server:
-        with half_restored(server):
-            server.kill()
+    with running_server(data_directory=tmp_path / "data") as server, half_restored(server):
+        server.kill()
     with running_server(data_directory=tmp_path / "data") as server:
         check_empty_and_working(server)
 
