@@ -61,6 +61,7 @@ from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.service.breaks import Rests
 from everlog.service.querying.processes import (
     QueryProcessDiedError,
     QueryProcessGarbledError,
@@ -297,8 +298,14 @@ def _begin_draft(
     settings: Settings, directory: Path, disk: Disk | None, *, rechain: bool
 ) -> Restoring:
     """Begin what a backup is restored into, on a thread."""
-    restoring = Restoring(directory, disk=disk, rechain=rechain, hash_version=settings.hash_version)
-    return restoring.__enter__()
+    return Restoring(
+        directory,
+        disk=disk,
+        rechain=rechain,
+        hash_version=settings.hash_version,
+        # Clients that ask for the health have their turns meanwhile.
+        on_step=Rests().take_if_due,
+    ).__enter__()
 
 
 def _remove(directory: Path) -> None:

@@ -15,21 +15,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from everlog.domain.errors import Code, EverlogError, RefusedError, StateConflictError
-from everlog.service.breaks import Rests
+from everlog.domain.errors import (
+    Code,
+    DiskFullError,
+    EverlogError,
+    RefusedError,
+    StateConflictError,
+)
 from everlog.service.served_store import ServedStore
 from everlog.service.store import Store
 from everlog.service.writing.states import Condition
 from everlog.service.writing.writer import Outcome
+from everlog.storage.log.disk import describe_shortage, is_full
 from everlog.threads import call_on_thread
 
 _Restored = TypeVar("_Restored")
 _Restored_co = TypeVar("_Restored_co", covariant=True)
-
-# What is looked at between two rests of the thread: some milliseconds.
-_PIECE_SIZE: Final = 16 * 1024
 
 
 class Body(Protocol):
@@ -127,6 +130,11 @@ async def _fill_and_tell(
     events.began()
     try:
         return await _fill(store, body, begin)
+    except OSError as error:
+        events.failed(error)
+        if is_full(error):
+            raise DiskFullError(describe_shortage(error)) from error
+        raise
     except Exception as error:
         events.failed(error)
         raise
@@ -136,7 +144,7 @@ async def _fill(store: Store, body: Body, begin: Callable[[], Draft[_Restored]])
     draft = await call_on_thread(begin)
     try:
         while chunk := await body.read():
-            await call_on_thread(partial(_feed, draft, chunk))
+            await call_on_thread(partial(draft.feed, chunk))
         _check_goes_on(store)
         return await call_on_thread(draft.finish)
     except BaseException:
@@ -149,10 +157,3 @@ async def _fill(store: Store, body: Body, begin: Callable[[], Draft[_Restored]])
 def _check_goes_on(store: Store) -> None:
     if store.writer.condition is not Condition.RESTORING:
         raise RefusedError(Code.STORE_FAILED, store.writer.reason or "the store has failed")
-
-
-def _feed(draft: Draft[object], chunk: bytes) -> None:
-    rests = Rests()
-    for start in range(0, len(chunk), _PIECE_SIZE):
-        draft.feed(chunk[start : start + _PIECE_SIZE])
-        rests.take_if_due()

@@ -11,8 +11,8 @@ the store in it is empty: a server by its own engine, everybody else by `empty_s
 What is left to others: compression, and what the pieces come from.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
@@ -93,12 +93,14 @@ class Restoring:
         rechain: bool = False,
         hash_version: HashVersion = HashVersion.V2,
         segment_size_max: int = SEGMENT_SIZE_MAX,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Do nothing yet.
 
         With `rechain` a chain that is not whole is made whole; the version is for events that have
-        no hash then.
+        no hash then. `on_step` is called after each event, for those who let others have a turn.
         """
+        self._on_step: Final = on_step
         self._path: Final = directory
         self._disk: Final = disk or PosixDisk()
         self._segment_size_max: Final = segment_size_max
@@ -129,9 +131,13 @@ class Restoring:
         with ExitStack() as resources:
             self._directory = open_directory(self._path, self._disk, resources)
             remove_draft(self._directory, self._disk)
-            self._engine = LogEngine.open(
-                self._path / DRAFT_FOLDER, disk=self._disk, segment_size_max=self._segment_size_max
-            )
+            draft, size_max = self._path / DRAFT_FOLDER, self._segment_size_max
+            try:
+                self._engine = LogEngine.open(draft, disk=self._disk, segment_size_max=size_max)
+            except BaseException:
+                with suppress(OSError):
+                    remove_draft(self._directory, self._disk)
+                raise
             self._is_open = True
             resources.callback(self._judge.close)
             self._resources = resources.pop_all()
@@ -236,6 +242,7 @@ class Restoring:
 
     def _take_lines(self, lines: bytes) -> None:
         for line in parse_backup_lines(lines, self._line_number):
+            self._on_step()
             item = line.item
             if isinstance(item, EndItem):
                 self._has_ended = True
