@@ -1,4 +1,4 @@
-"""`everlog restore`: a data directory made of a backup, checked, and there at once or not at all."""
+"""`everlog restore`: a data directory made of a backup, all of it at once or nothing."""
 
 import sys
 from functools import partial
@@ -27,12 +27,13 @@ from everlog.transfer.contents import Place
 from everlog.transfer.restoring import Restored, Restoring, empty_store
 
 # Click does not fill a paragraph that begins with this character.
-_HELP: Final = """Make a store of a backup, in a directory that is new or whose store is empty.
+_HELP: Final = """Make a store of a backup.
 
-FILE is a backup as 'everlog backup' or EventSourcingDB writes it, compressed with zstd or not, or -
-for standard input. Several files are a full backup and its increments, in their order. All of it is
-checked: ids, the chain and every hash, times, names, sizes, and that events match their schemas.
-Until everything is there, nothing is; a restore that is interrupted leaves the store empty.
+The directory is new, or the store in it is empty. FILE is a backup as 'everlog backup' or
+EventSourcingDB writes it, compressed with zstd or not, or - for standard input. Several files are a
+full backup and its increments, in their order. All of it is checked: ids, the chain and every hash,
+times, names, sizes, and that events match their schemas. Until everything is there, nothing is; a
+restore that is interrupted leaves the store empty.
 
 \b
 Examples:

@@ -20,7 +20,6 @@ import msgspec
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import Code, RefusedError
-from everlog.domain.event import to_event_json
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.json_text import find_foreign_encoding
 from everlog.domain.schema import EventSchema, read_event_schema
@@ -38,7 +37,7 @@ from everlog.transfer.backup_lines import (
     SchemaItem,
     parse_backup_lines,
 )
-from everlog.transfer.chaining import Chain, Rechained
+from everlog.transfer.chaining import Chain, Rechained, TakenEvent
 from everlog.transfer.judging import SchemaJudge
 
 # What is read, and what is written and synced, at once.
@@ -265,23 +264,29 @@ class Restoring:
         self._line_number += lines.count(b"\n")
 
     def _take_event(self, line: Line, item: EventItem) -> None:
-        event, data = self._chain.take(item, is_first_of_file=not self._is_file_begun)
+        taken = self._chain.take(item, is_first_of_file=not self._is_file_begun)
         self._is_file_begun = True
         if self._first is None:
-            self._first = event.id, event.hash
-        schema = self._schemas.get(event.type)
+            self._first = taken.id, taken.hash
+        schema = self._schemas.get(item.event.type)
         if schema is not None:
-            text = bytes(event.data).decode()
-            if self._judge.may_judge_at_once(schema, text):
-                reason = self._judge.find_violation_at_once(schema, data)
-                if reason is not None:
-                    raise _violation(reason, event.type)
-            else:
-                judged_later = self._unjudged.setdefault(event.type, [])
-                judged_later.append((line.number, item.event.id, text))
-        stored = render_line(to_event_json(event), Mark.WRITE)
+            self._judge_event(line, item, schema, taken)
+        stored = render_line(taken.json, Mark.WRITE)
         self._lines.append(stored)
         self._batch_size += len(stored)
+
+    def _judge_event(
+        self, line: Line, item: EventItem, schema: EventSchema, taken: TakenEvent
+    ) -> None:
+        """Judge an event at once, if that certainly takes a moment, or else later."""
+        text, event_type = taken.data_text, schema.event_type
+        if not self._judge.may_judge_at_once(schema, text):
+            judged_later = self._unjudged.setdefault(event_type, [])
+            judged_later.append((line.number, item.event.id, text))
+            return
+        reason = self._judge.find_violation_at_once(schema, taken.data)
+        if reason is not None:
+            raise _violation(reason, event_type)
 
     # Schemas.
 

@@ -1,7 +1,7 @@
 """A backup from a server, over version 2 of its API: a stream that says when it is complete."""
 
 from collections.abc import Iterator
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,9 @@ class ServerSource:
                         return
             finally:
                 connection.close()
+        except IncompleteRead:
+            # The connection was closed in the middle of it.
+            pass
         except (OSError, ValueError, HTTPException) as error:
             raise ServerError(str(error) or type(error).__name__) from error
         raise ServerError("its answer ended before the backup did")
