@@ -22,12 +22,13 @@ from everlog.storage.log import (
     columns,
     directory,
     disk,
+    engine,
     recovery,
     schemas,
     segments,
     snapshot,
 )
-from everlog.storage.log.directory import DurableBound, DurableFile
+from everlog.storage.log.directory import DurableBound
 from everlog.storage.log.disk import Disk, Folder
 from everlog.storage.log.segments import Segments
 from tests.support import rot
@@ -253,7 +254,7 @@ def fail_each_call(folder: Path, failure: Failure, *, count: int) -> None:
 
 def cut_instead_of_refusing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery, "_refuse_damage", do_nothing)
-    patch.setattr(DurableFile, "read", lambda _: DurableBound())
+    patch.setattr(engine, "read_bound", lambda *_: DurableBound())
 
 
 def recover_without_hashes(patch: pytest.MonkeyPatch) -> None:
