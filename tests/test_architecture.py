@@ -74,7 +74,9 @@ EVENTQL_MODULES = (
 )
 MODULES = (
     "_version",
+    "api/audit_endpoints",
     "api/endpoints",
+    "audit_worker",
     "api/look_v1",
     "api/look_v2",
     "cli/querying/directory",

@@ -59,6 +59,7 @@ from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.querying.processes import (
     QueryProcessDiedError,
     QueryProcessGarbledError,
@@ -406,6 +407,8 @@ def _store_events(
         opened=opened,
         read_failed=_telling_read_failures(log),
         query_process_lost=_telling_lost_processes(log),
+        audit_ended=_telling_audits(log),
+        audit_failed=_telling_failed_audits(log),
         condition_changed=partial(_tell_of_condition, log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
@@ -475,6 +478,31 @@ def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]
         tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
 
     return tell
+
+
+def _telling_audits(log: Log) -> Callable[[AuditReport], None]:
+    tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
+
+    def tell_end(report: AuditReport) -> None:
+        fields = {
+            "name": report.name,
+            "eventCount": report.event_count,
+            "errorCount": report.error_count,
+            "warningCount": report.warning_count,
+            "seconds": round(report.seconds, 3),
+        }
+        if report.error_count > 0:
+            message = "an audit has found that not everything is as it was written"
+            tell_of_findings(message, **fields)
+        else:
+            tell("an audit has found everything as it was written", **fields)
+
+    return tell_end
+
+
+def _telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
+    tell = Seldom(log.warning)
+    return lambda error: tell("an audit did not come to its end", reason=error.reason)
 
 
 def _application(

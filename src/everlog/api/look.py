@@ -10,12 +10,15 @@ import msgspec
 
 from everlog.api.requests import v1, v2
 from everlog.api.services import Failure, Services
+from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import RefusedError
 from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
+from everlog.service.auditing_messages import Audited
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
+from everlog.service.verify_store import Verification
 from everlog.storage.engine import EventType
 
 
@@ -35,6 +38,8 @@ class Bodies(msgspec.Struct, frozen=True):
     # The name of an event type.
     read_event_type: Callable[[bytes], str]
     register_event_schema: Callable[[bytes], EventSchema]
+    # Up to which event was audited before, None if nothing was.
+    audit_history: Callable[[bytes], AuditedEvent | None]
     # Refuse what stands in the place of raw JSON, which no decoder has looked at, as it would have
     # refused it; with the path of the member.
     check_raw: Callable[[msgspec.Raw, str], None]
@@ -49,6 +54,25 @@ class Envelope(msgspec.Struct, frozen=True):
     content_type: bytes
 
 
+class VerificationForm(msgspec.Struct, frozen=True):
+    """How the answer to verify-store is sent, which may take long."""
+
+    content_type: bytes
+    # Sent each second before the answer, without changing what it says.
+    heartbeat: bytes
+    # What was found, and why there may be more, if the audit did not come to its end.
+    render: Callable[[Verification, RefusedError | None], bytes]
+
+
+class AuditForm(msgspec.Struct, frozen=True):
+    """How the answer to audit-history is sent, which may take long."""
+
+    content_type: bytes
+    # The same; empty where the status says what came of it, and so waits for that.
+    heartbeat: bytes
+    render: Callable[[Audited], bytes]
+
+
 class Look(msgspec.Struct, frozen=True):
     """A version of the API, as far as it differs from another."""
 
@@ -60,6 +84,8 @@ class Look(msgspec.Struct, frozen=True):
     written: Envelope
     event_type: Callable[[EventType], bytes]
     diagnostics: Callable[[Diagnostics], bytes]
+    verification: VerificationForm
+    audit: AuditForm
     # The items of streams: from stored lines, from the rows of a query, and from the others.
     events: Transform
     rows: RowForm

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from everlog.api import look_v1, look_v2
+from everlog.api.audit_endpoints import AuditEndpoints
 from everlog.api.endpoints import FORMS, Endpoints, health
 from everlog.api.look import Look
 from everlog.api.requests import v1 as v1_requests
@@ -49,6 +50,8 @@ class Answer(Enum):
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
     HEALTH = "how well the server is"
     DIAGNOSTICS = "what the server is"
+    VERIFICATION = "what is not as it was written"
+    AUDIT = "the last event that is proven, for the next audit"
 
 
 class Route(NamedTuple):
@@ -77,12 +80,15 @@ V2: Final = look_v2.LOOK
 
 v1 = Endpoints(V1)
 v2 = Endpoints(V2)
+v1_audits = AuditEndpoints(V1)
+v2_audits = AuditEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
 
 _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
 _V2_DATA: Final = "/api/v2/data"
+_V2_MANAGEMENT: Final = "/api/v2/management"
 
 # fmt: off
 ROUTES: Final = (
@@ -106,6 +112,9 @@ ROUTES: Final = (
           Answer.REGISTRATION, v1_requests.RegisterEventSchema, _SCHEMA),
     Route(V1, "POST", f"{_V1_DATA}/put-into-read-only-mode", v1.put_into_read_only_mode,
           Answer.READ_ONLY_MODE),
+    Route(V1, "POST", f"{_V1_DATA}/verify-store", v1_audits.verify_store, Answer.VERIFICATION),
+    Route(V1, "POST", f"{_V1_DATA}/audit-history", v1_audits.audit_history, Answer.AUDIT,
+          v1_requests.AuditHistory),
     Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, formats=_FORMATS),
     Route(V1, "GET", f"{_V1_DATA}/diagnostics", v1.diagnostics, Answer.DIAGNOSTICS),
 
@@ -130,6 +139,10 @@ ROUTES: Final = (
           Answer.REGISTRATION, v2_requests.RegisterEventSchema, _SCHEMA),
     Route(V2, "POST", f"{_V2_SYSTEM}/put-into-read-only-mode", v2.put_into_read_only_mode,
           Answer.READ_ONLY_MODE, v2_requests.Nothing),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/verify-store", v2_audits.verify_store,
+          Answer.VERIFICATION, v2_requests.Nothing),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/audit-history", v2_audits.audit_history, Answer.AUDIT,
+          v2_requests.AuditHistory),
     Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, formats=_FORMATS),
     Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
 )

@@ -61,6 +61,14 @@ class Code(StrEnum):
     QUERY_UNEVALUABLE = "query-unevaluable"
     QUERY_NOT_BOOLEAN = "query-not-boolean"
 
+    # Audits.
+    LAST_AUDITED_EVENT_MISSING = "last-audited-event-missing"
+    LAST_AUDITED_EVENT_UNKNOWN = "last-audited-event-unknown"
+    LAST_AUDITED_EVENT_MISMATCHED = "last-audited-event-mismatched"
+    EVENT_HASH_MALFORMED = "event-hash-malformed"
+    EVENT_CHAIN_BROKEN = "event-chain-broken"
+    AUDIT_FAILED = "audit-failed"
+
     # The state that the server or its disk is in.
     DISK_FULL = "disk-full"
     STORE_FAILED = "store-failed"
@@ -123,7 +131,7 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
-# When observing, querying or judging.
+# When observing, querying, auditing or judging.
 
 
 class BusyError(EverlogError):
@@ -136,6 +144,10 @@ class TooManyObserversError(BusyError):
 
 class TooManyQueriesError(BusyError):
     """As many queries are running as may run at a time."""
+
+
+class TooManyAuditsError(BusyError):
+    """As many audits are running as may run at a time."""
 
 
 class TooMuchUnjudgedError(BusyError):

@@ -21,6 +21,7 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import ReadFailedError, StoreFailedError
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
+from everlog.service.auditing import AuditFailedError, AuditReport, Audits
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
@@ -67,6 +68,9 @@ class StoreEvents:
     read_failed: Callable[[ReadFailedError], None] = _ignore
     # The process of a query ended on its own, said what makes no sense, or could not be started.
     query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
+    # An audit has come to its end, or has not.
+    audit_ended: Callable[[AuditReport], None] = _ignore
+    audit_failed: Callable[[AuditFailedError], None] = _ignore
     # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
     # and it has ended after so many.
     commit_hangs: Callable[[float], None] = _ignore
@@ -102,12 +106,14 @@ class Store:
     read_failures: ReadFailures
     observers: Observers
     queries: Queries
+    audits: Audits
     snapshots: IndexSnapshots
 
     def end_streams(self) -> None:
-        """End what has no end of its own: observers, and queries; those to come end at once."""
+        """End what may go on for long: observers, queries, audits; those to come end at once."""
         self.observers.close()
         self.queries.end()
+        self.audits.end()
 
 
 @asynccontextmanager
@@ -202,6 +208,7 @@ async def run_store(
         seconds_max=options.query_seconds_max,
         on_process_lost=events.query_process_lost,
     )
+    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
     if options.is_read_only:
         writer.become_read_only(_ignore)
     judge = Judge(JudgingProcesses())
@@ -209,13 +216,15 @@ async def run_store(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     failures = ReadFailures(events.read_failed)
-    store = Store(engine, writer, reader, judge, failures, observers, queries, snapshots)
+    store = Store(engine, writer, reader, judge, failures, observers, queries, audits, snapshots)
     look = loop.create_task(_look_after(store))
     try:
         yield store
     finally:
         look.cancel()
         store.end_streams()
+        events.closing("audits")
+        await audits.close()
         events.closing("queries")
         await queries.close()
         events.closing("judging")

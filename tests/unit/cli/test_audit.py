@@ -89,12 +89,24 @@ def test_notices_do_not_change_the_exit_code(directory: Path) -> None:
 
 
 def test_what_cannot_be_audited_ends_with_code_3(directory: Path, tmp_path: Path) -> None:
-    engine = open_log(directory)
-    for path, message in ((directory, "in use by a server"), (tmp_path, "not a data directory")):
+    for path, message in ((directory / "durable", "is not a"), (tmp_path, "not a data directory")):
         result = run_audit(path)
         assert (result.exit_code, result.stdout) == (3, "")
         assert message in result.stderr
+
+
+def test_beside_a_server_it_says_up_to_where_it_looks(directory: Path) -> None:
+    engine = open_log(directory)
+    store(engine, a_candidate("/b"))
+
+    result = run_audit(directory)
+
     engine.close()
+    notice, summary = result.stdout.splitlines()
+    assert notice.startswith("notice: durable, event 4: a server has the directory open: ")
+    assert notice.endswith(" [served]")
+    assert summary.startswith("OK: 4 events, ")
+    assert result.exit_code == 0
 
 
 def test_a_directory_is_needed() -> None:

@@ -27,6 +27,7 @@ from everlog.storage.engine import (
     JournalEntry,
     LogFiles,
     StagedSchema,
+    StoreFiles,
     UnchainedEntryError,
 )
 from everlog.storage.line import (
@@ -416,6 +417,12 @@ class LogEngine(IndexedLog):
             event_count=head.event_count,
             log_size=head.log_size,
         )
+
+    def store_files(self, head: Head) -> StoreFiles:
+        """Return where another process can look at everything."""
+        # Schemas may be durable that are not published yet: they stay.
+        schemas_size = self._committed_schemas_size
+        return self._store_files(self._places[0].descriptor, head, schemas_size=schemas_size)
 
     def check_place(self) -> None:
         """Look whether everything is still where it was opened; may run on any thread.
