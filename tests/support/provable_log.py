@@ -25,9 +25,9 @@ class ProvableLog:
     hashes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, count: int, **key: NoteKey) -> "ProvableLog":
+    def of(cls, count: int, *, key: NoteKey | None = None) -> "ProvableLog":
         """Return a log whose events have a hash of either version, by turns."""
-        log = cls(**key)
+        log = cls() if key is None else cls(key)
         for number in range(count):
             log.add(f'{{"number":{number},"price":1.50}}', version=number % 2 + 1)
         return log

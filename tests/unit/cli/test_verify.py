@@ -174,6 +174,15 @@ def test_what_cannot_be_meant_ends_with_code_2(options: list[str], reason: str) 
     assert result.stdout == ""
 
 
+def test_keys_may_be_given_as_a_file_has_them() -> None:
+    lines = f"{ml_dsa_44_key(KEY.name).verifier_key}\n{KEY.verifier_key}\n"
+
+    result = CliRunner().invoke(cli, ["verify", "--checkpoint=checkpoint", "--key", lines])
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith(SIGNED)
+
+
 def test_a_key_is_required() -> None:
     result = CliRunner().invoke(cli, ["verify", "--checkpoint=checkpoint"])
 
