@@ -71,10 +71,12 @@ lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade take
 lock-development:
 	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
 	$(LOCK) --group dev pyproject.toml --output-file requirements/development.lock
+	$(subst 3.11,3.12,$(LOCK)) --no-deps requirements/witness.in --output-file requirements/witness.lock
 
 audit: setup ## Ask whether a locked package has a known vulnerability (needs the network).
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/development.lock
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/sdk-v1.lock
+	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/witness.lock
 
 sbom: setup ## Write dist/everlog.cdx.json, which lists what a release consists of (CycloneDX).
 	@.venv/bin/python tools/sbom.py --output dist/everlog.cdx.json

@@ -60,6 +60,7 @@ PACKAGES = (
     "service",
     "storage",
     "storage/log",
+    "transfer",
     "verifying",
 )
 # Those that a contract names.
@@ -81,7 +82,9 @@ MODULES = (
     "api/look_v2",
     "cli/querying/directory",
     "bootstrap",
+    "environment",
     "exit_codes",
+    "judging_messages",
     "process",
     "query_worker",
     "schema_worker",
@@ -91,6 +94,7 @@ MODULES = (
     "telemetry",
     "texts",
     "threads",
+    "transfer/restoring",
     *(f"eventql/{name}" for name in EVENTQL_MODULES),
 )
 

@@ -8,6 +8,7 @@ Version 3.1, which has no key for the method QUERY. Operations of that method st
 For streams of lines, a schema describes one line.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from inspect import getdoc
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from everlog._version import __version__
-from everlog.api.answers import HEALTH, JSON, NDJSON, TEXT
+from everlog.api.answers import HEALTH, JSON, NDJSON, OCTETS, TEXT
 from everlog.api.openapi import DOCUMENT
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route
 from everlog.domain.errors import Code
@@ -95,6 +96,16 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ),
     ("v2", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v2", Answer.DIAGNOSTICS): (Content(JSON, ("V2DiagnosticsItem",)),),
+    ("v2", Answer.CHECKPOINT): (Content(TEXT, ("Checkpoint",)),),
+    ("v2", Answer.INCLUSION_PROOF): (
+        Content(JSON, ("InclusionProof",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.CONSISTENCY_PROOF): (
+        Content(JSON, ("ConsistencyProof",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.TILE): (Content(OCTETS, ("Tile",)),),
 }
 
 # What is less in one version than the endpoint of both says.
@@ -203,6 +214,10 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
     "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
     "health": (),
     "diagnostics": (),
+    "checkpoint": (),
+    "inclusion_proof": (*_EVENT_ID, Code.RANGE_UNSATISFIABLE, Code.READ_FAILED, Code.DISK_FULL),
+    "consistency_proof": (Code.RANGE_UNSATISFIABLE, Code.READ_FAILED, Code.DISK_FULL),
+    "tile": (),
 }
 
 
@@ -273,8 +288,13 @@ def _operation(route: Route) -> Json:
     }
     if route.is_open:
         operation["security"] = []
-    if route.formats:
-        operation["parameters"] = [_format_parameter(route.formats)]
+    parameters = [
+        *([_format_parameter(route.formats)] if route.formats else []),
+        *(_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)),
+        *(_query_parameter(name, is_required=required) for name, required in route.parameters),
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     if route.method != "GET":
         operation["description"] = _description(route)
         operation["requestBody"] = _request_body(route)
@@ -301,6 +321,50 @@ def _format_parameter(formats: tuple[str, ...]) -> Json:
         "description": "The form of the answer.",
         "schema": {"enum": list(formats), "default": formats[0]},
     }
+
+
+# Of the query and the path, what each parameter is.
+PARAMETERS: Final[Mapping[str, Json]] = {
+    "event": {
+        "description": "The id of an event.",
+        "schema": reference("EventId"),
+    },
+    "size": {
+        "description": "The size of the tree; by default that of the latest checkpoint.",
+        "schema": reference("TreeSize"),
+    },
+    "from": {
+        "description": "The size of the earlier tree.",
+        "schema": reference("TreeSize"),
+    },
+    "to": {
+        "description": "That of the later one; by default that of the latest checkpoint.",
+        "schema": reference("TreeSize"),
+    },
+    "level": {
+        "description": "Of the tile: 0 for leaves, 1 for the nodes 8 levels above, and so on.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 63},
+    },
+    "index": {
+        "description": (
+            "Which tile of the level, in groups of three digits, all but the last one after an x; "
+            "with `.p/` and a width behind it where the tile is not full."
+        ),
+        "schema": {
+            "type": "string",
+            "pattern": r"^(x\d{3}/)*\d{3}(\.p/[1-9]\d{0,2})?$",
+            "examples": ["000.p/2", "x001/234"],
+        },
+    },
+}
+
+
+def _path_parameter(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, **PARAMETERS[name]}
+
+
+def _query_parameter(name: str, *, is_required: bool) -> Json:
+    return {"name": name, "in": "query", "required": is_required, **PARAMETERS[name]}
 
 
 def _summary(handle: Callable[..., None]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from everlog.api import look_v1 as v1
 from everlog.api import look_v2 as v2
 from everlog.api.look_v2 import CODE_PREFIX, ErrorItem
+from everlog.api.proof_endpoints import ConsistencyProof, InclusionProof
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.domain.chain import GENESIS_HASH, HashVersion
@@ -37,7 +38,7 @@ Json = dict[str, Any]
 _REFERENCE: Final = "#/components/schemas/"
 
 _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
-    "": (Event, Health, Diagnostics),
+    "": (Event, Health, Diagnostics, InclusionProof, ConsistencyProof),
     "V1": (
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
@@ -148,6 +149,16 @@ MEMBERS: Final[Mapping[str, Json]] = {
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
         "description": "Null unless the server has a signing key.",
     },
+    "InclusionProof.event": reference("EventId"),
+    "InclusionProof.hash": reference("Hash"),
+    "InclusionProof.size": reference("TreeSize"),
+    "InclusionProof.root": reference("TreeHash"),
+    "InclusionProof.proof": reference("Proof"),
+    "ConsistencyProof.from": reference("TreeSize"),
+    "ConsistencyProof.to": reference("TreeSize"),
+    "ConsistencyProof.fromRoot": reference("TreeHash"),
+    "ConsistencyProof.toRoot": reference("TreeHash"),
+    "ConsistencyProof.proof": reference("Proof"),
     "EventTypeEntry.type": reference("EventTypeName"),
     "ErrorData.code": reference("ErrorCode"),
     "ErrorData.details": reference("ErrorDetails"),
@@ -229,6 +240,29 @@ VALUES: Final[Mapping[str, Json]] = {
         "type": "string",
         "description": "Version 2 has a prefix, version 1 has none.",
         "pattern": "^(esdb:hash:v2:)?[0-9a-f]{64}$",
+    },
+    "TreeSize": {
+        "type": "integer",
+        "description": "How many events a tree has: those from the first one on.",
+        "minimum": 0,
+    },
+    "TreeHash": {
+        "type": "string",
+        "description": "A SHA-256 of the tree (RFC 9162 section 2.1), in base64.",
+        "pattern": "^[0-9A-Za-z+/]{43}=$",
+    },
+    "Proof": {
+        "type": "array",
+        "description": "The hashes that lead to the root, in the order of RFC 9162.",
+        "items": {"$ref": _REFERENCE + "TreeHash"},
+    },
+    "Checkpoint": {
+        "type": "string",
+        "description": "A signed note (C2SP signed-note): origin, size, root, and signatures.",
+    },
+    "Tile": {
+        "type": "string",
+        "description": "Hashes of the tree, 32 bytes each (C2SP tlog-tiles).",
     },
     "Traceparent": {
         "type": "string",

@@ -1,0 +1,27 @@
+"""The key that checkpoints are signed with: read from its file, and made anew."""
+
+from pathlib import Path
+from typing import Final
+
+from everlog.credentials.given_files import read_given_file
+from everlog.domain.checkpoint import CheckpointKey
+from everlog.domain.errors import SettingsError
+
+_FLAG: Final = "--checkpoint-key-file"
+
+# No two keys are as large as that.
+_FILE_SIZE_MAX: Final = 1024 * 1024
+
+
+def load_checkpoint_key(path: Path) -> CheckpointKey:
+    """Return the keys in a PKCS#8 PEM file.
+
+    Raises:
+        SettingsError: It cannot be read, or has other keys.
+    """
+    pem = read_given_file(_FLAG, path, size_max=_FILE_SIZE_MAX)
+    try:
+        return CheckpointKey.from_pem(pem)
+    except SettingsError as error:
+        message = f"{_FLAG} {path}: {error}"
+        raise SettingsError(message) from error
