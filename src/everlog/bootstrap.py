@@ -35,15 +35,17 @@ from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
-from everlog.api.services import Services, Tasks
+from everlog.api.services import BeginDraft, Services, Tasks
 from everlog.credentials.checkpoint_key import load_checkpoint_key
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
+from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
     ReadFailedError,
+    RefusedError,
     SettingsError,
 )
 from everlog.exit_codes import (
@@ -61,6 +63,7 @@ from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.outgoing import post
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.proving.checkpoints import CheckpointOptions, ProvingEvents, describe
 from everlog.service.proving.witnesses import (
     ANSWER_SIZE_MAX,
@@ -74,13 +77,16 @@ from everlog.service.querying.processes import (
     QueryProcessLostError,
     QueryProcessUnstartableError,
 )
-from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
+from everlog.service.restore import RestoreEvents
+from everlog.service.served_store import ServedStore
+from everlog.service.store import StoreEvents, StoreOptions, open_store
 from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
+from everlog.transfer.restoring import Restoring
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
@@ -137,6 +143,11 @@ class _Ending:
         """Note that the end has begun, for whatever reason, and with what."""
         self._phase, self.step = _Phase.ENDING, step
         self._has_begun.set()
+
+    def note(self, step: str) -> None:
+        """Note what is being done now, if the end has begun."""
+        if self._phase is _Phase.ENDING:
+            self.step = step
 
     def _receive(self, number: signal.Signals) -> None:
         """Take a signal to stop, on a thread that hangs with no event loop."""
@@ -259,26 +270,46 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
+    options = StoreOptions(
+        checkpoints=await call_on_thread(partial(_checkpoint_options, settings)),
+        hash_version=settings.hash_version,
+        signing_key=form.signing_key,
+        is_read_only=settings.read_only,
+        query_seconds_max=settings.query_time_limit,
+        clock=clock,
+        events=_store_events(log, directory, on_closing=ending.note),
+    )
+    begin_draft = partial(_begin_draft, settings, directory, disk)
     try:
-        async with open_store(
-            directory,
-            StoreOptions(
-                checkpoints=await call_on_thread(partial(_checkpoint_options, settings)),
-                hash_version=settings.hash_version,
-                signing_key=form.signing_key,
-                is_read_only=settings.read_only,
-                query_seconds_max=settings.query_time_limit,
-                clock=clock,
-                events=_store_events(log, directory, on_closing=ending.begin),
-            ),
-            disk=disk,
-        ) as store:
-            await _serve(settings, log, clock, store, directory, form, credentials, limits, ending)
+        async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
+            try:
+                await _serve(
+                    settings,
+                    log,
+                    clock,
+                    served,
+                    begin_draft,
+                    directory,
+                    form,
+                    credentials,
+                    limits,
+                    ending,
+                )
+            finally:
+                ending.begin("the store")
     finally:
         if settings.data_directory_temporary:
             ending.begin("the temporary directory")
             _remove(directory)
         ending.begin("the event loop and its threads")
+
+
+def _begin_draft(
+    settings: Settings, directory: Path, disk: Disk | None, *, rechain: bool
+) -> Restoring:
+    """Begin what a backup is restored into, on a thread."""
+    restoring = Restoring(directory, disk=disk, rechain=rechain, hash_version=settings.hash_version)
+    return restoring.__enter__()
 
 
 def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:
@@ -323,7 +354,8 @@ async def _serve(
     settings: Settings,
     log: Log,
     clock: Callable[[], int],
-    store: Store,
+    served: ServedStore,
+    begin_draft: BeginDraft,
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
@@ -337,7 +369,7 @@ async def _serve(
         release=RELEASE,
         clock=clock,
         started_at=time.time(),
-        store=store,
+        served=served,
         tally=tally,
         loop_clock=loop.time,
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
@@ -348,7 +380,17 @@ async def _serve(
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
-    services = Services(store, form, clock, tasks, tally, monitor, describe)
+    services = Services(
+        served,
+        form,
+        clock,
+        tasks,
+        tally,
+        monitor,
+        describe,
+        begin_draft,
+        _restore_events(log, credentials.token_check),
+    )
     application = _application(settings, log, credentials, services)
     server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
@@ -359,14 +401,17 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         loop_delay.start()
         ending.note_serving()
-        log.info("stopping", reason=await ending.asked)
+        await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
+        if served.lost.done():
+            raise served.lost.result()
+        log.info("stopping", reason=ending.asked.result())
     finally:
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
         ending.begin("requests in flight")
         reloading.cancel()
         application.stop()
-        store.end_streams()
+        served.end_streams()
         await server.stop(grace_seconds=_GRACE_SECONDS)
         ending.begin("what endpoints wait for")
         await tasks.wait()
@@ -433,7 +478,9 @@ def _store_events(
         opened=opened,
         read_failed=_telling_read_failures(log),
         query_process_lost=_telling_lost_processes(log),
-        condition_changed=partial(_tell_of_condition, log),
+        condition_changed=_telling_conditions(log),
+        audit_ended=_telling_audits(log),
+        audit_failed=_telling_failed_audits(log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
         snapshots_recovered=snapshots_recovered,
@@ -444,6 +491,42 @@ def _store_events(
         closing=on_closing,
         bug=log.bug,
     )
+
+
+def _restore_events(log: Log, token: TokenCheck) -> RestoreEvents:
+    """Return what the log says of restores; what a backup holds is never said."""
+
+    def began() -> None:
+        # Heads that were admitted before are asked about again.
+        token.epoch = object()
+        log.info("a backup is being restored: whatever else is asked is refused meanwhile")
+
+    def ended(event_count: int, seconds: float) -> None:
+        log.info("the backup is restored", eventCount=event_count, seconds=round(seconds, 3))
+
+    def failed(error: Exception) -> None:
+        reason = type(error).__name__
+        if isinstance(error, RefusedError):
+            reason = error.code.value
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        message = "the backup could not be restored: the store is empty, as before"
+        log.warning(message, reason=reason)
+
+    return RestoreEvents(began=began, ended=ended, failed=failed)
+
+
+def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], None]:
+    before = Condition.WRITABLE
+
+    def tell(condition: Condition, error: Exception | None) -> None:
+        nonlocal before
+        # What comes of a restore is said elsewhere.
+        if before is not Condition.RESTORING or condition is not Condition.WRITABLE:
+            _tell_of_condition(log, condition, error)
+        before = condition
+
+    return tell
 
 
 def _proving_events(log: Log) -> ProvingEvents:
@@ -549,6 +632,31 @@ def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]
         tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
 
     return tell
+
+
+def _telling_audits(log: Log) -> Callable[[AuditReport], None]:
+    tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
+
+    def tell_end(report: AuditReport) -> None:
+        fields = {
+            "name": report.name,
+            "eventCount": report.event_count,
+            "errorCount": report.error_count,
+            "warningCount": report.warning_count,
+            "seconds": round(report.seconds, 3),
+        }
+        if report.error_count > 0:
+            message = "an audit has found that not everything is as it was written"
+            tell_of_findings(message, **fields)
+        else:
+            tell("an audit has found everything as it was written", **fields)
+
+    return tell_end
+
+
+def _telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
+    tell = Seldom(log.warning)
+    return lambda error: tell("an audit did not come to its end", reason=error.reason)
 
 
 def _application(

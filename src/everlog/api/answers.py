@@ -30,6 +30,7 @@ API_TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.api-token-verified"  # noqa:
 TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.token-verified"  # noqa: S105 - no secret
 EVENT_SCHEMA_REGISTERED: Final = "io.eventsourcingdb.api.event-schema-registered"
 READ_ONLY_MODE_ENABLED: Final = "io.eventsourcingdb.api.read-only-mode-enabled"
+STORE_RESTORED: Final = "io.eventsourcingdb.api.store-restored"
 
 _SOURCE: Final = "https://www.eventsourcingdb.io"
 

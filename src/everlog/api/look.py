@@ -10,12 +10,16 @@ import msgspec
 
 from everlog.api.requests import v1, v2
 from everlog.api.services import Failure, Services
+from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import RefusedError
 from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
+from everlog.service.auditing_messages import Audited
+from everlog.service.backup import BackedUpEvent
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
+from everlog.service.verify_store import Verification
 from everlog.storage.engine import EventType
 
 
@@ -35,6 +39,10 @@ class Bodies(msgspec.Struct, frozen=True):
     # The name of an event type.
     read_event_type: Callable[[bytes], str]
     register_event_schema: Callable[[bytes], EventSchema]
+    # The last event that is backed up already, if one is named.
+    backup: Callable[[bytes], BackedUpEvent | None]
+    # Up to which event was audited before, None if nothing was.
+    audit_history: Callable[[bytes], AuditedEvent | None]
     # Refuse what stands in the place of raw JSON, which no decoder has looked at, as it would have
     # refused it; with the path of the member.
     check_raw: Callable[[msgspec.Raw, str], None]
@@ -48,6 +56,40 @@ class Envelope(msgspec.Struct, frozen=True):
     closing: bytes
     content_type: bytes
 
+    def around(self, event: bytes) -> Response:
+        """Return the answer that is one event."""
+        return Response(200, self.opening + event + self.closing, self.content_type)
+
+
+class BackupForm(msgspec.Struct, frozen=True):
+    """How a backup is written down, line by line."""
+
+    # From stored lines.
+    events: Callable[[bytes], bytes]
+    # From an event type and the text of its schema.
+    schema: Callable[[str, str], bytes]
+    # Why it could not be completed.
+    error: Callable[[RefusedError], bytes]
+
+
+class VerificationForm(msgspec.Struct, frozen=True):
+    """How the answer to verify-store is sent, which may take long."""
+
+    content_type: bytes
+    # Sent each second before the answer, without changing what it says.
+    heartbeat: bytes
+    # What was found, and why there may be more, if the audit did not come to its end.
+    render: Callable[[Verification, RefusedError | None], bytes]
+
+
+class AuditForm(msgspec.Struct, frozen=True):
+    """How the answer to audit-history is sent, which may take long."""
+
+    content_type: bytes
+    # The same; empty where the status says what came of it, and so waits for that.
+    heartbeat: bytes
+    render: Callable[[Audited], bytes]
+
 
 class Look(msgspec.Struct, frozen=True):
     """A version of the API, as far as it differs from another."""
@@ -60,11 +102,14 @@ class Look(msgspec.Struct, frozen=True):
     written: Envelope
     event_type: Callable[[EventType], bytes]
     diagnostics: Callable[[Diagnostics], bytes]
+    verification: VerificationForm
+    audit: AuditForm
     # The items of streams: from stored lines, from the rows of a query, and from the others.
     events: Transform
     rows: RowForm
     subjects: Callable[[Sequence[str]], bytes]
     event_types: Callable[[Sequence[EventType]], bytes]
+    backup: BackupForm
     heartbeat: bytes
     error: Callable[[RefusedError], bytes]
     # Behind the last item of a stream that came to its end; nothing where streams just end.

@@ -13,9 +13,10 @@ import msgspec
 
 from everlog.api.answers import JSON, NDJSON, text_response
 from everlog.api.bodies import MalformedRequestError, read_leniently
-from everlog.api.look import Bodies, Envelope, Look
+from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v1 as requests
 from everlog.api.services import Failure
+from everlog.domain.audited_event import AuditedEvent, parse_audited_event
 from everlog.domain.errors import (
     BusyError,
     Code,
@@ -28,9 +29,12 @@ from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
+from everlog.service.auditing_messages import Audited
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import AS_STORED, Block
+from everlog.service.verify_store import Verification
 from everlog.storage.engine import CachedBlock, EventType
+from everlog.transfer.backup_lines import error_line, schema_line, to_backup_lines
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -41,10 +45,12 @@ OPERATION_MODE_TEXT: Final = "the current operation mode conflicts with the give
 # conflict with the log's state 409.
 _STATUSES: Final[Mapping[Code, int]] = {
     Code.EVENT_TYPE_UNKNOWN: 404,
+    Code.AUDIT_FAILED: 503,
     Code.EVENT_TOO_LARGE: 413,
     Code.STORE_FAILED: 503,
     Code.READ_FAILED: 503,
     Code.SERVER_SHUTTING_DOWN: 503,
+    Code.RESTORE_IN_PROGRESS: 503,
     Code.STORE_READ_ONLY: 503,
     Code.READ_ONLY_MODE_ALREADY_ENABLED: 503,
 }
@@ -53,6 +59,9 @@ _TEXTS: Final[Mapping[Code, str]] = {
     Code.PRECONDITION_VIOLATED: "state conflict: precondition failed",
     Code.EVENT_SCHEMA_VIOLATED: "schema conflict: {message}",
     Code.EVENT_SCHEMA_ALREADY_REGISTERED: "schema conflict: {message}",
+    Code.LAST_AUDITED_EVENT_UNKNOWN: "state conflict: {message}",
+    Code.LAST_AUDITED_EVENT_MISMATCHED: "state conflict: {message}",
+    Code.EVENT_CHAIN_BROKEN: "state conflict: {message}",
     Code.SERVER_SHUTTING_DOWN: SHUTTING_DOWN_TEXT,
     Code.STORE_READ_ONLY: OPERATION_MODE_TEXT,
     Code.READ_ONLY_MODE_ALREADY_ENABLED: OPERATION_MODE_TEXT,
@@ -108,6 +117,13 @@ class StreamErrorItem(msgspec.Struct, frozen=True, tag="error"):
     payload: StreamError
 
 
+class LatestEvent(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer to audit-history; null where there are no events."""
+
+    latest_event_id: str | None
+    latest_event_hash: str | None
+
+
 # Bodies.
 
 
@@ -115,9 +131,11 @@ def _reading(body: type[_Body]) -> Callable[[bytes], _Body]:
     return partial(read_leniently, msgspec.json.Decoder(body))
 
 
+_nothing = _reading(requests.Nothing)
 _subjects_body = _reading(requests.ReadSubjects)
 _event_type_body = _reading(requests.ReadEventType)
 _event_schema_body = _reading(requests.RegisterEventSchema)
+_audit_body = _reading(requests.AuditHistory)
 
 
 def _read_subjects(body: bytes) -> tuple[str, bool]:
@@ -140,6 +158,21 @@ def _register_event_schema(body: bytes) -> EventSchema:
     read = _event_schema_body(body)
     event_type = parse_event_type(read.event_type or None, field="eventType")
     return read_event_schema(event_type, read.schema or None)
+
+
+def _read_backup(body: bytes) -> None:
+    _nothing(body)
+
+
+def _audit_history(body: bytes) -> AuditedEvent | None:
+    read = _audit_body(body)
+    event_id, hash_ = read.latest_event_id or None, read.latest_event_hash or None
+    if event_id is None and hash_ is None:
+        # What the audit of an empty store was answered with, too.
+        return None
+    return parse_audited_event(
+        event_id, hash_, id_field="latestEventId", hash_field="latestEventHash"
+    )
 
 
 def _check_raw(_raw: msgspec.Raw, _path: str) -> None:
@@ -166,6 +199,18 @@ def _event_types(entries: Sequence[EventType]) -> bytes:
 def _subjects(subjects: Sequence[str]) -> bytes:
     items = [SubjectItem(Subject(subject)) for subject in subjects]
     return msgspec.json.Encoder().encode_lines(items)
+
+
+def _verification(found: Verification, failure: RefusedError | None) -> bytes:
+    if failure is not None:
+        found = Verification([*found.errors, _failure_text(failure)], found.warnings)
+    return msgspec.json.encode(found)
+
+
+def _audit(audited: Audited) -> bytes:
+    event_id, hash_ = audited.last or (None, None)
+    text = None if event_id is None else str(event_id)
+    return msgspec.json.encode(LatestEvent(text, hash_))
 
 
 def _error(error: RefusedError) -> bytes:
@@ -214,13 +259,15 @@ def _status(error: RefusedError) -> int:
 def _failure_text(error: RefusedError) -> str:
     if error.code is Code.RANGE_UNSATISFIABLE and isinstance(error, StateConflictError):
         return f"state conflict: {error.message}"
+    if error.code is Code.RESTORE_IN_PROGRESS:
+        return f"{OPERATION_MODE_TEXT}: {error.message.rpartition(': ')[2]}"
     return _TEXTS.get(error.code, "{message}").replace("{message}", error.message)
 
 
 LOOK: Final = Look(
     name="v1",
     bodies=Bodies(
-        nothing=_reading(requests.Nothing),
+        nothing=_nothing,
         write_events=_reading(requests.WriteEvents),
         read_events=_reading(requests.ReadEvents),
         observe_events=_reading(requests.ObserveEvents),
@@ -228,6 +275,8 @@ LOOK: Final = Look(
         read_subjects=_read_subjects,
         read_event_type=_read_event_type,
         register_event_schema=_register_event_schema,
+        backup=_read_backup,
+        audit_history=_audit_history,
         check_raw=_check_raw,
     ),
     api_event=Envelope(b"", b"", b"", JSON),
@@ -235,10 +284,18 @@ LOOK: Final = Look(
     written=Envelope(b"[", b",", b"]", JSON),
     event_type=_event_type,
     diagnostics=msgspec.json.encode,
+    # Space in front of a document means nothing, and keeps the connection from looking idle.
+    verification=VerificationForm(JSON, b" ", _verification),
+    audit=AuditForm(JSON, b"", _audit),
     events=AS_STORED,
     rows=RowForm(b'{"type":"row","payload":', b"}\n"),
     subjects=_subjects,
     event_types=_event_types,
+    backup=BackupForm(
+        events=partial(to_backup_lines, version=1),
+        schema=partial(schema_line, version=1),
+        error=lambda error: error_line(_failure_text(error)),
+    ),
     heartbeat=b'{"type":"heartbeat","payload":{}}\n',
     error=_error,
     end=b"",

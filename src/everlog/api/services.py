@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from everlog.api.answers import EventForm, text_response
 from everlog.api.bodies import MalformedRequestError
@@ -15,6 +15,7 @@ from everlog.domain.errors import (
     ReadFailedError,
     RefusedError,
     StoreFailedError,
+    TooManyAuditsError,
     TooManyObserversError,
     TooManyQueriesError,
 )
@@ -23,14 +24,27 @@ from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
+from everlog.service.restore import Draft, RestoreEvents
+from everlog.service.served_store import ServedStore, restore_in_progress
 from everlog.service.store import Store
+from everlog.transfer.restoring import Restored
 
 Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
+
+
+class BeginDraft(Protocol):
+    """Begins what a backup is restored into; to be called on a thread."""
+
+    def __call__(self, *, rechain: bool) -> Draft[Restored]:
+        """Return an empty draft, for a backup that is to be chained anew or not."""
+        ...
+
 
 # No codes of the API: version 2 has statuses and texts for these.
 MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
+TOO_MANY_AUDITS: Final = "too-many-audits"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
 CHECKPOINT_MISSING: Final = "checkpoint-missing"
@@ -66,6 +80,12 @@ class Tasks:
         while self._running:
             await asyncio.wait(self._running)
 
+    async def wait_for_others(self) -> None:
+        """Return when all is done that is running now, besides the task that waits."""
+        others = self._running - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+
     def _watch(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
         self._running.add(task)
 
@@ -88,21 +108,40 @@ def answer_bug(exchange: Exchange) -> None:
 class Services:
     """The store and what the API adds to it; `clock` returns nanoseconds since 1970."""
 
-    store: Store
+    served: ServedStore
     form: EventForm
     clock: Callable[[], int]
     tasks: Tasks
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
+    begin_draft: BeginDraft
+    restore_events: RestoreEvents
     # Whose it is has a large body read.
     large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a backup is being restored."""
+        return self.served.current is None
+
+    @property
+    def store(self) -> Store:
+        """The store that is served.
+
+        Raises:
+            RefusedError: A backup is being restored into it.
+        """
+        store = self.served.current
+        if store is None:
+            raise restore_in_progress()
+        return store
 
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""
         self.tally.refusals[_code(error)] += 1
         if isinstance(error, ReadFailedError):
-            self.store.read_failures.note(error)
+            self.served.latest.read_failures.note(error)
 
     def now(self) -> str:
         """Return the time as events state it."""
@@ -123,6 +162,8 @@ def _code(error: Failure) -> str:
             return DISK_BUSY
         case TooManyQueriesError():
             return TOO_MANY_QUERIES
+        case TooManyAuditsError():
+            return TOO_MANY_AUDITS
         case BusyError():
             return TOO_MUCH_TO_JUDGE
         case StoreFailedError():

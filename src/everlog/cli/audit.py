@@ -33,7 +33,7 @@ With --checkpoint the log is compared with what a log's checkpoint said of it wh
 Examples:
   everlog audit --data-directory /var/lib/everlog
   everlog audit --data-directory /var/lib/everlog
-    --checkpoint kept.txt --key "$(cat checkpoint-key.txt)"
+    --checkpoint kept.txt --key "$(cat verifier-keys)"
 """
 
 
@@ -131,9 +131,7 @@ def _read_kept(paths: Sequence[Path], keys: Sequence[str]) -> list[KeptCheckpoin
 
 def _render_text(found: Finding | Summary, kept: Sequence[KeptCheckpoint]) -> str:
     if isinstance(found, Finding):
-        event = "" if found.event_id is None else f", event {found.event_id}"
-        place = found.file if found.offset is None else f"{found.file} at byte {found.offset}"
-        return to_printable(f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]")
+        return to_printable(found.text)
     counts = (
         f"{found.event_count} events, {found.log_size} bytes in {found.segment_count} segments, "
         f"{found.schema_count} event schemas, head {found.head_hash}"

@@ -61,7 +61,31 @@ class Code(StrEnum):
     QUERY_UNEVALUABLE = "query-unevaluable"
     QUERY_NOT_BOOLEAN = "query-not-boolean"
 
+    # Backups, and what is restored from them.
+    BACKUP_FAILED = "backup-failed"
+    LAST_BACKED_UP_EVENT_MISSING = "last-backed-up-event-missing"
+    LAST_BACKED_UP_EVENT_UNKNOWN = "last-backed-up-event-unknown"
+    LAST_BACKED_UP_EVENT_MISMATCHED = "last-backed-up-event-mismatched"
+    BACKUP_MALFORMED = "backup-malformed"
+    BACKUP_INCOMPLETE = "backup-incomplete"
+    BACKUP_FORMAT_UNKNOWN = "backup-format-unknown"
+    BACKUP_UNREADABLE = "backup-unreadable"
+    FULL_BACKUP_MISSING = "full-backup-missing"
+    BACKUP_INCREMENT_DISCONNECTED = "backup-increment-disconnected"
+    STORE_NOT_EMPTY = "store-not-empty"
+    EVENT_CHAIN_BROKEN = "event-chain-broken"
+    EVENT_HASH_MISSING = "event-hash-missing"
+    EVENT_HASH_MALFORMED = "event-hash-malformed"
+    EVENT_HASH_VERSION_UNKNOWN = "event-hash-version-unknown"
+
+    # Audits.
+    LAST_AUDITED_EVENT_MISSING = "last-audited-event-missing"
+    LAST_AUDITED_EVENT_UNKNOWN = "last-audited-event-unknown"
+    LAST_AUDITED_EVENT_MISMATCHED = "last-audited-event-mismatched"
+    AUDIT_FAILED = "audit-failed"
+
     # The state that the server or its disk is in.
+    RESTORE_IN_PROGRESS = "restore-in-progress"
     DISK_FULL = "disk-full"
     STORE_FAILED = "store-failed"
     READ_FAILED = "read-failed"
@@ -123,7 +147,7 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
-# When observing, querying or judging.
+# When observing, querying, auditing or judging.
 
 
 class BusyError(EverlogError):
@@ -136,6 +160,10 @@ class TooManyObserversError(BusyError):
 
 class TooManyQueriesError(BusyError):
     """As many queries are running as may run at a time."""
+
+
+class TooManyAuditsError(BusyError):
+    """As many audits are running as may run at a time."""
 
 
 class TooMuchUnjudgedError(BusyError):

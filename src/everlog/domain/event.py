@@ -103,8 +103,8 @@ def accept_events(
             )
             digests = sha256(metadata.encode()).hexdigest() + sha256(data.encode()).hexdigest()
             hash_ = sha256(digests.encode()).hexdigest()
-        # No value but tracestate needs escaping: the grammars of the others leave out quotes,
-        # backslashes and control characters.
+        # As `to_event_json` makes it. No value but tracestate needs escaping: the grammars of the
+        # others leave out quotes, backslashes and control characters.
         json = (
             f'{_JSON_START}{id_}","time":"{time}","source":"{source}","subject":"{subject}",'
             f'"type":"{type_}{_JSON_CONTENT_TYPE}{tracing_members}"data":{data},'
@@ -133,6 +133,19 @@ def accept_event(
         hash_version=hash_version,
     )
     return event
+
+
+def to_event_json(event: Event) -> bytes:
+    """Return the one JSON text of an event, whose values have passed their parsers."""
+    tracing = ""
+    if event.traceparent is not None:
+        _, tracing = _tracing(event.traceparent, event.tracestate)
+    return (
+        f'{{"specversion":"{event.specversion}","id":"{event.id}","time":"{event.time}",'
+        f'"source":"{event.source}","subject":"{event.subject}","type":"{event.type}",'
+        f'"datacontenttype":"{event.datacontenttype}",{tracing}"data":{bytes(event.data).decode()},'
+        f'"predecessorhash":"{event.predecessorhash}","hash":"{event.hash}","signature":null}}'
+    ).encode()
 
 
 def is_hash_valid(event: Event) -> bool:

@@ -18,6 +18,7 @@ from collections import deque
 from typing import Final, cast
 
 from everlog.http.exchange import (
+    BodyStream,
     DisconnectedError,
     Endpoint,
     Exchange,
@@ -26,10 +27,11 @@ from everlog.http.exchange import (
     Request,
     Stream,
     StreamAnswer,
+    StreamedExchange,
 )
 from everlog.http.framing import CONTINUE, JOIN_SIZE_MAX, PLAIN, Form, Response
 from everlog.http.places import Place
-from everlog.http.reader import DISCARD, Refusal, RequestReader, StopReading
+from everlog.http.reader import DISCARD, STREAM, Refusal, RequestReader, StopReading
 from everlog.http.shared import NO_MEMORY_TEXT, LargeExchange, Room, ServerState
 from everlog.http.sockets import find_address, is_gone
 from everlog.http.states import TRANSITIONS, Happening, State
@@ -58,6 +60,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_body",
         "_endpoint",
         "_exchanges",
         "_held",
@@ -76,6 +79,7 @@ class Connection(asyncio.Protocol):
         "_stream",
         "_task",
         "_transport",
+        "_window_size",
         "address",
         "is_known",
         "place",
@@ -94,7 +98,7 @@ class Connection(asyncio.Protocol):
         self.address = ""
         self.place: Place | None = None
         self.is_known = False
-        # Who takes the request that is arriving; None if it is answered.
+        # Who takes the request that is arriving; None if it is answered, or its body is streamed.
         self._endpoint: Endpoint | None = None
         # What was read and has to wait for its turn, for answers to leave, or for room for a body;
         # the backlog has requests that no endpoint was asked to handle yet.
@@ -103,8 +107,11 @@ class Connection(asyncio.Protocol):
         # Whether there is any of that, a turn was asked for, and it is counted (`Backlog`).
         self._is_held_back = self._is_turn_due = self._is_noted = False
         self._request_max = 1
-        # For the body that is arriving, if it is not small.
+        # For the body that is arriving, if it is not small; and that body, if it is streamed.
         self._room: Room | None = None
+        self._body: BodyStream | None = None
+        # How much of a streamed body had come at the begin of the present wait for it.
+        self._window_size = 0
         # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
         self._exchanges: list[Exchange] = []
         # Consent to send a body, given when the answers before it have left.
@@ -181,7 +188,7 @@ class Connection(asyncio.Protocol):
         # The client has said all it will say, and still gets its answers.
         self._move(Happening.HALF_CLOSE)
         self._held = None
-        self._give_room_back()
+        self._forget_body()
         last = self._exchanges[-1]
         last.form = last.form._replace(is_last=True)
         self._probe()
@@ -205,7 +212,7 @@ class Connection(asyncio.Protocol):
         server.places.leave(self)
         self._move(Happening.LOST)
         self._held = None
-        self._give_room_back()
+        self._forget_body()
         self._output.close()
         self._reader.close()
         self._drop_exchanges()
@@ -239,7 +246,7 @@ class Connection(asyncio.Protocol):
         if self._is_room_due():
             if now - self._since > limits.body_wait_seconds_max:
                 self._refuse(Refusal(503, NO_MEMORY_TEXT))
-        elif state is _PAUSED:
+        elif state is _PAUSED or (self._body is not None and self._body.is_idle):
             # It is us who make the client wait.
             self._since = now
         elif self._reader.is_mid_message:
@@ -288,6 +295,11 @@ class Connection(asyncio.Protocol):
         size_max = endpoint.body_size_max
         reader = self._reader
         size = reader.content_length
+        if size_max is None:
+            self._begin_stream(endpoint, head)
+            if self._state is not _READING:
+                raise StopReading
+            return DISCARD if self._body is None else STREAM
         if size > size_max:
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._server.render_error(413, reason))
@@ -309,10 +321,18 @@ class Connection(asyncio.Protocol):
         endpoint = self._endpoint
         assert endpoint is not None
         size_max = endpoint.body_size_max
+        assert size_max is not None
         if self._room is not None or size_max <= self._server.limits.body_small_size_max:
             raise Refusal(413, f"the body is larger than {size_max} bytes")
         self._reserve(size_max)
         return size_max
+
+    def take_part(self, data: bytes) -> None:
+        """Give a part of a body to whoever reads it; beyond a bound, reading waits for that."""
+        body = self._body
+        assert body is not None
+        body.put(data)
+        self._is_held_back |= body.is_full
 
     def take_request(self, head: Head, body: bytes) -> None:
         """Hand a complete request to its endpoint, or let it wait for its turn."""
@@ -322,8 +342,11 @@ class Connection(asyncio.Protocol):
             self._move(Happening.LAST_REQUEST)
         endpoint = self._endpoint
         if endpoint is None:
-            # Answered already; this was its body.
-            if server.is_stopping:
+            # Answered already, or handed over; this was its body.
+            if self._body is not None:
+                self._body.finish()
+                self._body = None
+            elif server.is_stopping:
                 self.stop()
             return
         self._endpoint = None
@@ -347,7 +370,29 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
             server.answer_failure(endpoint, exchange, error)
 
-    # Called by exchanges.
+    # Called by bodies and exchanges.
+
+    def resume_body(self) -> None:
+        """Read on: whoever reads the body wants more of it."""
+        if self._reader.is_continue_expected:
+            self._reader.is_continue_expected = False
+            self._give_consent()
+        if self._state is _PAUSED:
+            self._ask_for_turn()
+
+    def end_body(self) -> None:
+        """Get past the rest of the body if that is cheap; otherwise the answer is the last."""
+        self._body = None
+        if (self._state, Happening.REFUSAL) not in TRANSITIONS:
+            # Nobody waits for an answer.
+            return
+        if not self._is_body_cut():
+            self._reader.forget_body()
+            self._ask_for_turn()
+            return
+        self._stop_reading()
+        last = self._exchanges[-1]
+        last.form = last.form._replace(is_last=True)
 
     def send_answer(self, exchange: Exchange) -> None:
         """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
@@ -423,7 +468,8 @@ class Connection(asyncio.Protocol):
     def _is_full(self) -> bool:
         """Whether more requests would be more than we want to hold for this client."""
         has_many = len(self._exchanges) >= self._server.limits.pipelined_max
-        return has_many or self._output.is_paused or self._is_room_due()
+        is_ahead = self._body is not None and self._body.is_full
+        return has_many or is_ahead or self._output.is_paused or self._is_room_due()
 
     def _pause_reading(self) -> None:
         if self._transport.is_closing():
@@ -439,6 +485,17 @@ class Connection(asyncio.Protocol):
         if not self._is_turn_due:
             self._is_turn_due = True
             self._server.turns.add(self._take_turn)
+
+    def _has_to_wait(self) -> bool:
+        """Whether a request is not handled at once."""
+        is_another = self._reader.message_count > self._request_max
+        return is_another or self._is_held_back or self._output.is_paused
+
+    def _handle(self, endpoint: Endpoint, request: Request, exchange: Exchange) -> None:
+        try:
+            endpoint.handle(request, exchange)
+        except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
+            self._server.answer_failure(endpoint, exchange, error)
 
     def _hold_back(self, endpoint: Endpoint, request: Request, exchange: Exchange) -> None:
         """Let a request wait for its turn."""
@@ -474,11 +531,7 @@ class Connection(asyncio.Protocol):
             # Those in front of it; behind it may be some that had their answer at once.
             if self._exchanges.index(backlog[0][2]) >= in_flight_max:
                 return
-            endpoint, request, exchange = backlog.popleft()
-            try:
-                endpoint.handle(request, exchange)
-            except Exception as error:  # noqa: BLE001 - a refusal, or a bug, which is a 500
-                self._server.answer_failure(endpoint, exchange, error)
+            self._handle(*backlog.popleft())
         if backlog:
             self._ask_for_turn()
 
@@ -506,12 +559,39 @@ class Connection(asyncio.Protocol):
         room.shrink(size)
         return LargeExchange(self, form, endpoint.counts).with_room(room)
 
-    def _give_room_back(self) -> None:
+    def _forget_body(self) -> None:
         """Forget the body that is arriving."""
         room, self._room = self._room, None
+        body, self._body = self._body, None
         if room is not None:
             self._reader.forget_body()
             room.give_back()
+        elif body is not None:
+            self._reader.forget_body()
+            body.cut(DisconnectedError())
+
+    def _begin_stream(self, endpoint: Endpoint, head: Head) -> None:
+        """Hand a request to its endpoint, which reads the body as it arrives."""
+        server = self._server
+        server.requests += 1
+        self._endpoint, self._window_size = None, 0
+        size_max = server.limits.body_ahead_size_max
+        body = BodyStream(self, size_max=size_max, loop=server.loop)
+        self._body = body
+        exchange = StreamedExchange(self, self._reader.form, endpoint.counts, body=body)
+        self._exchanges.append(exchange)
+        self._is_continue_due = False
+        if self._has_to_wait():
+            self._hold_back(endpoint, Request(head, b"", body), exchange)
+        else:
+            self._handle(endpoint, Request(head, b"", body), exchange)
+
+    def _drop_stream(self) -> None:
+        """Give up the request whose body is arriving: its client is told something else."""
+        exchange = self._exchanges.pop()
+        if self._backlog and self._backlog[-1][2] is exchange:
+            self._backlog.pop()
+        self._server.tell(exchange.disconnect())
 
     def _note_backlog(self) -> None:
         """Tell how much waits for this client: what it does not take, and what it asked beyond."""
@@ -525,31 +605,42 @@ class Connection(asyncio.Protocol):
 
     def _answer_before_body(self, response: Response) -> int:
         """Answer at once, and get past the body if that is cheap."""
-        reader = self._reader
-        # A client that waits for consent may send the body or not: the next byte is ambiguous.
-        is_cut = (
-            reader.is_chunked
-            or reader.content_length > self._server.limits.drain_size_max
-            or (reader.is_continue_expected and reader.content_length > 0)
-        )
+        form = self._reader.form
         self._endpoint = None
-        if is_cut:
+        if self._is_body_cut():
             self._move(Happening.REFUSAL)
-            self._answer_early(response, reader.form._replace(is_last=True))
+            self._answer_early(response, form._replace(is_last=True))
             raise StopReading
-        self._answer_early(response, reader.form)
+        self._answer_early(response, form)
         return DISCARD
+
+    def _is_body_cut(self) -> bool:
+        """Whether what is left of a body that nobody wants is too much to get past it."""
+        reader = self._reader
+        rest = reader.content_length - reader.body_size
+        # A client that waits for consent may send the body or not: the next byte is ambiguous.
+        return (
+            reader.is_chunked
+            or rest > self._server.limits.drain_size_max
+            or (reader.is_continue_expected and rest > 0)
+        )
+
+    def _stop_reading(self) -> None:
+        """Let what comes from now on be ignored."""
+        if self._state is _PAUSED:
+            self._transport.resume_reading()
+        self._move(Happening.REFUSAL)
+        self._held = None
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer a request that cannot be understood, and end the connection."""
         if (self._state, Happening.REFUSAL) not in TRANSITIONS:
             # It came after the last request that counts.
             return
-        if self._state is _PAUSED:
-            self._transport.resume_reading()
-        self._move(Happening.REFUSAL)
-        self._held = None
-        self._give_room_back()
+        self._stop_reading()
+        if self._body is not None:
+            self._drop_stream()
+        self._forget_body()
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
 
@@ -559,11 +650,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, form)
         self._exchanges.append(exchange)
         self._is_continue_due = False
-        if (
-            self._is_held_back
-            or self._output.is_paused
-            or self._reader.message_count > self._request_max
-        ):
+        if self._has_to_wait():
             endpoint = Endpoint(lambda _, exchange: exchange.respond(response), 0)
             self._hold_back(endpoint, _NO_REQUEST, exchange)
         else:
@@ -571,18 +658,19 @@ class Connection(asyncio.Protocol):
 
     def _check_arrival(self, now: float) -> None:
         """Refuse a client that takes too long to send its request."""
-        limits = self._server.limits
-        if self._reader.is_mid_body:
+        limits, reader, is_streamed = self._server.limits, self._reader, self._body is not None
+        size, allowed, what = 0, limits.head_seconds_max, "head"
+        if reader.is_mid_body:
             is_hurried = self._room is not None and self._server.bodies.is_short
-            allowed = limits.body_seconds(self._reader.body_size, is_hurried=is_hurried)
-            what = "body"
-        else:
-            allowed = limits.head_seconds_max
-            what = "head"
+            size = reader.body_size - (self._window_size if is_streamed else 0)
+            allowed, what = limits.body_seconds(size, is_hurried=is_hurried), "body"
         # `_since` is up to one sweep too early.
         if now - self._since <= allowed + self._server.tick_seconds:
+            if is_streamed and size >= limits.body_window_size:
+                # However much has come, it does not allow for a long pause.
+                self._since, self._window_size = now, reader.body_size
             return
-        if self._reader.is_mid_body and self._endpoint is None:
+        if reader.is_mid_body and self._endpoint is None and not is_streamed:
             # It has its answer; only the end of the body was awaited.
             self._end()
         else:
@@ -592,16 +680,14 @@ class Connection(asyncio.Protocol):
 
     def _give_consent(self) -> None:
         """Consent to a body being sent, behind the answers to earlier requests."""
-        if self._exchanges:
-            self._is_continue_due = True
-        else:
+        self._is_continue_due = len(self._exchanges) > (self._body is not None)
+        if not self._is_continue_due:
             self._output.write(CONTINUE)
 
     def _go_on(self) -> None:
         """Do what had to wait until an answer has left."""
-        if self._is_continue_due and not self._exchanges:
-            self._is_continue_due = False
-            self._output.write(CONTINUE)
+        if self._is_continue_due:
+            self._give_consent()
         if self._is_held_back or self._state is _PAUSED:
             self._ask_for_turn()
         if self._output.is_paused or self._is_noted:

@@ -101,6 +101,9 @@ def _writability(figures: Figures) -> Finding:
             return Finding(value)
         case Condition.READ_ONLY:
             return Finding(value, Status.WARN, "writes are refused until a restart, as was asked")
+        case Condition.RESTORING:
+            output = "a backup is being restored: whatever else is asked is refused meanwhile"
+            return Finding(value, Status.WARN, output)
         case Condition.DISK_FULL:
             output = f"the last write found no room: {figures.condition_reason}"
             return Finding(value, Status.FAIL, output)

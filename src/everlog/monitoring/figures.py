@@ -17,7 +17,7 @@ from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.proving.checkpoints import ProvingFigures
-from everlog.service.store import Store
+from everlog.service.served_store import ServedStore
 from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
@@ -94,7 +94,7 @@ class Monitor:
     release: Release
     clock: Callable[[], int]
     started_at: float
-    store: Store
+    served: ServedStore
     tally: Tally
     # The event loop's time, in seconds.
     loop_clock: Callable[[], float]
@@ -110,7 +110,8 @@ class Monitor:
         # Reading threads may all wait for a disk that does not answer, which is to be told now.
         process = await call_on_thread(read_process)
         disk = await self.disk.read()
-        store, snapshots = self.store, self.store.snapshots
+        store = self.served.latest
+        snapshots = store.snapshots
         commits = store.writer.figures
         now = self.loop_clock()
         return Figures(

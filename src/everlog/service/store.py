@@ -22,6 +22,7 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import ReadFailedError, StoreFailedError
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
+from everlog.service.auditing import AuditFailedError, AuditReport, Audits
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
@@ -71,6 +72,9 @@ class StoreEvents:
     read_failed: Callable[[ReadFailedError], None] = _ignore
     # The process of a query ended on its own, said what makes no sense, or could not be started.
     query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
+    # An audit has come to its end, or has not.
+    audit_ended: Callable[[AuditReport], None] = _ignore
+    audit_failed: Callable[[AuditFailedError], None] = _ignore
     # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
     # and it has ended after so many.
     commit_hangs: Callable[[float], None] = _ignore
@@ -110,14 +114,16 @@ class Store:
     read_failures: ReadFailures
     observers: Observers
     queries: Queries
+    audits: Audits
     snapshots: IndexSnapshots
     tree: Tree
     checkpoints: Checkpoints
 
     def end_streams(self) -> None:
-        """End what has no end of its own: observers, and queries; those to come end at once."""
+        """End what may go on for long: observers, queries, audits; those to come end at once."""
         self.observers.close()
         self.queries.end()
+        self.audits.end()
 
 
 @asynccontextmanager
@@ -148,7 +154,8 @@ async def open_store(
             yield store
     finally:
         options.events.closing("the files of the log")
-        engine.close()
+        # On a thread, since the server may go on without this store.
+        await call_on_thread(engine.close)
 
 
 _LogEngine = LogEngine | ReadOnlyEngine
@@ -205,7 +212,7 @@ async def run_store(
         engine,
         clock=options.clock,
         hash_version=options.hash_version,
-        schemas=_restore_schemas(engine),
+        schemas=await call_on_thread(partial(_restore_schemas, engine)),
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
@@ -218,6 +225,7 @@ async def run_store(
         seconds_max=options.query_seconds_max,
         on_process_lost=events.query_process_lost,
     )
+    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
     if options.is_read_only:
         writer.become_read_only(_ignore)
     judge = Judge(JudgingProcesses())
@@ -243,6 +251,7 @@ async def run_store(
         failures,
         observers,
         queries,
+        audits,
         snapshots,
         tree,
         checkpoints,
@@ -253,6 +262,8 @@ async def run_store(
     finally:
         look.cancel()
         store.end_streams()
+        events.closing("audits")
+        await audits.close()
         events.closing("queries")
         await queries.close()
         events.closing("judging")

@@ -1,6 +1,5 @@
 """The audit of a directory: what is as it was written, what is refused, and all findings."""
 
-import os
 import shutil
 import struct
 import zlib
@@ -21,6 +20,7 @@ from tests.support.audits import (
     edit_line,
 )
 from tests.support.engines import kill, open_log
+from tests.support.events import a_candidate, seal, stage, store
 
 
 def test_what_was_written_is_as_it_was_written(directory: Path) -> None:
@@ -133,12 +133,33 @@ def test_a_damaged_format_is_told(directory: Path, content: bytes, meaning: str)
     )
 
 
-def test_a_directory_that_a_server_has_open_is_refused(directory: Path) -> None:
+def test_beside_a_server_all_that_is_durable_is_audited_and_no_more(directory: Path) -> None:
     engine = open_log(directory)
-    with pytest.raises(DirectoryLockedError, match=f"process id {os.getpid()}.*stop it first"):
-        audit_of(directory)
+    store(engine, a_candidate("/new/one"))
+    before = engine.head
+    [notice], summary = audit_of(directory)
+    assert (notice.kind, notice.event_id) == (Kind.SERVED, before.event_count)
+    assert (summary.event_count, summary.head_hash) == (before.event_count, before.hash)
+
+    # On the disk, but not durable: nobody knows yet whether it stays.
+    stage(engine, a_candidate("/new/two"))
+    batch = seal(engine)
+    assert engine.begin_commit(batch) is not None
+    assert audit_of(directory)[1] == summary
+    engine.end_commit(batch, None)
+    assert audit_of(directory)[1].event_count == before.event_count + 1
+
+    edit_line(directory, 0, lambda line: line.replace(b"/a", b"/z", 1))
+    assert [found.kind for found in audit_of(directory)[0]] == [Kind.SERVED, Kind.HASH]
+    engine.publish(batch)
     engine.close()
-    assert audit_of(directory)[0] == []
+
+
+def test_a_bound_that_is_lost_beside_a_server_is_told(directory: Path) -> None:
+    engine = open_log(directory)
+    (directory / "durable").write_bytes(b"x" * 28)
+    assert Kind.DURABLE_BOUND in {found.kind for found in audit_of(directory)[0]}
+    engine.close()
 
 
 def test_a_server_is_kept_out_meanwhile_and_told_why(directory: Path) -> None:

@@ -27,6 +27,7 @@ from everlog.storage.engine import (
     JournalEntry,
     LogFiles,
     StagedSchema,
+    StoreFiles,
     UnchainedEntryError,
 )
 from everlog.storage.line import (
@@ -60,6 +61,7 @@ from everlog.storage.log.disk import (
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.recovery import find_proven, replay
+from everlog.storage.log.restored import finish_restored
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
@@ -168,6 +170,7 @@ class LogEngine(IndexedLog):
         segment_size_max: int,
     ) -> Self:
         prepare_format(directory, disk)
+        finish_restored(directory, disk)
         # Before anything else is touched.
         proven = find_proven(directory, disk)
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
@@ -420,6 +423,12 @@ class LogEngine(IndexedLog):
             event_count=head.event_count,
             log_size=head.log_size,
         )
+
+    def store_files(self, head: Head) -> StoreFiles:
+        """Return where another process can look at everything."""
+        # Schemas may be durable that are not published yet: they stay.
+        schemas_size = self._committed_schemas_size
+        return self._store_files(self._places[0].descriptor, head, schemas_size=schemas_size)
 
     def check_place(self) -> None:
         """Look whether everything is still where it was opened; may run on any thread.

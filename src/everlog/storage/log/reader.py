@@ -44,6 +44,7 @@ from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
 from everlog.storage.log.recovery import find_proven, replay
+from everlog.storage.log.restored import check_is_in_place
 from everlog.storage.log.schemas import parse_schemas
 from everlog.storage.log.snapshot import load_index
 
@@ -73,6 +74,8 @@ class ReadOnlyLog(IndexedLog):
         # Why the index was made anew from the log; None where its snapshot could be used.
         self.rebuild_reason: Final = rebuild_reason
         self._directory: Final = directory
+        # The bytes of the event schemas that the head shows.
+        self._schemas_size = 0
         self._disk: Final = disk
         self._proven: Final = proven
         self._resources: Final = resources
@@ -97,6 +100,7 @@ class ReadOnlyLog(IndexedLog):
     @classmethod
     def _open(cls, path: Path, disk: Disk, resources: ExitStack) -> Self:
         directory = open_directory(path, disk, resources)
+        check_is_in_place(directory)
         folder, log = None, SegmentFiles()
         with suppress(FileNotFoundError):
             folder = open_folder(disk, directory, INDEX_FOLDER, resources)
@@ -142,7 +146,7 @@ class ReadOnlyLog(IndexedLog):
             was_served = is_served(self._directory, self._disk)
             try:
                 self._log.open_new(self._directory, self._disk, self._resources)
-                head, schemas = self._read_on(bound, stop=bound.log_size if was_served else None)
+                head, found = self._read_on(bound, stop=bound.log_size if was_served else None)
             except CorruptLogError:
                 self._index.truncate(self.head)
                 if not self._has_become_served(was_served=was_served):
@@ -152,7 +156,7 @@ class ReadOnlyLog(IndexedLog):
                 raise
             else:
                 if not self._has_become_served(was_served=was_served):
-                    self._publish(head, schemas)
+                    self._publish(head, found)
                     return self.head
                 self._index.truncate(self.head)
 
@@ -170,8 +174,8 @@ class ReadOnlyLog(IndexedLog):
 
     def _read_on(
         self, bound: DurableBound, *, stop: int | None
-    ) -> tuple[Head, Sequence[StagedSchema]]:
-        """Put what has come since the head into the index; return its head and all schemas."""
+    ) -> tuple[Head, tuple[Sequence[StagedSchema], int]]:
+        """Put what has come since the head into the index; return its head, and all schemas."""
         before = self.head
         if stop is not None:
             # After a loss of power, a server that is just opening has not moved the bound yet.
@@ -184,10 +188,11 @@ class ReadOnlyLog(IndexedLog):
         if stop is not None:
             content = content[: bound.schemas_size]
         path = self._directory.path / SCHEMAS_FILE
-        return head, parse_schemas(content, path, durable_size=bound.schemas_size)[0]
+        return head, parse_schemas(content, path, durable_size=bound.schemas_size)
 
-    def _publish(self, head: Head, schemas: Sequence[StagedSchema]) -> None:
+    def _publish(self, head: Head, found: tuple[Sequence[StagedSchema], int]) -> None:
         """Show what was read. Only now is it certain that the schemas stay, as the events do."""
+        schemas, self._schemas_size = found
         event_types = self._index.event_types
         for schema in schemas:
             event_types.register(schema)

@@ -18,7 +18,7 @@ from typing import Final, NoReturn, Self
 from everlog.domain.errors import StoreFailedError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
-from everlog.storage.engine import Head, LogFiles
+from everlog.storage.engine import Head, LogFiles, StoreFiles
 from everlog.storage.log.directory import (
     DURABLE_FILE,
     FORMAT_FILE,
@@ -108,6 +108,11 @@ class ReadOnlyEngine(ReadOnlyLog):
             event_count=head.event_count,
             log_size=head.log_size,
         )
+
+    def store_files(self, head: Head) -> StoreFiles:
+        """Return where another process can look at everything."""
+        directory = self._directory.descriptor
+        return self._store_files(directory, head, schemas_size=self._schemas_size)
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise StoreFailedError("the data directory was opened for reading only")
