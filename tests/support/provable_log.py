@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.chain import GENESIS, V2_PREFIX, hash_of
 from tests.support.merkle import consistency_proof, inclusion_proof, tree_root
-from tests.support.signed_notes import NoteKey, base64, note_text, signed_note
+from tests.support.signed_notes import NoteKey, encoded, note_text, signed_note
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -25,9 +25,9 @@ class ProvableLog:
     hashes: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, count: int, **key: NoteKey) -> "ProvableLog":
+    def of(cls, count: int, *, key: NoteKey | None = None) -> "ProvableLog":
         """Return a log whose events have a hash of either version, by turns."""
-        log = cls(**key)
+        log = cls() if key is None else cls(key)
         for number in range(count):
             log.add(f'{{"number":{number},"price":1.50}}', version=number % 2 + 1)
         return log
@@ -68,8 +68,8 @@ class ProvableLog:
             "event": str(index),
             "hash": self.hashes[index],
             "size": size,
-            "root": base64(self.root(size)),
-            "proof": [*map(base64, inclusion_proof(index, self.leaves[:size]))],
+            "root": encoded(self.root(size)),
+            "proof": [*map(encoded, inclusion_proof(index, self.leaves[:size]))],
         }
 
     def consistency_proof(self, size: int, larger_size: int | None = None) -> dict[str, Any]:
@@ -78,9 +78,9 @@ class ProvableLog:
         return {
             "from": size,
             "to": larger_size,
-            "fromRoot": base64(self.root(size)),
-            "toRoot": base64(self.root(larger_size)),
-            "proof": [*map(base64, consistency_proof(size, self.leaves[:larger_size]))],
+            "fromRoot": encoded(self.root(size)),
+            "toRoot": encoded(self.root(larger_size)),
+            "proof": [*map(encoded, consistency_proof(size, self.leaves[:larger_size]))],
         }
 
 

@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 PLAIN, COSIGNATURE, ML_DSA_44 = 0x01, 0x04, 0x06
 
 
-def base64(content: bytes) -> str:
+def encoded(content: bytes) -> str:
     return b64encode(content).decode()
 
 
 def note_text(origin: str, size: int, root: bytes, *extensions: str) -> str:
     """Return what a checkpoint says."""
-    return "".join(f"{line}\n" for line in [origin, str(size), base64(root), *extensions])
+    return "".join(f"{line}\n" for line in [origin, str(size), encoded(root), *extensions])
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class NoteKey:
 
     @property
     def verifier_key(self) -> str:
-        return f"{self.name}+{self.id.hex()}+{base64(bytes([self.type]) + self.public)}"
+        return f"{self.name}+{self.id.hex()}+{encoded(bytes([self.type]) + self.public)}"
 
     def sign(self, text: str, *, time: int = 0, signed: bytes | None = None) -> str:
         """Return the line of a signature over a text, or over other bytes instead."""
         signature = self.private.sign(self.message(text, time) if signed is None else signed)
         stamp = b"" if self.type == PLAIN else time.to_bytes(8, "big")
-        return f"\u2014 {self.name} {base64(self.id + stamp + signature)}\n"
+        return f"\u2014 {self.name} {encoded(self.id + stamp + signature)}\n"
 
     def message(self, text: str, time: int) -> bytes:
         if self.type == PLAIN:

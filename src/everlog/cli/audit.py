@@ -33,7 +33,7 @@ With --checkpoint the log is compared with what a log's checkpoint said of it wh
 Examples:
   everlog audit --data-directory /var/lib/everlog
   everlog audit --data-directory /var/lib/everlog
-    --checkpoint kept.txt --key "$(cat checkpoint-key.txt)"
+    --checkpoint kept.txt --key "$(cat verifier-keys)"
 """
 
 

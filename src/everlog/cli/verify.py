@@ -45,12 +45,12 @@ if all was shown, 4 if not, and 2 if a flag is wrong or a file cannot be read.
 \b
 That an event is in the log, in its place:
   everlog verify --event event.json --proof inclusion-proof.json
-    --checkpoint checkpoint.txt --key "$(cat checkpoint-key.txt)"
+    --checkpoint checkpoint.txt --key "$(cat verifier-keys)"
 
 \b
 That the log has only grown since a checkpoint that was kept:
   everlog verify --earlier kept.txt --proof consistency-proof.json
-    --checkpoint checkpoint.txt --key "$(cat checkpoint-key.txt)"
+    --checkpoint checkpoint.txt --key "$(cat verifier-keys)"
 
 With neither, only the signatures of the checkpoint are verified.
 """
@@ -98,7 +98,7 @@ class _Shown(NamedTuple):
     metavar="VERIFIERKEY",
     multiple=True,
     required=True,
-    help="A verifier key of the log; of several, one has to have signed.",
+    help="A verifier key of the log, or a line for each; of several, one has to have signed.",
 )
 @click.option(
     "--witness",
@@ -150,9 +150,9 @@ def read_trust(
     Raises:
         click.UsageError: A key is none, or cannot be what it is given for.
     """
-    if witnesses_required is None:
-        witnesses_required = len(witnesses)
-    trust = Trust(_read_keys(keys, "--key"), _read_keys(witnesses, "--witness"), witnesses_required)
+    cosigners = _read_keys(witnesses, "--witness")
+    required = len(cosigners) if witnesses_required is None else witnesses_required
+    trust = Trust(_read_keys(keys, "--key"), cosigners, required)
     try:
         trust.check()
     except VerificationError as error:
@@ -176,10 +176,11 @@ def in_words(signatures: Sequence[Signature]) -> str:
 
 
 def _read_keys(texts: Iterable[str], flag: str) -> list[VerifierKey]:
+    """Return the keys, of which a flag may be given several at a time, as a file has them."""
     keys: list[VerifierKey] = []
-    for text in texts:
+    for text in [one for given in texts for one in given.split() or [given]]:
         try:
-            keys.append(VerifierKey.parse(text.strip()))
+            keys.append(VerifierKey.parse(text))
         except VerificationError as error:
             raise click.UsageError(to_printable(f"{flag} {text!r}: {error}")) from error
     return keys

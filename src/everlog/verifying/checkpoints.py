@@ -57,13 +57,13 @@ def read_hash(text: str, place: str) -> bytes:
     Raises:
         VerificationError: It is none; the message names the place.
     """
-    content = read_base64(text)
+    content = read_encoded(text)
     if content is None or len(content) != HASH_SIZE:
         raise VerificationError(f"{place} is not the base64 of {HASH_SIZE} bytes")
     return content
 
 
-def read_base64(text: str) -> bytes | None:
+def read_encoded(text: str) -> bytes | None:
     """Return what is written in base64, None if that is not the one way to write something."""
     try:
         content = b64decode(text, validate=True)

@@ -36,6 +36,8 @@ def check_inclusion(
     """
     if not 0 <= index < size:
         raise VerificationError(f"place {index} is not within a tree of {size} leaves")
+    if len(hash_) != HASH_SIZE:
+        raise VerificationError(f"the leaf's hash has {len(hash_)} bytes instead of {HASH_SIZE}")
     _check_hashes(proof)
     first, last = index, size - 1
     found = hash_

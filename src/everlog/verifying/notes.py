@@ -17,7 +17,7 @@ from enum import IntEnum
 from hashlib import sha256
 from typing import Final
 
-from everlog.verifying.checkpoints import Checkpoint, read_base64
+from everlog.verifying.checkpoints import Checkpoint, read_encoded
 from everlog.verifying.errors import VerificationError
 
 # A verifier has to accept 16 signatures, each of which may take 5 kB.
@@ -82,7 +82,7 @@ class VerifierKey:
                 "it is no verifier key: a name, 8 hexadecimal digits and base64, with + between"
             )
             raise VerificationError(message)
-        content = read_base64(encoded)
+        content = read_encoded(encoded)
         if not content:
             raise VerificationError("its last part is not base64")
         if content[0] not in [*KeyType]:
@@ -188,7 +188,7 @@ def _read_signatures(text: str, line_before: int) -> tuple[NoteSignature, ...]:
 
 def _read_signature(line: str, number: int) -> NoteSignature:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
-    content = read_base64(encoded)
+    content = read_encoded(encoded)
     is_whole = content is not None and len(content) > _ID_SIZE
     if not line.startswith(_DASH) or not _is_name(name) or not is_whole:
         message = f"line {number} is no signature: a dash, a key's name, and base64"
@@ -246,28 +246,21 @@ def _prefixed(text: str) -> bytes:
 
 
 def _is_signed(signature: bytes, key: VerifierKey, message: bytes) -> bool:
-    # Loading it takes longer than the rest of a command that needs no signature.
-    from cryptography.exceptions import (  # noqa: PLC0415 - as said above
-        InvalidSignature,
-        UnsupportedAlgorithm,
-    )
+    # Loading it takes longer than all else that a command does without a signature.
+    from cryptography import exceptions  # noqa: PLC0415 - as said above
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - as said above
 
     try:
         if key.type is KeyType.ML_DSA_44_COSIGNATURE:
-            from cryptography.hazmat.primitives.asymmetric import (  # noqa: PLC0415 - may be missing
-                mldsa,
-            )
+            # Only newer versions have it.
+            from cryptography.hazmat.primitives.asymmetric import mldsa  # noqa: PLC0415 - see above
 
             mldsa.MLDSA44PublicKey.from_public_bytes(key.public).verify(signature, message)
         else:
-            from cryptography.hazmat.primitives.asymmetric import (  # noqa: PLC0415 - as said above
-                ed25519,
-            )
-
             ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
-    except InvalidSignature:
+    except exceptions.InvalidSignature:
         return False
-    except (ImportError, UnsupportedAlgorithm) as error:
+    except (ImportError, exceptions.UnsupportedAlgorithm) as error:
         reason = f"to verify the signature of {key}, a newer version of cryptography is needed"
         raise VerificationError(reason) from error
     return True

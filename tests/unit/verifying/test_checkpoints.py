@@ -5,7 +5,7 @@ import pytest
 from everlog.verifying.checkpoints import Checkpoint
 from everlog.verifying.errors import VerificationError
 from tests.support.merkle import tree_root
-from tests.support.signed_notes import base64
+from tests.support.signed_notes import encoded
 
 ROOT = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I="
 # The example of c2sp.org/tlog-checkpoint.
@@ -16,7 +16,7 @@ def test_the_published_example_is_read() -> None:
     checkpoint = Checkpoint.parse(EXAMPLE)
 
     assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20_852_163)
-    assert base64(checkpoint.root) == ROOT
+    assert encoded(checkpoint.root) == ROOT
     assert checkpoint.extensions == ()
 
 
@@ -28,7 +28,7 @@ def test_extension_lines_and_any_origin_are_read() -> None:
 
 
 def test_an_empty_log_has_the_root_of_no_leaves() -> None:
-    assert Checkpoint.parse(f"a\n0\n{base64(tree_root([]))}\n").size == 0
+    assert Checkpoint.parse(f"a\n0\n{encoded(tree_root([]))}\n").size == 0
     with pytest.raises(VerificationError, match="of an empty log and has another root"):
         Checkpoint.parse(f"a\n0\n{ROOT}\n")
 

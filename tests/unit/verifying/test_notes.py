@@ -7,7 +7,7 @@ from everlog.verifying.notes import NOTE_SIZE_MAX, KeyType, SignedNote, Verifier
 from tests.support.signed_notes import (
     COSIGNATURE,
     NoteKey,
-    base64,
+    encoded,
     ml_dsa_44_key,
     note_text,
     signed_note,
@@ -148,7 +148,7 @@ def test_sixteen_signatures_are_accepted_whatever_their_size() -> None:
     assert [times(note, key.verifier_key) for key in keys] == [[5]] * 16
 
 
-SIGNATURE = f"\u2014 a {base64(bytes(68))}\n"
+SIGNATURE = f"\u2014 a {encoded(bytes(68))}\n"
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_what_is_no_note_is_refused_with_its_place(content: bytes, reason: str) 
         (EXAMPLE_KEY[:-1], "its last part is not base64"),
         (EXAMPLE_KEY[:-4], "its key has 29 bytes instead of 32"),
         ("a+12345678+", "its last part is not base64"),
-        (f"a+12345678+{base64(bytes([2]) + bytes(32))}", "its signature type is 0x02; known are"),
-        (f"a+12345678+{base64(bytes([6]) + bytes(32))}", "its key has 32 bytes instead of 1312"),
+        (f"a+12345678+{encoded(bytes([2]) + bytes(32))}", "its signature type is 0x02; known are"),
+        (f"a+12345678+{encoded(bytes([6]) + bytes(32))}", "its key has 32 bytes instead of 1312"),
     ],
 )
 def test_what_is_no_verifier_key_is_refused_with_the_reason(text: str, reason: str) -> None:
@@ -209,6 +209,6 @@ def test_what_is_no_verifier_key_is_refused_with_the_reason(text: str, reason: s
 def test_a_signature_of_another_size_is_none() -> None:
     key = NoteKey("a.example")
     for content in (bytes(63), bytes(65)):
-        note = signed_note(TEXT, f"\u2014 a.example {base64(key.id + content)}\n")
+        note = signed_note(TEXT, f"\u2014 a.example {encoded(key.id + content)}\n")
         with pytest.raises(VerificationError, match="is none of its type"):
             times(note, key.verifier_key)

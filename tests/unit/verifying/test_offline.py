@@ -70,7 +70,7 @@ def test_a_witness_may_publish_its_key_as_a_plain_one() -> None:
 def test_a_wrong_cosignature_is_refused_also_where_it_is_not_required() -> None:
     note = signed_note(TEXT, LOG.key.sign(TEXT), WITNESSES[0].sign("other\n", time=1))
 
-    with pytest.raises(VerificationError, match="the signature of w.example/1.* does not verify"):
+    with pytest.raises(VerificationError, match=r"of w\.example/1\S+ does not verify"):
         check_checkpoint(note, trust(LOG.key, witnesses=[key_of(WITNESSES[0])]))
     assert check_checkpoint(note, trust(LOG.key)).checkpoint.size == 3
 
