@@ -204,10 +204,8 @@ class Checkpoints:
         missing = self._engine.head.event_count - self._tree.size
         # What fails now has failed before, or is found at the next start.
         with suppress(OSError, DiskFullError, MemoryError):
-            if self._tree.is_wanted and missing <= _LAST_EVENTS_MAX:
-                await self._tree.reach(self._engine.head.event_count)
-                if self._is_signing and self._is_compared:
-                    await self._sign_if_new()
+            if missing <= _LAST_EVENTS_MAX:
+                await self._grow_and_sign()
             await self._tree.save()
 
     @property
@@ -247,22 +245,21 @@ class Checkpoints:
             self._events.recovered(self._tree.size)
 
     async def _do_round(self) -> None:
-        if not self._is_signing:
-            if self._tree.is_wanted and self._tree.size < self._engine.head.event_count:
-                await self._tree.reach(self._engine.head.event_count)
-            return
-        if not self._is_compared:
-            await self._compare_with_stored()
-            self._is_compared = True
-            if self.contradiction:
-                return
-        await self._tree.reach(self._engine.head.event_count)
-        made = await self._sign_if_new()
+        made = await self._grow_and_sign()
         if made is not None:
             await self._ask_witnesses(made)
             self._show(made)
-        elif self.latest is not None:
+        elif self.latest is not None and self._is_signing:
             self._ask_rest(self.latest)
+
+    async def _grow_and_sign(self) -> SignedCheckpoint | None:
+        """Let the tree grow to the head, and return what was signed of it, if that is new."""
+        if self._is_signing and not self._is_compared:
+            await self._compare_with_stored()
+            self._is_compared = True
+        if self._is_signing or self._tree.is_wanted:
+            await self._tree.reach(self._engine.head.event_count)
+        return await self._sign_if_new() if self._is_signing else None
 
     async def _compare_with_stored(self) -> None:
         """Take up what was signed last, or find that the log does not continue it."""
