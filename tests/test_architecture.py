@@ -87,6 +87,7 @@ MODULES = (
     "environment",
     "exit_codes",
     "judging_messages",
+    "outgoing",
     "process",
     "query_worker",
     "schema_worker",

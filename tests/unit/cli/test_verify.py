@@ -9,14 +9,21 @@ from click.testing import CliRunner, Result
 
 from everlog.cli.main import cli
 from tests.support.provable_log import ProvableLog
-from tests.support.signed_notes import COSIGNATURE, NoteKey, ml_dsa_44_key, note_text, signed_note
+from tests.support.signed_notes import (
+    COSIGNATURE,
+    NoteKey,
+    encoded,
+    ml_dsa_44_key,
+    note_text,
+    signed_note,
+)
 
 KEY = NoteKey("example.com/log")
 LOG = ProvableLog.of(7, key=KEY)
 WITNESSES = [NoteKey("w.example/1", COSIGNATURE), ml_dsa_44_key("w.example/2")]
-ROOT = LOG.root(7).hex()
+ROOT = encoded(LOG.root(7))
 
-SIGNED = f"Signed by example.com/log+{KEY.id.hex()} (Ed25519); root {ROOT}\n"
+SIGNED = f"Their root is {ROOT}\nSigned by example.com/log+{KEY.id.hex()} (Ed25519)\n"
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +64,7 @@ def test_a_log_that_grew_is_said_in_sentences() -> None:
     check_output(
         run(*GROWTH),
         "The first 4 events of the log example.com/log are still what they were\n",
-        "The checkpoint is of its first 7 events\n",
+        "By now it has 7 events\n",
         SIGNED,
     )
 
