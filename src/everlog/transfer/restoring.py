@@ -22,6 +22,7 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.json_text import find_foreign_encoding
+from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.storage.engine import JournalEntry, Scan, StagedSchema
 from everlog.storage.line import Mark, render_line, to_last_of_batch
@@ -42,10 +43,6 @@ from everlog.transfer.judging import SchemaJudge
 
 # What is read, and what is written and synced, at once.
 _BLOCK_SIZE: Final = 1024 * 1024
-
-# No line is longer: an event takes an eighth of it, and a schema most of it, if every character of
-# theirs is an escape.
-LINE_SIZE_MAX: Final = 8 * 1024 * 1024
 
 # What chaining a backup anew helps against, and how to ask for it.
 _NOT_WHOLE: Final = frozenset(
@@ -91,7 +88,7 @@ class Restoring:
         *,
         disk: Disk | None = None,
         rechain: bool = False,
-        hash_version: HashVersion = HashVersion.V2,
+        hash_version: HashVersion = HashVersion.V1,
         segment_size_max: int = SEGMENT_SIZE_MAX,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
@@ -224,10 +221,12 @@ class Restoring:
             _check_encoding(block)
         size = block.rfind(b"\n") + 1
         self._rest, self._rest_size, self._unread_size = [block[size:]], len(block) - size, 0
-        if self._rest_size > LINE_SIZE_MAX:
+        if self._rest_size > BACKUP_LINE_SIZE_MAX:
             number = self._line_number + block.count(b"\n")
-            message = f"line {number} is longer than {LINE_SIZE_MAX} bytes"
-            raise RefusedError(Code.BACKUP_MALFORMED, message, line=number, limit=LINE_SIZE_MAX)
+            message = f"line {number} is longer than {BACKUP_LINE_SIZE_MAX} bytes"
+            raise RefusedError(
+                Code.BACKUP_MALFORMED, message, line=number, limit=BACKUP_LINE_SIZE_MAX
+            )
         if size:
             self._take_lines(block[:size])
 
