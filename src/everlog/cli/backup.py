@@ -27,15 +27,15 @@ from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress, describe_events
 from everlog.domain.errors import CorruptLogError, DataDirectoryError, RefusedError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
-from everlog.process import EXIT_INTERRUPTED
+from everlog.process import EXIT_INTERRUPTED, give_up_output
 from everlog.transfer.contents import BackupContents, Place
 
 # Click does not fill a paragraph that begins with this character.
-_HELP: Final = f"""Write all events and event schemas to a file, while the server goes on.
+_HELP: Final = f"""Write all events and event schemas to a file.
 
-A server is asked with --url, which needs the token: in the environment variable {TOKEN_VARIABLE},
-or in a file. With --data-directory no server is needed; one may have it open. Either way the backup
-is of one moment, and every event's hash is checked on the way.
+A server goes on with its work meanwhile. It is asked with --url, which needs the token: in the
+environment variable {TOKEN_VARIABLE}, or in a file. With --data-directory no server is needed; one
+may have it open. Either way the backup is of one moment, and every hash is checked on the way.
 
 Until it is whole, the file is called FILE.part. Where that is there from before, the same command
 goes on with it. A name that ends with .zst is compressed with zstd.
@@ -129,6 +129,8 @@ def backup(
         progress.clear()
         raise
     except (OutputError, OSError) as error:
+        if output == STANDARD_STREAM:
+            give_up_output()
         _end(progress, str(error), EXIT_UNEXPECTED)
     except KeyboardInterrupt:
         going_on = "" if output == STANDARD_STREAM else "; the same command goes on from here"

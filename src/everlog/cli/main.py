@@ -91,15 +91,11 @@ def _version() -> click.Command:
 
 COMMANDS: Final[Mapping[str, Listed]] = {
     "audit": Listed("Tell what in a data directory is not as it was written.", _audit),
-    "backup": Listed(
-        "Write all events and event schemas to a file, while the server goes on.", _backup
-    ),
+    "backup": Listed("Write all events and event schemas to a file.", _backup),
     "diagnostics": Listed("Print version, system and licence as JSON.", _diagnostics),
     "generate": Listed("Make tokens, keys and certificates.", _generate),
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
-    "restore": Listed(
-        "Make a store of a backup, in a directory that is new or whose store is empty.", _restore
-    ),
+    "restore": Listed("Make a store of a backup.", _restore),
     "run": Listed("Run the server.", _run),
     "version": Listed("Print the version.", _version),
 }

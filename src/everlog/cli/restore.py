@@ -1,4 +1,4 @@
-"""`everlog restore`: a data directory made of a backup, checked, and there at once or not at all."""
+"""`everlog restore`: a data directory made of a backup, all of it at once or nothing."""
 
 import sys
 from functools import partial
@@ -27,12 +27,13 @@ from everlog.transfer.contents import Place
 from everlog.transfer.restoring import Restored, Restoring, empty_store
 
 # Click does not fill a paragraph that begins with this character.
-_HELP: Final = """Make a store of a backup, in a directory that is new or whose store is empty.
+_HELP: Final = """Make a store of a backup.
 
-FILE is a backup as 'everlog backup' or EventSourcingDB writes it, compressed with zstd or not, or -
-for standard input. Several files are a full backup and its increments, in their order. All of it is
-checked: ids, the chain and every hash, times, names, sizes, and that events match their schemas.
-Until everything is there, nothing is; a restore that is interrupted leaves the store empty.
+The directory is new, or the store in it is empty. FILE is a backup as 'everlog backup' or
+EventSourcingDB writes it, compressed with zstd or not, or - for standard input. Several files are a
+full backup and its increments, in their order. All of it is checked: ids, the chain and every hash,
+times, names, sizes, and that events match their schemas. Until everything is there, nothing is; a
+restore that is interrupted leaves the store empty.
 
 \b
 Examples:
@@ -62,7 +63,7 @@ Exit codes:
 @click.option(
     "--hash-version",
     type=click.Choice(["1", "2"]),
-    default="2",
+    default="1",
     show_default=True,
     help="With --rechain: the version of the hash of events that have none.",
 )
@@ -172,7 +173,7 @@ def _describe_changes(rechained: Rechained) -> list[str]:
     first_id, first_hash = rechained.first_changed_id, rechained.first_changed_hash
     ids = f"new ids: {rechained.changed_id_count:,}"
     if first_id is not None:
-        ids += f", the first is {first_id.new_id}, which was {first_id.old_id}"
+        ids += f", the first is {first_id.new_id}, which was {first_id.old_id or 'none'}"
     hashes = f"new hashes: {rechained.changed_hash_count:,}"
     if first_hash is not None:
         old = first_hash.old_hash or "none"
