@@ -269,17 +269,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         clock=clock,
         events=_store_events(log, directory, on_closing=ending.note),
     )
-    restores = Restores(
-        partial(
-            Restoring,
-            directory,
-            disk=disk,
-            hash_version=settings.hash_version,
-            # Clients that ask for the health have their turns meanwhile.
-            on_step=Rests().take_if_due,
-        ),
-        _restore_events(log, credentials.token_check),
-    )
+    restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
             try:
@@ -302,6 +292,20 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
             ending.begin("the temporary directory")
             _remove(directory)
         ending.begin("the event loop and its threads")
+
+
+def _restores(
+    settings: Settings, log: Log, directory: Path, disk: Disk | None, token: TokenCheck
+) -> Restores[Restored]:
+    new_draft = partial(
+        Restoring,
+        directory,
+        disk=disk,
+        hash_version=settings.hash_version,
+        # Clients that ask for the health have their turns meanwhile.
+        on_step=Rests().take_if_due,
+    )
+    return Restores(new_draft, _restore_events(log, token))
 
 
 def _remove(directory: Path) -> None:

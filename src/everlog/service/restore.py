@@ -19,7 +19,6 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from everlog.domain.errors import (
     Code,
-    DiskFullError,
     EverlogError,
     RefusedError,
     StateConflictError,
@@ -28,7 +27,6 @@ from everlog.service.served_store import ServedStore
 from everlog.service.store import Store
 from everlog.service.writing.states import Condition
 from everlog.service.writing.writer import Outcome
-from everlog.storage.log.disk import describe_shortage, is_full
 from everlog.threads import call_on_thread
 
 _Restored = TypeVar("_Restored")
@@ -134,7 +132,7 @@ async def restore(
     count = served.latest.engine.head.event_count
     if isinstance(outcome, Exception) and count == 0:
         restores.events.failed(outcome)
-        raise _as_told(outcome)
+        raise outcome
     restores.events.ended(count, time.monotonic() - started)
     if isinstance(outcome, Exception):
         message = "the disk failed at the last step; all of the backup is there nevertheless"
@@ -160,10 +158,7 @@ async def _fill_and_tell(
         return await _fill(store, body, draft)
     except Exception as error:
         events.failed(error)
-        told = _as_told(error)
-        if told is error:
-            raise
-        raise told from error
+        raise
 
 
 async def _fill(store: Store, body: Body, draft: Draft[_Restored]) -> _Restored | Exception:
@@ -194,9 +189,3 @@ def _finish(draft: Draft[_Restored]) -> _Restored | Exception:
         raise
     except (EverlogError, OSError) as error:
         return error
-
-
-def _as_told(error: Exception) -> Exception:
-    if isinstance(error, OSError) and is_full(error):
-        return DiskFullError(describe_shortage(error))
-    return error
