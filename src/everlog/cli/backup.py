@@ -27,7 +27,7 @@ from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress, describe_events
 from everlog.domain.errors import CorruptLogError, DataDirectoryError, RefusedError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
-from everlog.process import EXIT_INTERRUPTED
+from everlog.process import EXIT_INTERRUPTED, give_up_output
 from everlog.transfer.contents import BackupContents, Place
 
 # Click does not fill a paragraph that begins with this character.
@@ -129,6 +129,8 @@ def backup(
         progress.clear()
         raise
     except (OutputError, OSError) as error:
+        if output == STANDARD_STREAM:
+            give_up_output()
         _end(progress, str(error), EXIT_UNEXPECTED)
     except KeyboardInterrupt:
         going_on = "" if output == STANDARD_STREAM else "; the same command goes on from here"

@@ -63,7 +63,7 @@ Exit codes:
 @click.option(
     "--hash-version",
     type=click.Choice(["1", "2"]),
-    default="2",
+    default="1",
     show_default=True,
     help="With --rechain: the version of the hash of events that have none.",
 )
@@ -173,7 +173,7 @@ def _describe_changes(rechained: Rechained) -> list[str]:
     first_id, first_hash = rechained.first_changed_id, rechained.first_changed_hash
     ids = f"new ids: {rechained.changed_id_count:,}"
     if first_id is not None:
-        ids += f", the first is {first_id.new_id}, which was {first_id.old_id}"
+        ids += f", the first is {first_id.new_id}, which was {first_id.old_id or 'none'}"
     hashes = f"new hashes: {rechained.changed_hash_count:,}"
     if first_hash is not None:
         old = first_hash.old_hash or "none"

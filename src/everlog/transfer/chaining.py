@@ -87,7 +87,7 @@ class Chain:
         self,
         *,
         rechain: bool = False,
-        hash_version: HashVersion = HashVersion.V2,
+        hash_version: HashVersion = HashVersion.V1,
         count: int = 0,
         hash_: str = GENESIS_HASH,
     ) -> None:

@@ -19,15 +19,16 @@ from typing import Final, NoReturn, Self
 import msgspec
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import Code, RefusedError
+from everlog.domain.errors import Code, DiskFullError, RefusedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.json_text import find_foreign_encoding
+from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.storage.engine import JournalEntry, Scan, StagedSchema
 from everlog.storage.line import Mark, render_line, to_last_of_batch
 from everlog.storage.log import LogEngine
 from everlog.storage.log.directory import open_directory
-from everlog.storage.log.disk import Disk, PosixDisk
+from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
 from everlog.storage.log.restored import DRAFT_FOLDER, accept_draft, remove_draft
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX
 from everlog.transfer.backup_lines import (
@@ -42,10 +43,6 @@ from everlog.transfer.judging import SchemaJudge
 
 # What is read, and what is written and synced, at once.
 _BLOCK_SIZE: Final = 1024 * 1024
-
-# No line is longer: an event takes an eighth of it, and a schema most of it, if every character of
-# theirs is an escape.
-LINE_SIZE_MAX: Final = 8 * 1024 * 1024
 
 # What chaining a backup anew helps against, and how to ask for it.
 _NOT_WHOLE: Final = frozenset(
@@ -91,7 +88,7 @@ class Restoring:
         *,
         disk: Disk | None = None,
         rechain: bool = False,
-        hash_version: HashVersion = HashVersion.V2,
+        hash_version: HashVersion = HashVersion.V1,
         segment_size_max: int = SEGMENT_SIZE_MAX,
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
@@ -134,9 +131,11 @@ class Restoring:
             draft, size_max = self._path / DRAFT_FOLDER, self._segment_size_max
             try:
                 self._engine = LogEngine.open(draft, disk=self._disk, segment_size_max=size_max)
-            except BaseException:
+            except BaseException as error:
                 with suppress(OSError):
                     remove_draft(self._directory, self._disk)
+                if isinstance(error, OSError) and is_full(error):
+                    raise DiskFullError(describe_shortage(error)) from error
                 raise
             self._is_open = True
             resources.callback(self._judge.close)
@@ -224,10 +223,12 @@ class Restoring:
             _check_encoding(block)
         size = block.rfind(b"\n") + 1
         self._rest, self._rest_size, self._unread_size = [block[size:]], len(block) - size, 0
-        if self._rest_size > LINE_SIZE_MAX:
+        if self._rest_size > BACKUP_LINE_SIZE_MAX:
             number = self._line_number + block.count(b"\n")
-            message = f"line {number} is longer than {LINE_SIZE_MAX} bytes"
-            raise RefusedError(Code.BACKUP_MALFORMED, message, line=number, limit=LINE_SIZE_MAX)
+            message = f"line {number} is longer than {BACKUP_LINE_SIZE_MAX} bytes"
+            raise RefusedError(
+                Code.BACKUP_MALFORMED, message, line=number, limit=BACKUP_LINE_SIZE_MAX
+            )
         if size:
             self._take_lines(block[:size])
 

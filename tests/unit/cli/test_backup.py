@@ -1,6 +1,7 @@
 """`everlog backup`: where a backup comes from, where it goes to, and how one is gone on with."""
 
 import json
+import re
 import stat
 import sys
 from hashlib import sha256
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from everlog.cli import progress
 from everlog.cli.backing_up import output
 from everlog.cli.backing_up.compression import compress, decompress
 from everlog.cli.main import cli
@@ -210,6 +212,23 @@ def test_a_draft_is_written_by_one_at_a_time(expected: bytes) -> None:
 
     other.close()
     assert back_up("--output", "b.ndjson").exit_code == 0
+
+
+def test_progress_is_shown_and_gone_at_the_end(
+    expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert expected
+    shown: list[str] = []
+    monkeypatch.setattr(progress, "_SHOWN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_SHOWN_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_is_watched", lambda: True)
+    monkeypatch.setattr(progress, "_show", shown.append)
+
+    assert back_up("--output", "b.ndjson").exit_code == 0
+
+    *lines, last = shown
+    assert re.match(rf"\r\d+% of {COUNT} events, [0-9,]+ events/s, .* left", lines[-1])
+    assert last == "\r\x1b[K"
 
 
 # Files that are there, and increments.

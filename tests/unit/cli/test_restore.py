@@ -1,12 +1,14 @@
 """`everlog restore`: files that become a store, what is said of it, and what is refused."""
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from everlog.cli import progress
 from everlog.cli.backing_up.compression import compress
 from everlog.cli.main import cli
 from everlog.storage.log import ReadOnlyLog
@@ -198,6 +200,24 @@ def test_a_directory_of_something_else_is_not_touched() -> None:
 def test_a_file_that_is_not_there_ends_with_code_1() -> None:
     check_failed(restore("missing", "data"), 1, "No such file")
     check_failed(restore("data"), 2, "Missing argument")
+
+
+def test_progress_is_shown_and_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("backup").write_bytes(BACKUP)
+    shown: list[str] = []
+    monkeypatch.setattr(progress, "_SHOWN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_SHOWN_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_is_watched", lambda: True)
+    monkeypatch.setattr(progress, "_show", shown.append)
+
+    assert restore("backup", "data").exit_code == 0
+    assert restore("-", "other", given=BACKUP).exit_code == 0
+
+    share, *_, last = shown
+    assert re.match(r"\r100% of [0-9,]+ bytes, 0 events, 0 events/s", share)
+    assert last == "\r\x1b[K"
+    # Nobody knows how much comes.
+    assert any(text.startswith("\r0 events, ") for text in shown)
 
 
 def test_the_help_teaches() -> None:

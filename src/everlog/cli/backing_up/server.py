@@ -9,14 +9,12 @@ import msgspec
 
 from everlog.cli.connecting import TIMEOUT_SECONDS, ServerError, ask, connect, read_lines
 from everlog.cli.querying.server import query_server
+from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
 from everlog.transfer.backup_lines import EVENT_STARTS, to_version_1
 from everlog.transfer.contents import Place
 
 _METHOD: Final = "POST"
 _PATH: Final = "/api/v2/management/backup"
-
-# Above the largest event schema, however its letters are escaped.
-_LINE_SIZE_MAX: Final = 16 * 1024 * 1024
 
 _COUNT: Final = "FROM e IN events PROJECT INTO COUNT()"
 
@@ -61,7 +59,7 @@ class ServerSource:
             connection = connect(self._url, self._certificate_file, timeout_seconds=TIMEOUT_SECONDS)
             try:
                 response = ask(connection, self._token, _METHOD, _PATH, body)
-                for block in read_lines(response, size_max=_LINE_SIZE_MAX):
+                for block in read_lines(response, size_max=BACKUP_LINE_SIZE_MAX):
                     lines, is_end = _read_items(block)
                     yield to_version_1(lines)
                     if is_end:
