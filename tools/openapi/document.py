@@ -71,6 +71,8 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v1", Answer.READ_ONLY_MODE): (Content(JSON, ("ApiEvent",)),),
     ("v1", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v1", Answer.DIAGNOSTICS): (Content(JSON, ("Diagnostics",)),),
+    ("v1", Answer.VERIFICATION): (Content(JSON, ("Verification",)),),
+    ("v1", Answer.AUDIT): (Content(JSON, ("V1LatestEvent",)),),
     ("v2", Answer.API_EVENT): (Content(JSON, ("V2ApiEventItem",)),),
     ("v2", Answer.EVENTS): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
     ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
@@ -95,6 +97,12 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ),
     ("v2", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v2", Answer.DIAGNOSTICS): (Content(JSON, ("V2DiagnosticsItem",)),),
+    ("v2", Answer.VERIFICATION): (
+        Content(NDJSON, ("V2VerificationItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.AUDIT): (
+        Content(NDJSON, ("V2AuditItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
 }
 
 # What is less in one version than the endpoint of both says.
@@ -115,6 +123,9 @@ TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
     500: ("InternalError", "Something failed: whether anything was stored is unknown."),
     503: ("Unavailable", "The server cannot do this now; nothing was stored."),
 }
+# What may be left out.
+_OPTIONAL_BODIES: Final = frozenset({"Nothing", "AuditHistory"})
+
 _EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
 _OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 415, 417, 501, 505.")
 
@@ -123,6 +134,7 @@ _STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
     Answer.EVENT_STREAM: (409,),
     Answer.EVENT_TYPE: (404,),
     Answer.REGISTRATION: (409,),
+    Answer.AUDIT: (409,),
 }
 
 _SUBJECT: Final = (Code.SUBJECT_MISSING, Code.SUBJECT_MALFORMED)
@@ -201,6 +213,17 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         *_STORING,
     ),
     "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
+    "verify_store": (Code.AUDIT_FAILED, Code.SERVER_SHUTTING_DOWN),
+    "audit_history": (
+        Code.LAST_AUDITED_EVENT_MISSING,
+        Code.EVENT_ID_MALFORMED,
+        Code.EVENT_HASH_MALFORMED,
+        Code.LAST_AUDITED_EVENT_UNKNOWN,
+        Code.LAST_AUDITED_EVENT_MISMATCHED,
+        Code.EVENT_CHAIN_BROKEN,
+        Code.AUDIT_FAILED,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
     "health": (),
     "diagnostics": (),
 }
@@ -320,7 +343,7 @@ def _description(route: Route) -> str:
 def _request_body(route: Route) -> Json:
     name = route.version.name.upper() + route.body.__name__
     return {
-        "required": route.body.__name__ != "Nothing",
+        "required": route.body.__name__ not in _OPTIONAL_BODIES,
         "content": {JSON.decode(): {"schema": reference(name)}},
     }
 

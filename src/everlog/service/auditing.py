@@ -89,7 +89,7 @@ class Audits:
         on_failed: Callable[[AuditFailedError], None],
         command: tuple[str, ...] = (sys.executable, "-m", "everlog.audit_worker"),
     ) -> None:
-        """Start none yet; `on_ended` is told of each that came to its end, `on_failed` of others."""
+        """Start none yet; of each, `on_ended` is told, or `on_failed` if it came to no end."""
         self._engine: Final = engine
         self._on_ended: Final = on_ended
         self._on_failed: Final = on_failed
