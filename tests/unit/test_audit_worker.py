@@ -32,7 +32,7 @@ from everlog.service.auditing_messages import (
     decode_answer,
     encode,
 )
-from everlog.storage.log import LogEngine
+from everlog.storage.log import LogEngine, ReadOnlyEngine
 from tests.support.audits import EVENT_COUNT, edit_line, fill_directory
 from tests.support.engines import open_log
 from tests.support.server import DEADLINE_SECONDS
@@ -46,7 +46,7 @@ def engine(tmp_path: Path) -> Iterator[LogEngine]:
     engine.close()
 
 
-def head_of(engine: LogEngine) -> list[Request]:
+def head_of(engine: LogEngine | ReadOnlyEngine) -> list[Request]:
     """Return what a server says when it is asked for the head."""
     head, files = engine.head, engine.store_files(engine.head)
     names = files.event_types
@@ -56,7 +56,7 @@ def head_of(engine: LogEngine) -> list[Request]:
     ]
 
 
-def run(engine: LogEngine, job: Job) -> tuple[Sequence[Answer], End]:
+def run(engine: LogEngine | ReadOnlyEngine, job: Job) -> tuple[Sequence[Answer], End]:
     told = list[Answer]()
     requests = iter(head_of(engine))
     end = run_job(job, lambda: next(requests), lambda: told.append(Ready()), told.append)
@@ -65,7 +65,7 @@ def run(engine: LogEngine, job: Job) -> tuple[Sequence[Answer], End]:
     return told[2:], end
 
 
-def directory_of(engine: LogEngine) -> int:
+def directory_of(engine: LogEngine | ReadOnlyEngine) -> int:
     return engine.store_files(engine.head).directory
 
 
@@ -175,6 +175,13 @@ def run_before_head(job: Job) -> tuple[Sequence[Answer], End]:
         raise AssertionError
 
     return told, run_job(job, fail, lambda: None, told.append)
+
+
+def test_a_directory_that_is_only_read_is_verified_too(tmp_path: Path) -> None:
+    fill_directory(tmp_path)
+    with ReadOnlyEngine.open(tmp_path) as engine:
+        assert engine.store_files(engine.head).schemas_size > 0
+        assert run(engine, VerifyStore(directory_of(engine))) == ([], Verified(EVENT_COUNT, 0, 0))
 
 
 @pytest.mark.slow
