@@ -102,7 +102,7 @@ def run(
 def test_what_the_process_tells_is_yielded_and_its_end_is_reported(engine: LogEngine) -> None:
     told = run(
         engine,
-        'send(Found(is_error=True, text="a")); send(Progressed(1, 2)); send(Found(is_error=False, text="b"))\n'
+        'send(Found(True, "a")); send(Progressed(1, 2)); send(Found(False, "b"))\n'
         "send(Verified(3, 1, 1))",
     )
 
@@ -128,7 +128,8 @@ def test_the_process_is_told_the_head_when_it_is_ready(
         "names = []\n"
         "while isinstance(request := read(), EventTypeNames):\n"
         "    names.append(','.join(request.names))\n"
-        "head = f'{request.event_count} {request.log_size} {request.hash} {sorted(request.columns)}'\n"
+        "counts = f'{request.event_count} {request.log_size}'\n"
+        "head = f'{counts} {request.hash} {sorted(request.columns)}'\n"
         "send(Found(True, ' '.join(names) + ' ' + head))\n"
         "send(Verified(0, 1, 0))",
     )
