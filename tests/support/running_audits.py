@@ -80,9 +80,13 @@ def hold(server: RunningServer) -> int | None:
     for pid in audits_of(server):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
-            wait_until(lambda pid=pid: _state_of(pid) in "TZ")  # type: ignore[misc]
+            wait_until(partial(_is_held_or_gone, pid))
             return pid if _state_of(pid) == "T" else None
     return None
+
+
+def _is_held_or_gone(pid: int) -> bool:
+    return _state_of(pid) in "TZ"
 
 
 def release(pid: int) -> None:

@@ -76,6 +76,8 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v1", Answer.READ_ONLY_MODE): (Content(JSON, ("ApiEvent",)),),
     ("v1", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v1", Answer.DIAGNOSTICS): (Content(JSON, ("Diagnostics",)),),
+    ("v1", Answer.VERIFICATION): (Content(JSON, ("Verification",)),),
+    ("v1", Answer.AUDIT): (Content(JSON, ("V1LatestEvent",)),),
     ("v2", Answer.API_EVENT): (Content(JSON, ("V2ApiEventItem",)),),
     ("v2", Answer.EVENTS): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
     ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
@@ -117,6 +119,12 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
         Content(NDJSON, ("V2ErrorItem",)),
     ),
     ("v2", Answer.TILE): (Content(OCTETS, ("Tile",)),),
+    ("v2", Answer.VERIFICATION): (
+        Content(NDJSON, ("V2VerificationItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.AUDIT): (
+        Content(NDJSON, ("V2AuditItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
 }
 
 # What is restored, by either version.
@@ -137,19 +145,6 @@ SUMMARIES: Final[Mapping[tuple[str, Answer], str]] = {
     ("v1", Answer.BACKUP): "Stream all event schemas and events of this moment",
 }
 
-# Status by status: the name of its description in the document, and the description.
-TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
-    400: ("BadRequest", "The request is not HTTP, not JSON, or not what the endpoint takes."),
-    401: ("Unauthorized", "The token is missing or wrong; looked at before anything else."),
-    404: ("NotFound", "There is no such event type."),
-    408: ("RequestTimeout", "The request took too long to arrive."),
-    409: ("Conflict", "The request is right in itself, but not for the state of the log."),
-    413: ("ContentTooLarge", "The body, an event or the write is too large."),
-    429: ("TooManyRequests", "Too many failed attempts, or the rate limit; Retry-After says more."),
-    431: ("HeadTooLarge", "The head of the request is too large, or has too many headers."),
-    500: ("InternalError", "Something failed: whether anything was stored is unknown."),
-    503: ("Unavailable", "The server cannot do this now; nothing was stored."),
-}
 _EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
 _OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 415, 417, 501, 505.")
 
@@ -159,6 +154,7 @@ _STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
     Answer.EVENT_TYPE: (404,),
     Answer.REGISTRATION: (409,),
     Answer.RESTORATION: (409,),
+    Answer.AUDIT: (409,),
 }
 
 _SUBJECT: Final = (Code.SUBJECT_MISSING, Code.SUBJECT_MALFORMED)
@@ -271,6 +267,17 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.SERVER_SHUTTING_DOWN,
     ),
     "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
+    "verify_store": (Code.AUDIT_FAILED, Code.SERVER_SHUTTING_DOWN),
+    "audit_history": (
+        Code.LAST_AUDITED_EVENT_MISSING,
+        Code.EVENT_ID_MALFORMED,
+        Code.EVENT_HASH_MALFORMED,
+        Code.LAST_AUDITED_EVENT_UNKNOWN,
+        Code.LAST_AUDITED_EVENT_MISMATCHED,
+        Code.EVENT_CHAIN_BROKEN,
+        Code.AUDIT_FAILED,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
     "health": (),
     "diagnostics": (),
     "checkpoint": (),

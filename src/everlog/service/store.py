@@ -225,7 +225,6 @@ async def run_store(
         seconds_max=options.query_seconds_max,
         on_process_lost=events.query_process_lost,
     )
-    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
     if options.is_read_only:
         writer.become_read_only(_ignore)
     judge = Judge(JudgingProcesses())
@@ -233,6 +232,7 @@ async def run_store(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     failures = ReadFailures(events.read_failed)
+    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
     tree_resources = ExitStack()
     tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_resources))
     checkpoints = Checkpoints(
@@ -261,23 +261,28 @@ async def run_store(
         yield store
     finally:
         look.cancel()
-        store.end_streams()
-        events.closing("audits")
-        await audits.close()
-        events.closing("queries")
-        await queries.close()
-        events.closing("judging")
-        await judge.close()
-        events.closing("the commit on its way to the disk")
-        await writer.stop()
+        await _close(store, events)
         watch.stop()
-        events.closing("a snapshot of the index")
-        await snapshots.wait()
-        events.closing("the last checkpoint of the tree")
-        await checkpoints.stop()
-        events.closing("reading threads")
-        reader.close()
         tree_resources.close()
+
+
+async def _close(store: Store, events: StoreEvents) -> None:
+    """End whoever works with the engine, in their order."""
+    store.end_streams()
+    events.closing("audits")
+    await store.audits.close()
+    events.closing("queries")
+    await store.queries.close()
+    events.closing("judging")
+    await store.judge.close()
+    events.closing("the commit on its way to the disk")
+    await store.writer.stop()
+    events.closing("a snapshot of the index")
+    await store.snapshots.wait()
+    events.closing("the last checkpoint of the tree")
+    await store.checkpoints.stop()
+    events.closing("reading threads")
+    store.reader.close()
 
 
 def _open_nodes(engine: Engine, disk: Disk | None, resources: ExitStack) -> TreeFiles:
