@@ -437,27 +437,6 @@ def _store_events(
 ) -> StoreEvents:
     """Return what the log says of what happens to the store."""
 
-    def opened(report: OpeningReport, seconds: float) -> None:
-        if directory.stat().st_mode & stat.S_IWOTH:
-            log.warning("every user of this machine may write to the data directory: close it")
-        if not report.is_writable:
-            log.warning("the data directory cannot be written to: it is served as it is")
-        if report.rebuild_reason is not None and report.event_count > 0:
-            log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
-        if report.torn_size > 0:
-            log.warning(
-                "an unfinished write at the end of the log was removed; it was never acknowledged",
-                size=report.torn_size,
-            )
-        log.info(
-            "the data directory is open",
-            directory=str(directory),
-            eventCount=report.event_count,
-            replayedEventCount=report.replayed_event_count,
-            tornSize=report.torn_size,
-            seconds=round(seconds, 3),
-        )
-
     def snapshot_failed(error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("a snapshot of the index failed", reason=reason)
@@ -477,7 +456,7 @@ def _store_events(
             log.warning(message, reason=error.strerror)
 
     return StoreEvents(
-        opened=opened,
+        opened=partial(_tell_of_opening, log, directory),
         read_failed=_telling_read_failures(log),
         query_process_lost=_telling_lost_processes(log),
         condition_changed=_telling_conditions(log),
@@ -575,6 +554,37 @@ _WITNESS_LINES: Final[Mapping[WitnessState, tuple[Callable[..., None], str]]] = 
         "a witness saw another history of this log: it is not asked any more",
     ),
 }
+
+
+def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
+    if directory.stat().st_mode & stat.S_IWOTH:
+        log.warning("every user of this machine may write to the data directory: close it")
+    if not report.is_writable:
+        log.warning("the data directory cannot be written to: it is served as it is")
+    if report.rebuild_reason is not None and report.event_count > 0:
+        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
+    if report.is_copy:
+        log.warning(
+            "the data directory is a copy: it was opened with the events that it has",
+            eventCount=report.event_count,
+            # Of what was behind them, written while it was copied.
+            removedSize=report.torn_size,
+            # What its durable bound says, which may have been copied later or earlier.
+            notedEventCount=report.noted_event_count,
+        )
+    elif report.torn_size > 0:
+        log.warning(
+            "an unfinished write at the end of the log was removed; it was never acknowledged",
+            size=report.torn_size,
+        )
+    log.info(
+        "the data directory is open",
+        directory=str(directory),
+        eventCount=report.event_count,
+        replayedEventCount=report.replayed_event_count,
+        tornSize=report.torn_size,
+        seconds=round(seconds, 3),
+    )
 
 
 def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:

@@ -1,19 +1,22 @@
-"""Copies of data directories: what tests make of them."""
+"""Directories of tests that stand for another one, whose place they have taken."""
 
 from pathlib import Path
 
 import msgspec
 
 
-def settle(directory: Path) -> None:
-    """Let a directory that says where it is say that it is here: it stands for the other one."""
-    path = directory / "place"
-    try:
-        noted = msgspec.json.decode(path.read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
-        return
-    for name, file in (("directory", directory), ("format", directory / "everlog.json")):
-        if not file.exists():
-            return
-        noted[name] = {"inode": file.stat().st_ino, "generation": 0}
-    path.write_bytes(msgspec.json.encode(noted))
+def settle(folder: Path) -> None:
+    """Let each data directory in a folder, or that folder, say that it is where it is.
+
+    What says nothing, or nothing that could be read, stays as it is.
+    """
+    for path in folder.rglob("place"):
+        directory = path.parent
+        try:
+            noted = msgspec.json.decode(path.read_bytes())
+            files = {"directory": directory, "format": directory / "everlog.json"}
+            for name, file in files.items():
+                noted[name] = {"inode": file.stat().st_ino, "generation": 0}
+        except (FileNotFoundError, msgspec.DecodeError):
+            continue
+        path.write_bytes(msgspec.json.encode(noted))

@@ -145,6 +145,20 @@ SUMMARIES: Final[Mapping[tuple[str, Answer], str]] = {
     ("v1", Answer.BACKUP): "Stream all event schemas and events of this moment",
 }
 
+# Status by status: the name of its description in the document, and the description.
+TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("BadRequest", "The request is not HTTP, not JSON, or not what the endpoint takes."),
+    401: ("Unauthorized", "The token is missing or wrong; looked at before anything else."),
+    404: ("NotFound", "There is no such event type."),
+    408: ("RequestTimeout", "The request took too long to arrive."),
+    409: ("Conflict", "The request is right in itself, but not for the state of the log."),
+    413: ("ContentTooLarge", "The body, an event or the write is too large."),
+    429: ("TooManyRequests", "Too many failed attempts, or the rate limit; Retry-After says more."),
+    431: ("HeadTooLarge", "The head of the request is too large, or has too many headers."),
+    500: ("InternalError", "Something failed: whether anything was stored is unknown."),
+    503: ("Unavailable", "The server cannot do this now; nothing was stored."),
+}
+
 _EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
 _OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 415, 417, 501, 505.")
 

@@ -132,12 +132,11 @@ def _audit_files(
     index_findings = list(index.load(_folder_in(directory, INDEX_FOLDER, resources)))
     head = None if find_head is None else find_head()
     content = _read(directory, SCHEMAS_FILE)
-    log_folder = _folder_in(directory, LOG_FOLDER, resources)
-    extent = None
+    log_folder, extent = _folder_in(directory, LOG_FOLDER, resources), None
     if head is None:
         bound, bound_findings = _read_bound(directory)
-        checkpoint = None if index_findings else index.at_least(DurableBound())
-        copied = find_copied(directory, log_folder, content, bound=bound, checkpoint=checkpoint)
+        saved = None if index_findings else index.at_least(DurableBound())
+        copied = find_copied(directory, log_folder, content, bound, saved)
         if copied is not None:
             bound, extent, bound_findings = copied.bound, copied.extent, [*copied.notices]
             if not copied.is_index_used:

@@ -52,7 +52,6 @@ def find_copied(
     directory: Folder,
     log: Folder | None,
     schemas: bytes,
-    *,
     bound: DurableBound,
     checkpoint: DurableBound | None,
 ) -> Copied | None:

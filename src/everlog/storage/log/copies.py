@@ -20,13 +20,7 @@ from typing import Final
 import msgspec
 
 from everlog.domain.errors import DataDirectoryError
-from everlog.storage.log.directory import (
-    DURABLE_FILE,
-    FORMAT_FILE,
-    LOG_FOLDER,
-    SCHEMAS_FILE,
-    sync_names_above,
-)
+from everlog.storage.log.directory import DURABLE_FILE, FORMAT_FILE, LOG_FOLDER, SCHEMAS_FILE
 from everlog.storage.log.disk import (
     Disk,
     Folder,
@@ -87,7 +81,6 @@ def record_place(directory: Folder, disk: Disk) -> None:
         disk.sync_data(file)
     finally:
         os.close(file)
-    sync_names_above(directory.path, disk)
     try:
         replace_file(disk, directory, PLACE_FILE, msgspec.json.encode(found) + b"\n")
     except OSError as error:

@@ -48,7 +48,7 @@ from everlog.storage.log.directory import (
     check_is_ours,
     prepare_directory,
     prepare_format,
-    read_bound,
+    sync_names_above,
 )
 from everlog.storage.log.disk import (
     Disk,
@@ -62,9 +62,9 @@ from everlog.storage.log.disk import (
 )
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
-from everlog.storage.log.recovery import Origin, find_origin, find_proven, replay
+from everlog.storage.log.recovery import Origin, Replay, find_witnesses, replay
 from everlog.storage.log.restored import finish_restored
-from everlog.storage.log.schemas import SchemasFile, read_schemas
+from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
 
@@ -178,35 +178,24 @@ class LogEngine(IndexedLog):
         prepare_format(directory, disk)
         finish_restored(directory, disk)
         # Before anything else is touched.
-        noted = read_bound(directory, disk)
-        origin = find_origin(directory, disk, noted)
-        if origin is Origin.HERE:
-            bound, copied_size = noted.at_least(find_proven(directory, disk)), None
-        else:
+        origin, noted, bound, copied_schemas_size = find_witnesses(directory, disk)
+        if origin is not Origin.HERE:
             refuse_shared_files(directory, disk)
-            bound, copied_size = noted, len(read_schemas(directory, disk))
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
         folder = create_folder(disk, directory, INDEX_FOLDER, resources)
         segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
         durable = DurableFile(directory, disk, resources)
         snapshots = SnapshotFiles(folder, disk, resources)
         index, snapshot, reason = load_index(
-            folder, disk, lambda: segments.files, copied_schemas_size=copied_size
+            folder, disk, lambda: segments.files, copied_schemas_size=copied_schemas_size
         )
         snapshots.go_on_from(snapshot)
-        start = snapshot.head
-        replayed = replay(segments.files, index, start, bound, origin=origin)
+        replayed = replay(segments.files, index, snapshot.head, bound, origin=origin)
         schemas = SchemasFile(directory, disk, resources)
         for schema in schemas.read(durable_size=bound.schemas_size, may_lack=origin is Origin.COPY):
             index.event_types.register(schema)
         head = replace(replayed.head, event_type_count=len(index.event_types.names))
-        # The torn tail is cut here and nowhere else; recovery has said where it begins. Also where
-        # nothing is torn: what a killed process allocated ahead is given back.
-        if origin is not Origin.HERE:
-            segments.end_at(head.log_size, head.event_count)
-        elif head.log_size > bound.log_size:
-            segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
-        segments.cut(head.log_size)
+        _end_log(segments, replayed, bound, origin)
         found = DurableBound(head.event_count, head.log_size, schemas.size)
         if found != noted or head.event_count == 0:
             # On a full disk, what need not be written may be what cannot.
@@ -228,7 +217,7 @@ class LogEngine(IndexedLog):
             snapshots=snapshots,
             index=index,
             head=head,
-            snapshot_head=start,
+            snapshot_head=snapshot.head,
             report=OpeningReport(
                 head.event_count,
                 replayed.event_count,
@@ -250,6 +239,7 @@ class LogEngine(IndexedLog):
         if is_copy:
             self._schemas.restore(self._schemas.size)
             self._durable.sync()
+            sync_names_above(directory.path, disk)
         is_saved = (is_copy or self.is_snapshot_due) and _save_snapshot_if_possible(self)
         if is_saved or not is_copy:
             record_place(directory, disk)
@@ -544,6 +534,18 @@ class LogEngine(IndexedLog):
         """Write nothing any more, and return what to raise."""
         self._has_failed = True
         return StoreFailedError(message)
+
+
+def _end_log(segments: Segments, replayed: Replay, bound: DurableBound, origin: Origin) -> None:
+    """Let the log end where recovery has found its end, all of it durable."""
+    head = replayed.head
+    if origin is not Origin.HERE:
+        segments.end_at(head.log_size, head.event_count)
+    elif head.log_size > bound.log_size:
+        segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
+    # The torn tail is cut here and nowhere else. Also where nothing is torn: what a killed process
+    # allocated ahead is given back.
+    segments.cut(head.log_size)
 
 
 def _read_entry(

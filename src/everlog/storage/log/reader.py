@@ -43,7 +43,7 @@ from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
-from everlog.storage.log.recovery import Origin, find_origin, find_proven, replay
+from everlog.storage.log.recovery import Origin, find_origin, find_witnesses, replay
 from everlog.storage.log.restored import check_is_in_place
 from everlog.storage.log.schemas import parse_schemas, read_schemas
 from everlog.storage.log.snapshot import load_index
@@ -112,24 +112,21 @@ class ReadOnlyLog(IndexedLog):
             log.open_new(directory, disk, resources)
             return log
 
-        noted = read_bound(directory, disk)
-        if find_origin(directory, disk, noted) is Origin.HERE:
-            proven, copied_size = find_proven(directory, disk), None
-        else:
-            proven, copied_size = DurableBound(), len(read_schemas(directory, disk))
+        known = find_witnesses(directory, disk)
+        is_copy = known.origin is not Origin.HERE
         index, snapshot, reason = load_index(
-            folder, disk, open_log, copied_schemas_size=copied_size
+            folder, disk, open_log, copied_schemas_size=known.copied_schemas_size
         )
         return cls(
             directory,
             disk,
-            proven=proven,
+            proven=DurableBound() if is_copy else known.bound,
             resources=resources,
             log=log,
             index=index,
             head=snapshot.head,
             rebuild_reason=reason,
-            is_copy=copied_size is not None,
+            is_copy=is_copy,
         )
 
     def __enter__(self) -> Self:

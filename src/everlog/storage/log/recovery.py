@@ -38,7 +38,7 @@ from everlog.domain.time import parse_time
 from everlog.storage.engine import Head
 from everlog.storage.line import BATCH_END, Mark, parse_line, parse_next_line
 from everlog.storage.log.copies import is_copy
-from everlog.storage.log.directory import INDEX_FOLDER, DurableBound
+from everlog.storage.log.directory import INDEX_FOLDER, DurableBound, read_bound
 from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
@@ -65,6 +65,30 @@ class Origin(Enum):
     COPY_AT_REST = "copy at rest"
     # Any other copy: they may be of a later moment than the log, and prove nothing.
     COPY = "copy"
+
+
+class Witnesses(NamedTuple):
+    """What is known of a directory before its log is read."""
+
+    origin: Origin
+    # What its durable bound says, and what is proven to have been durable besides.
+    noted: DurableBound
+    bound: DurableBound
+    # How long the file of event schemas of a copy is; None where it is none.
+    copied_schemas_size: int | None
+
+
+def find_witnesses(directory: Folder, disk: Disk) -> Witnesses:
+    """Find out what is known of a directory; changes nothing.
+
+    Raises:
+        CorruptLogError: Its log ends before what its index proves to have been durable.
+    """
+    noted = read_bound(directory, disk)
+    origin = find_origin(directory, disk, noted)
+    if origin is Origin.HERE:
+        return Witnesses(origin, noted, noted.at_least(find_proven(directory, disk)), None)
+    return Witnesses(origin, noted, noted, len(read_schemas(directory, disk)))
 
 
 def find_origin(directory: Folder, disk: Disk, noted: DurableBound) -> Origin:
