@@ -274,6 +274,8 @@ def _sentences(shown: _Shown) -> Iterator[str]:
             yield f"Not covered by that hash, and not shown: {names}"
         yield f"It is event number {event.position + 1} of the first {count} of {log}"
     elif shown.earlier is not None:
+        if shown.earlier.size == 0:
+            yield "The earlier checkpoint is of an empty log, which any log continues"
         yield f"The first {_events(shown.earlier.size)} of {log} are still what they were"
         yield f"By now it has {count}"
     else:

@@ -111,7 +111,8 @@ def check_event(event: Event, proof: InclusionProof, checkpoint: Checkpoint) -> 
 def check_growth(earlier: Checkpoint, later: Checkpoint, proof: ConsistencyProof | None) -> None:
     """Check that the log of one checkpoint is the beginning of that of another.
 
-    None needs to be proven of two checkpoints of the same size: their roots are the same or not.
+    Nothing needs to be proven of two checkpoints of the same size, whose roots are the same or not,
+    nor of an empty log, which any log continues.
 
     Raises:
         VerificationError: It is not shown.
@@ -125,12 +126,14 @@ def check_growth(earlier: Checkpoint, later: Checkpoint, proof: ConsistencyProof
     if earlier.size == later.size and earlier.root != later.root:
         message = f"the log has shown two histories of {later.size} events, and signed both"
         raise VerificationError(f"{message}: keep both checkpoints, they prove it")
-    if proof is None and earlier.size < later.size:
+    if proof is None and 0 < earlier.size < later.size:
         raise VerificationError("it takes a proof to show that the log only grew")
     if proof is not None:
         _check_head(proof.from_size, proof.from_root, earlier, "the earlier checkpoint")
         _check_head(proof.to_size, proof.to_root, later, "the later checkpoint")
     hashes = () if proof is None else proof.hashes
+    if earlier.size == 0 and not hashes:
+        return
     check_consistency(earlier.size, later.size, earlier.root, later.root, hashes)
 
 

@@ -1,5 +1,6 @@
 """Whom a checkpoint is believed for, and what it takes; attacks are in tests/security."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from everlog.verifying.checkpoints import Checkpoint
 from everlog.verifying.errors import VerificationError
 from everlog.verifying.notes import VerifierKey
 from everlog.verifying.offline import Trust, check_checkpoint, check_growth, read_unsigned
+from everlog.verifying.proofs import ConsistencyProof
 from tests.support.merkle import tree_root
 from tests.support.provable_log import ProvableLog
 from tests.support.signed_notes import (
@@ -99,10 +101,17 @@ def test_many_strangers_are_not_all_named() -> None:
         check_checkpoint(signed_note(TEXT, *strangers), trust(LOG.key))
 
 
-def test_growth_from_nothing_is_not_shown() -> None:
+def test_any_log_continues_an_empty_one() -> None:
     nothing = Checkpoint(LOG.key.name, 0, tree_root([]))
     something = Checkpoint(LOG.key.name, 3, LOG.root(3))
+    of_nothing = ConsistencyProof(0, 3, nothing.root, something.root, ())
 
     check_growth(nothing, nothing, None)
+    check_growth(nothing, something, None)
+    check_growth(nothing, something, of_nothing)
+    with pytest.raises(VerificationError, match="an empty tree proves nothing"):
+        check_growth(nothing, something, replace(of_nothing, hashes=(bytes(32),)))
+    with pytest.raises(VerificationError, match="another root of 3 events"):
+        check_growth(nothing, something, replace(of_nothing, to_root=bytes(32)))
     with pytest.raises(VerificationError, match="it takes a proof"):
-        check_growth(nothing, something, None)
+        check_growth(Checkpoint(LOG.key.name, 1, LOG.root(1)), something, None)
