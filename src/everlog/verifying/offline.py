@@ -34,6 +34,9 @@ class Trust(NamedTuple):
         for key in self.keys:
             if key.type is KeyType.COSIGNATURE:
                 raise VerificationError(f"{key} is the key of a witness, not of a log")
+        for key in self.witnesses:
+            if not key.type.has_time:
+                raise VerificationError(f"{key} is the key of a log, not of a witness")
         publics = [key.public for key in self.witnesses]
         if len({*publics}) < len(publics):
             raise VerificationError("two witnesses have the same key, and are one")
@@ -78,7 +81,7 @@ def check_checkpoint(content: bytes, trust: Trust) -> SignedCheckpoint:
     signatures = _signatures(note, keys)
     if not signatures:
         raise VerificationError(f"it is not signed by {_names(keys)}, but by {_signers(note)}")
-    cosignatures = _signatures(note, [key.as_cosigner() for key in trust.witnesses])
+    cosignatures = _signatures(note, trust.witnesses)
     if len(cosignatures) < trust.witnesses_required:
         message = f"{len(cosignatures)} of the witnesses cosigned it, and not "
         raise VerificationError(f"{message}{trust.witnesses_required}: {_signers(note)}")
