@@ -76,6 +76,8 @@ def test_keys_have_to_be_what_they_are_given_for() -> None:
         trust(WITNESSES[0]).check()
     with pytest.raises(VerificationError, match="is the key of a log, not of a witness"):
         trust(LOG.key, witnesses=[key_of(NoteKey("w.example/3"))]).check()
+    with pytest.raises(VerificationError, match="has the name of the log, which is no witness"):
+        trust(LOG.key, witnesses=[key_of(POST_QUANTUM)]).check()
     with pytest.raises(VerificationError, match="two witnesses have the same key, and are one"):
         trust(LOG.key, witnesses=[first, namesake]).check()
     with pytest.raises(VerificationError, match="2 witnesses are required, but keys given of 1"):
