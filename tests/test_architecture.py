@@ -85,6 +85,7 @@ MODULES = (
     "environment",
     "exit_codes",
     "judging_messages",
+    "outgoing",
     "process",
     "query_worker",
     "reporting",

@@ -13,7 +13,7 @@ import click
 from everlog.cli.printable import to_printable, to_printable_json
 from everlog.exit_codes import EXIT_DAMAGED
 from everlog.texts import to_unicode
-from everlog.verifying.checkpoints import Checkpoint
+from everlog.verifying.checkpoints import Checkpoint, encoded
 from everlog.verifying.errors import VerificationError
 from everlog.verifying.events import Event, find_event
 from everlog.verifying.notes import NOTE_SIZE_MAX, VerifierKey
@@ -24,6 +24,7 @@ from everlog.verifying.offline import (
     check_checkpoint,
     check_event,
     check_growth,
+    check_order,
 )
 from everlog.verifying.proofs import PROOF_SIZE_MAX, ConsistencyProof, InclusionProof
 
@@ -213,6 +214,7 @@ def _verify(
     if earlier is not None:
         # What was kept is believed by the log's signature; witnesses may have come later.
         before = _in("earlier", earlier, lambda: _signed(earlier, Trust(trust.keys))).checkpoint
+        _in("earlier", earlier, lambda: check_order(before, signed.checkpoint))
         growth = None
         if proof is not None:
             growth = _in("proof", proof, lambda: ConsistencyProof.parse(_read_proof(proof)))
@@ -274,12 +276,15 @@ def _sentences(shown: _Shown) -> Iterator[str]:
             yield f"Not covered by that hash, and not shown: {names}"
         yield f"It is event number {event.position + 1} of the first {count} of {log}"
     elif shown.earlier is not None:
+        if shown.earlier.size == 0:
+            yield "The earlier checkpoint is of an empty log, which any log continues"
         yield f"The first {_events(shown.earlier.size)} of {log} are still what they were"
-        yield f"The checkpoint is of its first {count}"
+        yield f"By now it has {count}"
     else:
         yield f"The checkpoint is of the first {count} of {log}"
-    root = checkpoint.root.hex()
-    yield to_printable(f"Signed by {in_words(shown.signed.signatures)}; root {root}")
+    yield f"Their root is {encoded(checkpoint.root)}"
+    for signature in shown.signed.signatures:
+        yield to_printable(f"Signed by {_signer_in_words(signature)}")
     for cosignature in shown.signed.cosignatures:
         yield to_printable(f"Cosigned by {_signer_in_words(cosignature)}")
 
@@ -325,7 +330,7 @@ def _head(checkpoint: Checkpoint) -> dict[str, object]:
     return {
         "origin": checkpoint.origin,
         "size": checkpoint.size,
-        "root": checkpoint.root.hex(),
+        "root": encoded(checkpoint.root),
     }
 
 

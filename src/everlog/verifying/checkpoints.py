@@ -63,10 +63,15 @@ def read_hash(text: str, place: str) -> bytes:
     return content
 
 
+def encoded(content: bytes) -> str:
+    """Return bytes in base64."""
+    return b64encode(content).decode()
+
+
 def read_encoded(text: str) -> bytes | None:
     """Return what is written in base64, None if that is not the one way to write something."""
     try:
         content = b64decode(text, validate=True)
     except ValueError:
         return None
-    return content if b64encode(content) == text.encode() else None
+    return content if encoded(content) == text else None

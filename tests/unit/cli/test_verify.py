@@ -9,14 +9,21 @@ from click.testing import CliRunner, Result
 
 from everlog.cli.main import cli
 from tests.support.provable_log import ProvableLog
-from tests.support.signed_notes import COSIGNATURE, NoteKey, ml_dsa_44_key, note_text, signed_note
+from tests.support.signed_notes import (
+    COSIGNATURE,
+    NoteKey,
+    encoded,
+    ml_dsa_44_key,
+    note_text,
+    signed_note,
+)
 
 KEY = NoteKey("example.com/log")
 LOG = ProvableLog.of(7, key=KEY)
 WITNESSES = [NoteKey("w.example/1", COSIGNATURE), ml_dsa_44_key("w.example/2")]
-ROOT = LOG.root(7).hex()
+ROOT = encoded(LOG.root(7))
 
-SIGNED = f"Signed by example.com/log+{KEY.id.hex()} (Ed25519); root {ROOT}\n"
+SIGNED = f"Their root is {ROOT}\nSigned by example.com/log+{KEY.id.hex()} (Ed25519)\n"
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +64,7 @@ def test_a_log_that_grew_is_said_in_sentences() -> None:
     check_output(
         run(*GROWTH),
         "The first 4 events of the log example.com/log are still what they were\n",
-        "The checkpoint is of its first 7 events\n",
+        "By now it has 7 events\n",
         SIGNED,
     )
 
@@ -139,6 +146,25 @@ def test_a_refusal_names_the_file_and_ends_with_code_4(name: str, part: str) -> 
     payload: dict[str, Any] = json.loads(for_programs.stdout)["payload"]
     assert (payload["part"], payload["file"]) == (part, name)
     assert payload["reason"] in told.stdout
+
+
+def test_two_histories_are_said_of_the_checkpoint_that_was_kept() -> None:
+    text = note_text(KEY.name, 7, bytes(32))
+    Path("kept").write_bytes(signed_note(text, KEY.sign(text)))
+
+    result = run(*GROWTH)
+
+    assert result.exit_code == 4
+    assert result.stdout == (
+        "Not verified: kept: the log has shown two histories of 7 events, and signed both: "
+        "keep both checkpoints, they prove it\n"
+    )
+
+
+def test_two_checkpoints_of_one_size_need_no_proof() -> None:
+    result = run("--checkpoint=checkpoint", "--earlier=checkpoint")
+
+    assert result.stdout.startswith("The first 7 events of the log example.com/log are still")
 
 
 @pytest.mark.parametrize("name", ["event", "proof", "checkpoint"])
