@@ -7,6 +7,8 @@ PORT ?= 3000
 LOCK_OPTIONS ?=
 LOCK = .lock-environment/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(LOCK_OPTIONS)
+# It wants a newer Python, and what it stands on is locked for development.
+LOCK_WITNESS = $(subst 3.11,3.12,$(LOCK)) --no-deps
 # What is shipped consists of the very versions that were tested.
 LOCK_SHIPPED = $(LOCK) --constraints requirements/development.lock
 
@@ -72,7 +74,7 @@ lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade take
 lock-development:
 	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
 	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/development.lock
-	$(subst 3.11,3.12,$(LOCK)) --no-deps requirements/witness.in --output-file requirements/witness.lock
+	$(LOCK_WITNESS) requirements/witness.in --output-file requirements/witness.lock
 
 audit: setup ## Ask whether a locked package has a known vulnerability (needs the network).
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/development.lock

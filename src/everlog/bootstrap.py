@@ -36,7 +36,7 @@ from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
-from everlog.credentials.checkpoint_key import load_checkpoint_key
+from everlog.credentials.checkpoint_key import load_checkpoint_options
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
 from everlog.credentials.token import TokenCheck
@@ -61,17 +61,10 @@ from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
-from everlog.outgoing import post
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.reporting import proving_events, tell_of_resuming, warn_of_hanging
 from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.breaks import Rests
-from everlog.service.proving.checkpoints import CheckpointOptions, ProvingEvents, describe
-from everlog.service.proving.witnesses import (
-    ANSWER_SIZE_MAX,
-    Answer,
-    Witness,
-    WitnessState,
-)
 from everlog.service.querying.processes import (
     QueryProcessDiedError,
     QueryProcessGarbledError,
@@ -269,10 +262,14 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         )
     )
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
+    key_file, origin = settings.checkpoint_key_file, settings.checkpoint_origin
+    checkpoints = await call_on_thread(
+        partial(load_checkpoint_options, key_file, origin, settings.witness)
+    )
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     options = StoreOptions(
-        checkpoints=await call_on_thread(partial(_checkpoint_options, settings)),
+        checkpoints=checkpoints,
         hash_version=settings.hash_version,
         signing_key=form.signing_key,
         is_read_only=settings.read_only,
@@ -317,23 +314,6 @@ def _restores(
         on_step=Rests().take_if_due,
     )
     return Restores(new_draft, _restore_events(log, token))
-
-
-def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:
-    if settings.checkpoint_key_file is None:
-        return None
-    assert settings.checkpoint_origin is not None
-    return CheckpointOptions(
-        key=load_checkpoint_key(settings.checkpoint_key_file),
-        origin=settings.checkpoint_origin,
-        witnesses=settings.witness,
-        post=_post_to_witness,
-    )
-
-
-def _post_to_witness(url: str, body: bytes) -> Answer:
-    headers = {"User-Agent": f"Everlog/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
-    return Answer(*post(url, body, headers, size_max=ANSWER_SIZE_MAX))
 
 
 def _remove(directory: Path) -> None:
@@ -466,9 +446,9 @@ def _store_events(
         snapshot_failed=snapshot_failed,
         snapshots_recovered=snapshots_recovered,
         sync_process_lost=sync_process_lost,
-        proving=_proving_events(log),
-        commit_hangs=partial(_warn_of_hanging, log),
-        commit_resumed=partial(_tell_of_resuming, log),
+        proving=proving_events(log),
+        commit_hangs=partial(warn_of_hanging, log),
+        commit_resumed=partial(tell_of_resuming, log),
         closing=on_closing,
         bug=log.bug,
     )
@@ -510,52 +490,6 @@ def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], Non
     return tell
 
 
-def _proving_events(log: Log) -> ProvingEvents:
-    """Return what the log says of the tree, its checkpoints and their witnesses."""
-
-    def made(size: int) -> None:
-        log.debug("a checkpoint of the tree was made", size=size)
-
-    def failed(error: Exception) -> None:
-        message = "the tree cannot grow, or its checkpoint not be made: that is tried again"
-        log.warning(message, reason=describe(error))
-
-    def recovered(size: int) -> None:
-        log.info("the tree grows again", size=size)
-
-    def replaced() -> None:
-        message = "the last checkpoint is not of this key and origin: another history begins"
-        log.warning(message)
-
-    def contradicted(reason: str) -> None:
-        log.error("the log contradicts its last checkpoint: nothing is signed", reason=reason)
-
-    def witness_changed(witness: Witness) -> None:
-        level, message = _WITNESS_LINES[witness.state]
-        reason = {"reason": witness.reason} if witness.reason else {}
-        level(log, message, witness=witness.name, **reason)
-
-    return ProvingEvents(
-        made=made,
-        failed=failed,
-        recovered=recovered,
-        replaced=replaced,
-        contradicted=contradicted,
-        witness_changed=witness_changed,
-        bug=log.bug,
-    )
-
-
-_WITNESS_LINES: Final[Mapping[WitnessState, tuple[Callable[..., None], str]]] = {
-    WitnessState.COSIGNING: (Log.info, "a witness cosigns"),
-    WitnessState.FAILING: (Log.warning, "a witness does not cosign: it is asked again"),
-    WitnessState.CONTRADICTING: (
-        Log.error,
-        "a witness saw another history of this log: it is not asked any more",
-    ),
-}
-
-
 def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
     if directory.stat().st_mode & stat.S_IWOTH:
         log.warning("every user of this machine may write to the data directory: close it")
@@ -594,16 +528,6 @@ def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) 
     if condition in _CONDITION_LINES:
         level, message = _CONDITION_LINES[condition]
         level(log, message, **({} if error is None else {"reason": str(error)}))
-
-
-def _warn_of_hanging(log: Log, seconds: float) -> None:
-    message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
-    log.warning(message, seconds=round(seconds, 3))
-
-
-def _tell_of_resuming(log: Log, seconds: float) -> None:
-    message = "the commit that waited for the disk has ended: writes are accepted"
-    log.info(message, seconds=round(seconds, 3))
 
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.

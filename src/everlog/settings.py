@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 from everlog.credentials.certificate import CertificateFiles
 from everlog.credentials.token import ApiToken
 from everlog.domain.chain import HashVersion
-from everlog.domain.checkpoint import SignatureType, VerifierKey, parse_origin
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
-from everlog.service.proving.witnesses import WitnessAddress
+from everlog.domain.note import SignatureType, VerifierKey, WitnessAddress, parse_origin
 from everlog.texts import to_unicode
 
 

@@ -148,7 +148,8 @@ def signing_key(file: Path) -> None:
 )
 def checkpoint_key(file: Path, origin: str) -> None:
     """Write a new checkpoint key, and print its verifier keys."""
-    from everlog.domain.checkpoint import CheckpointKey, parse_origin
+    from everlog.domain.checkpoint import CheckpointKey
+    from everlog.domain.note import parse_origin
 
     try:
         parse_origin(origin)

@@ -19,7 +19,7 @@ from everlog.credentials.token import ApiToken, parse_token
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
-from everlog.service.proving.witnesses import WitnessAddress
+from everlog.domain.note import WitnessAddress
 from everlog.settings import Settings, check_settings, parse_networks, parse_witness
 from everlog.telemetry import LEVELS, Level, Log
 

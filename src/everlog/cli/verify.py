@@ -24,6 +24,7 @@ from everlog.verifying.offline import (
     check_checkpoint,
     check_event,
     check_growth,
+    check_order,
 )
 from everlog.verifying.proofs import PROOF_SIZE_MAX, ConsistencyProof, InclusionProof
 
@@ -213,6 +214,7 @@ def _verify(
     if earlier is not None:
         # What was kept is believed by the log's signature; witnesses may have come later.
         before = _in("earlier", earlier, lambda: _signed(earlier, Trust(trust.keys))).checkpoint
+        _in("earlier", earlier, lambda: check_order(before, signed.checkpoint))
         growth = None
         if proof is not None:
             growth = _in("proof", proof, lambda: ConsistencyProof.parse(_read_proof(proof)))
@@ -274,6 +276,8 @@ def _sentences(shown: _Shown) -> Iterator[str]:
             yield f"Not covered by that hash, and not shown: {names}"
         yield f"It is event number {event.position + 1} of the first {count} of {log}"
     elif shown.earlier is not None:
+        if shown.earlier.size == 0:
+            yield "The earlier checkpoint is of an empty log, which any log continues"
         yield f"The first {_events(shown.earlier.size)} of {log} are still what they were"
         yield f"By now it has {count}"
     else:

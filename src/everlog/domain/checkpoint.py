@@ -5,17 +5,14 @@ its tree, and the root (C2SP tlog-checkpoint). A log signs with Ed25519 (signatu
 everybody verifies, and with ML-DSA-44 (type 6, C2SP tlog-cosignature), which will hold when there
 are quantum computers. Witnesses add cosignatures (type 4): that a tree was consistent with all
 that they had seen of it before, at some time.
-What is left to others: reading key files (credentials), the tree (`merkle`), and whom to ask for a
-cosignature (`service.proving`).
+What is left to others: the form of notes (`note`), reading key files (credentials), the tree
+(`merkle`), and whom to ask for a cosignature (`service.proving`).
 """
 
 import re
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from hashlib import sha256
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -31,46 +28,15 @@ from cryptography.hazmat.primitives.serialization import (
 
 from everlog.domain.errors import SettingsError
 from everlog.domain.merkle import HASH_SIZE
-
-# A length of one byte, in what is signed with ML-DSA-44.
-ORIGIN_SIZE_MAX: Final = 255
+from everlog.domain.note import SignatureType, VerifierKey, signature_line
 
 _TIMESTAMP: Final = Struct(">Q")
 _LABEL: Final = b"subtree/v1\n\0"
 
-_SIGNATURE_START: Final = "\u2014 "
-
-_match_verifier_key = re.compile(
-    r"(?P<name>[^+\s]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/]+={0,2})"
-).fullmatch
 _match_size = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 _find_keys = re.compile(
     rb"-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----(?:\r?\n)?"
 ).findall
-
-
-class SignatureType(IntEnum):
-    """What a key signs, and how: the first byte of a verifier key (C2SP signed-note)."""
-
-    ED25519 = 0x01
-    ED25519_COSIGNATURE = 0x04
-    ML_DSA_44_COSIGNATURE = 0x06
-
-
-def parse_origin(text: str) -> str:
-    """Return the name of a log.
-
-    Raises:
-        SettingsError: It cannot be the name of a key (C2SP signed-note), or is too long.
-    """
-    is_name = text.isprintable() and not any(each.isspace() or each == "+" for each in text)
-    if not text or not is_name or len(text.encode()) > ORIGIN_SIZE_MAX:
-        message = (
-            "the origin names the log for ever, as a URL without https:// does, such as "
-            f"log.example.com/orders: 1 to {ORIGIN_SIZE_MAX} bytes without spaces and plus signs"
-        )
-        raise SettingsError(message)
-    return text
 
 
 class Checkpoint(NamedTuple):
@@ -84,61 +50,6 @@ class Checkpoint(NamedTuple):
     def text(self) -> str:
         """What is signed, with its last line feed."""
         return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
-
-
-class VerifierKey(NamedTuple):
-    """The public half of a key that signs notes, with the name that it signs under."""
-
-    name: str
-    type: SignatureType
-    public: bytes
-
-    @property
-    def id(self) -> bytes:
-        """What stands before each of its signatures."""
-        hashed = b"%b\n%c%b" % (self.name.encode(), self.type, self.public)
-        return sha256(hashed).digest()[:4]
-
-    def __str__(self) -> str:
-        """Return its text form."""
-        key = b64encode(bytes([self.type]) + self.public).decode()
-        return f"{self.name}+{self.id.hex()}+{key}"
-
-    @classmethod
-    def parse(cls, text: str) -> "VerifierKey":
-        """Return the key of a text as `__str__` returns it.
-
-        Raises:
-            ValueError: It is none, or of a type that is not known.
-        """
-        match = _match_verifier_key(text)
-        if match is None:
-            message = "it has not the form NAME+HASH+KEY"
-            raise ValueError(message)
-        try:
-            content = b64decode(match["key"], validate=True)
-        except Base64Error as error:
-            message = "its last part is no base64"
-            raise ValueError(message) from error
-        if content[:1] not in _TYPES:
-            message = f"its type {content[:1].hex()} is not known here"
-            raise ValueError(message)
-        found = cls(match["name"], SignatureType(content[0]), content[1:])
-        if found.id.hex() != match["id"]:
-            message = "its hash is not that of its name and key: it was not copied as a whole"
-            raise ValueError(message)
-        if len(found.public) != _PUBLIC_SIZES[found.type]:
-            message = "its key has the wrong length"
-            raise ValueError(message)
-        return found
-
-
-_TYPES: Final = frozenset(bytes([type_]) for type_ in SignatureType)
-_PUBLIC_SIZES: Final = {
-    SignatureType.ED25519: 32,
-    SignatureType.ED25519_COSIGNATURE: 32,
-    SignatureType.ML_DSA_44_COSIGNATURE: 1312,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,29 +127,6 @@ def sign_checkpoint(key: CheckpointKey, checkpoint: Checkpoint, *, time: int) ->
         signed = key.ml_dsa_44.sign(_ml_dsa_44_message(other.name, checkpoint, time))
         signatures.append(signature_line(other, _TIMESTAMP.pack(time) + signed))
     return f"{checkpoint.text}\n{''.join(signatures)}"
-
-
-def signature_line(key: VerifierKey, signature: bytes) -> str:
-    """Return a line of a note's signatures."""
-    return f"{_SIGNATURE_START}{key.name} {b64encode(key.id + signature).decode()}\n"
-
-
-def split_note(note: str) -> tuple[str, list[str]]:
-    """Return the text of a signed note and its lines of signatures.
-
-    Raises:
-        ValueError: It is no note.
-    """
-    text, separator, rest = note.rpartition("\n\n")
-    lines = rest.splitlines(keepends=True)
-    if not separator or not lines or not all(map(_is_signature, lines)):
-        message = "it is no signed note"
-        raise ValueError(message)
-    return f"{text}\n", lines
-
-
-def _is_signature(line: str) -> bool:
-    return line.startswith(_SIGNATURE_START) and line.endswith("\n") and line.count(" ") == 2
 
 
 def parse_checkpoint(text: str) -> Checkpoint:

@@ -110,7 +110,7 @@ def prove_consistency(earlier: int, later: int, hash_of: HashOf) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Neighbouring nodes: those of a level of the tree 8 times as high, from 256 times the index."""
+    """Up to 256 neighbours of a level of the tree 8 times as high, from 256 times the index."""
 
     level: int
     index: int

@@ -196,13 +196,7 @@ async def run_store(
     loop, events = asyncio.get_running_loop(), options.events
     reader = Reader(loop)
     observers = Observers(loop)
-    snapshots = IndexSnapshots(
-        engine,
-        reader,
-        on_success=events.snapshot_saved,
-        on_failure=events.snapshot_failed,
-        on_recovery=events.snapshots_recovered,
-    )
+    snapshots = _start_snapshots(engine, reader, events)
 
     def publish(batch: Batch) -> None:
         observers.publish(batch)
@@ -217,14 +211,8 @@ async def run_store(
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
     )
-    queries = Queries(
-        engine,
-        reader,
-        clock=options.clock,
-        signing_key=options.signing_key,
-        seconds_max=options.query_seconds_max,
-        on_process_lost=events.query_process_lost,
-    )
+    queries = _start_queries(engine, reader, options)
+    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
     if options.is_read_only:
         writer.become_read_only(_ignore)
     judge = Judge(JudgingProcesses())
@@ -232,16 +220,10 @@ async def run_store(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     failures = ReadFailures(events.read_failed)
-    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
-    tree_resources = ExitStack()
-    tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_resources))
+    tree_files = ExitStack()
+    tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_files))
     checkpoints = Checkpoints(
-        engine,
-        reader,
-        tree,
-        options.checkpoints,
-        clock=options.clock,
-        events=events.proving,
+        engine, reader, tree, options.checkpoints, clock=options.clock, events=events.proving
     )
     store = Store(
         engine,
@@ -257,32 +239,53 @@ async def run_store(
         checkpoints,
     )
     look = loop.create_task(_look_after(store))
-    try:
-        yield store
-    finally:
-        look.cancel()
-        await _close(store, events)
-        watch.stop()
-        tree_resources.close()
+    with tree_files:
+        try:
+            yield store
+        finally:
+            look.cancel()
+            await _close(store, watch, events.closing)
 
 
-async def _close(store: Store, events: StoreEvents) -> None:
-    """End whoever works with the engine, in their order."""
+async def _close(store: Store, watch: CommitWatch, closing: Callable[[str], None]) -> None:
+    """End all that works with the engine, in an order in which nobody loses what is owed."""
     store.end_streams()
-    events.closing("audits")
+    closing("audits")
     await store.audits.close()
-    events.closing("queries")
+    closing("queries")
     await store.queries.close()
-    events.closing("judging")
+    closing("judging")
     await store.judge.close()
-    events.closing("the commit on its way to the disk")
+    closing("the commit on its way to the disk")
     await store.writer.stop()
-    events.closing("a snapshot of the index")
+    watch.stop()
+    closing("a snapshot of the index")
     await store.snapshots.wait()
-    events.closing("the last checkpoint of the tree")
+    closing("the last checkpoint of the tree")
     await store.checkpoints.stop()
-    events.closing("reading threads")
+    closing("reading threads")
     store.reader.close()
+
+
+def _start_queries(engine: Engine, reader: Reader, options: StoreOptions) -> Queries:
+    return Queries(
+        engine,
+        reader,
+        clock=options.clock,
+        signing_key=options.signing_key,
+        seconds_max=options.query_seconds_max,
+        on_process_lost=options.events.query_process_lost,
+    )
+
+
+def _start_snapshots(engine: Engine, reader: Reader, events: StoreEvents) -> IndexSnapshots:
+    return IndexSnapshots(
+        engine,
+        reader,
+        on_success=events.snapshot_saved,
+        on_failure=events.snapshot_failed,
+        on_recovery=events.snapshots_recovered,
+    )
 
 
 def _open_nodes(engine: Engine, disk: Disk | None, resources: ExitStack) -> TreeFiles:

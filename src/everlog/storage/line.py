@@ -123,7 +123,7 @@ def hashes_of(lines: bytes, *, predecessor_hash: bytes) -> list[bytes]:
     found: list[bytes] = []
     before = predecessor_hash
     for line in lines.split(b"\n")[:-1]:
-        # The end of a line has eight quotes: ..."predecessorhash":"...","hash":"...","signature":...
+        # It ends with eight quotes: "...","hash":"...","signature":null, behind "predecessorhash":
         parts = line.rsplit(b'"', 8)
         if len(parts) < 9 or parts[1] != before or parts[3] != b"hash" or parts[7] != b"signature":
             raise ValueError(len(found))

@@ -12,7 +12,7 @@ What is left to others: which keys are trusted, and what it takes.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 from typing import Final
@@ -105,14 +105,6 @@ class VerifierKey:
         """Return the four bytes that name the key in a signature."""
         content = self.name.encode() + b"\n" + bytes([self.type]) + self.public
         return sha256(content).digest()[:_ID_SIZE]
-
-    def as_cosigner(self) -> "VerifierKey":
-        """Return the key that the same owner cosigns with.
-
-        Witnesses publish their Ed25519 key as one of either type.
-        """
-        is_plain = self.type is KeyType.ED25519
-        return replace(self, type=KeyType.COSIGNATURE) if is_plain else self
 
     def __str__(self) -> str:
         """Return how messages name it: `name+hash`."""

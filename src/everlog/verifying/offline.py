@@ -34,6 +34,11 @@ class Trust(NamedTuple):
         for key in self.keys:
             if key.type is KeyType.COSIGNATURE:
                 raise VerificationError(f"{key} is the key of a witness, not of a log")
+        for key in self.witnesses:
+            if not key.type.has_time:
+                raise VerificationError(f"{key} is the key of a log, not of a witness")
+            if key.name in {own.name for own in self.keys}:
+                raise VerificationError(f"{key} has the name of the log, which is no witness")
         publics = [key.public for key in self.witnesses]
         if len({*publics}) < len(publics):
             raise VerificationError("two witnesses have the same key, and are one")
@@ -78,7 +83,7 @@ def check_checkpoint(content: bytes, trust: Trust) -> SignedCheckpoint:
     signatures = _signatures(note, keys)
     if not signatures:
         raise VerificationError(f"it is not signed by {_names(keys)}, but by {_signers(note)}")
-    cosignatures = _signatures(note, [key.as_cosigner() for key in trust.witnesses])
+    cosignatures = _signatures(note, trust.witnesses)
     if len(cosignatures) < trust.witnesses_required:
         message = f"{len(cosignatures)} of the witnesses cosigned it, and not "
         raise VerificationError(f"{message}{trust.witnesses_required}: {_signers(note)}")
@@ -108,13 +113,11 @@ def check_event(event: Event, proof: InclusionProof, checkpoint: Checkpoint) -> 
     check_inclusion(event.position, checkpoint.size, leaf, proof.hashes, checkpoint.root)
 
 
-def check_growth(earlier: Checkpoint, later: Checkpoint, proof: ConsistencyProof | None) -> None:
-    """Check that the log of one checkpoint is the beginning of that of another.
-
-    None needs to be proven of two checkpoints of the same size: their roots are the same or not.
+def check_order(earlier: Checkpoint, later: Checkpoint) -> None:
+    """Check what two checkpoints show without a proof.
 
     Raises:
-        VerificationError: It is not shown.
+        VerificationError: They are not of one log, or the log has become shorter or another one.
     """
     if earlier.origin != later.origin:
         message = f"the checkpoints are of two logs, {earlier.origin!r} and {later.origin!r}"
@@ -125,12 +128,26 @@ def check_growth(earlier: Checkpoint, later: Checkpoint, proof: ConsistencyProof
     if earlier.size == later.size and earlier.root != later.root:
         message = f"the log has shown two histories of {later.size} events, and signed both"
         raise VerificationError(f"{message}: keep both checkpoints, they prove it")
-    if proof is None and earlier.size < later.size:
+
+
+def check_growth(earlier: Checkpoint, later: Checkpoint, proof: ConsistencyProof | None) -> None:
+    """Check that the log of one checkpoint is the beginning of that of another.
+
+    Nothing needs to be proven of two checkpoints of the same size, whose roots are the same or not,
+    nor of an empty log, which any log continues.
+
+    Raises:
+        VerificationError: It is not shown.
+    """
+    check_order(earlier, later)
+    if proof is None and 0 < earlier.size < later.size:
         raise VerificationError("it takes a proof to show that the log only grew")
     if proof is not None:
         _check_head(proof.from_size, proof.from_root, earlier, "the earlier checkpoint")
         _check_head(proof.to_size, proof.to_root, later, "the later checkpoint")
     hashes = () if proof is None else proof.hashes
+    if earlier.size == 0 and not hashes:
+        return
     check_consistency(earlier.size, later.size, earlier.root, later.root, hashes)
 
 

@@ -85,6 +85,11 @@ class _Answer:
         if not isinstance(members, dict):
             raise self._refusal("it is no JSON object")
         self._members: dict[str, object] = members
+        if members.get("type") == "error":
+            # What a server says instead of a proof, with a status of success.
+            data = members.get("data")
+            reason = data.get("description") if isinstance(data, dict) else None
+            raise self._refusal(f"the server answered with an error: {reason or 'it says no more'}")
 
     def text(self, name: str) -> str:
         value = self._member(name)

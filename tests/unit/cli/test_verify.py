@@ -148,6 +148,25 @@ def test_a_refusal_names_the_file_and_ends_with_code_4(name: str, part: str) -> 
     assert payload["reason"] in told.stdout
 
 
+def test_two_histories_are_said_of_the_checkpoint_that_was_kept() -> None:
+    text = note_text(KEY.name, 7, bytes(32))
+    Path("kept").write_bytes(signed_note(text, KEY.sign(text)))
+
+    result = run(*GROWTH)
+
+    assert result.exit_code == 4
+    assert result.stdout == (
+        "Not verified: kept: the log has shown two histories of 7 events, and signed both: "
+        "keep both checkpoints, they prove it\n"
+    )
+
+
+def test_two_checkpoints_of_one_size_need_no_proof() -> None:
+    result = run("--checkpoint=checkpoint", "--earlier=checkpoint")
+
+    assert result.stdout.startswith("The first 7 events of the log example.com/log are still")
+
+
 @pytest.mark.parametrize("name", ["event", "proof", "checkpoint"])
 def test_standard_input_is_a_file_too(name: str) -> None:
     content = Path(name).read_bytes()

@@ -1,4 +1,4 @@
-"""Roots, proofs and tiles of the tree that is kept, against its definition and published vectors."""
+"""Roots, proofs and tiles, against the definition of the tree and published vectors."""
 
 from base64 import b64decode
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """Whom a checkpoint is believed for, and what it takes; attacks are in tests/security."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from everlog.verifying.checkpoints import Checkpoint
 from everlog.verifying.errors import VerificationError
 from everlog.verifying.notes import VerifierKey
 from everlog.verifying.offline import Trust, check_checkpoint, check_growth, read_unsigned
+from everlog.verifying.proofs import ConsistencyProof
 from tests.support.merkle import tree_root
 from tests.support.provable_log import ProvableLog
 from tests.support.signed_notes import (
@@ -58,15 +60,6 @@ def test_witnesses_are_counted_by_their_keys() -> None:
         check_checkpoint(note, trust(LOG.key, witnesses=witnesses, witnesses_required=2))
 
 
-def test_a_witness_may_publish_its_key_as_a_plain_one() -> None:
-    plain = NoteKey("w.example/1", private=WITNESSES[0].private)
-    note = LOG.checkpoint(witnesses=WITNESSES[:1], time=9)
-
-    signed = check_checkpoint(note, trust(LOG.key, witnesses=[key_of(plain)], witnesses_required=1))
-
-    assert [str(key) for key, _ in signed.cosignatures] == [str(key_of(WITNESSES[0]))]
-
-
 def test_a_wrong_cosignature_is_refused_also_where_it_is_not_required() -> None:
     note = signed_note(TEXT, LOG.key.sign(TEXT), WITNESSES[0].sign("other\n", time=1))
 
@@ -81,6 +74,10 @@ def test_keys_have_to_be_what_they_are_given_for() -> None:
 
     with pytest.raises(VerificationError, match="is the key of a witness, not of a log"):
         trust(WITNESSES[0]).check()
+    with pytest.raises(VerificationError, match="is the key of a log, not of a witness"):
+        trust(LOG.key, witnesses=[key_of(NoteKey("w.example/3"))]).check()
+    with pytest.raises(VerificationError, match="has the name of the log, which is no witness"):
+        trust(LOG.key, witnesses=[key_of(POST_QUANTUM)]).check()
     with pytest.raises(VerificationError, match="two witnesses have the same key, and are one"):
         trust(LOG.key, witnesses=[first, namesake]).check()
     with pytest.raises(VerificationError, match="2 witnesses are required, but keys given of 1"):
@@ -99,10 +96,17 @@ def test_many_strangers_are_not_all_named() -> None:
         check_checkpoint(signed_note(TEXT, *strangers), trust(LOG.key))
 
 
-def test_growth_from_nothing_is_not_shown() -> None:
+def test_any_log_continues_an_empty_one() -> None:
     nothing = Checkpoint(LOG.key.name, 0, tree_root([]))
     something = Checkpoint(LOG.key.name, 3, LOG.root(3))
+    of_nothing = ConsistencyProof(0, 3, nothing.root, something.root, ())
 
     check_growth(nothing, nothing, None)
+    check_growth(nothing, something, None)
+    check_growth(nothing, something, of_nothing)
+    with pytest.raises(VerificationError, match="an empty tree proves nothing"):
+        check_growth(nothing, something, replace(of_nothing, hashes=(bytes(32),)))
+    with pytest.raises(VerificationError, match="another root of 3 events"):
+        check_growth(nothing, something, replace(of_nothing, to_root=bytes(32)))
     with pytest.raises(VerificationError, match="it takes a proof"):
-        check_growth(nothing, something, None)
+        check_growth(Checkpoint(LOG.key.name, 1, LOG.root(1)), something, None)

@@ -58,13 +58,18 @@ def test_a_member_that_is_missing_is_named(name: str) -> None:
     [
         (b"", "it is no inclusion proof: Expecting value"),
         (b"[]", "it is no inclusion proof: it is no JSON object"),
+        (
+            b'{"type":"error","data":{"code":"","description":"no tree of 9"}}',
+            "the server answered with an error: no tree of 9",
+        ),
+        (b'{"type":"error","data":7}', "with an error: it says no more"),
         (b'{"size":1,"size":2}', "a member is there twice"),
         (b"[" * (PROOF_SIZE_MAX - 1), "it is no inclusion proof"),
         (b'{"size":' + b"9" * 5_000 + b"}", "it is no inclusion proof"),
         (b'"\xff"', "it is no inclusion proof"),
         (b" " * (PROOF_SIZE_MAX + 1), "larger than 65536 bytes"),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_what_is_no_answer_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(VerificationError, match=reason):

@@ -22,12 +22,12 @@ from everlog.domain.checkpoint import (
     find_signed,
     parse_checkpoint,
     sign_checkpoint,
-    split_note,
 )
 from everlog.domain.errors import DiskFullError
 from everlog.domain.merkle import prove_consistency, root
+from everlog.domain.note import WitnessAddress, split_note
 from everlog.service.proving.tree import Tree
-from everlog.service.proving.witnesses import Post, Witness, WitnessAddress, WitnessState
+from everlog.service.proving.witnesses import Post, Witness, WitnessState
 from everlog.service.reader import Reader
 from everlog.storage.engine import LogReader
 
@@ -138,7 +138,7 @@ class Checkpoints:
         clock: Callable[[], int],
         events: ProvingEvents,
     ) -> None:
-        """Begin at once; the clock returns nanoseconds since 1970. Without options, sign nothing."""
+        """Begin at once; without options nothing is signed. The clock is in nanoseconds."""
         self._engine: Final = engine
         self._reader: Final = reader
         self._tree: Final = tree

@@ -15,7 +15,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Final, NamedTuple
 
-from everlog.domain.checkpoint import Checkpoint, VerifierKey, find_signed
+from everlog.domain.checkpoint import Checkpoint, find_signed
+from everlog.domain.note import VerifierKey, WitnessAddress
 from everlog.threads import call_on_thread
 
 # Of an answer: some cosignatures at most, one of which is of 5 kB where it is of ML-DSA-44.
@@ -45,17 +46,6 @@ Post = Callable[[str, bytes], Answer]
 
 # Returns the consistency proof between two sizes.
 Prove = Callable[[int, int], Awaitable[list[bytes]]]
-
-
-class WitnessAddress(NamedTuple):
-    """Where a witness is asked, and the key that its cosignatures are verified with."""
-
-    url: str
-    key: VerifierKey
-
-    def __str__(self) -> str:
-        """Return it as it is given to the server."""
-        return f"{self.url}={self.key}"
 
 
 class WitnessState(StrEnum):
