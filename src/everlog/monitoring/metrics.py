@@ -250,7 +250,7 @@ METRICS: Final = (
     ),
     _gauge(
         "everlog_tree_contradicted",
-        "1 if the log is not the one that was signed before; absent without a checkpoint key.",
+        "Is 1 if the log is not the one that was signed before; absent without a checkpoint key.",
         lambda found: int(bool(found.proving.contradiction)) if found.proving.has_key else None,
     ),
     Metric(
