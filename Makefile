@@ -7,6 +7,8 @@ PORT ?= 3000
 LOCK_OPTIONS ?=
 LOCK = .lock-environment/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(LOCK_OPTIONS)
+# It wants a newer Python, and what it stands on is locked for development.
+LOCK_WITNESS = $(subst 3.11,3.12,$(LOCK)) --no-deps
 # What is shipped consists of the very versions that were tested.
 LOCK_SHIPPED = $(LOCK) --constraints requirements/development.lock
 
@@ -66,16 +68,18 @@ profile: setup ## Say where the time of the hot paths goes, into docs/benchmarks
 
 lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
 	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
-	$(LOCK_SHIPPED) pyproject.toml --output-file requirements/runtime.lock
+	$(LOCK_SHIPPED) --all-extras pyproject.toml --output-file requirements/runtime.lock
 	$(LOCK_SHIPPED) --group build --output-file requirements/build.lock
 
 lock-development:
 	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
-	$(LOCK) --group dev pyproject.toml --output-file requirements/development.lock
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/development.lock
+	$(LOCK_WITNESS) requirements/witness.in --output-file requirements/witness.lock
 
 audit: setup ## Ask whether a locked package has a known vulnerability (needs the network).
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/development.lock
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/sdk-v1.lock
+	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/witness.lock
 
 sbom: setup ## Write dist/everlog.cdx.json, which lists what a release consists of (CycloneDX).
 	@.venv/bin/python tools/sbom.py --output dist/everlog.cdx.json

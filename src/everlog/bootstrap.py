@@ -36,13 +36,16 @@ from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
+from everlog.credentials.checkpoint_key import load_checkpoint_options
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
+from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
     ReadFailedError,
+    RefusedError,
     SettingsError,
 )
 from everlog.exit_codes import (
@@ -59,20 +62,25 @@ from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.reporting import proving_events, tell_of_resuming, warn_of_hanging
 from everlog.service.auditing import AuditFailedError, AuditReport
+from everlog.service.breaks import Rests
 from everlog.service.querying.processes import (
     QueryProcessDiedError,
     QueryProcessGarbledError,
     QueryProcessLostError,
     QueryProcessUnstartableError,
 )
-from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
+from everlog.service.restore import RestoreEvents, Restores
+from everlog.service.served_store import ServedStore
+from everlog.service.store import StoreEvents, StoreOptions, open_store
 from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
+from everlog.transfer.restoring import Restored, Restoring
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
@@ -129,6 +137,11 @@ class _Ending:
         """Note that the end has begun, for whatever reason, and with what."""
         self._phase, self.step = _Phase.ENDING, step
         self._has_begun.set()
+
+    def note(self, step: str) -> None:
+        """Note what is being done now, if the end has begun."""
+        if self._phase is _Phase.ENDING:
+            self.step = step
 
     def _receive(self, number: signal.Signals) -> None:
         """Take a signal to stop, on a thread that hangs with no event loop."""
@@ -249,27 +262,58 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         )
     )
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
+    key_file, origin = settings.checkpoint_key_file, settings.checkpoint_origin
+    checkpoints = await call_on_thread(
+        partial(load_checkpoint_options, key_file, origin, settings.witness)
+    )
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
+    options = StoreOptions(
+        checkpoints=checkpoints,
+        hash_version=settings.hash_version,
+        signing_key=form.signing_key,
+        is_read_only=settings.read_only,
+        query_seconds_max=settings.query_time_limit,
+        clock=clock,
+        events=_store_events(log, directory, on_closing=ending.note),
+    )
+    restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
-        async with open_store(
-            directory,
-            StoreOptions(
-                hash_version=settings.hash_version,
-                signing_key=form.signing_key,
-                is_read_only=settings.read_only,
-                query_seconds_max=settings.query_time_limit,
-                clock=clock,
-                events=_store_events(log, directory, on_closing=ending.begin),
-            ),
-            disk=disk,
-        ) as store:
-            await _serve(settings, log, clock, store, directory, form, credentials, limits, ending)
+        async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
+            try:
+                await _serve(
+                    settings,
+                    log,
+                    clock,
+                    served,
+                    restores,
+                    directory,
+                    form,
+                    credentials,
+                    limits,
+                    ending,
+                )
+            finally:
+                ending.begin("the store")
     finally:
         if settings.data_directory_temporary:
             ending.begin("the temporary directory")
             _remove(directory)
         ending.begin("the event loop and its threads")
+
+
+def _restores(
+    settings: Settings, log: Log, directory: Path, disk: Disk | None, token: TokenCheck
+) -> Restores[Restored]:
+    new_draft = partial(
+        Restoring,
+        directory,
+        disk=disk,
+        hash_version=settings.hash_version,
+        # Clients that ask for the health have their turns meanwhile.
+        on_step=Rests().take_if_due,
+    )
+    return Restores(new_draft, _restore_events(log, token))
 
 
 def _remove(directory: Path) -> None:
@@ -297,7 +341,8 @@ async def _serve(
     settings: Settings,
     log: Log,
     clock: Callable[[], int],
-    store: Store,
+    served: ServedStore,
+    restores: Restores[Restored],
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
@@ -311,7 +356,7 @@ async def _serve(
         release=RELEASE,
         clock=clock,
         started_at=time.time(),
-        store=store,
+        served=served,
         tally=tally,
         loop_clock=loop.time,
         statistics=lambda: server.statistics(),  # noqa: PLW0108 - there is no server yet.
@@ -322,7 +367,7 @@ async def _serve(
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
-    services = Services(store, form, clock, tasks, tally, monitor, describe)
+    services = Services(served, form, clock, tasks, tally, monitor, describe, restores)
     application = _application(settings, log, credentials, services)
     server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
@@ -333,17 +378,25 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         loop_delay.start()
         ending.note_serving()
-        log.info("stopping", reason=await ending.asked)
+        log.info("stopping", reason=await _wait_for_end(ending, served))
     finally:
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
         ending.begin("requests in flight")
         reloading.cancel()
         application.stop()
-        store.end_streams()
+        served.end_streams()
         await server.stop(grace_seconds=_GRACE_SECONDS)
         ending.begin("what endpoints wait for")
         await tasks.wait()
+
+
+async def _wait_for_end(ending: _Ending, served: ServedStore) -> str:
+    """Return who asked for the end; raise the error for which there is no store any more."""
+    await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
+    if served.lost.done():
+        raise served.lost.result()
+    return ending.asked.result()
 
 
 async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log) -> None:
@@ -386,18 +439,55 @@ def _store_events(
         opened=partial(_tell_of_opening, log, directory),
         read_failed=_telling_read_failures(log),
         query_process_lost=_telling_lost_processes(log),
+        condition_changed=_telling_conditions(log),
         audit_ended=_telling_audits(log),
         audit_failed=_telling_failed_audits(log),
-        condition_changed=partial(_tell_of_condition, log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
         snapshots_recovered=snapshots_recovered,
         sync_process_lost=sync_process_lost,
-        commit_hangs=partial(_warn_of_hanging, log),
-        commit_resumed=partial(_tell_of_resuming, log),
+        proving=proving_events(log),
+        commit_hangs=partial(warn_of_hanging, log),
+        commit_resumed=partial(tell_of_resuming, log),
         closing=on_closing,
         bug=log.bug,
     )
+
+
+def _restore_events(log: Log, token: TokenCheck) -> RestoreEvents:
+    """Return what the log says of restores; what a backup holds is never said."""
+
+    def began() -> None:
+        # Heads that were admitted before are asked about again.
+        token.epoch = object()
+        log.info("a backup is being restored: whatever else is asked is refused meanwhile")
+
+    def ended(event_count: int, seconds: float) -> None:
+        log.info("the backup is restored", eventCount=event_count, seconds=round(seconds, 3))
+
+    def failed(error: Exception) -> None:
+        reason = type(error).__name__
+        if isinstance(error, RefusedError):
+            reason = error.code.value
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        message = "the backup could not be restored: the store is empty, as before"
+        log.warning(message, reason=reason)
+
+    return RestoreEvents(began=began, ended=ended, failed=failed)
+
+
+def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], None]:
+    before = Condition.WRITABLE
+
+    def tell(condition: Condition, error: Exception | None) -> None:
+        nonlocal before
+        # What comes of a restore is said elsewhere.
+        if before is not Condition.RESTORING or condition is not Condition.WRITABLE:
+            _tell_of_condition(log, condition, error)
+        before = condition
+
+    return tell
 
 
 def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
@@ -438,16 +528,6 @@ def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) 
     if condition in _CONDITION_LINES:
         level, message = _CONDITION_LINES[condition]
         level(log, message, **({} if error is None else {"reason": str(error)}))
-
-
-def _warn_of_hanging(log: Log, seconds: float) -> None:
-    message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
-    log.warning(message, seconds=round(seconds, 3))
-
-
-def _tell_of_resuming(log: Log, seconds: float) -> None:
-    message = "the commit that waited for the disk has ended: writes are accepted"
-    log.info(message, seconds=round(seconds, 3))
 
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.

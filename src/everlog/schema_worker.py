@@ -29,7 +29,7 @@ from everlog.domain.schema import (
     matches,
     recompile_event_schema,
 )
-from everlog.service.judging_messages import (
+from everlog.judging_messages import (
     LENGTH,
     Compiled,
     End,

@@ -35,7 +35,9 @@ class Kind(StrEnum):
     ALLOCATE = "allocate"
     TRUNCATE = "truncate"
     RENAME = "rename"
+    MOVE = "move"
     REMOVE_FILE = "remove_file"
+    REMOVE_DIRECTORY = "remove_directory"
     SYNC_DIRECTORY = "sync_directory"
 
 
@@ -100,9 +102,17 @@ class FailingDisk:
         self._note(Kind.RENAME)
         self._disk.rename(folder, source, target)
 
+    def move(self, source: Folder, name: str, target: Folder) -> None:
+        self._note(Kind.MOVE)
+        self._disk.move(source, name, target)
+
     def remove_file(self, folder: Folder, name: str) -> None:
         self._note(Kind.REMOVE_FILE)
         self._disk.remove_file(folder, name)
+
+    def remove_directory(self, folder: Folder, name: str) -> None:
+        self._note(Kind.REMOVE_DIRECTORY)
+        self._disk.remove_directory(folder, name)
 
     def sync_directory(self, folder: Folder) -> None:
         self._note(Kind.SYNC_DIRECTORY)
@@ -131,10 +141,17 @@ class LosingDisk(PosixDisk):
         # By number, since a file keeps what was synced when it gets another name.
         self._files: dict[int, bytes] = {}
         self._names: dict[Path, dict[str, int]] = {}
+        # The numbers of folders.
+        self._folders: set[int] = set()
         # What was written since the last sync; a file that is not here is written by mapping it.
         self._written: dict[int, list[slice]] = {}
         # The kind of calls that fail, until it is changed.
         self.failing: Kind | None = None
+
+    def make_directory(self, folder: Folder | None, name: str) -> None:
+        super().make_directory(folder, name)
+        path = Path(name) if folder is None else folder.path / name
+        self._folders.add(path.stat().st_ino)
 
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         count = super().write(file, data, offset)
@@ -162,6 +179,19 @@ class LosingDisk(PosixDisk):
         with os.scandir(folder.descriptor) as entries:
             self._names[folder.path] = {entry.name: entry.inode() for entry in entries}
 
+    def rename(self, folder: Folder, source: str, target: str) -> None:
+        super().rename(folder, source, target)
+        self._follow(folder.path / source, folder.path / target)
+
+    def move(self, source: Folder, name: str, target: Folder) -> None:
+        super().move(source, name, target)
+        self._follow(source.path / name, target.path / name)
+
+    def _follow(self, old: Path, new: Path) -> None:
+        """Know what was synced in a folder by the path that it has now, and by the one it had."""
+        for path in [path for path in self._names if path.is_relative_to(old)]:
+            self._names[new / path.relative_to(old)] = self._names[path]
+
     def restore(self, source: Path, target: Path) -> None:
         """Make a directory as the power failure left another one."""
         self._restore(source, target)
@@ -170,7 +200,7 @@ class LosingDisk(PosixDisk):
     def _restore(self, source: Path, target: Path) -> None:
         target.mkdir(exist_ok=True)
         for name, number in self._names.get(source, {}).items():
-            if (source / name).is_dir():
+            if number in self._folders:
                 self._restore(source / name, target / name)
             else:
                 (target / name).write_bytes(self._files.get(number, b""))
@@ -178,3 +208,66 @@ class LosingDisk(PosixDisk):
     def _fail_or_go_on(self, kind: Kind) -> None:
         if kind is self.failing:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class ProcessDiedError(BaseException):
+    """The process ends here, as by SIGKILL; nobody may catch it."""
+
+
+class DyingDisk(LosingDisk):
+    """A disk with whose call of some number the process dies."""
+
+    def __init__(self, number: int | None = None) -> None:
+        """Let the process die before the call of this number; None lets it live."""
+        super().__init__()
+        self._number = number
+        self.call_count = 0
+
+    def open(self, folder: Folder | None, name: str, flags: int) -> int:
+        self._live()
+        return super().open(folder, name, flags)
+
+    def make_directory(self, folder: Folder | None, name: str) -> None:
+        self._live()
+        super().make_directory(folder, name)
+
+    def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
+        self._live()
+        return super().write(file, data, offset)
+
+    def sync_data(self, file: int) -> None:
+        self._live()
+        super().sync_data(file)
+
+    def allocate(self, file: int, offset: int, size: int) -> None:
+        self._live()
+        super().allocate(file, offset, size)
+
+    def truncate(self, file: int, size: int) -> None:
+        self._live()
+        super().truncate(file, size)
+
+    def rename(self, folder: Folder, source: str, target: str) -> None:
+        self._live()
+        super().rename(folder, source, target)
+
+    def move(self, source: Folder, name: str, target: Folder) -> None:
+        self._live()
+        super().move(source, name, target)
+
+    def remove_file(self, folder: Folder, name: str) -> None:
+        self._live()
+        super().remove_file(folder, name)
+
+    def remove_directory(self, folder: Folder, name: str) -> None:
+        self._live()
+        super().remove_directory(folder, name)
+
+    def sync_directory(self, folder: Folder) -> None:
+        self._live()
+        super().sync_directory(folder)
+
+    def _live(self) -> None:
+        if self._number is not None and self.call_count >= self._number:
+            raise ProcessDiedError
+        self.call_count += 1

@@ -18,7 +18,10 @@ from everlog.domain.errors import DataDirectoryError, DiskFullError, StoreFailed
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 from everlog.storage.log.disk import Folder
+from everlog.transfer.backup_lines import to_backup_lines
+from everlog.transfer.restoring import Restoring
 from tests.support.audits import check_audit_is_clean
+from tests.support.backups import backup_of
 from tests.support.committing import commit_at_once, commit_in_steps
 from tests.support.disks import Kind, QuickDisk
 from tests.support.engines import Content, content_of, events_of, kill, open_log
@@ -105,9 +108,17 @@ class FaultyCalls(QuickDisk):
         self._note(Kind.RENAME)
         super().rename(folder, source, target)
 
+    def move(self, source: Folder, name: str, target: Folder) -> None:
+        self._note(Kind.MOVE)
+        super().move(source, name, target)
+
     def remove_file(self, folder: Folder, name: str) -> None:
         self._note(Kind.REMOVE_FILE)
         super().remove_file(folder, name)
+
+    def remove_directory(self, folder: Folder, name: str) -> None:
+        self._note(Kind.REMOVE_DIRECTORY)
+        super().remove_directory(folder, name)
 
     def sync_directory(self, folder: Folder) -> None:
         self._note(Kind.SYNC_DIRECTORY)
@@ -171,6 +182,7 @@ class Client:
     def run(self) -> None:
         """Do all that an engine does."""
         self._start()
+        self._restore()
         for size in (1, 3, 1):
             self._write(size)
         self._write(1, schema="io.everlog.one")
@@ -214,6 +226,22 @@ class Client:
         if not found.startswith(self.log):
             raise BrokenPromiseError("an acknowledged event is not there after a start")
         self.log = found
+
+    def _restore(self) -> None:
+        """Restore a backup of one event into the empty store."""
+        backup = backup_of([a_candidate("/restored")])
+        try:
+            with Restoring(self._directory, disk=self._disk) as restoring:
+                restoring.feed(backup)
+                restoring.finish()
+        except (DataDirectoryError, DiskFullError, StoreFailedError, OSError):
+            if self._disk.failed is None:
+                raise
+            self._disk.heal()
+        self._stop()
+        self._start()
+        if self.log and to_backup_lines(self.log, 1) != backup:
+            raise BrokenPromiseError("half of a backup was restored")
 
     def _write(self, size: int, *, schema: str | None = None) -> None:
         """Store one write of some events, all on a subject of its own."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Self, TypeVar
@@ -20,6 +21,7 @@ import h11
 import uvloop
 
 from everlog.http import (
+    BodyStream,
     Endpoint,
     Exchange,
     Head,
@@ -60,6 +62,10 @@ class RecordingApplication:
         self.streams: list[Stream] = []
         self.streams_cancelled = 0
         self.stream_size = 0
+        # Bodies that the test reads, with their exchanges; and how reading ended where we did.
+        self.bodies: list[tuple[BodyStream, Exchange]] = []
+        self.body_errors: list[Exception] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     def route(self, head: Head) -> Endpoint | Response:
         self.heads.append(head)
@@ -82,6 +88,14 @@ class RecordingApplication:
                 return Endpoint(self.stream_and_wait, BODY_SIZE_MAX)
             case "/endless":
                 return Endpoint(self.stream_endlessly, BODY_SIZE_MAX)
+            case "/swallowed":
+                return Endpoint(self.swallow, None)
+            case "/untouched":
+                return Endpoint(self.leave_untouched, None)
+            case "/unwanted":
+                return Endpoint(self.refuse_body, None)
+            case "/mishandled":
+                return Endpoint(self.fail, None)
             case "/torn":
                 return Endpoint(self.stream_and_fail, BODY_SIZE_MAX)
             case _:
@@ -102,6 +116,37 @@ class RecordingApplication:
         self.requests.append(request)
         self.waiting.append(exchange)
         exchange.on_disconnect(lambda: self.disconnected.append(exchange))
+
+    def swallow(self, request: Request, exchange: Exchange) -> None:
+        """Read a body to its end, and say how large it was, and what its bytes are."""
+        body = request.stream
+        assert body is not None
+
+        async def read() -> None:
+            size, digest = 0, sha256()
+            try:
+                while part := await body.read():
+                    size += len(part)
+                    digest.update(part)
+            except Exception as error:  # noqa: BLE001 - the test looks at what it was
+                self.body_errors.append(error)
+                exchange.respond(Response(400, b"the body ended early", b"text/plain"))
+                return
+            text = b"%d %b" % (size, digest.hexdigest().encode())
+            exchange.respond(Response(200, text, b"text/plain"))
+
+        exchange.on_disconnect(lambda: self.disconnected.append(exchange))
+        self.tasks.append(asyncio.get_running_loop().create_task(read()))
+
+    def leave_untouched(self, request: Request, exchange: Exchange) -> None:
+        """Leave a body to the test."""
+        assert request.stream is not None
+        exchange.on_disconnect(lambda: self.disconnected.append(exchange))
+        self.bodies.append((request.stream, exchange))
+
+    def refuse_body(self, request: Request, exchange: Exchange) -> None:
+        del request
+        exchange.respond(Response(409, b"not wanted", b"text/plain"))
 
     def answer_nothing(self, request: Request, exchange: Exchange) -> None:
         self.requests.append(request)

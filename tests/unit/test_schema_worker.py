@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from everlog import schema_worker
-from everlog.schema_worker import run_job
-from everlog.service.judging_messages import (
+from everlog.judging_messages import (
     LENGTH,
     Compiled,
     End,
@@ -25,6 +24,7 @@ from everlog.service.judging_messages import (
     decode_message,
     encode,
 )
+from everlog.schema_worker import run_job
 from tests.support.hostile_schemas import an_object, doubling, expressions
 
 ONE_TYPE = an_object(properties={"a": {"type": "integer"}})

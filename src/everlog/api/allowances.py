@@ -40,7 +40,7 @@ FAILURES_PER_SECOND: Final = 1.0
 _REPORT_INTERVAL_SECONDS: Final = 60.0
 
 READ_COST: Final = 1
-_WRITES: Final = frozenset({Answer.EVENTS, Answer.REGISTRATION})
+_WRITES: Final = frozenset({Answer.EVENTS, Answer.REGISTRATION, Answer.RESTORATION})
 
 RATE_LIMIT_TEXT: Final = "too many requests: the rate limit of this address is used up"
 

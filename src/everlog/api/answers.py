@@ -23,12 +23,14 @@ JSON: Final = b"application/json"
 NDJSON: Final = b"application/x-ndjson"
 HEALTH: Final = b"application/health+json"
 TEXT: Final = b"text/plain; charset=utf-8"
+OCTETS: Final = b"application/octet-stream"
 
 PING_RECEIVED: Final = "io.eventsourcingdb.api.ping-received"
 API_TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.api-token-verified"  # noqa: S105 - no secret
 TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.token-verified"  # noqa: S105 - no secret
 EVENT_SCHEMA_REGISTERED: Final = "io.eventsourcingdb.api.event-schema-registered"
 READ_ONLY_MODE_ENABLED: Final = "io.eventsourcingdb.api.read-only-mode-enabled"
+STORE_RESTORED: Final = "io.eventsourcingdb.api.store-restored"
 
 _SOURCE: Final = "https://www.eventsourcingdb.io"
 

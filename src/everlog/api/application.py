@@ -23,7 +23,7 @@ from everlog.api.allowances import READ_COST, FailedAttempts, Headers, RateLimit
 from everlog.api.answers import text_response
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.look_v1 import SHUTTING_DOWN_TEXT
-from everlog.api.routes import Route, name_of
+from everlog.api.routes import Answer, Route, name_of
 from everlog.api.services import Services
 from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
@@ -33,6 +33,7 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.http import Admission, Endpoint, Exchange, Head, Request, Response
+from everlog.service.served_store import restore_in_progress
 
 HEADERS_KEPT: Final = frozenset({b"authorization", b"content-encoding"})
 
@@ -63,6 +64,11 @@ _FAILURES: Final = (
     DiskFullError,
     StoreFailedError,
     BusyError,
+)
+
+# What changes the store, or what may be done with it.
+_CHANGES: Final = frozenset(
+    {Answer.EVENTS, Answer.REGISTRATION, Answer.READ_ONLY_MODE, Answer.RESTORATION}
 )
 
 # What is always there besides the routes: complete answers by path, for GET.
@@ -101,9 +107,20 @@ class ApiApplication:
             )
             for route in routes
         }
+        # Paths that end in what their endpoint reads, by what they begin with.
+        self._open_ended: Final = {
+            route.path.partition("{")[0]: route.path for route in routes if "{" in route.path
+        }
         self._open: Final = frozenset(
             (route.method, route.path) for route in routes if route.is_open
         )
+        # What is refused while a backup is being restored, and how.
+        self._locked: Final = {
+            name_of(route): route.version.failure(_locked(route))
+            for route in routes
+            if not route.is_unlocked
+        }
+        self._services: Final = services
         self._methods: Final = _methods_by_path(routes, documents)
         self._on_error: Final = on_error
         self._is_stopping = False
@@ -135,6 +152,8 @@ class ApiApplication:
             return self._refuse_stranger(head)
         if self._is_stopping:
             return text_response(503, SHUTTING_DOWN_TEXT)
+        if self._services.is_locked and key in self._locked:
+            return self._locked[key]
         answer = self._endpoints.get(key) or self._find_other(method, head.path)
         coding = head.headers.get(b"content-encoding")
         if coding is not None and isinstance(answer, Endpoint):
@@ -162,9 +181,14 @@ class ApiApplication:
         challenge = ((b"WWW-Authenticate", b"Bearer"),)
         return text_response(401, "unauthorized", challenge)
 
-    def _find_other(self, method: str, path: str) -> Response:
+    def _find_other(self, method: str, path: str) -> Endpoint | Response:
         document = self._documents.get(path) if method == "GET" else None
-        return document or self._refuse(method, path)
+        if document is not None:
+            return document
+        for start, whole in self._open_ended.items():
+            if path.startswith(start):
+                return self._endpoints.get((method, whole)) or self._refuse(method, whole)
+        return self._refuse(method, path)
 
     def _refuse(self, method: str, path: str) -> Response:
         methods = self._methods.get(path)
@@ -177,15 +201,21 @@ class ApiApplication:
 
 
 def _refusing(route: Route, services: Services) -> Callable[[Exchange, Exception], bool]:
-    refuse = route.version.refuse
+    refuse, locked = route.version.refuse, _locked(route)
 
     def answer(exchange: Exchange, error: Exception) -> bool:
         if not isinstance(error, _FAILURES):
             return False
-        refuse(services, exchange, error)
+        is_locked = isinstance(error, RefusedError) and error.code is locked.code
+        refuse(services, exchange, locked if is_locked else error)
         return True
 
     return answer
+
+
+def _locked(route: Route) -> RefusedError:
+    """Return the refusal of a route while a backup is being restored."""
+    return restore_in_progress("writing" if route.answer in _CHANGES else "reading")
 
 
 def _refuse_coding(value: bytes) -> Response | None:

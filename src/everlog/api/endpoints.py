@@ -35,7 +35,7 @@ from everlog.api.bodies import (
     preconditions_of,
 )
 from everlog.api.large_bodies import read_in_parts
-from everlog.api.look import Envelope, Look
+from everlog.api.look import Look
 from everlog.api.services import Failure, Services, answer_bug
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
@@ -69,6 +69,7 @@ from everlog.service.read_events import scan_behind
 from everlog.service.reader import AS_STORED
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
+from everlog.service.served_store import restore_in_progress
 from everlog.service.write import CandidateText, parse_candidates, write
 from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Scan
@@ -105,7 +106,7 @@ class Endpoints:
     def ping(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Answer that the server is alive."""
         event = _api_event(services, request, PING_RECEIVED, PING_MESSAGE)
-        exchange.respond(_enclose(self._look.api_event, event))
+        exchange.respond(self._look.api_event.around(event))
 
     def verify_api_token(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Answer that the token is valid; without a valid one nobody gets here."""
@@ -171,6 +172,9 @@ class Endpoints:
             except ReadFailedError as failure:
                 services.count_refusal(failure)
                 error = failure
+            else:
+                if services.is_locked:
+                    error = restore_in_progress()
             await stream.send(look.error(error))
 
         exchange.stream(200, NDJSON, produce)
@@ -261,7 +265,7 @@ class Endpoints:
                 return
             data = RegisteredSchema(schema.event_type, msgspec.Raw(schema.text.encode()))
             event = _api_event(services, request, EVENT_SCHEMA_REGISTERED, data)
-            exchange.respond(_enclose(look.registration, event))
+            exchange.respond(look.registration.around(event))
 
         services.tasks.start(exchange, work())
 
@@ -274,7 +278,7 @@ class Endpoints:
         def answer(_: Outcome) -> None:
             try:
                 event = _api_event(services, request, READ_ONLY_MODE_ENABLED, READ_ONLY_MESSAGE)
-                exchange.respond(_enclose(self._look.api_event, event))
+                exchange.respond(self._look.api_event.around(event))
             except Exception:
                 answer_bug(exchange)
                 raise
@@ -295,7 +299,7 @@ class Endpoints:
     ) -> None:
         self._read_nothing(request)
         event = _api_event(services, request, event_type, TOKEN_MESSAGE)
-        exchange.respond(_enclose(self._look.api_event, event))
+        exchange.respond(self._look.api_event.around(event))
 
 
 def answer_write(look: Look, services: Services, exchange: Exchange, outcome: Outcome) -> None:
@@ -474,8 +478,3 @@ def _api_event(
     return render_api_event(
         time=services.now(), subject=request.head.path, event_type=event_type, data=data
     )
-
-
-def _enclose(envelope: Envelope, event: bytes) -> Response:
-    body = envelope.opening + event + envelope.closing
-    return Response(200, body, envelope.content_type)

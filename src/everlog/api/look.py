@@ -16,6 +16,7 @@ from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.auditing_messages import Audited
+from everlog.service.backup import BackedUpEvent
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.service.verify_store import Verification
@@ -38,6 +39,8 @@ class Bodies(msgspec.Struct, frozen=True):
     # The name of an event type.
     read_event_type: Callable[[bytes], str]
     register_event_schema: Callable[[bytes], EventSchema]
+    # The last event that is backed up already, if one is named.
+    backup: Callable[[bytes], BackedUpEvent | None]
     # Up to which event was audited before, None if nothing was.
     audit_history: Callable[[bytes], AuditedEvent | None]
     # Refuse what stands in the place of raw JSON, which no decoder has looked at, as it would have
@@ -52,6 +55,21 @@ class Envelope(msgspec.Struct, frozen=True):
     separator: bytes
     closing: bytes
     content_type: bytes
+
+    def around(self, event: bytes) -> Response:
+        """Return the answer that is one event."""
+        return Response(200, self.opening + event + self.closing, self.content_type)
+
+
+class BackupForm(msgspec.Struct, frozen=True):
+    """How a backup is written down, line by line."""
+
+    # From stored lines.
+    events: Callable[[bytes], bytes]
+    # From an event type and the text of its schema.
+    schema: Callable[[str, str], bytes]
+    # Why it could not be completed.
+    error: Callable[[RefusedError], bytes]
 
 
 class VerificationForm(msgspec.Struct, frozen=True):
@@ -91,6 +109,7 @@ class Look(msgspec.Struct, frozen=True):
     rows: RowForm
     subjects: Callable[[Sequence[str]], bytes]
     event_types: Callable[[Sequence[EventType]], bytes]
+    backup: BackupForm
     heartbeat: bytes
     error: Callable[[RefusedError], bytes]
     # Behind the last item of a stream that came to its end; nothing where streams just end.

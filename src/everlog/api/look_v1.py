@@ -13,7 +13,7 @@ import msgspec
 
 from everlog.api.answers import JSON, NDJSON, text_response
 from everlog.api.bodies import MalformedRequestError, read_leniently
-from everlog.api.look import AuditForm, Bodies, Envelope, Look, VerificationForm
+from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v1 as requests
 from everlog.api.services import Failure
 from everlog.domain.audited_event import AuditedEvent, parse_audited_event
@@ -34,6 +34,7 @@ from everlog.service.querying.messages import RowForm
 from everlog.service.reader import AS_STORED, Block
 from everlog.service.verify_store import Verification
 from everlog.storage.engine import CachedBlock, EventType
+from everlog.transfer.backup_lines import error_line, schema_line, to_backup_lines
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -49,6 +50,7 @@ _STATUSES: Final[Mapping[Code, int]] = {
     Code.STORE_FAILED: 503,
     Code.READ_FAILED: 503,
     Code.SERVER_SHUTTING_DOWN: 503,
+    Code.RESTORE_IN_PROGRESS: 503,
     Code.STORE_READ_ONLY: 503,
     Code.READ_ONLY_MODE_ALREADY_ENABLED: 503,
 }
@@ -129,6 +131,7 @@ def _reading(body: type[_Body]) -> Callable[[bytes], _Body]:
     return partial(read_leniently, msgspec.json.Decoder(body))
 
 
+_nothing = _reading(requests.Nothing)
 _subjects_body = _reading(requests.ReadSubjects)
 _event_type_body = _reading(requests.ReadEventType)
 _event_schema_body = _reading(requests.RegisterEventSchema)
@@ -155,6 +158,10 @@ def _register_event_schema(body: bytes) -> EventSchema:
     read = _event_schema_body(body)
     event_type = parse_event_type(read.event_type or None, field="eventType")
     return read_event_schema(event_type, read.schema or None)
+
+
+def _read_backup(body: bytes) -> None:
+    _nothing(body)
 
 
 def _audit_history(body: bytes) -> AuditedEvent | None:
@@ -252,13 +259,15 @@ def _status(error: RefusedError) -> int:
 def _failure_text(error: RefusedError) -> str:
     if error.code is Code.RANGE_UNSATISFIABLE and isinstance(error, StateConflictError):
         return f"state conflict: {error.message}"
+    if error.code is Code.RESTORE_IN_PROGRESS:
+        return f"{OPERATION_MODE_TEXT}: {error.message.rpartition(': ')[2]}"
     return _TEXTS.get(error.code, "{message}").replace("{message}", error.message)
 
 
 LOOK: Final = Look(
     name="v1",
     bodies=Bodies(
-        nothing=_reading(requests.Nothing),
+        nothing=_nothing,
         write_events=_reading(requests.WriteEvents),
         read_events=_reading(requests.ReadEvents),
         observe_events=_reading(requests.ObserveEvents),
@@ -266,6 +275,7 @@ LOOK: Final = Look(
         read_subjects=_read_subjects,
         read_event_type=_read_event_type,
         register_event_schema=_register_event_schema,
+        backup=_read_backup,
         audit_history=_audit_history,
         check_raw=_check_raw,
     ),
@@ -281,6 +291,11 @@ LOOK: Final = Look(
     rows=RowForm(b'{"type":"row","payload":', b"}\n"),
     subjects=_subjects,
     event_types=_event_types,
+    backup=BackupForm(
+        events=partial(to_backup_lines, version=1),
+        schema=partial(schema_line, version=1),
+        error=lambda error: error_line(_failure_text(error)),
+    ),
     heartbeat=b'{"type":"heartbeat","payload":{}}\n',
     error=_error,
     end=b"",

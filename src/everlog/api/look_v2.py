@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from everlog.api.answers import JSON, NDJSON, text_response
 from everlog.api.bodies import MalformedRequestError, read_strictly
-from everlog.api.look import AuditForm, Bodies, Envelope, Look, VerificationForm
+from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v2 as requests
 from everlog.api.services import Failure
 from everlog.domain.audited_event import AuditedEvent, parse_audited_event
@@ -33,11 +33,13 @@ from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.auditing_messages import Audited
+from everlog.service.backup import BackedUpEvent, parse_backed_up_event
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.service.verify_store import Verification
 from everlog.storage.engine import CachedBlock, EventType
 from everlog.storage.line import LINE_PREFIX
+from everlog.transfer.backup_lines import schema_line, to_backup_lines
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -141,6 +143,7 @@ def _reading(body: type[_Body]) -> Callable[[bytes], _Body]:
 _subjects_body = _reading(requests.ReadSubjects)
 _event_type_body = _reading(requests.ReadEventType)
 _event_schema_body = _reading(requests.RegisterEventSchema)
+_backup_body = _reading(requests.Backup)
 _audit_body = _reading(requests.AuditHistory)
 
 
@@ -158,6 +161,13 @@ def _register_event_schema(body: bytes) -> EventSchema:
     if read.schema:
         _check_raw(read.schema, "$.schema")
     return read_event_schema(parse_event_type(read.type or None), read.schema or None)
+
+
+def _read_backup(body: bytes) -> BackedUpEvent | None:
+    last = _backup_body(body).last_backed_up_event
+    if last is msgspec.UNSET:
+        return None
+    return parse_backed_up_event(last.id or None, last.hash or None, field="lastBackedUpEvent")
 
 
 def _audit_history(body: bytes) -> AuditedEvent | None:
@@ -282,6 +292,7 @@ LOOK: Final = Look(
         read_subjects=_read_subjects,
         read_event_type=_read_event_type,
         register_event_schema=_register_event_schema,
+        backup=_read_backup,
         audit_history=_audit_history,
         check_raw=_check_raw,
     ),
@@ -296,6 +307,11 @@ LOOK: Final = Look(
     rows=RowForm(b'{"type":"row","data":{"value":', b"}}\n"),
     subjects=_subjects,
     event_types=_event_types,
+    backup=BackupForm(
+        events=partial(to_backup_lines, version=2),
+        schema=partial(schema_line, version=2),
+        error=_error,
+    ),
     heartbeat=_HEARTBEAT_ITEM,
     error=_error,
     end=_END_ITEM,

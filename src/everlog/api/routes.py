@@ -14,9 +14,11 @@ from everlog.api import look_v1, look_v2
 from everlog.api.audit_endpoints import AuditEndpoints
 from everlog.api.endpoints import FORMS, Endpoints, health
 from everlog.api.look import Look
+from everlog.api.proof_endpoints import TILE_PREFIX, ProofEndpoints
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
+from everlog.api.transfer_endpoints import RECHAIN, TransferEndpoints
 from everlog.domain.limits import (
     REQUEST_BODY_SIZE_MAX,
     SCHEMA_SIZE_MAX,
@@ -47,15 +49,24 @@ class Answer(Enum):
     EVENT_TYPE_STREAM = "event types, one a line"
     EVENT_TYPE = "an event type"
     REGISTRATION = "an event of the API itself, once the schema is in force"
+    BACKUP = "event schemas and events, one a line, for a restore"
+    RESTORATION = "an event of the API itself, once the store has what was sent"
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
     HEALTH = "how well the server is"
     DIAGNOSTICS = "what the server is"
     VERIFICATION = "what is not as it was written"
     AUDIT = "the last event that is proven, for the next audit"
+    CHECKPOINT = "what was signed last, as a signed note"
+    INCLUSION_PROOF = "that an event is in the tree of a size"
+    CONSISTENCY_PROOF = "that one tree is the beginning of another one"
+    TILE = "hashes of the tree, 32 bytes each"
 
 
 class Route(NamedTuple):
-    """One endpoint of the API."""
+    """One endpoint of the API.
+
+    A path may end in names in braces: what stands in their place is for its endpoint to read.
+    """
 
     version: Look
     method: str
@@ -63,11 +74,16 @@ class Route(NamedTuple):
     handle: Handle
     answer: Answer
     body: type[msgspec.Struct] = v1_requests.Nothing
-    body_size_max: int = _SMALL
+    # None where it may have any size, and consists of lines.
+    body_size_max: int | None = _SMALL
     # Whether it may be asked without the token.
     is_open: bool = False
+    # Whether it is answered while a backup is being restored.
+    is_unlocked: bool = False
     # What `format` in the query may be, the default first.
     formats: tuple[str, ...] = ()
+    # What else the query may say, and whether it must.
+    parameters: tuple[tuple[str, bool], ...] = ()
 
 
 def name_of(route: Route) -> EndpointName:
@@ -80,19 +96,25 @@ V2: Final = look_v2.LOOK
 
 v1 = Endpoints(V1)
 v2 = Endpoints(V2)
+v1_transfer = TransferEndpoints(V1)
+v2_transfer = TransferEndpoints(V2)
 v1_audits = AuditEndpoints(V1)
 v2_audits = AuditEndpoints(V2)
+proofs = ProofEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
+_RECHAIN: Final = ((RECHAIN, False),)
 
 _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
-_V2_DATA: Final = "/api/v2/data"
 _V2_MANAGEMENT: Final = "/api/v2/management"
+_V2_DATA: Final = "/api/v2/data"
+_V2_LOG: Final = "/api/v2/log"
 
 # fmt: off
 ROUTES: Final = (
-    Route(V1, "GET", f"{_V1_DATA}/ping", v1.ping, Answer.API_EVENT, is_open=True),
+    Route(V1, "GET", f"{_V1_DATA}/ping", v1.ping, Answer.API_EVENT, is_open=True,
+          is_unlocked=True),
     Route(V1, "POST", f"{_V1_DATA}/verify-api-token", v1.verify_api_token, Answer.API_EVENT),
     Route(V1, "POST", f"{_V1_DATA}/write-events", v1.write_events, Answer.EVENTS,
           v1_requests.WriteEvents, REQUEST_BODY_SIZE_MAX),
@@ -112,13 +134,18 @@ ROUTES: Final = (
           Answer.REGISTRATION, v1_requests.RegisterEventSchema, _SCHEMA),
     Route(V1, "POST", f"{_V1_DATA}/put-into-read-only-mode", v1.put_into_read_only_mode,
           Answer.READ_ONLY_MODE),
+    Route(V1, "POST", f"{_V1_DATA}/backup", v1_transfer.backup, Answer.BACKUP),
+    Route(V1, "POST", f"{_V1_DATA}/restore", v1_transfer.restore, Answer.RESTORATION,
+          body_size_max=None, parameters=_RECHAIN),
+    Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, is_unlocked=True,
+          formats=_FORMATS),
     Route(V1, "POST", f"{_V1_DATA}/verify-store", v1_audits.verify_store, Answer.VERIFICATION),
     Route(V1, "POST", f"{_V1_DATA}/audit-history", v1_audits.audit_history, Answer.AUDIT,
           v1_requests.AuditHistory),
-    Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, formats=_FORMATS),
     Route(V1, "GET", f"{_V1_DATA}/diagnostics", v1.diagnostics, Answer.DIAGNOSTICS),
 
-    Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True),
+    Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True,
+          is_unlocked=True),
     Route(V2, "POST", f"{_V2_SYSTEM}/verify-token", v2.verify_token, Answer.API_EVENT,
           v2_requests.Nothing),
     Route(V2, "POST", f"{_V2_DATA}/write-events", v2.write_events, Answer.EVENTS,
@@ -139,12 +166,24 @@ ROUTES: Final = (
           Answer.REGISTRATION, v2_requests.RegisterEventSchema, _SCHEMA),
     Route(V2, "POST", f"{_V2_SYSTEM}/put-into-read-only-mode", v2.put_into_read_only_mode,
           Answer.READ_ONLY_MODE, v2_requests.Nothing),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/backup", v2_transfer.backup, Answer.BACKUP,
+          v2_requests.Backup),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/restore", v2_transfer.restore, Answer.RESTORATION,
+          body_size_max=None, parameters=_RECHAIN),
+    Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, is_unlocked=True,
+          formats=_FORMATS),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/verify-store", v2_audits.verify_store,
           Answer.VERIFICATION, v2_requests.Nothing),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/audit-history", v2_audits.audit_history, Answer.AUDIT,
           v2_requests.AuditHistory),
-    Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, formats=_FORMATS),
     Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
+
+    Route(V2, "GET", f"{_V2_LOG}/checkpoint", proofs.checkpoint, Answer.CHECKPOINT),
+    Route(V2, "GET", f"{_V2_LOG}/inclusion-proof", proofs.inclusion_proof,
+          Answer.INCLUSION_PROOF, parameters=(("event", True), ("size", False))),
+    Route(V2, "GET", f"{_V2_LOG}/consistency-proof", proofs.consistency_proof,
+          Answer.CONSISTENCY_PROOF, parameters=(("from", True), ("to", False))),
+    Route(V2, "GET", TILE_PREFIX + "{level}/{index}", proofs.tile, Answer.TILE),
 )
 # fmt: on
 

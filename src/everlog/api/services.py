@@ -24,9 +24,13 @@ from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
+from everlog.service.restore import Restores
+from everlog.service.served_store import ServedStore, restore_in_progress
 from everlog.service.store import Store
+from everlog.transfer.restoring import Restored
 
 Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
+
 
 # No codes of the API: version 2 has statuses and texts for these.
 MALFORMED: Final = "malformed-request"
@@ -35,6 +39,7 @@ TOO_MANY_QUERIES: Final = "too-many-queries"
 TOO_MANY_AUDITS: Final = "too-many-audits"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
+CHECKPOINT_MISSING: Final = "checkpoint-missing"
 
 
 class Tasks:
@@ -67,6 +72,12 @@ class Tasks:
         while self._running:
             await asyncio.wait(self._running)
 
+    async def wait_for_others(self) -> None:
+        """Return when all is done that is running now, besides the task that waits."""
+        others = self._running - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+
     def _watch(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
         self._running.add(task)
 
@@ -89,21 +100,39 @@ def answer_bug(exchange: Exchange) -> None:
 class Services:
     """The store and what the API adds to it; `clock` returns nanoseconds since 1970."""
 
-    store: Store
+    served: ServedStore
     form: EventForm
     clock: Callable[[], int]
     tasks: Tasks
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
+    restores: Restores[Restored]
     # Whose it is has a large body read.
     large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a backup is being restored."""
+        return self.served.current is None
+
+    @property
+    def store(self) -> Store:
+        """The store that is served.
+
+        Raises:
+            RefusedError: A backup is being restored into it.
+        """
+        store = self.served.current
+        if store is None:
+            raise restore_in_progress()
+        return store
 
     def count_refusal(self, error: Failure) -> None:
         """Count a failure by its code."""
         self.tally.refusals[_code(error)] += 1
         if isinstance(error, ReadFailedError):
-            self.store.read_failures.note(error)
+            self.served.latest.read_failures.note(error)
 
     def now(self) -> str:
         """Return the time as events state it."""

@@ -61,15 +61,31 @@ class Code(StrEnum):
     QUERY_UNEVALUABLE = "query-unevaluable"
     QUERY_NOT_BOOLEAN = "query-not-boolean"
 
+    # Backups, and what is restored from them.
+    BACKUP_FAILED = "backup-failed"
+    LAST_BACKED_UP_EVENT_MISSING = "last-backed-up-event-missing"
+    LAST_BACKED_UP_EVENT_UNKNOWN = "last-backed-up-event-unknown"
+    LAST_BACKED_UP_EVENT_MISMATCHED = "last-backed-up-event-mismatched"
+    BACKUP_MALFORMED = "backup-malformed"
+    BACKUP_INCOMPLETE = "backup-incomplete"
+    BACKUP_FORMAT_UNKNOWN = "backup-format-unknown"
+    BACKUP_UNREADABLE = "backup-unreadable"
+    FULL_BACKUP_MISSING = "full-backup-missing"
+    BACKUP_INCREMENT_DISCONNECTED = "backup-increment-disconnected"
+    STORE_NOT_EMPTY = "store-not-empty"
+    EVENT_CHAIN_BROKEN = "event-chain-broken"
+    EVENT_HASH_MISSING = "event-hash-missing"
+    EVENT_HASH_MALFORMED = "event-hash-malformed"
+    EVENT_HASH_VERSION_UNKNOWN = "event-hash-version-unknown"
+
     # Audits.
     LAST_AUDITED_EVENT_MISSING = "last-audited-event-missing"
     LAST_AUDITED_EVENT_UNKNOWN = "last-audited-event-unknown"
     LAST_AUDITED_EVENT_MISMATCHED = "last-audited-event-mismatched"
-    EVENT_HASH_MALFORMED = "event-hash-malformed"
-    EVENT_CHAIN_BROKEN = "event-chain-broken"
     AUDIT_FAILED = "audit-failed"
 
     # The state that the server or its disk is in.
+    RESTORE_IN_PROGRESS = "restore-in-progress"
     DISK_FULL = "disk-full"
     STORE_FAILED = "store-failed"
     READ_FAILED = "read-failed"
@@ -166,6 +182,13 @@ class ReadFailedError(RefusedError, OSError):
     def __init__(self, reason: str) -> None:
         super().__init__(Code.READ_FAILED, f"reading the data directory failed: {reason}")
         self.strerror = reason
+
+
+# When proving.
+
+
+class NoCheckpointError(EverlogError):
+    """There is no checkpoint to give; the message says why."""
 
 
 # When committing.

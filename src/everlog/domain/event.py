@@ -103,8 +103,8 @@ def accept_events(
             )
             digests = sha256(metadata.encode()).hexdigest() + sha256(data.encode()).hexdigest()
             hash_ = sha256(digests.encode()).hexdigest()
-        # No value but tracestate needs escaping: the grammars of the others leave out quotes,
-        # backslashes and control characters.
+        # As `to_event_json` makes it. No value but tracestate needs escaping: the grammars of the
+        # others leave out quotes, backslashes and control characters.
         json = (
             f'{_JSON_START}{id_}","time":"{time}","source":"{source}","subject":"{subject}",'
             f'"type":"{type_}{_JSON_CONTENT_TYPE}{tracing_members}"data":{data},'
@@ -133,6 +133,27 @@ def accept_event(
         hash_version=hash_version,
     )
     return event
+
+
+def to_event_json(
+    values: EventCandidate,
+    *,
+    specversion: str,
+    id_: str,
+    time: str,
+    predecessor_hash: str,
+    hash_: str,
+) -> bytes:
+    """Return the one JSON text of an event that has been accepted before, perhaps elsewhere."""
+    tracing = ""
+    if values.traceparent is not None:
+        _, tracing = _tracing(values.traceparent, values.tracestate)
+    return (
+        f'{{"specversion":"{specversion}","id":"{id_}","time":"{time}",'
+        f'"source":"{values.source}","subject":"{values.subject}","type":"{values.type}'
+        f'{_JSON_CONTENT_TYPE}{tracing}"data":{values.data},'
+        f'"predecessorhash":"{predecessor_hash}","hash":"{hash_}","signature":null}}'
+    ).encode()
 
 
 def is_hash_valid(event: Event) -> bool:

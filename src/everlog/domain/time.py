@@ -46,12 +46,16 @@ def parse_time(text: str) -> int:
     if match is None:
         message = f"not an RFC 3339 time in UTC: {text!r}"
         raise ValueError(message)
-    second = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
-    fraction = int((match[2] or "").ljust(9, "0"))
-    return (second - _EPOCH) // timedelta(seconds=1) * NANOSECONDS_PER_SECOND + fraction
+    return _parse_second(match[1]) + int((match[2] or "").ljust(9, "0"))
 
 
-# Consecutive events mostly share their second, and formatting a date costs more than hashing.
+# Consecutive events mostly share their second, and a date costs more than hashing.
+@lru_cache(maxsize=64)
+def _parse_second(text: str) -> int:
+    second = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return (second - _EPOCH) // timedelta(seconds=1) * NANOSECONDS_PER_SECOND
+
+
 @lru_cache(maxsize=64)
 def _format_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -9,6 +9,7 @@ What is left to others: what paths mean, who may ask, and what bodies say.
 from everlog.http.exchange import (
     Admission,
     Application,
+    BodyStream,
     DisconnectedError,
     Endpoint,
     Exchange,
@@ -25,6 +26,7 @@ from everlog.http.shared import ServerEvents
 __all__ = [
     "Admission",
     "Application",
+    "BodyStream",
     "Crowding",
     "DisconnectedError",
     "Endpoint",

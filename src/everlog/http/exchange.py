@@ -2,7 +2,8 @@
 
 An `Application` decides about a `Head`, and its `Endpoint` takes the `Request` and answers it
 through an `Exchange`: with a whole `Response`, or with a `Stream`, which goes to the connection's
-`Output`. An exchange outlives the call that hands it over: it may be answered at any later time on
+`Output`. A body that may be large without bound is a `BodyStream`, which the endpoint reads.
+An exchange outlives the call that hands it over: it may be answered at any later time on
 the event loop's thread, exactly once, and in any order among the exchanges of a connection.
 When the client has gone, answering is allowed and does nothing.
 Nothing here knows about sockets or the parser.
@@ -52,15 +53,18 @@ class Head(msgspec.Struct, gc=False, eq=False):
 
 
 class Request(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """A complete request."""
+    """A complete request, or one whose body is still to come: then `stream` is that body."""
 
     head: Head
     body: bytes
+    stream: "BodyStream | None" = None
 
 
 class Endpoint(msgspec.Struct, frozen=True, eq=False):
     """Who answers a request, and how large a body it may have.
 
+    Where `body_size_max` is None, any body is taken, and the request is handed over without it: the
+    endpoint reads it from `Request.stream` as it arrives.
     `counts` is where its answers are counted, by the first digit of their status; see `no_counts`.
     Whoever gets to an endpoint has shown that it may, except where it is `is_open` to everybody.
     What `handle` raises is given to `refuse`, which answers it and returns True, or returns False
@@ -68,7 +72,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     """
 
     handle: Callable[[Request, "Exchange"], None]
-    body_size_max: int
+    body_size_max: int | None
     counts: StatusCounts | None = None
     refuse: Callable[["Exchange", Exception], bool] | None = None
     is_open: bool = False
@@ -209,7 +213,129 @@ class Exchange(msgspec.Struct, eq=False):
 
 
 class DisconnectedError(ConnectionError):
-    """The client is gone, and nobody will read what is sent."""
+    """The client is gone: nobody will read what is sent, and no more of a body will come."""
+
+
+class BodySource(Protocol):
+    """The connection, as far as a body that is streamed needs it."""
+
+    def resume_body(self) -> None:
+        """Read on: whoever reads the body wants more of it."""
+        ...
+
+    def end_body(self) -> None:
+        """Read no more of the body than what it takes to get past it: nobody wants it."""
+        ...
+
+
+class BodyStream:
+    """The body of a request as it arrives, for one reader on the event loop's thread.
+
+    Of what the reader has not taken, so much is held and what comes in one go; then the client
+    waits in its socket. The time that the reader takes is not the client's.
+    """
+
+    __slots__ = ("_error", "_is_whole", "_loop", "_size_max", "_source", "_waiter", "_waiting")
+
+    def __init__(
+        self, source: BodySource, *, size_max: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._source = source
+        self._size_max = size_max
+        self._loop = loop
+        # As in `RequestReader`: pieces may be of a byte, and no object is kept for each.
+        self._waiting: bytes | bytearray = b""
+        self._is_whole = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has to wait for the reader."""
+        return len(self._waiting) >= self._size_max
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for more of it just now."""
+        return self._waiter is None
+
+    async def read(self) -> bytes:
+        """Return what has arrived since the last call, empty at the end of the body.
+
+        Raises:
+            DisconnectedError: The client went away, or ended its input, in the midst of the body.
+            Exception: What `cut` was given.
+        """
+        while self._error is None and not self._waiting and not self._is_whole:
+            self._source.resume_body()
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        if self._error is not None:
+            raise self._error
+        data, self._waiting = bytes(self._waiting), b""
+        if not self._is_whole:
+            self._source.resume_body()
+        return data
+
+    def cut(self, error: Exception) -> None:
+        """Let the reader have this error in the place of the rest, unless all of it is there."""
+        if not self._is_whole and self._error is None:
+            self._error, self._waiting = error, b""
+            self._wake()
+
+    def end(self) -> None:
+        """Note that nobody wants the rest, since the request is answered."""
+        if not self._is_whole and self._error is None:
+            self.cut(DisconnectedError())
+            self._source.end_body()
+
+    def put(self, data: bytes) -> None:
+        """Take a part that has arrived; for the connection only."""
+        if self._error is not None:
+            return
+        if not self._waiting:
+            self._waiting = data
+        elif type(self._waiting) is bytes:
+            self._waiting = bytearray(self._waiting)
+            self._waiting += data
+        else:
+            self._waiting += data
+        self._wake()
+
+    def finish(self) -> None:
+        """Note that all of it has arrived; for the connection only."""
+        if self._error is None:
+            self._is_whole = True
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class StreamedExchange(Exchange):
+    """An exchange whose request's body is streamed: with the answer, nobody wants the rest."""
+
+    body: BodyStream | None = None
+
+    def respond(self, response: Response) -> None:
+        """Answer with a complete response, and read no more of the body."""
+        if self.body is not None:
+            self.body.end()
+        super().respond(response)
+
+    def stream(
+        self,
+        status: int,
+        content_type: bytes,
+        produce: Callable[["Stream"], Coroutine[Any, Any, None]],
+        headers: Headers = (),
+    ) -> None:
+        """Answer with what `produce` sends, and read no more of the body."""
+        if self.body is not None:
+            self.body.end()
+        super().stream(status, content_type, produce, headers)
 
 
 class Output:

@@ -32,6 +32,9 @@ class Limits:
     body_hurried_rate_min: int = 1024 * 1024
     # Whoever waits longer for memory is better off to come again.
     body_wait_seconds_max: float = 60.0
+    # Of a body that is streamed, this is read ahead of whoever takes it: while they work on one
+    # part, the next one is there.
+    body_ahead_size_max: int = 256 * 1024
     # Longer than the pool of usual clients keeps connections (60 s), so that they close first.
     idle_seconds_max: float = 75.0
     # Enough to hide any round trip; further requests wait in the client's socket.
@@ -71,7 +74,13 @@ class Limits:
         assert self.body_rate_min > 0
         assert self.body_hurried_rate_min > 0
         assert self.body_small_size_max > 0
+        assert self.body_ahead_size_max > 0
         assert self.shortest_seconds() > 0
+
+    @property
+    def body_window_size(self) -> float:
+        """Of how much of a streamed body the rate is looked at, before it is looked at anew."""
+        return self.body_seconds_max * self.body_rate_min
 
     def body_seconds(self, size: int, *, is_hurried: bool) -> float:
         """Return how long a body may take of which so much has arrived."""

@@ -6,7 +6,8 @@ Content-Length, Content-Length with Transfer-Encoding. What it lets pass and RFC
 forbid is refused here; the tests hold the table of both.
 
 Guarantees that every byte belongs to exactly one request or to a refusal, that a refusal is the
-last thing it says, and that memory is bounded by the limits and the endpoint's bound for bodies.
+last thing it says, and that memory is bounded by the limits and the endpoint's bound for bodies; of
+a body that is streamed nothing is kept here.
 What is left to the connection: answering, time, and how many requests are read ahead.
 """
 
@@ -24,6 +25,8 @@ from everlog.http.limits import Limits
 
 # The consumer's word for a body that has to be read only to get past it.
 DISCARD: Final = -1
+# The consumer's word for a body that it takes in parts, as they arrive.
+STREAM: Final = -2
 
 _NO_HEADERS: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
@@ -89,7 +92,11 @@ class Consumer(Protocol):
         ...
 
     def take_head(self, head: Head) -> int:
-        """Decide about a request; return the bound of its body, or DISCARD."""
+        """Decide about a request; return the bound of its body, or DISCARD, or STREAM."""
+        ...
+
+    def take_part(self, data: bytes) -> None:
+        """Take a part of a body that is streamed."""
         ...
 
     def extend_body(self) -> int:
@@ -235,7 +242,9 @@ class RequestReader:
             self.content_length = size - start
             size_max = self._consumer.take_head(known.head)
             self.content_length = 0
-            body = b"" if size_max == DISCARD else data[start:]
+            if size_max == STREAM:
+                self._consumer.take_part(data[start:])
+            body = data[start:] if size_max >= 0 else b""
             self._consumer.take_request(known.head, body)
         return is_whole
 
@@ -329,6 +338,9 @@ class RequestReader:
         self.body_size += len(data)
         if self.body_size > self._body_size_max:
             if self._body_size_max == DISCARD:
+                return
+            if self._body_size_max == STREAM:
+                self._consumer.take_part(data)
                 return
             self._body_size_max = self._consumer.extend_body()
         if not self._body:

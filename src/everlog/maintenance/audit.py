@@ -8,18 +8,25 @@ What is left to others: printing findings, and what to do about them.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from everlog.domain.errors import DirectoryLockedError, UnknownFormatError
+from everlog.domain.errors import (
+    DataDirectoryError,
+    DirectoryLockedError,
+    UnknownFormatError,
+)
+from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit, MemoryIndex
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
 from everlog.maintenance.copies import find_copied
 from everlog.maintenance.files import (
     Folder,
+    names_in,
     opened_directory,
     opened_folder,
     read_whole,
@@ -31,6 +38,9 @@ from everlog.maintenance.segments import LOG_FOLDER, Extent, Segment, find_segme
 _FORMAT_FILE: Final = "everlog.json"
 _FORMAT: Final = b'{"format":"everlog-data","version":1}\n'
 _VERSION: Final = 1
+
+# What a restore has made, until it is put into its place.
+_RESTORED_FOLDER: Final = "restored"
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -46,9 +56,12 @@ class Progress(msgspec.Struct):
 
 
 def audit(
-    directory: Path, *, on_progress: Callable[[Progress], None]
+    directory: Path,
+    *,
+    on_progress: Callable[[Progress], None],
+    checkpoints: Sequence[KeptCheckpoint] = (),
 ) -> Iterator[Finding | Summary]:
-    """Yield everything that is not as it was written, and at last a summary.
+    """Yield everything that is not as it was written, or as checkpoints say, and a summary.
 
     Where a server has the directory open, that is all that was durable when the audit began.
 
@@ -61,9 +74,10 @@ def audit(
         try:
             held.enter_context(servers_locked_out(opened))
         except DirectoryLockedError:
-            yield from audit_up_to(opened, lambda: _durable_head(opened), on_progress=on_progress)
+            find_head = partial(_durable_head, opened)
+            yield from _count(_audit(opened, find_head, on_progress, checkpoints))
         else:
-            yield from _count(_audit(opened, None, on_progress))
+            yield from _count(_audit(opened, None, on_progress, checkpoints))
 
 
 def audit_up_to(
@@ -77,7 +91,7 @@ def audit_up_to(
     The head is asked for when the files that are exchanged meanwhile have been opened, so that it
     is not older than they are. Raises what `audit` does, and what finding the head does.
     """
-    yield from _count(_audit(directory, find_head, on_progress))
+    yield from _count(_audit(directory, find_head, on_progress, ()))
 
 
 def _count(found: Iterator[Finding | Summary]) -> Iterator[Finding | Summary]:
@@ -98,18 +112,22 @@ def _audit(
     directory: Folder,
     find_head: Callable[[], "Head"] | None,
     on_progress: Callable[[Progress], None],
+    checkpoints: Sequence[KeptCheckpoint],
 ) -> Iterator[Finding | Summary]:
+    kept = CheckpointAudit(checkpoints)
     with ExitStack() as resources:
-        yield from _audit_files(directory, find_head, on_progress, resources)
+        yield from _audit_files(directory, find_head, on_progress, kept, resources)
 
 
 def _audit_files(
     directory: Folder,
     find_head: Callable[[], "Head"] | None,
     on_progress: Callable[[Progress], None],
+    kept: CheckpointAudit,
     resources: ExitStack,
 ) -> Iterator[Finding | Summary]:
     yield from check_format(directory)
+    _check_is_in_place(directory)
     index = IndexAudit(resources)
     index_findings = list(index.load(_folder_in(directory, INDEX_FOLDER, resources)))
     head = None if find_head is None else find_head()
@@ -148,12 +166,14 @@ def _audit_files(
         if isinstance(found, Finding):
             yield found
         else:
+            kept.add(found)
             yield from index.compare(found)
             yield from schemas.judge(found)
     if log.is_intact:
         yield from index.finish(log.event_count)
         if head is not None:
             yield from compare_with_head(log, head)
+    yield from kept.finish(log.event_count, is_intact=log.is_intact)
     yield Summary(
         event_count=log.event_count,
         head_hash=log.head_hash,
@@ -162,6 +182,7 @@ def _audit_files(
         schema_count=schemas.schema_count,
         finding_count=0,
         notice_count=0,
+        confirmed_checkpoints=(*kept.confirmed,),
     )
 
 
@@ -259,6 +280,15 @@ def check_format(directory: Folder) -> Iterator[Finding]:
             )
             raise UnknownFormatError(message)
     yield Finding(kind=Kind.FORMAT, event_id=None, file=_FORMAT_FILE, offset=None, meaning=meaning)
+
+
+def _check_is_in_place(directory: Folder) -> None:
+    if _RESTORED_FOLDER in names_in(directory):
+        message = (
+            f"{directory.path} holds a store that was restored and is not in its place yet: start "
+            "a server on it once, which puts it there, and audit it then"
+        )
+        raise DataDirectoryError(message)
 
 
 def _read_bound_beside_server(directory: Folder) -> tuple[DurableBound, list[Finding]]:

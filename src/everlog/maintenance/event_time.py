@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 _PATTERN: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{0,8}[1-9])Z"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{0,8}[1-9]))?Z"
 )
 
 
@@ -15,7 +15,8 @@ def parse_event_time(text: str) -> tuple[str, str] | None:
     match = _PATTERN.fullmatch(text)
     if match is None or not _is_second(match[1]):
         return None
-    return match[1], match[2].ljust(9, "0")
+    # Whole seconds come from other databases only.
+    return match[1], (match[2] or "").ljust(9, "0")
 
 
 # Events that follow each other mostly share their second.

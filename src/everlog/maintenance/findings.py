@@ -39,6 +39,9 @@ class Kind(StrEnum):
     SCHEMAS_TOO_SHORT = "schemas-too-short"
     SCHEMA_VIOLATED = "schema-violated"
     HEAD = "head"
+    # Of the log, compared with a checkpoint that somebody kept.
+    CHECKPOINT_SIZE = "checkpoint-size"
+    CHECKPOINT_ROOT = "checkpoint-root"
     # Of the index.
     CHECKPOINT = "checkpoint"
     COLUMN = "column"
@@ -98,6 +101,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     # Findings that are not notices.
     finding_count: int
     notice_count: int
+    # The checkpoints that the log was compared with and that it is as, by their names.
+    confirmed_checkpoints: tuple[str, ...] = ()
 
     @property
     def is_ok(self) -> bool:

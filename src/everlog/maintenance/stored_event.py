@@ -101,7 +101,7 @@ def _render(event: StoredEvent) -> str:
     if event.tracestate is not None:
         tracing += f'"tracestate":{msgspec.json.encode(event.tracestate).decode()},'
     return (
-        '{"type":"event","payload":{"specversion":"1.0",'
+        f'{{"type":"event","payload":{{"specversion":"{event.specversion}",'
         f'"id":"{event.id}","time":"{event.time}","source":"{event.source}",'
         f'"subject":"{event.subject}","type":"{event.type}",'
         f'"datacontenttype":"application/json",{tracing}"data":{str(event.data, "utf-8")},'

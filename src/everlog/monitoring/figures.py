@@ -16,7 +16,8 @@ from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
-from everlog.service.store import Store
+from everlog.service.proving.checkpoints import ProvingFigures
+from everlog.service.served_store import ServedStore
 from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
@@ -47,6 +48,7 @@ class Figures:
     snapshot_count: int
     snapshot_failure_count: int
     has_snapshot_failed: bool
+    proving: ProvingFigures
     observer_count: int
     query_count: int
     http: Statistics
@@ -92,7 +94,7 @@ class Monitor:
     release: Release
     clock: Callable[[], int]
     started_at: float
-    store: Store
+    served: ServedStore
     tally: Tally
     # The event loop's time, in seconds.
     loop_clock: Callable[[], float]
@@ -108,7 +110,8 @@ class Monitor:
         # Reading threads may all wait for a disk that does not answer, which is to be told now.
         process = await call_on_thread(read_process)
         disk = await self.disk.read()
-        store, snapshots = self.store, self.store.snapshots
+        store = self.served.latest
+        snapshots = store.snapshots
         commits = store.writer.figures
         now = self.loop_clock()
         return Figures(
@@ -125,6 +128,7 @@ class Monitor:
             snapshot_count=snapshots.saved_count,
             snapshot_failure_count=snapshots.failure_count,
             has_snapshot_failed=snapshots.has_failed,
+            proving=store.checkpoints.figures(),
             observer_count=store.observers.permits.held_count,
             query_count=store.queries.permits.held_count,
             http=self.statistics(),

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, Self
 
-from everlog.service.environment import environment_without_secrets
+from everlog.environment import environment_without_secrets
 from everlog.threads import call_on_thread
 
 

@@ -24,26 +24,14 @@ import msgspec
 from everlog.domain.errors import (
     BusyError,
     Code,
-    RefusedError,
     StateConflictError,
     TooMuchUnjudgedError,
 )
 from everlog.domain.event import EventCandidate
 from everlog.domain.json_text import to_float
-from everlog.domain.limits import (
-    SCHEMA_MEMORY_SIZE_MAX,
-    SCHEMA_SECONDS_MAX,
-    UNJUDGED_LENGTH_MAX,
-)
+from everlog.domain.limits import UNJUDGED_LENGTH_MAX
 from everlog.domain.schema import EventSchema, explain_violation, matches
-from everlog.service.judging_messages import (
-    Compiled,
-    Failed,
-    Judged,
-    JudgingJob,
-    Mismatched,
-    Refused,
-)
+from everlog.judging_messages import JudgingJob, outcome_of, parts_of
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.querying.conditions import StaleQueryError
 from everlog.storage.engine import Engine, Head, LogReader, Scan
@@ -55,21 +43,6 @@ _AT_ONCE_REASONS_MAX: Final = 1_000
 
 # As many may have come since the others were judged when a schema comes into force.
 _LAST_EVENTS_MAX: Final = 1_000
-
-# Of a write, so many characters of data are judged by a process before others have their turn.
-_PART_LENGTH_MAX: Final = 64 * 1024
-
-_WITHIN: Final = (
-    f"within {SCHEMA_SECONDS_MAX:g} s of processor time "
-    f"and {SCHEMA_MEMORY_SIZE_MAX // (1024 * 1024)} MiB of memory"
-)
-_UNJUDGEABLE: Final = f"it cannot be judged {_WITHIN}"
-_UNCOMPILABLE: Final = Refused(
-    Code.EVENT_SCHEMA_MALFORMED,
-    f"malformed event schema: it cannot be compiled {_WITHIN}",
-    {"field": "schema", "limit": SCHEMA_SECONDS_MAX},
-)
-_UNEXPLAINED: Final = f"it does not match, and why cannot be found out {_WITHIN}"
 
 _decode_data = msgspec.json.Decoder(dict[str, object], float_hook=to_float).decode
 
@@ -275,7 +248,7 @@ class Judge:
         Raises:
             RefusedError: The schema, which is not registered, is none.
         """
-        for first, part in _parts(texts):
+        for first, part in parts_of(texts):
             violation = await self._judge_part(schema, part, is_registered=is_registered)
             if violation is not None:
                 index, reason = violation
@@ -293,29 +266,4 @@ class Judge:
         # One part at a time of each type, so that none takes all processes.
         async with self._turns.setdefault(schema.event_type, asyncio.Lock()):
             messages = await self._processes.run(job)
-        end = messages[-1]
-        if isinstance(end, Failed):
-            raise RuntimeError(end.error)  # noqa: TRY004 - a bug, and not of the caller's
-        mismatch = next((said for said in messages if isinstance(said, Mismatched)), None)
-        if mismatch is not None:
-            reason = end.reason if isinstance(end, Judged) else None
-            return mismatch.index, reason or _UNEXPLAINED
-        if isinstance(end, Judged):
-            return None
-        if is_registered or Compiled() in messages:
-            return 0, _UNJUDGEABLE
-        refused = end if isinstance(end, Refused) else _UNCOMPILABLE
-        raise RefusedError(Code(refused.code), refused.message, **refused.details)
-
-
-def _parts(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield texts in parts, each with the index of its first."""
-    first, part, length = 0, list[str](), 0
-    for index, text in enumerate(texts):
-        if part and length + len(text) > _PART_LENGTH_MAX:
-            yield first, part
-            first, part, length = index, [], 0
-        part.append(text)
-        length += len(text)
-    if part:
-        yield first, part
+        return outcome_of(messages, is_registered=is_registered)

@@ -14,8 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from everlog.domain.errors import BusyError
-from everlog.service.child_process import ChildProcess
-from everlog.service.judging_messages import (
+from everlog.judging_messages import (
     LENGTH,
     Compiled,
     Exceeded,
@@ -25,6 +24,7 @@ from everlog.service.judging_messages import (
     decode_message,
     encode,
 )
+from everlog.service.child_process import ChildProcess
 
 # One computes while the other is asked.
 _COUNT_MAX: Final = 2

@@ -224,7 +224,7 @@ def test_a_process_that_cannot_compile_in_time_refuses_the_schema() -> None:
 def test_a_bug_of_a_process_is_nobodys_refusal() -> None:
     program = """
 import sys
-from everlog.service.judging_messages import *
+from everlog.judging_messages import *
 sys.stdout.buffer.write(encode(Compiled()) + encode(Failed("ZeroDivisionError")))
 """
 

@@ -147,3 +147,16 @@ class AuditHistory(_Body, frozen=True):
 
 class Nothing(_Body, frozen=True):
     """A body without members, for endpoints that take none."""
+
+
+class LastBackedUpEvent(_Body, frozen=True):
+    """The last event of an earlier backup."""
+
+    id: str | UnsetType = UNSET
+    hash: str | UnsetType = UNSET
+
+
+class Backup(_Body, frozen=True):
+    """What is to be backed up: everything, or what is behind an event."""
+
+    last_backed_up_event: LastBackedUpEvent | UnsetType = UNSET

@@ -16,6 +16,8 @@ class Condition(StrEnum):
     WRITABLE = "writable"
     # Until there is room; each change finds out anew.
     DISK_FULL = "disk-full"
+    # Until a backup is restored, or is not.
+    RESTORING = "restoring"
     # The following until a restart.
     READ_ONLY = "read-only"
     STOPPING = "stopping"
@@ -27,6 +29,8 @@ class Happening(StrEnum):
 
     BECAME_DURABLE = "a batch became durable"
     DISK_FILLED = "there was no room, for staging or for committing"
+    RESTORE_BEGAN = "a backup is being restored into the store"
+    RESTORE_ENDED = "it is not, and the store is as it was"
     MADE_READ_ONLY = "somebody asked for the read-only mode"
     STOPPED = "the store is being closed"
     BROKE = "the disk broke its promise, or an error came that nobody expected"
@@ -37,14 +41,21 @@ CONDITIONS: Final[Mapping[Condition, Mapping[Happening, Condition]]] = MappingPr
     {
         Condition.WRITABLE: {
             Happening.DISK_FILLED: Condition.DISK_FULL,
+            Happening.RESTORE_BEGAN: Condition.RESTORING,
             Happening.MADE_READ_ONLY: Condition.READ_ONLY,
             Happening.STOPPED: Condition.STOPPING,
             Happening.BROKE: Condition.FAILED,
         },
         Condition.DISK_FULL: {
             Happening.BECAME_DURABLE: Condition.WRITABLE,
+            Happening.RESTORE_BEGAN: Condition.RESTORING,
             Happening.MADE_READ_ONLY: Condition.READ_ONLY,
             Happening.STOPPED: Condition.STOPPING,
+            Happening.BROKE: Condition.FAILED,
+        },
+        # A store that is closed to be opened again stays so, and takes nothing any more.
+        Condition.RESTORING: {
+            Happening.RESTORE_ENDED: Condition.WRITABLE,
             Happening.BROKE: Condition.FAILED,
         },
         Condition.READ_ONLY: {

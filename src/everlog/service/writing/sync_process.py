@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from everlog.service.environment import environment_without_secrets
+from everlog.environment import environment_without_secrets
 from everlog.service.writing.sync_messages import FILE, FILE_FOLLOWS, REPLY, REQUEST
 
 _COMMAND: Final = (sys.executable, "-m", "everlog.sync_worker")

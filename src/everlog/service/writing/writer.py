@@ -91,6 +91,10 @@ _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
             "the store has failed: no write is accepted until the server is restarted",
         ),
         Condition.STOPPING: (Code.SERVER_SHUTTING_DOWN, "server is shutting down"),
+        Condition.RESTORING: (
+            Code.RESTORE_IN_PROGRESS,
+            "a backup is being restored: writing is not permitted",
+        ),
         Condition.READ_ONLY: (
             Code.STORE_READ_ONLY,
             "the store is read-only until the server is restarted without --read-only",
@@ -268,6 +272,21 @@ class Writer:
             )
         self._note(Happening.MADE_READ_ONLY)
         self._take(_Settled(answer))
+
+    def begin_restore(self, answer: Answer) -> None:
+        """Refuse every write and registration until `end_restore`, or for good.
+
+        The answer is called once all that had begun has its answer, whatever that is.
+        Raises a RefusedError if none is taken anyway.
+        """
+        if self.condition in _REFUSALS:
+            raise _refusal(self.condition)
+        self._note(Happening.RESTORE_BEGAN)
+        self._take(_Settled(answer))
+
+    def end_restore(self) -> None:
+        """Take writes and registrations again: nothing was restored."""
+        self._note(Happening.RESTORE_ENDED)
 
     def fail(self, error: StoreFailedError) -> None:
         """Refuse every change from now on: somebody else found out that the store has failed."""

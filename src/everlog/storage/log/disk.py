@@ -73,8 +73,14 @@ class Disk(Protocol):
     def rename(self, folder: Folder, source: str, target: str) -> None:
         """Put a file in the place of another in the same folder, atomically."""
 
+    def move(self, source: Folder, name: str, target: Folder) -> None:
+        """Put a file or folder into another folder of the same file system, atomically."""
+
     def remove_file(self, folder: Folder, name: str) -> None:
         """Remove the name of a file, or of a link."""
+
+    def remove_directory(self, folder: Folder, name: str) -> None:
+        """Remove an empty directory."""
 
     def sync_directory(self, folder: Folder) -> None:
         """Return when the folder's names are durable."""
@@ -117,9 +123,17 @@ class PosixDisk:
         """Put a file in the place of another in the same folder, atomically."""
         os.replace(source, target, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
 
+    def move(self, source: Folder, name: str, target: Folder) -> None:
+        """Put a file or folder into another folder of the same file system, atomically."""
+        os.rename(name, name, src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor)
+
     def remove_file(self, folder: Folder, name: str) -> None:
         """Remove the name of a file, or of a link."""
         os.unlink(name, dir_fd=folder.descriptor)
+
+    def remove_directory(self, folder: Folder, name: str) -> None:
+        """Remove an empty directory."""
+        os.rmdir(name, dir_fd=folder.descriptor)
 
     def sync_directory(self, folder: Folder) -> None:
         """Return when the folder's names are durable."""

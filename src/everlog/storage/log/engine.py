@@ -63,6 +63,7 @@ from everlog.storage.log.disk import (
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.recovery import Origin, Replay, find_witnesses, replay
+from everlog.storage.log.restored import finish_restored
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
@@ -101,6 +102,7 @@ class LogEngine(IndexedLog):
         self,
         *,
         resources: ExitStack,
+        directory: Folder,
         places: Sequence[Place],
         segments: Segments,
         schemas: SchemasFile,
@@ -113,6 +115,8 @@ class LogEngine(IndexedLog):
     ) -> None:
         """Take over what `open` has opened and recovered."""
         self._resources = resources
+        # For what else is kept in it, and may be lost.
+        self.directory: Final = directory
         # The first is the data directory's own.
         self._places = places
         self._looked_at = monotonic()
@@ -172,6 +176,7 @@ class LogEngine(IndexedLog):
         segment_size_max: int,
     ) -> Self:
         prepare_format(directory, disk)
+        finish_restored(directory, disk)
         # Before anything else is touched.
         origin, noted, bound, copied_schemas_size = find_witnesses(directory, disk)
         if origin is not Origin.HERE:
@@ -197,6 +202,7 @@ class LogEngine(IndexedLog):
             durable.write(found)
         engine = cls(
             resources=resources,
+            directory=directory,
             places=(
                 # Whoever changes the working directory later does not change what it means.
                 Place(None, str(directory.path.absolute()), directory.descriptor),

@@ -44,6 +44,7 @@ from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
 from everlog.storage.log.recovery import Origin, find_origin, find_witnesses, replay
+from everlog.storage.log.restored import check_is_in_place
 from everlog.storage.log.schemas import parse_schemas, read_schemas
 from everlog.storage.log.snapshot import load_index
 
@@ -102,6 +103,7 @@ class ReadOnlyLog(IndexedLog):
     @classmethod
     def _open(cls, path: Path, disk: Disk, resources: ExitStack) -> Self:
         directory = open_directory(path, disk, resources)
+        check_is_in_place(directory)
         folder, log = None, SegmentFiles()
         with suppress(FileNotFoundError):
             folder = open_folder(disk, directory, INDEX_FOLDER, resources)

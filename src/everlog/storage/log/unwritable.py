@@ -32,9 +32,10 @@ from everlog.storage.log.directory import (
 from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.engine import OpeningReport
 from everlog.storage.log.reader import ReadOnlyLog
+from everlog.storage.log.tree_files import TREE_FOLDER
 
 _FILES: Final = (FORMAT_FILE, LOCK_FILE, DURABLE_FILE, SCHEMAS_FILE)
-_FOLDERS: Final = (LOG_FOLDER, INDEX_FOLDER)
+_FOLDERS: Final = (LOG_FOLDER, INDEX_FOLDER, TREE_FOLDER)
 
 
 def may_write(directory: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What the processes that the server starts are told of its environment."""
+"""What the processes that Everlog starts are told of its environment."""
 
 import os
 from typing import Final
@@ -8,7 +8,7 @@ _SECRET_PREFIX: Final = "EVERLOG_"  # noqa: S105 - a beginning of names
 
 
 def environment_without_secrets() -> dict[str, str]:
-    """Return the environment of this process without what is meant for the server alone."""
+    """Return the environment of this process without what is meant for it alone."""
     return {
         name: value for name, value in os.environ.items() if not name.startswith(_SECRET_PREFIX)
     }
