@@ -498,19 +498,12 @@ def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: 
     if report.rebuild_reason is not None and report.event_count > 0:
         log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
     if report.is_copy:
-        log.warning(
-            "the data directory is a copy: it was opened with the events that it has",
-            eventCount=report.event_count,
-            # Of what was behind them, written while it was copied.
-            removedSize=report.torn_size,
-            # What its durable bound says, which may have been copied later or earlier.
-            notedEventCount=report.noted_event_count,
-        )
+        message = "the data directory is a copy: it was opened with the events that it has"
+        count, noted = report.event_count, report.noted_event_count
+        log.warning(message, eventCount=count, removedSize=report.torn_size, notedEventCount=noted)
     elif report.torn_size > 0:
-        log.warning(
-            "an unfinished write at the end of the log was removed; it was never acknowledged",
-            size=report.torn_size,
-        )
+        message = "an unfinished write at the end of the log was removed; it was never acknowledged"
+        log.warning(message, size=report.torn_size)
     log.info(
         "the data directory is open",
         directory=str(directory),

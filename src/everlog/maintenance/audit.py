@@ -22,7 +22,7 @@ from everlog.domain.errors import (
 from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit, MemoryIndex
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
-from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
+from everlog.maintenance.audit_schemas import SCHEMAS_FILE, SchemasAudit, audit_schemas
 from everlog.maintenance.copies import find_copied
 from everlog.maintenance.files import (
     Folder,
@@ -162,13 +162,7 @@ def _audit_files(
         segments, strangers = find_segments(log_folder, extent)
     yield from strangers
     log = LogAudit(segments, bound, counting(segments, on_progress), proven=proven)
-    for found in log.walk():
-        if isinstance(found, Finding):
-            yield found
-        else:
-            kept.add(found)
-            yield from index.compare(found)
-            yield from schemas.judge(found)
+    yield from _walk(log, index, schemas, kept)
     if log.is_intact:
         yield from index.finish(log.event_count)
         if head is not None:
@@ -184,6 +178,19 @@ def _audit_files(
         notice_count=0,
         confirmed_checkpoints=(*kept.confirmed,),
     )
+
+
+def _walk(
+    log: LogAudit, index: IndexAudit, schemas: SchemasAudit, kept: CheckpointAudit
+) -> Iterator[Finding]:
+    """Read the log, and compare everything else with its events."""
+    for found in log.walk():
+        if isinstance(found, Finding):
+            yield found
+        else:
+            kept.add(found)
+            yield from index.compare(found)
+            yield from schemas.judge(found)
 
 
 class Head(NamedTuple):
