@@ -107,14 +107,15 @@ class BackedUpEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An event as a backup has it; `data` holds the very bytes, and no value has been judged."""
 
     specversion: str
-    id: str
     time: str
     source: str
     subject: str
     type: str
     datacontenttype: str
     data: msgspec.Raw
-    predecessorhash: str
+    # Empty where they are still to be given.
+    id: str = ""
+    predecessorhash: str = ""
     traceparent: str | None = None
     tracestate: str | None = None
     # Computed when an event leaves a server, and so never restored.

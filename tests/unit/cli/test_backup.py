@@ -179,6 +179,18 @@ def test_a_draft_of_something_else_is_refused(expected: bytes, draft: bytes, nam
     assert Path(f"{name}.part").read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["b.ndjson", "b.ndjson.zst"])
+def test_a_draft_without_an_end_does_not_fill_the_memory(
+    expected: bytes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert expected
+    monkeypatch.setattr(output, "_PART_SIZE_MAX", 10_000)
+    draft = b" " * 20_000
+    Path(f"{name}.part").write_bytes(compress(draft) if name.endswith(".zst") else draft)
+
+    check_failed(back_up("--output", name), 1, "is no draft of a backup: remove it")
+
+
 def test_a_draft_that_is_damaged_is_refused(expected: bytes) -> None:
     Path("b.ndjson.part").write_bytes(expected.replace(b'"n":7', b'"n":8'))
 
