@@ -35,7 +35,7 @@ from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
-from everlog.api.services import BeginDraft, Services, Tasks
+from everlog.api.services import Services, Tasks
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
 from everlog.credentials.token import TokenCheck
@@ -68,7 +68,7 @@ from everlog.service.querying.processes import (
     QueryProcessLostError,
     QueryProcessUnstartableError,
 )
-from everlog.service.restore import RestoreEvents
+from everlog.service.restore import RestoreEvents, Restores
 from everlog.service.served_store import ServedStore
 from everlog.service.store import StoreEvents, StoreOptions, open_store
 from everlog.service.writing.states import Condition
@@ -77,7 +77,7 @@ from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
-from everlog.transfer.restoring import Restoring
+from everlog.transfer.restoring import Restored, Restoring
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
@@ -269,7 +269,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         clock=clock,
         events=_store_events(log, directory, on_closing=ending.note),
     )
-    begin_draft = partial(_begin_draft, settings, directory, disk)
+    restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
             try:
@@ -278,7 +278,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
                     log,
                     clock,
                     served,
-                    begin_draft,
+                    restores,
                     directory,
                     form,
                     credentials,
@@ -294,18 +294,18 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         ending.begin("the event loop and its threads")
 
 
-def _begin_draft(
-    settings: Settings, directory: Path, disk: Disk | None, *, rechain: bool
-) -> Restoring:
-    """Begin what a backup is restored into, on a thread."""
-    return Restoring(
+def _restores(
+    settings: Settings, log: Log, directory: Path, disk: Disk | None, token: TokenCheck
+) -> Restores[Restored]:
+    new_draft = partial(
+        Restoring,
         directory,
         disk=disk,
-        rechain=rechain,
         hash_version=settings.hash_version,
         # Clients that ask for the health have their turns meanwhile.
         on_step=Rests().take_if_due,
-    ).__enter__()
+    )
+    return Restores(new_draft, _restore_events(log, token))
 
 
 def _remove(directory: Path) -> None:
@@ -334,7 +334,7 @@ async def _serve(
     log: Log,
     clock: Callable[[], int],
     served: ServedStore,
-    begin_draft: BeginDraft,
+    restores: Restores[Restored],
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
@@ -359,17 +359,7 @@ async def _serve(
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
-    services = Services(
-        served,
-        form,
-        clock,
-        tasks,
-        tally,
-        monitor,
-        describe,
-        begin_draft,
-        _restore_events(log, credentials.token_check),
-    )
+    services = Services(served, form, clock, tasks, tally, monitor, describe, restores)
     application = _application(settings, log, credentials, services)
     server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
@@ -380,10 +370,7 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         loop_delay.start()
         ending.note_serving()
-        await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
-        if served.lost.done():
-            raise served.lost.result()
-        log.info("stopping", reason=ending.asked.result())
+        log.info("stopping", reason=await _wait_for_end(ending, served))
     finally:
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
@@ -394,6 +381,14 @@ async def _serve(
         await server.stop(grace_seconds=_GRACE_SECONDS)
         ending.begin("what endpoints wait for")
         await tasks.wait()
+
+
+async def _wait_for_end(ending: _Ending, served: ServedStore) -> str:
+    """Return who asked for the end; raise the error for which there is no store any more."""
+    await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
+    if served.lost.done():
+        raise served.lost.result()
+    return ending.asked.result()
 
 
 async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log) -> None:

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from contextlib import ExitStack
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def backed_up(answer: Answer, path: str) -> list[tuple[Event, str]]:
     """Return the events of a backup and their hashes, data being its very bytes."""
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/x-ndjson"
-    found = []
+    found: list[tuple[Event, str]] = []
     for line in answer.body.splitlines():
         item = json.loads(line)
         if item["type"] == "event":
@@ -92,7 +93,8 @@ def test_a_backup_has_schemas_and_events_with_the_bytes_that_were_hashed(
 
 @pytest.mark.parametrize("path", PATHS)
 def test_an_empty_store_has_an_empty_backup(path: str, fresh: Connection) -> None:
-    for body in (None, b"", {}):
+    bodies: tuple[object, ...] = (None, b"", {})
+    for body in bodies:
         answer = fresh.ask("POST", path, body)
         assert answer.status == 200
         assert answer.items == ([] if path == V1 else [{"type": "end", "data": {}}])
@@ -148,7 +150,7 @@ def test_a_backup_under_many_writers_is_a_prefix_that_ends_with_a_write(path: st
             connection.write(*[an_event(data={"of": 1})] * 500)
         ended = threading.Event()
         writing = [
-            Background(lambda size=size: write_until(server.url, ended, size))
+            Background(partial(write_until, server.url, ended, size))
             for size in range(1, WRITERS + 1)
         ]
         answers = [connection.ask("POST", path) for _ in range(3)]

@@ -496,7 +496,7 @@ def test_what_is_no_whole_backup_is_refused_at_its_first_place(path: str, name: 
 
 def send_until_answered(client: socket.socket, chunk: bytes, size_max: int) -> tuple[int, bytes]:
     """Send chunks until an answer comes; return how much was sent, and the answer."""
-    client.setblocking(False)
+    client.settimeout(0.0)
     sent = 0
     framed = b"%x\r\n%b\r\n" % (len(chunk), chunk)
     while sent < size_max:

@@ -60,6 +60,7 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v2_requests.ReadEventType,
         v2_requests.RegisterEventSchema,
         v2_requests.Nothing,
+        v2_requests.Backup,
         v2.SubjectItem,
         v2.EventTypeItem,
         ErrorItem,
@@ -90,6 +91,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "V2ReadSubjects": ("subject", "options"),
     "V2ReadEventType": ("type",),
     "V2RegisterEventSchema": ("type", "schema"),
+    "V2LastBackedUpEvent": ("id", "hash"),
 }
 
 
@@ -143,6 +145,7 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "Event.time": reference("Time"),
     "Event.predecessorhash": reference("Hash"),
     "Event.hash": reference("Hash"),
+    "LastBackedUpEvent.hash": reference("Hash"),
     "Event.signature": {
         "type": ["string", "null"],
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
@@ -260,6 +263,12 @@ VALUES: Final[Mapping[str, Json]] = {
             },
             "eventId": reference("EventId"),
             "eventType": {"type": "string"},
+            "eventCount": {"type": "integer", "minimum": 0},
+            "line": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The number of a line of a backup.",
+            },
             "limit": {"type": ["integer", "string"], "description": "The bound that was hit."},
             "startToken": _TOKEN,
             "endToken": _TOKEN,
@@ -272,6 +281,21 @@ VALUES: Final[Mapping[str, Json]] = {
         "examples": [{"precondition": 0, "preconditionIndex": 0}],
     },
     "Metrics": {"type": "string", "description": "Metrics in the text format of OpenMetrics."},
+    "BackedUpEventAndHash": {
+        "type": "object",
+        "description": "An event as it was hashed, and that hash.",
+        "properties": {"event": reference("BackedUpEvent"), "hash": reference("Hash")},
+        "required": ["event", "hash"],
+    },
+    "BackedUpSchema": {
+        "type": "object",
+        "description": "The schema of an event type.",
+        "properties": {
+            "eventType": reference("EventTypeName"),
+            "schema": reference("EventSchema"),
+        },
+        "required": ["eventType", "schema"],
+    },
     "ApiEvent": {
         "type": "object",
         "description": "An answer in the shape of an event. It is not stored: its id says nothing.",
@@ -331,6 +355,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V2ReadSubjects": {"subject": "/books", "options": {"recursive": True}},
     "V2ReadEventType": {"type": _CANDIDATE["type"]},
     "V2RegisterEventSchema": {"type": _CANDIDATE["type"], "schema": _SCHEMA},
+    "V2Backup": {"lastBackedUpEvent": {"id": "41", "hash": GENESIS_HASH}},
     "V2EventTypeItem": {
         "type": "eventType",
         "data": {"type": _CANDIDATE["type"], "hasEvents": True},
@@ -369,7 +394,13 @@ def build_schemas() -> dict[str, Json]:
     for version, member in (("V1", "payload"), ("V2", "data")):
         schemas[f"{version}EventItem"] = _item("event", member, reference("Event"))
         schemas[f"{version}RowItem"] = _item("row", member, _ROW[version])
+        schemas[f"{version}BackupEventItem"] = _item(
+            "event", member, reference("BackedUpEventAndHash")
+        )
+        schemas[f"{version}BackupSchemaItem"] = _item("schema", member, reference("BackedUpSchema"))
         schemas[f"{version}HeartbeatItem"] = _item("heartbeat", member, {"type": "object"})
+    schemas["BackedUpEvent"] = _without(schemas["Event"], {"hash", "signature"})
+    schemas["V1BackupErrorItem"] = _item("error", "payload", {"type": "string"})
     schemas["V2ApiEventItem"] = _item("event", "data", reference("ApiEvent"))
     schemas["V2DiagnosticsItem"] = _item("diagnostics", "data", reference("Diagnostics"))
     schemas["V2EndItem"] = _item("end", "data", {"type": "object"})
@@ -410,6 +441,16 @@ def _complete_member(name: str, member: str, found: Json, *, is_required: bool) 
     if is_required or not is_nullable or name in {"Event", "EventTypeEntry"}:
         return found
     return {"anyOf": [found, {"type": "null"}], "description": "Null is the same as nothing."}
+
+
+def _without(schema: Json, members: set[str]) -> Json:
+    return {
+        **schema,
+        "properties": {
+            name: found for name, found in schema["properties"].items() if name not in members
+        },
+        "required": [name for name in schema["required"] if name not in members],
+    }
 
 
 def _item(kind: str, member: str, content: Json) -> Json:

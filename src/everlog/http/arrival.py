@@ -94,6 +94,12 @@ class Arrival:
         exchange = StreamedExchange(owner, self._reader.form, endpoint.counts, body=body)
         return Request(head, b"", body), exchange
 
+    def put(self, data: bytes) -> bool:
+        """Give a part to whoever reads the body; return whether more has to wait for that."""
+        assert self.body is not None
+        self.body.put(data)
+        return self.body.is_full
+
     def finish(self) -> bool:
         """Note that all of it is there; return False if no body was streamed."""
         body, self.body = self.body, None
@@ -125,6 +131,12 @@ class Arrival:
             or rest > self._server.limits.drain_size_max
             or (reader.is_continue_expected and rest > 0)
         )
+
+    def end(self) -> bool:
+        """Let nobody have the rest of the body; return whether it is too much to get past it."""
+        is_cut = self.is_cut()
+        self.forget()
+        return is_cut
 
     def is_late(self, seconds: float) -> bool:
         """Whether the body should have come, for which the client had so many seconds."""

@@ -19,7 +19,6 @@ from typing import Final, cast
 
 from everlog.http.arrival import Arrival
 from everlog.http.exchange import (
-    DisconnectedError,
     Endpoint,
     Exchange,
     Head,
@@ -105,7 +104,7 @@ class Connection(asyncio.Protocol):
         # Whether there is any of that, a turn was asked for, and it is counted (`Backlog`).
         self._is_held_back = self._is_turn_due = self._is_noted = False
         self._request_max = 1
-        # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
+        # What is unanswered, oldest first; a list, which is small when it is empty.
         self._exchanges: list[Exchange] = []
         # Consent to send a body, given when the answers before it have left.
         self._is_continue_due = False
@@ -252,8 +251,7 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """End as soon as nothing is in flight."""
-        is_idle = not self._exchanges and not self._reader.is_mid_message
-        if is_idle and self._state is not State.LINGERING:
+        if self.idle_since() is not None and self._state is not State.LINGERING:
             self._close()
 
     def abort(self) -> None:
@@ -286,14 +284,10 @@ class Connection(asyncio.Protocol):
             endpoint = cast("Endpoint", answer)
         if endpoint.is_open or not self.is_known:
             self._server.places.judge(self, is_known=not endpoint.is_open)
-        size_max = endpoint.body_size_max
-        reader = self._reader
+        reader, size_max = self._reader, endpoint.body_size_max
         size = reader.content_length
         if size_max is None:
-            self._begin_stream(endpoint, head)
-            if self._state is not _READING:
-                raise StopReading
-            return DISCARD if self._arrival.body is None else STREAM
+            return self._begin_stream(endpoint, head)
         if size > size_max:
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._server.render_error(413, reason))
@@ -307,11 +301,7 @@ class Connection(asyncio.Protocol):
         return min(size_max, small_max) if reader.is_chunked else size_max
 
     def extend_body(self) -> int:
-        """Let a body of unknown length become large; return its new bound.
-
-        Raises:
-            Refusal: It has reached the bound of its endpoint.
-        """
+        """Let a body of unknown length become large; return its new bound, or raise a Refusal."""
         assert self._endpoint is not None
         size_max = self._arrival.may_become(self._endpoint)
         self._reserve(size_max)
@@ -319,10 +309,7 @@ class Connection(asyncio.Protocol):
 
     def take_part(self, data: bytes) -> None:
         """Give a part of a body to whoever reads it; beyond a bound, reading waits for that."""
-        body = self._arrival.body
-        assert body is not None
-        body.put(data)
-        self._is_held_back |= body.is_full
+        self._is_held_back |= self._arrival.put(data)
 
     def take_request(self, head: Head, body: bytes) -> None:
         """Hand a complete request to its endpoint, or let it wait for its turn."""
@@ -362,24 +349,18 @@ class Connection(asyncio.Protocol):
     def resume_body(self) -> None:
         """Read on: whoever reads the body wants more of it."""
         if self._reader.is_continue_expected:
-            self._reader.is_continue_expected = False
             self._give_consent()
         if self._state is _PAUSED:
             self._ask_for_turn()
 
     def end_body(self) -> None:
         """Get past the rest of the body if that is cheap; otherwise the answer is the last."""
-        is_cut = self._arrival.is_cut()
-        self._arrival.forget()
-        if (self._state, Happening.REFUSAL) not in TRANSITIONS:
-            # Nobody waits for an answer.
-            return
-        if not is_cut:
+        if not self._arrival.end():
             self._ask_for_turn()
-            return
-        self._stop_reading()
-        last = self._exchanges[-1]
-        last.form = last.form._replace(is_last=True)
+        elif (self._state, Happening.REFUSAL) in TRANSITIONS:
+            self._stop_reading()
+            last = self._exchanges[-1]
+            last.form = last.form._replace(is_last=True)
 
     def send_answer(self, exchange: Exchange) -> None:
         """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
@@ -531,24 +512,18 @@ class Connection(asyncio.Protocol):
             self._give_consent()
         self._ask_for_turn()
 
-    def _begin_stream(self, endpoint: Endpoint, head: Head) -> None:
+    def _begin_stream(self, endpoint: Endpoint, head: Head) -> int:
         """Hand a request to its endpoint, which reads the body as it arrives."""
         self._server.requests += 1
-        self._endpoint = None
         request, exchange = self._arrival.begin(self, endpoint, head)
         self._exchanges.append(exchange)
-        self._is_continue_due = False
         if self._has_to_wait():
             self._hold_back(endpoint, request, exchange)
         else:
             self._handle(endpoint, request, exchange)
-
-    def _drop_stream(self) -> None:
-        """Give up the request whose body is arriving: its client is told something else."""
-        exchange = self._exchanges.pop()
-        if self._backlog and self._backlog[-1][2] is exchange:
-            self._backlog.pop()
-        self._server.tell(exchange.disconnect())
+        if self._state is not _READING:
+            raise StopReading
+        return DISCARD if self._arrival.body is None else STREAM
 
     def _note_backlog(self) -> None:
         """Tell how much waits for this client: what it does not take, and what it asked beyond."""
@@ -585,7 +560,11 @@ class Connection(asyncio.Protocol):
             return
         self._stop_reading()
         if self._arrival.body is not None:
-            self._drop_stream()
+            # Its request is given up: the client is told something else.
+            exchange = self._exchanges.pop()
+            if self._backlog and self._backlog[-1][2] is exchange:
+                self._backlog.pop()
+            self._server.tell(exchange.disconnect())
         self._arrival.forget()
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
@@ -625,6 +604,7 @@ class Connection(asyncio.Protocol):
         """Consent to a body being sent, behind the answers to earlier requests."""
         self._is_continue_due = len(self._exchanges) > (self._arrival.body is not None)
         if not self._is_continue_due:
+            self._reader.is_continue_expected = False
             self._output.write(CONTINUE)
 
     def _go_on(self) -> None:
@@ -649,22 +629,16 @@ class Connection(asyncio.Protocol):
         if form.is_head:
             return False
         self._stream = Stream(self._output, is_chunked=not form.is_http_10)
-        self._task = server.loop.create_task(answer.produce(self._stream))
-        server.tasks.add(self._task)
-        self._task.add_done_callback(self._finish_stream)
+        self._task = server.run_stream(answer.produce(self._stream), self._finish_stream)
         return True
 
     def _finish_stream(self, task: "asyncio.Task[None]") -> None:
-        self._server.tasks.discard(task)
         stream, self._stream, self._task = self._stream, None, None
         assert stream is not None
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DisconnectedError):
-            self._server.application.on_error(error)
         if not self._exchanges:
             # The connection was lost, and the exchange with it.
             return
-        if task.cancelled() or error is not None:
+        if task.cancelled() or task.exception() is not None:
             self._server.streams_cut += 1
             # Without its final chunk the client sees that the answer is not whole.
             self._close()
@@ -711,16 +685,12 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def _probe(self) -> None:
-        """Make a client that is gone betray itself, once and if there is a way to."""
+        """Make a client that is gone betray itself: it answers the next byte with a reset."""
         if self._state is State.HALF_CLOSED and self._stream is not None and self._stream.probe():
             self._move(Happening.PROBE)
 
     def _look_for_client(self) -> None:
-        """Find out whether a client that sends no more still reads.
-
-        The end of input is all that we see of both. A client that is gone answers the next byte
-        with a reset, after which the kernel knows that there is no peer.
-        """
+        """Find out whether a client that sends no more still reads: see `_probe`."""
         if self._transport.is_closing():
             return
         if is_gone(self._transport):

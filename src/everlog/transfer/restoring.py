@@ -19,7 +19,7 @@ from typing import Final, NoReturn, Self
 import msgspec
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import Code, RefusedError
+from everlog.domain.errors import Code, DiskFullError, RefusedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.json_text import find_foreign_encoding
 from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
@@ -28,7 +28,7 @@ from everlog.storage.engine import JournalEntry, Scan, StagedSchema
 from everlog.storage.line import Mark, render_line, to_last_of_batch
 from everlog.storage.log import LogEngine
 from everlog.storage.log.directory import open_directory
-from everlog.storage.log.disk import Disk, PosixDisk
+from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
 from everlog.storage.log.restored import DRAFT_FOLDER, accept_draft, remove_draft
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX
 from everlog.transfer.backup_lines import (
@@ -131,9 +131,11 @@ class Restoring:
             draft, size_max = self._path / DRAFT_FOLDER, self._segment_size_max
             try:
                 self._engine = LogEngine.open(draft, disk=self._disk, segment_size_max=size_max)
-            except BaseException:
+            except BaseException as error:
                 with suppress(OSError):
                     remove_draft(self._directory, self._disk)
+                if isinstance(error, OSError) and is_full(error):
+                    raise DiskFullError(describe_shortage(error)) from error
                 raise
             self._is_open = True
             resources.callback(self._judge.close)
