@@ -136,6 +136,10 @@ def _restore(
                 raise RefusedError(
                     error.code, f"{name}: {error.message}", **error.details
                 ) from error
+        if done == 0:
+            # Whatever was to make it has failed, most likely.
+            message = "the backup is incomplete: there is not one byte of it"
+            raise RefusedError(Code.BACKUP_INCOMPLETE, message)
         restored = restoring.finish()
     return restored, [FileDigest(file.name, file.sha256) for file in files]
 
