@@ -456,6 +456,13 @@ BROKEN: dict[str, tuple[bytes, str, int | None, str | None]] = {
         701,
         "700",
     ),
+    "another increment": (
+        lines_of(CHAIN[:5], look=2) + END_LINE + lines_of(CHAIN[6:], look=2) + END_LINE,
+        "backup-increment-disconnected",
+        7,
+        "6",
+    ),
+    "a hash that is none": (event_line(CHAIN[0][0], "0" * 63), "event-hash-malformed", 1, "0"),
     "no hash": (event_line(CHAIN[0][0], ""), "event-hash-missing", 1, "0"),
     "an unknown hash": (
         event_line(CHAIN[0][0], "esdb:hash:v9:" + "0" * 64),
