@@ -104,11 +104,13 @@ async def _back_up(
 
     async def produce(stream: Stream) -> None:
         try:
+            # It may be its turn long after it was asked for.
+            services.served.check_serves(store)
             async for schemas in store.reader.fetch_chunks(list_schemas(store, head)):
                 if schemas:
                     await look.send(stream, b"".join(look.backup.schema(*each) for each in schemas))
             async for block in store.reader.fetch_blocks(following, transform):
-                services.served.check_goes_on()
+                services.served.check_serves(store)
                 sending = look.send(stream, block)
                 # While the client does not take it, it is kept once, in its last form.
                 del block
@@ -127,7 +129,10 @@ async def _back_up(
 
 
 def _resting(convert: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Convert lines some at a time, and let others have the interpreter for as long in between."""
+    """Convert lines some at a time, and let others have the interpreter for as long in between.
+
+    What that returns raises a ReadFailedError where lines are not as they were stored.
+    """
 
     def convert_and_rest(lines: bytes) -> bytes:
         converted: list[bytes] = []
@@ -136,7 +141,10 @@ def _resting(convert: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
             stop = lines.rfind(b"\n", start, start + _PIECE_SIZE) + 1
             stop = stop or lines.index(b"\n", start) + 1
             began = perf_counter()
-            converted.append(convert(lines[start:stop]))
+            try:
+                converted.append(convert(lines[start:stop]))
+            except ValueError as error:
+                raise ReadFailedError("what is stored is damaged; an audit says where") from error
             time.sleep(perf_counter() - began)
             start = stop
         return b"".join(converted)

@@ -63,6 +63,8 @@ def test_a_store_that_is_opened_again_takes_the_place_of_the_one_before(tmp_path
             after = served.current
             assert after is not None
             assert after is not before
+            with pytest.raises(RefusedError):
+                served.check_serves(before)
             assert after.engine.head.event_count == 1
             assert not isinstance(await ask(after, "/after"), Exception)
             # Nothing more is written to what was closed.
@@ -100,8 +102,11 @@ def test_whoever_has_locked_the_store_is_told_that_the_server_stops(tmp_path: Pa
     async def work() -> None:
         told: list[Exception] = []
         async with ServedStore(partial(open_store, tmp_path)) as served:
-            served.check_goes_on()
+            served.check_serves(served.latest)
             with served.locked(told.append):
+                with pytest.raises(RefusedError) as refused:
+                    served.check_serves(served.latest)
+                assert refused.value.code is Code.RESTORE_IN_PROGRESS
                 served.end_streams()
             (error,) = told
             assert isinstance(error, RefusedError)
@@ -109,7 +114,8 @@ def test_whoever_has_locked_the_store_is_told_that_the_server_stops(tmp_path: Pa
             with pytest.raises(RefusedError) as refused, served.locked(told.append):
                 pass
             assert refused.value.code is Code.SERVER_SHUTTING_DOWN
-            with pytest.raises(RefusedError):
-                served.check_goes_on()
+            with pytest.raises(RefusedError) as refused:
+                served.check_serves(served.latest)
+            assert refused.value.code is Code.SERVER_SHUTTING_DOWN
 
     run(work)
