@@ -22,7 +22,7 @@ from everlog.domain.errors import (
 from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit, MemoryIndex
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
-from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
+from everlog.maintenance.audit_schemas import SCHEMAS_FILE, SchemasAudit, audit_schemas
 from everlog.maintenance.copies import find_copied
 from everlog.maintenance.files import (
     Folder,
@@ -174,12 +174,19 @@ def _audit_files(
         if head is not None:
             yield from compare_with_head(log, head)
     yield from kept.finish(log.event_count, is_intact=log.is_intact)
-    yield Summary(
+    yield _summarize(log, segments, schemas, kept)
+
+
+def _summarize(
+    log: LogAudit, segments: Sequence[Segment], schemas: SchemasAudit, kept: CheckpointAudit
+) -> Summary:
+    return Summary(
         event_count=log.event_count,
         head_hash=log.head_hash,
         log_size=log.log_size,
         segment_count=len(segments),
         schema_count=schemas.schema_count,
+        # Those who yield them count them.
         finding_count=0,
         notice_count=0,
         confirmed_checkpoints=(*kept.confirmed,),
