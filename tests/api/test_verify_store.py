@@ -153,6 +153,20 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 }
 
 
+def test_files_that_were_taken_away_are_named(server: RunningServer) -> None:
+    for name, said in (
+        ("everlog.json", "data: everlog.json: it is missing, or that of another version"),
+        ("schemas.ndjson", "data: schemas.ndjson at byte 0: the file has 0 bytes, but "),
+        ("index/subject", "index: index/subject: it is missing [column]"),
+    ):
+        path = server.data_directory / name
+        path.rename(server.data_directory.parent / "taken")
+        [error] = verify(server)["errors"]
+        assert error.startswith(said)
+        (server.data_directory.parent / "taken").rename(path)
+    assert verify(server) == SOUND
+
+
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damage_in_the_files_of_a_running_server_is_found_and_named(
     server: RunningServer, what: str
