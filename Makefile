@@ -41,6 +41,7 @@ test-all: export EVERLOG_KILL_SEEDS = 24
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
+test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_SOAK_SECONDS = 120
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
@@ -67,12 +68,12 @@ profile: setup ## Say where the time of the hot paths goes, into docs/benchmarks
 
 lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
 	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
-	$(LOCK_SHIPPED) pyproject.toml --output-file requirements/runtime.lock
+	$(LOCK_SHIPPED) --all-extras pyproject.toml --output-file requirements/runtime.lock
 	$(LOCK_SHIPPED) --group build --output-file requirements/build.lock
 
 lock-development:
 	$(PYTHON) -m venv .lock-environment && .lock-environment/bin/pip install --quiet uv
-	$(LOCK) --group dev pyproject.toml --output-file requirements/development.lock
+	$(LOCK) --all-extras --group dev pyproject.toml --output-file requirements/development.lock
 	$(LOCK_WITNESS) requirements/witness.in --output-file requirements/witness.lock
 
 audit: setup ## Ask whether a locked package has a known vulnerability (needs the network).

@@ -35,7 +35,7 @@ from everlog.api.answers import EventForm
 from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
-from everlog.api.services import BeginDraft, Services, Tasks
+from everlog.api.services import Services, Tasks
 from everlog.credentials.checkpoint_key import load_checkpoint_options
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
@@ -64,13 +64,14 @@ from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
 from everlog.reporting import proving_events, tell_of_resuming, warn_of_hanging
 from everlog.service.auditing import AuditFailedError, AuditReport
+from everlog.service.breaks import Rests
 from everlog.service.querying.processes import (
     QueryProcessDiedError,
     QueryProcessGarbledError,
     QueryProcessLostError,
     QueryProcessUnstartableError,
 )
-from everlog.service.restore import RestoreEvents
+from everlog.service.restore import RestoreEvents, Restores
 from everlog.service.served_store import ServedStore
 from everlog.service.store import StoreEvents, StoreOptions, open_store
 from everlog.service.writing.states import Condition
@@ -79,7 +80,7 @@ from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
-from everlog.transfer.restoring import Restoring
+from everlog.transfer.restoring import Restored, Restoring
 
 SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version__}".encode()
 
@@ -276,7 +277,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         clock=clock,
         events=_store_events(log, directory, on_closing=ending.note),
     )
-    begin_draft = partial(_begin_draft, settings, directory, disk)
+    restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
             try:
@@ -285,7 +286,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
                     log,
                     clock,
                     served,
-                    begin_draft,
+                    restores,
                     directory,
                     form,
                     credentials,
@@ -301,12 +302,18 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         ending.begin("the event loop and its threads")
 
 
-def _begin_draft(
-    settings: Settings, directory: Path, disk: Disk | None, *, rechain: bool
-) -> Restoring:
-    """Begin what a backup is restored into, on a thread."""
-    restoring = Restoring(directory, disk=disk, rechain=rechain, hash_version=settings.hash_version)
-    return restoring.__enter__()
+def _restores(
+    settings: Settings, log: Log, directory: Path, disk: Disk | None, token: TokenCheck
+) -> Restores[Restored]:
+    new_draft = partial(
+        Restoring,
+        directory,
+        disk=disk,
+        hash_version=settings.hash_version,
+        # Clients that ask for the health have their turns meanwhile.
+        on_step=Rests().take_if_due,
+    )
+    return Restores(new_draft, _restore_events(log, token))
 
 
 def _remove(directory: Path) -> None:
@@ -335,7 +342,7 @@ async def _serve(
     log: Log,
     clock: Callable[[], int],
     served: ServedStore,
-    begin_draft: BeginDraft,
+    restores: Restores[Restored],
     directory: Path,
     form: EventForm,
     credentials: LiveCredentials,
@@ -360,17 +367,7 @@ async def _serve(
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
     describe = partial(describe_server, RELEASE, settings.redacted())
-    services = Services(
-        served,
-        form,
-        clock,
-        tasks,
-        tally,
-        monitor,
-        describe,
-        begin_draft,
-        _restore_events(log, credentials.token_check),
-    )
+    services = Services(served, form, clock, tasks, tally, monitor, describe, restores)
     application = _application(settings, log, credentials, services)
     server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
@@ -381,10 +378,7 @@ async def _serve(
         await _listen(server, settings, credentials, log)
         loop_delay.start()
         ending.note_serving()
-        await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
-        if served.lost.done():
-            raise served.lost.result()
-        log.info("stopping", reason=ending.asked.result())
+        log.info("stopping", reason=await _wait_for_end(ending, served))
     finally:
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
@@ -395,6 +389,14 @@ async def _serve(
         await server.stop(grace_seconds=_GRACE_SECONDS)
         ending.begin("what endpoints wait for")
         await tasks.wait()
+
+
+async def _wait_for_end(ending: _Ending, served: ServedStore) -> str:
+    """Return who asked for the end; raise the error for which there is no store any more."""
+    await asyncio.wait((ending.asked, served.lost), return_when=asyncio.FIRST_COMPLETED)
+    if served.lost.done():
+        raise served.lost.result()
+    return ending.asked.result()
 
 
 async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log) -> None:
@@ -415,27 +417,6 @@ def _store_events(
 ) -> StoreEvents:
     """Return what the log says of what happens to the store."""
 
-    def opened(report: OpeningReport, seconds: float) -> None:
-        if directory.stat().st_mode & stat.S_IWOTH:
-            log.warning("every user of this machine may write to the data directory: close it")
-        if not report.is_writable:
-            log.warning("the data directory cannot be written to: it is served as it is")
-        if report.rebuild_reason is not None and report.event_count > 0:
-            log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
-        if report.torn_size > 0:
-            log.warning(
-                "an unfinished write at the end of the log was removed; it was never acknowledged",
-                size=report.torn_size,
-            )
-        log.info(
-            "the data directory is open",
-            directory=str(directory),
-            eventCount=report.event_count,
-            replayedEventCount=report.replayed_event_count,
-            tornSize=report.torn_size,
-            seconds=round(seconds, 3),
-        )
-
     def snapshot_failed(error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("a snapshot of the index failed", reason=reason)
@@ -455,7 +436,7 @@ def _store_events(
             log.warning(message, reason=error.strerror)
 
     return StoreEvents(
-        opened=opened,
+        opened=partial(_tell_of_opening, log, directory),
         read_failed=_telling_read_failures(log),
         query_process_lost=_telling_lost_processes(log),
         condition_changed=_telling_conditions(log),
@@ -507,6 +488,37 @@ def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], Non
         before = condition
 
     return tell
+
+
+def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
+    if directory.stat().st_mode & stat.S_IWOTH:
+        log.warning("every user of this machine may write to the data directory: close it")
+    if not report.is_writable:
+        log.warning("the data directory cannot be written to: it is served as it is")
+    if report.rebuild_reason is not None and report.event_count > 0:
+        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
+    if report.is_copy:
+        log.warning(
+            "the data directory is a copy: it was opened with the events that it has",
+            eventCount=report.event_count,
+            # Of what was behind them, written while it was copied.
+            removedSize=report.torn_size,
+            # What its durable bound says, which may have been copied later or earlier.
+            notedEventCount=report.noted_event_count,
+        )
+    elif report.torn_size > 0:
+        log.warning(
+            "an unfinished write at the end of the log was removed; it was never acknowledged",
+            size=report.torn_size,
+        )
+    log.info(
+        "the data directory is open",
+        directory=str(directory),
+        eventCount=report.event_count,
+        replayedEventCount=report.replayed_event_count,
+        tornSize=report.torn_size,
+        seconds=round(seconds, 3),
+    )
 
 
 def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:

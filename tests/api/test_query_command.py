@@ -1,16 +1,12 @@
 """`everlog query` as people and scripts run it: a process, a terminal, pipes, exit codes."""
 
-import fcntl
 import http.server
 import json
 import os
-import pty
 import re
 import shutil
 import signal
-import struct
 import subprocess
-import termios
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +25,7 @@ from tests.support.server import (
     clean_environment,
     running_server,
 )
+from tests.support.terminals import Terminal
 
 COUNT = 300
 # With this each event takes a few KB, so that pairs of events are far more than any pipe holds.
@@ -328,40 +325,6 @@ def test_an_answer_that_breaks_off_ends_with_code_8(tmp_path: Path) -> None:
 
 
 # Terminals.
-
-
-class Terminal:
-    """A terminal of some width, and what is shown on it."""
-
-    def __init__(self, *, columns: int) -> None:
-        self._reading, self.file = pty.openpty()
-        size = struct.pack("HHHH", 24, columns, 0, 0)
-        fcntl.ioctl(self.file, termios.TIOCSWINSZ, size)
-
-    def close_for_writing(self) -> None:
-        """Leave writing to the processes that have it."""
-        os.close(self.file)
-
-    def read_until(self, text: str) -> str:
-        """Return what is shown up to some text."""
-        shown = ""
-        while text not in shown:
-            part = os.read(self._reading, 65_536).decode()
-            assert part
-            shown += part
-        return shown
-
-    def read_all(self) -> str:
-        """Return all that is shown until nobody can write any more."""
-        parts = []
-        try:
-            while part := os.read(self._reading, 65_536):
-                parts.append(part)
-        except OSError:
-            # As Linux says that nobody writes any more.
-            pass
-        os.close(self._reading)
-        return b"".join(parts).decode().replace("\r\n", "\n")
 
 
 def shown_on_terminal(arguments: Sequence[str], *, columns: int) -> str:

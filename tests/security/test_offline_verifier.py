@@ -362,6 +362,12 @@ BUGS = {
         ),
         "the proof has a hash more",
     ),
+    "takes the beginning of a path for all of it": (
+        "merkle",
+        "    if last != 0:\n        raise VerificationError(_TOO_SHORT)\n    if found != root:",
+        "    if last != 0:\n        return\n    if found != root:",
+        "the proof was truncated",
+    ),
     "ignores that a path ends too early": (
         "merkle",
         "    if last != 0:\n        raise VerificationError(_TOO_SHORT)\n    if found != root:",

@@ -22,7 +22,7 @@ from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route
 from everlog.domain.errors import Code
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
-from tools.openapi.schemas import Json, build_schemas, reference
+from tools.openapi.schemas import REQUIRED, Json, build_schemas, reference
 
 OPENAPI_VERSION: Final = "3.1.0"
 
@@ -69,9 +69,15 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v1", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V1EventTypeItem",)),),
     ("v1", Answer.EVENT_TYPE): (Content(JSON, ("V1EventTypeEntry",)),),
     ("v1", Answer.REGISTRATION): (Content(JSON, ("ApiEvent",)),),
+    ("v1", Answer.BACKUP): (
+        Content(NDJSON, ("V1BackupSchemaItem", "V1BackupEventItem", "V1BackupErrorItem")),
+    ),
+    ("v1", Answer.RESTORATION): (Content(JSON, ("ApiEvent",)),),
     ("v1", Answer.READ_ONLY_MODE): (Content(JSON, ("ApiEvent",)),),
     ("v1", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v1", Answer.DIAGNOSTICS): (Content(JSON, ("Diagnostics",)),),
+    ("v1", Answer.VERIFICATION): (Content(JSON, ("Verification",)),),
+    ("v1", Answer.AUDIT): (Content(JSON, ("V1LatestEvent",)),),
     ("v2", Answer.API_EVENT): (Content(JSON, ("V2ApiEventItem",)),),
     ("v2", Answer.EVENTS): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
     ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
@@ -90,6 +96,13 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
         Content(NDJSON, ("V2ErrorItem",)),
     ),
     ("v2", Answer.REGISTRATION): (Content(NDJSON, ("V2ApiEventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.BACKUP): (
+        Content(NDJSON, ("V2BackupSchemaItem", "V2BackupEventItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.RESTORATION): (
+        Content(JSON, ("V2ApiEventItem",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
     ("v2", Answer.READ_ONLY_MODE): (
         Content(JSON, ("V2ApiEventItem",)),
         Content(NDJSON, ("V2ErrorItem",)),
@@ -106,11 +119,30 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
         Content(NDJSON, ("V2ErrorItem",)),
     ),
     ("v2", Answer.TILE): (Content(OCTETS, ("Tile",)),),
+    ("v2", Answer.VERIFICATION): (
+        Content(NDJSON, ("V2VerificationItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.AUDIT): (
+        Content(NDJSON, ("V2AuditItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
 }
+
+# What is restored, by either version.
+_BACKUP: Final = Content(
+    NDJSON,
+    (
+        "V1BackupSchemaItem",
+        "V1BackupEventItem",
+        "V2BackupSchemaItem",
+        "V2BackupEventItem",
+        "V2EndItem",
+    ),
+)
 
 # What is less in one version than the endpoint of both says.
 SUMMARIES: Final[Mapping[tuple[str, Answer], str]] = {
     ("v1", Answer.SUBJECT_STREAM): "Stream a subject and all below it",
+    ("v1", Answer.BACKUP): "Stream all event schemas and events of this moment",
 }
 
 # Status by status: the name of its description in the document, and the description.
@@ -126,6 +158,7 @@ TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
     500: ("InternalError", "Something failed: whether anything was stored is unknown."),
     503: ("Unavailable", "The server cannot do this now; nothing was stored."),
 }
+
 _EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
 _OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 415, 417, 501, 505.")
 
@@ -134,6 +167,8 @@ _STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
     Answer.EVENT_STREAM: (409,),
     Answer.EVENT_TYPE: (404,),
     Answer.REGISTRATION: (409,),
+    Answer.RESTORATION: (409,),
+    Answer.AUDIT: (409,),
 }
 
 _SUBJECT: Final = (Code.SUBJECT_MISSING, Code.SUBJECT_MALFORMED)
@@ -211,7 +246,52 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.EVENT_SCHEMA_VIOLATED,
         *_STORING,
     ),
+    "backup": (
+        Code.LAST_BACKED_UP_EVENT_MISSING,
+        Code.EVENT_ID_MALFORMED,
+        Code.EVENT_HASH_MALFORMED,
+        Code.LAST_BACKED_UP_EVENT_UNKNOWN,
+        Code.LAST_BACKED_UP_EVENT_MISMATCHED,
+        Code.BACKUP_FAILED,
+        Code.READ_FAILED,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
+    "restore": (
+        Code.STORE_NOT_EMPTY,
+        Code.BACKUP_UNREADABLE,
+        Code.BACKUP_FORMAT_UNKNOWN,
+        Code.BACKUP_MALFORMED,
+        Code.BACKUP_INCOMPLETE,
+        Code.FULL_BACKUP_MISSING,
+        Code.BACKUP_INCREMENT_DISCONNECTED,
+        Code.EVENT_CHAIN_BROKEN,
+        Code.EVENT_HASH_MISSING,
+        Code.EVENT_HASH_MALFORMED,
+        Code.EVENT_HASH_VERSION_UNKNOWN,
+        Code.EVENT_TOO_LARGE,
+        Code.DATA_MALFORMED,
+        Code.EVENT_TYPE_MALFORMED,
+        Code.EVENT_SCHEMA_MALFORMED,
+        Code.EVENT_SCHEMA_NOT_OBJECT,
+        Code.EVENT_SCHEMA_VIOLATED,
+        Code.RESTORE_IN_PROGRESS,
+        Code.DISK_FULL,
+        Code.STORE_FAILED,
+        Code.STORE_READ_ONLY,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
     "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
+    "verify_store": (Code.AUDIT_FAILED, Code.SERVER_SHUTTING_DOWN),
+    "audit_history": (
+        Code.LAST_AUDITED_EVENT_MISSING,
+        Code.EVENT_ID_MALFORMED,
+        Code.EVENT_HASH_MALFORMED,
+        Code.LAST_AUDITED_EVENT_UNKNOWN,
+        Code.LAST_AUDITED_EVENT_MISMATCHED,
+        Code.EVENT_CHAIN_BROKEN,
+        Code.AUDIT_FAILED,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
     "health": (),
     "diagnostics": (),
     "checkpoint": (),
@@ -325,6 +405,12 @@ def _format_parameter(formats: tuple[str, ...]) -> Json:
 
 # Of the query and the path, what each parameter is.
 PARAMETERS: Final[Mapping[str, Json]] = {
+    "rechain": {
+        "description": (
+            "Whether ids and hashes are given anew where the chain of the backup is not whole."
+        ),
+        "schema": {"type": "boolean", "default": False},
+    },
     "event": {
         "description": "The id of an event.",
         "schema": reference("EventId"),
@@ -375,6 +461,8 @@ def _summary(handle: Callable[..., None]) -> str:
 
 def _description(route: Route) -> str:
     size = f"The body may hold {route.body_size_max} bytes."
+    if route.body_size_max is None:
+        size = "The body may have any size: it is read as it arrives."
     if route.version.name == "v1" or not CODES[route.handle.__name__]:
         return size
     codes = ", ".join(f"`{code.value}`" for code in CODES[route.handle.__name__])
@@ -382,9 +470,12 @@ def _description(route: Route) -> str:
 
 
 def _request_body(route: Route) -> Json:
+    if route.answer is Answer.RESTORATION:
+        schema = _content_schema(_BACKUP)
+        return {"required": True, "content": {_BACKUP.media_type.decode(): {"schema": schema}}}
     name = route.version.name.upper() + route.body.__name__
     return {
-        "required": route.body.__name__ != "Nothing",
+        "required": name in REQUIRED,
         "content": {JSON.decode(): {"schema": reference(name)}},
     }
 

@@ -32,13 +32,14 @@ from everlog.eventql.limits import QUERY_LENGTH_MAX
 from everlog.monitoring.checks import Status
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.health import Health
+from everlog.service.verify_store import Verification
 
 Json = dict[str, Any]
 
 _REFERENCE: Final = "#/components/schemas/"
 
 _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
-    "": (Event, Health, Diagnostics, InclusionProof, ConsistencyProof),
+    "": (Event, Health, Diagnostics, Verification, InclusionProof, ConsistencyProof),
     "V1": (
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
@@ -47,7 +48,9 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v1_requests.ReadSubjects,
         v1_requests.ReadEventType,
         v1_requests.RegisterEventSchema,
+        v1_requests.AuditHistory,
         v1_requests.Nothing,
+        v1.LatestEvent,
         v1.SubjectItem,
         v1.EventTypeItem,
         v1.StreamErrorItem,
@@ -60,7 +63,10 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v2_requests.ReadSubjects,
         v2_requests.ReadEventType,
         v2_requests.RegisterEventSchema,
+        v2_requests.AuditHistory,
         v2_requests.Nothing,
+        v2_requests.Backup,
+        v2.AuditItem,
         v2.SubjectItem,
         v2.EventTypeItem,
         ErrorItem,
@@ -91,6 +97,8 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "V2ReadSubjects": ("subject", "options"),
     "V2ReadEventType": ("type",),
     "V2RegisterEventSchema": ("type", "schema"),
+    "V2LastBackedUpEvent": ("id", "hash"),
+    "V2AuditedEvent": ("id", "hash"),
 }
 
 
@@ -102,6 +110,11 @@ def reference(name: str) -> Json:
 _RECURSIVE: Final[Json] = {
     "type": "boolean",
     "description": "Whether all subjects below this one are meant too.",
+}
+
+_NULL_WITHOUT_EVENTS: Final[Json] = {
+    "type": ["string", "null"],
+    "description": "Null where there are no events.",
 }
 
 # By the name of the member, or by schema and member where a name means more than one thing.
@@ -144,6 +157,7 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "Event.time": reference("Time"),
     "Event.predecessorhash": reference("Hash"),
     "Event.hash": reference("Hash"),
+    "LastBackedUpEvent.hash": reference("Hash"),
     "Event.signature": {
         "type": ["string", "null"],
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
@@ -160,6 +174,12 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "ConsistencyProof.toRoot": reference("TreeHash"),
     "ConsistencyProof.proof": reference("Proof"),
     "EventTypeEntry.type": reference("EventTypeName"),
+    "AuditHistory.latestEventId": reference("EventId"),
+    "AuditHistory.latestEventHash": reference("Hash"),
+    "AuditedEvent.hash": reference("Hash"),
+    "LastAuditedEvent.hash": reference("Hash"),
+    "LatestEvent.latestEventId": _NULL_WITHOUT_EVENTS,
+    "LatestEvent.latestEventHash": _NULL_WITHOUT_EVENTS,
     "ErrorData.code": reference("ErrorCode"),
     "ErrorData.details": reference("ErrorDetails"),
     "Health.status": {"enum": [status.name.lower() for status in Status]},
@@ -170,7 +190,13 @@ MEMBERS: Final[Mapping[str, Json]] = {
 }
 
 # These are named by members, but hold schemas of their own.
-_STRUCTURED: Final = ("EventItem.data", "SubjectItem.data", "EventTypeItem.data", "ErrorItem.data")
+_STRUCTURED: Final = (
+    "AuditItem.data",
+    "EventItem.data",
+    "SubjectItem.data",
+    "EventTypeItem.data",
+    "ErrorItem.data",
+)
 
 _QUERY: Final = "FROM e IN events WHERE e.type == 'com.example.book-acquired' PROJECT INTO COUNT()"
 
@@ -294,6 +320,13 @@ VALUES: Final[Mapping[str, Json]] = {
             },
             "eventId": reference("EventId"),
             "eventType": {"type": "string"},
+            "eventCount": {"type": "integer", "minimum": 0},
+            "line": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "The number of a line of a backup.",
+            },
+            "value": {"type": "string", "description": "What was sent, and is not so."},
             "limit": {"type": ["integer", "string"], "description": "The bound that was hit."},
             "startToken": _TOKEN,
             "endToken": _TOKEN,
@@ -306,6 +339,21 @@ VALUES: Final[Mapping[str, Json]] = {
         "examples": [{"precondition": 0, "preconditionIndex": 0}],
     },
     "Metrics": {"type": "string", "description": "Metrics in the text format of OpenMetrics."},
+    "BackedUpEventAndHash": {
+        "type": "object",
+        "description": "An event as it was hashed, and that hash.",
+        "properties": {"event": reference("BackedUpEvent"), "hash": reference("Hash")},
+        "required": ["event", "hash"],
+    },
+    "BackedUpSchema": {
+        "type": "object",
+        "description": "The schema of an event type.",
+        "properties": {
+            "eventType": reference("EventTypeName"),
+            "schema": reference("EventSchema"),
+        },
+        "required": ["eventType", "schema"],
+    },
     "ApiEvent": {
         "type": "object",
         "description": "An answer in the shape of an event. It is not stored: its id says nothing.",
@@ -353,6 +401,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V1ReadSubjects": {"baseSubject": "/books"},
     "V1ReadEventType": {"eventType": _CANDIDATE["type"]},
     "V1RegisterEventSchema": {"eventType": _CANDIDATE["type"], "schema": _SCHEMA},
+    "V1AuditHistory": {"latestEventId": "41", "latestEventHash": "0" * 64},
     "V1EventTypeItem": {
         "type": "eventType",
         "payload": {"eventType": _CANDIDATE["type"], "isPhantom": False},
@@ -365,6 +414,8 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V2ReadSubjects": {"subject": "/books", "options": {"recursive": True}},
     "V2ReadEventType": {"type": _CANDIDATE["type"]},
     "V2RegisterEventSchema": {"type": _CANDIDATE["type"], "schema": _SCHEMA},
+    "V2Backup": {"lastBackedUpEvent": {"id": "41", "hash": GENESIS_HASH}},
+    "V2AuditHistory": {"lastAuditedEvent": {"id": "41", "hash": "0" * 64}},
     "V2EventTypeItem": {
         "type": "eventType",
         "data": {"type": _CANDIDATE["type"], "hasEvents": True},
@@ -403,9 +454,16 @@ def build_schemas() -> dict[str, Json]:
     for version, member in (("V1", "payload"), ("V2", "data")):
         schemas[f"{version}EventItem"] = _item("event", member, reference("Event"))
         schemas[f"{version}RowItem"] = _item("row", member, _ROW[version])
+        schemas[f"{version}BackupEventItem"] = _item(
+            "event", member, reference("BackedUpEventAndHash")
+        )
+        schemas[f"{version}BackupSchemaItem"] = _item("schema", member, reference("BackedUpSchema"))
         schemas[f"{version}HeartbeatItem"] = _item("heartbeat", member, {"type": "object"})
+    schemas["BackedUpEvent"] = _without(schemas["Event"], {"hash", "signature"})
+    schemas["V1BackupErrorItem"] = _item("error", "payload", {"type": "string"})
     schemas["V2ApiEventItem"] = _item("event", "data", reference("ApiEvent"))
     schemas["V2DiagnosticsItem"] = _item("diagnostics", "data", reference("Diagnostics"))
+    schemas["V2VerificationItem"] = _item("verification", "data", reference("Verification"))
     schemas["V2EndItem"] = _item("end", "data", {"type": "object"})
     schemas["Event"]["examples"] = [_example_event()]
     for name, example in EXAMPLES.items():
@@ -444,6 +502,16 @@ def _complete_member(name: str, member: str, found: Json, *, is_required: bool) 
     if is_required or not is_nullable or name in {"Event", "EventTypeEntry"}:
         return found
     return {"anyOf": [found, {"type": "null"}], "description": "Null is the same as nothing."}
+
+
+def _without(schema: Json, members: set[str]) -> Json:
+    return {
+        **schema,
+        "properties": {
+            name: found for name, found in schema["properties"].items() if name not in members
+        },
+        "required": [name for name in schema["required"] if name not in members],
+    }
 
 
 def _item(kind: str, member: str, content: Json) -> Json:

@@ -82,8 +82,6 @@ class Route(NamedTuple):
     is_unlocked: bool = False
     # What `format` in the query may be, the default first.
     formats: tuple[str, ...] = ()
-    # What in the query may be true or false, false being the default.
-    flags: tuple[str, ...] = ()
     # What else the query may say, and whether it must.
     parameters: tuple[tuple[str, bool], ...] = ()
 
@@ -105,7 +103,7 @@ v2_audits = AuditEndpoints(V2)
 proofs = ProofEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
-_RECHAIN: Final = (RECHAIN,)
+_RECHAIN: Final = ((RECHAIN, False),)
 
 _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
@@ -138,7 +136,7 @@ ROUTES: Final = (
           Answer.READ_ONLY_MODE),
     Route(V1, "POST", f"{_V1_DATA}/backup", v1_transfer.backup, Answer.BACKUP),
     Route(V1, "POST", f"{_V1_DATA}/restore", v1_transfer.restore, Answer.RESTORATION,
-          body_size_max=None, flags=_RECHAIN),
+          body_size_max=None, parameters=_RECHAIN),
     Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, is_unlocked=True,
           formats=_FORMATS),
     Route(V1, "POST", f"{_V1_DATA}/verify-store", v1_audits.verify_store, Answer.VERIFICATION),
@@ -171,7 +169,7 @@ ROUTES: Final = (
     Route(V2, "POST", f"{_V2_MANAGEMENT}/backup", v2_transfer.backup, Answer.BACKUP,
           v2_requests.Backup),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/restore", v2_transfer.restore, Answer.RESTORATION,
-          body_size_max=None, flags=_RECHAIN),
+          body_size_max=None, parameters=_RECHAIN),
     Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, is_unlocked=True,
           formats=_FORMATS),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/verify-store", v2_audits.verify_store,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from everlog.api.answers import EventForm, text_response
 from everlog.api.bodies import MalformedRequestError
@@ -24,20 +24,12 @@ from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.figures import Monitor
 from everlog.monitoring.tally import Tally
-from everlog.service.restore import Draft, RestoreEvents
+from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore, restore_in_progress
 from everlog.service.store import Store
 from everlog.transfer.restoring import Restored
 
 Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
-
-
-class BeginDraft(Protocol):
-    """Begins what a backup is restored into; to be called on a thread."""
-
-    def __call__(self, *, rechain: bool) -> Draft[Restored]:
-        """Return an empty draft, for a backup that is to be chained anew or not."""
-        ...
 
 
 # No codes of the API: version 2 has statuses and texts for these.
@@ -115,8 +107,7 @@ class Services:
     tally: Tally
     monitor: Monitor
     describe: Callable[[], Diagnostics]
-    begin_draft: BeginDraft
-    restore_events: RestoreEvents
+    restores: Restores[Restored]
     # Whose it is has a large body read.
     large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -6,7 +6,6 @@ What is left to others: what a backup is made of (`transfer`), and what either m
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -150,9 +149,9 @@ async def _restore(
         restored = await restore(
             services.served,
             body,
-            begin=partial(services.begin_draft, rechain=rechain),
+            services.restores,
+            rechain=rechain,
             settle=services.tasks.wait_for_others,
-            events=services.restore_events,
         )
     except (RefusedError, DiskFullError) as error:
         look.refuse(services, exchange, error)

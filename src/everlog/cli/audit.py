@@ -23,9 +23,9 @@ _PROGRESS_SECONDS: Final = 0.5
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = """Tell what in a data directory is not as it was written.
 
-All of it is read and compared. No server may have it open; nothing in it is changed. Each finding
-names the event, the file and the place. The exit code is 0 if nothing was found, 4 if something
-was, 3 if the directory cannot be audited.
+All of it is read and compared; nothing in it is changed. Beside a server that has it open that is
+what was stored for good when the audit began. Each finding names the event, the file and the place.
+The exit code is 0 if nothing was found, 4 if something was, 3 if the directory cannot be audited.
 
 With --checkpoint the log is compared with what a log's checkpoint said of it when it was kept.
 

@@ -47,6 +47,12 @@ def _audit() -> click.Command:
     return audit
 
 
+def _backup() -> click.Command:
+    from everlog.cli.backup import backup
+
+    return backup
+
+
 def _diagnostics() -> click.Command:
     from everlog.cli.diagnostics import diagnostics
 
@@ -63,6 +69,12 @@ def _query() -> click.Command:
     from everlog.cli.query import query
 
     return query
+
+
+def _restore() -> click.Command:
+    from everlog.cli.restore import restore
+
+    return restore
 
 
 def _run() -> click.Command:
@@ -85,9 +97,11 @@ def _version() -> click.Command:
 
 COMMANDS: Final[Mapping[str, Listed]] = {
     "audit": Listed("Tell what in a data directory is not as it was written.", _audit),
+    "backup": Listed("Write all events and event schemas to a file.", _backup),
     "diagnostics": Listed("Print version, system and licence as JSON.", _diagnostics),
     "generate": Listed("Make tokens, keys and certificates.", _generate),
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
+    "restore": Listed("Make a store of a backup.", _restore),
     "run": Listed("Run the server.", _run),
     "verify": Listed("Show offline that an event is in a log, or that a log only grew.", _verify),
     "version": Listed("Print the version.", _version),

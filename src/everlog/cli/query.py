@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Final
 
 import click
-from click.core import ParameterSource
 
 from everlog.cli.connecting import (
+    TIMEOUT_SECONDS,
     TOKEN_VARIABLE,
+    ServerError,
     certificate_option,
     connect,
     find_token,
+    source_of,
     token_file_option,
+    url_option,
 )
+from everlog.cli.progress import Progress, describe_events
 from everlog.cli.querying.faults import EXIT_INTERRUPTED
-from everlog.cli.querying.printing import Progress, describe_events, describe_rows, print_rows
-from everlog.cli.querying.server import TIMEOUT_SECONDS, ServerError, query_server
+from everlog.cli.querying.printing import describe_rows, print_rows
+from everlog.cli.querying.server import query_server
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.language.parser import tokens_around
 from everlog.eventql.limits import QUERY_LENGTH_MAX
@@ -60,12 +64,7 @@ Exit codes:
 @click.command(help=_HELP)
 @click.argument("query", required=False)
 @click.option("--file", "query_file", type=_FILE, help="A file that holds the query.")
-@click.option(
-    "--url",
-    envvar="EVERLOG_URL",
-    show_envvar=True,
-    help="The address of a server, such as https://localhost:4000.",
-)
+@url_option
 @token_file_option
 @certificate_option
 @click.option(
@@ -108,7 +107,7 @@ def query(
         text = _read_text(query, query_file)
         if explain and not _is_explain(text):
             text = f"EXPLAIN {text}"
-        address, directory = _target(context, url, data_directory)
+        address, directory = source_of(context, url, data_directory)
         if directory is not None:
             # A server that is asked brings what a query needs.
             from everlog.cli.querying.directory import query_directory
@@ -127,24 +126,6 @@ def query(
         progress.clear()
         code = EXIT_INTERRUPTED
     sys.exit(code)
-
-
-def _target(
-    context: click.Context, url: str | None, data_directory: Path | None
-) -> tuple[str | None, Path | None]:
-    """Return the address of a server or a directory; flags count more than the environment."""
-    given = {
-        name
-        for name in ("url", "data_directory")
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    if len(given) == 2:
-        raise click.UsageError("--url and --data-directory exclude each other")
-    if data_directory is not None and (url is None or "data_directory" in given):
-        return None, data_directory
-    if url is None:
-        raise click.UsageError("say whom to ask: --url for a server, or --data-directory")
-    return url, None
 
 
 def _read_text(query: str | None, file: Path | None) -> str:

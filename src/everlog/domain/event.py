@@ -135,16 +135,24 @@ def accept_event(
     return event
 
 
-def to_event_json(event: Event) -> bytes:
-    """Return the one JSON text of an event, whose values have passed their parsers."""
+def to_event_json(
+    values: EventCandidate,
+    *,
+    specversion: str,
+    id_: str,
+    time: str,
+    predecessor_hash: str,
+    hash_: str,
+) -> bytes:
+    """Return the one JSON text of an event that has been accepted before, perhaps elsewhere."""
     tracing = ""
-    if event.traceparent is not None:
-        _, tracing = _tracing(event.traceparent, event.tracestate)
+    if values.traceparent is not None:
+        _, tracing = _tracing(values.traceparent, values.tracestate)
     return (
-        f'{{"specversion":"{event.specversion}","id":"{event.id}","time":"{event.time}",'
-        f'"source":"{event.source}","subject":"{event.subject}","type":"{event.type}",'
-        f'"datacontenttype":"{event.datacontenttype}",{tracing}"data":{bytes(event.data).decode()},'
-        f'"predecessorhash":"{event.predecessorhash}","hash":"{event.hash}","signature":null}}'
+        f'{{"specversion":"{specversion}","id":"{id_}","time":"{time}",'
+        f'"source":"{values.source}","subject":"{values.subject}","type":"{values.type}'
+        f'{_JSON_CONTENT_TYPE}{tracing}"data":{values.data},'
+        f'"predecessorhash":"{predecessor_hash}","hash":"{hash_}","signature":null}}'
     ).encode()
 
 

@@ -32,6 +32,10 @@ SMALL_REQUEST_BODY_SIZE_MAX: Final = 64 * 1024
 # An event schema is written by people; a megabyte of it is already a mistake.
 SCHEMA_SIZE_MAX: Final = 1024 * 1024
 
+# A line of a backup that is restored: an event takes an eighth of it, and a schema most of it, if
+# every character of theirs is an escape.
+BACKUP_LINE_SIZE_MAX: Final = 8 * 1024 * 1024
+
 # Judging data against a schema may take for ever, and more memory than there is; whatever people
 # write takes microseconds. So much processor time and memory may take each of: compiling a schema,
 # judging one event, or smaller ones of 64 KiB together, and finding out why one does not match.

@@ -17,9 +17,8 @@ import asyncio
 from collections import deque
 from typing import Final, cast
 
+from everlog.http.arrival import Arrival
 from everlog.http.exchange import (
-    BodyStream,
-    DisconnectedError,
     Endpoint,
     Exchange,
     Head,
@@ -27,12 +26,11 @@ from everlog.http.exchange import (
     Request,
     Stream,
     StreamAnswer,
-    StreamedExchange,
 )
 from everlog.http.framing import CONTINUE, JOIN_SIZE_MAX, PLAIN, Form, Response
 from everlog.http.places import Place
 from everlog.http.reader import DISCARD, STREAM, Refusal, RequestReader, StopReading
-from everlog.http.shared import NO_MEMORY_TEXT, LargeExchange, Room, ServerState
+from everlog.http.shared import NO_MEMORY_TEXT, ServerState
 from everlog.http.sockets import find_address, is_gone
 from everlog.http.states import TRANSITIONS, Happening, State
 
@@ -59,8 +57,8 @@ class Connection(asyncio.Protocol):
     """The protocol of one accepted socket."""
 
     __slots__ = (
+        "_arrival",
         "_backlog",
-        "_body",
         "_endpoint",
         "_exchanges",
         "_held",
@@ -72,20 +70,19 @@ class Connection(asyncio.Protocol):
         "_output",
         "_reader",
         "_request_max",
-        "_room",
         "_server",
         "_since",
         "_state",
         "_stream",
         "_task",
         "_transport",
-        "_window_size",
         "address",
         "is_known",
         "place",
     )
 
     _transport: asyncio.Transport
+    _arrival: Arrival
     _output: Output
     _reader: RequestReader
 
@@ -107,12 +104,7 @@ class Connection(asyncio.Protocol):
         # Whether there is any of that, a turn was asked for, and it is counted (`Backlog`).
         self._is_held_back = self._is_turn_due = self._is_noted = False
         self._request_max = 1
-        # For the body that is arriving, if it is not small; and that body, if it is streamed.
-        self._room: Room | None = None
-        self._body: BodyStream | None = None
-        # How much of a streamed body had come at the begin of the present wait for it.
-        self._window_size = 0
-        # What is unanswered, oldest first; a list, since it is short, and an empty one is small.
+        # What is unanswered, oldest first; a list, which is small when it is empty.
         self._exchanges: list[Exchange] = []
         # Consent to send a body, given when the answers before it have left.
         self._is_continue_due = False
@@ -135,6 +127,7 @@ class Connection(asyncio.Protocol):
             headers_noticed=server.headers_noticed,
             peer=self.address,
         )
+        self._arrival = Arrival(server, self._reader)
         server.connections_accepted += 1
         server.connections.add(self)
         if server.places.enter(self, self.address):
@@ -188,7 +181,7 @@ class Connection(asyncio.Protocol):
         # The client has said all it will say, and still gets its answers.
         self._move(Happening.HALF_CLOSE)
         self._held = None
-        self._forget_body()
+        self._arrival.forget()
         last = self._exchanges[-1]
         last.form = last.form._replace(is_last=True)
         self._probe()
@@ -212,7 +205,7 @@ class Connection(asyncio.Protocol):
         server.places.leave(self)
         self._move(Happening.LOST)
         self._held = None
-        self._forget_body()
+        self._arrival.forget()
         self._output.close()
         self._reader.close()
         self._drop_exchanges()
@@ -243,10 +236,10 @@ class Connection(asyncio.Protocol):
             if now - self._since > limits.linger_seconds_max:
                 self.abort()
             return
-        if self._is_room_due():
+        if self._arrival.is_room_due():
             if now - self._since > limits.body_wait_seconds_max:
                 self._refuse(Refusal(503, NO_MEMORY_TEXT))
-        elif state is _PAUSED or (self._body is not None and self._body.is_idle):
+        elif state is _PAUSED or self._arrival.is_ours_to_go_on():
             # It is us who make the client wait.
             self._since = now
         elif self._reader.is_mid_message:
@@ -258,8 +251,7 @@ class Connection(asyncio.Protocol):
 
     def stop(self) -> None:
         """End as soon as nothing is in flight."""
-        is_idle = not self._exchanges and not self._reader.is_mid_message
-        if is_idle and self._state is not State.LINGERING:
+        if self.idle_since() is not None and self._state is not State.LINGERING:
             self._close()
 
     def abort(self) -> None:
@@ -292,14 +284,10 @@ class Connection(asyncio.Protocol):
             endpoint = cast("Endpoint", answer)
         if endpoint.is_open or not self.is_known:
             self._server.places.judge(self, is_known=not endpoint.is_open)
-        size_max = endpoint.body_size_max
-        reader = self._reader
+        reader, size_max = self._reader, endpoint.body_size_max
         size = reader.content_length
         if size_max is None:
-            self._begin_stream(endpoint, head)
-            if self._state is not _READING:
-                raise StopReading
-            return DISCARD if self._body is None else STREAM
+            return self._begin_stream(endpoint, head)
         if size > size_max:
             reason = f"the body is larger than {size_max} bytes"
             return self._answer_before_body(self._server.render_error(413, reason))
@@ -307,32 +295,21 @@ class Connection(asyncio.Protocol):
         small_max = self._server.limits.body_small_size_max
         if size > small_max:
             self._reserve(size)
-        if reader.is_continue_expected and not self._is_room_due():
+        if reader.is_continue_expected and not self._arrival.is_room_due():
             self._give_consent()
         # How large a chunked body becomes nobody knows: see `extend_body`.
         return min(size_max, small_max) if reader.is_chunked else size_max
 
     def extend_body(self) -> int:
-        """Let a body of unknown length become large; return its new bound.
-
-        Raises:
-            Refusal: It has reached the bound of its endpoint.
-        """
-        endpoint = self._endpoint
-        assert endpoint is not None
-        size_max = endpoint.body_size_max
-        assert size_max is not None
-        if self._room is not None or size_max <= self._server.limits.body_small_size_max:
-            raise Refusal(413, f"the body is larger than {size_max} bytes")
+        """Let a body of unknown length become large; return its new bound, or raise a Refusal."""
+        assert self._endpoint is not None
+        size_max = self._arrival.may_become(self._endpoint)
         self._reserve(size_max)
         return size_max
 
     def take_part(self, data: bytes) -> None:
         """Give a part of a body to whoever reads it; beyond a bound, reading waits for that."""
-        body = self._body
-        assert body is not None
-        body.put(data)
-        self._is_held_back |= body.is_full
+        self._is_held_back |= self._arrival.put(data)
 
     def take_request(self, head: Head, body: bytes) -> None:
         """Hand a complete request to its endpoint, or let it wait for its turn."""
@@ -343,19 +320,16 @@ class Connection(asyncio.Protocol):
         endpoint = self._endpoint
         if endpoint is None:
             # Answered already, or handed over; this was its body.
-            if self._body is not None:
-                self._body.finish()
-                self._body = None
-            elif server.is_stopping:
+            if not self._arrival.finish() and server.is_stopping:
                 self.stop()
             return
         self._endpoint = None
         server.requests += 1
         exchanges = self._exchanges
-        if self._room is None:
+        if self._arrival.room is None:
             exchange = Exchange(self, form, endpoint.counts)
         else:
-            exchange = self._take_over_room(self._room, form, endpoint, len(body))
+            exchange = self._arrival.take_over(self, form, endpoint, len(body))
         exchanges.append(exchange)
         self._is_continue_due = False
         if (
@@ -375,24 +349,18 @@ class Connection(asyncio.Protocol):
     def resume_body(self) -> None:
         """Read on: whoever reads the body wants more of it."""
         if self._reader.is_continue_expected:
-            self._reader.is_continue_expected = False
             self._give_consent()
         if self._state is _PAUSED:
             self._ask_for_turn()
 
     def end_body(self) -> None:
         """Get past the rest of the body if that is cheap; otherwise the answer is the last."""
-        self._body = None
-        if (self._state, Happening.REFUSAL) not in TRANSITIONS:
-            # Nobody waits for an answer.
-            return
-        if not self._is_body_cut():
-            self._reader.forget_body()
+        if not self._arrival.end():
             self._ask_for_turn()
-            return
-        self._stop_reading()
-        last = self._exchanges[-1]
-        last.form = last.form._replace(is_last=True)
+        elif (self._state, Happening.REFUSAL) in TRANSITIONS:
+            self._stop_reading()
+            last = self._exchanges[-1]
+            last.form = last.form._replace(is_last=True)
 
     def send_answer(self, exchange: Exchange) -> None:
         """Send the answer of `exchange`, and those that waited for it, when it is their turn."""
@@ -468,8 +436,7 @@ class Connection(asyncio.Protocol):
     def _is_full(self) -> bool:
         """Whether more requests would be more than we want to hold for this client."""
         has_many = len(self._exchanges) >= self._server.limits.pipelined_max
-        is_ahead = self._body is not None and self._body.is_full
-        return has_many or is_ahead or self._output.is_paused or self._is_room_due()
+        return has_many or self._output.is_paused or self._arrival.has_to_wait()
 
     def _pause_reading(self) -> None:
         if self._transport.is_closing():
@@ -526,7 +493,7 @@ class Connection(asyncio.Protocol):
         """Hand as many requests to their endpoints as may be in one turn, and ask for the next."""
         backlog, in_flight_max = self._backlog, self._server.limits.pipelined_max
         for _ in range(_TURN_MAX):
-            if not backlog or self._output.is_paused or self._is_room_due():
+            if not backlog or self._output.is_paused or self._arrival.is_room_due():
                 return
             # Those in front of it; behind it may be some that had their answer at once.
             if self._exchanges.index(backlog[0][2]) >= in_flight_max:
@@ -535,13 +502,9 @@ class Connection(asyncio.Protocol):
         if backlog:
             self._ask_for_turn()
 
-    def _is_room_due(self) -> bool:
-        return self._room is not None and self._room.is_due
-
     def _reserve(self, size: int) -> None:
         """Set room aside for a body, or let the client wait for it."""
-        self._room = self._server.bodies.reserve(size, self._go_on_with_room)
-        self._is_held_back |= self._room.is_due
+        self._is_held_back |= self._arrival.reserve(size, self._go_on_with_room)
 
     def _go_on_with_room(self) -> None:
         self._since = self._server.now
@@ -549,49 +512,18 @@ class Connection(asyncio.Protocol):
             self._give_consent()
         self._ask_for_turn()
 
-    def _take_over_room(self, room: Room, form: Form, endpoint: Endpoint, size: int) -> Exchange:
-        """Return the exchange for a body that has room, or is complete before there is any."""
-        self._room = None
-        if room.is_due:
-            # It came at once, and is hardly larger than a small one.
-            room.give_back()
-            return Exchange(self, form, endpoint.counts)
-        room.shrink(size)
-        return LargeExchange(self, form, endpoint.counts).with_room(room)
-
-    def _forget_body(self) -> None:
-        """Forget the body that is arriving."""
-        room, self._room = self._room, None
-        body, self._body = self._body, None
-        if room is not None:
-            self._reader.forget_body()
-            room.give_back()
-        elif body is not None:
-            self._reader.forget_body()
-            body.cut(DisconnectedError())
-
-    def _begin_stream(self, endpoint: Endpoint, head: Head) -> None:
+    def _begin_stream(self, endpoint: Endpoint, head: Head) -> int:
         """Hand a request to its endpoint, which reads the body as it arrives."""
-        server = self._server
-        server.requests += 1
-        self._endpoint, self._window_size = None, 0
-        size_max = server.limits.body_ahead_size_max
-        body = BodyStream(self, size_max=size_max, loop=server.loop)
-        self._body = body
-        exchange = StreamedExchange(self, self._reader.form, endpoint.counts, body=body)
+        self._server.requests += 1
+        request, exchange = self._arrival.begin(self, endpoint, head)
         self._exchanges.append(exchange)
-        self._is_continue_due = False
         if self._has_to_wait():
-            self._hold_back(endpoint, Request(head, b"", body), exchange)
+            self._hold_back(endpoint, request, exchange)
         else:
-            self._handle(endpoint, Request(head, b"", body), exchange)
-
-    def _drop_stream(self) -> None:
-        """Give up the request whose body is arriving: its client is told something else."""
-        exchange = self._exchanges.pop()
-        if self._backlog and self._backlog[-1][2] is exchange:
-            self._backlog.pop()
-        self._server.tell(exchange.disconnect())
+            self._handle(endpoint, request, exchange)
+        if self._state is not _READING:
+            raise StopReading
+        return DISCARD if self._arrival.body is None else STREAM
 
     def _note_backlog(self) -> None:
         """Tell how much waits for this client: what it does not take, and what it asked beyond."""
@@ -607,23 +539,12 @@ class Connection(asyncio.Protocol):
         """Answer at once, and get past the body if that is cheap."""
         form = self._reader.form
         self._endpoint = None
-        if self._is_body_cut():
+        if self._arrival.is_cut():
             self._move(Happening.REFUSAL)
             self._answer_early(response, form._replace(is_last=True))
             raise StopReading
         self._answer_early(response, form)
         return DISCARD
-
-    def _is_body_cut(self) -> bool:
-        """Whether what is left of a body that nobody wants is too much to get past it."""
-        reader = self._reader
-        rest = reader.content_length - reader.body_size
-        # A client that waits for consent may send the body or not: the next byte is ambiguous.
-        return (
-            reader.is_chunked
-            or rest > self._server.limits.drain_size_max
-            or (reader.is_continue_expected and rest > 0)
-        )
 
     def _stop_reading(self) -> None:
         """Let what comes from now on be ignored."""
@@ -638,9 +559,13 @@ class Connection(asyncio.Protocol):
             # It came after the last request that counts.
             return
         self._stop_reading()
-        if self._body is not None:
-            self._drop_stream()
-        self._forget_body()
+        if self._arrival.body is not None:
+            # Its request is given up: the client is told something else.
+            exchange = self._exchanges.pop()
+            if self._backlog and self._backlog[-1][2] is exchange:
+                self._backlog.pop()
+            self._server.tell(exchange.disconnect())
+        self._arrival.forget()
         form = Form(is_http_10=False, is_head=self._reader.is_head_method, is_last=True)
         self._answer_early(self._server.render_error(refusal.status, refusal.reason), form)
 
@@ -658,30 +583,28 @@ class Connection(asyncio.Protocol):
 
     def _check_arrival(self, now: float) -> None:
         """Refuse a client that takes too long to send its request."""
-        limits, reader, is_streamed = self._server.limits, self._reader, self._body is not None
-        size, allowed, what = 0, limits.head_seconds_max, "head"
-        if reader.is_mid_body:
-            is_hurried = self._room is not None and self._server.bodies.is_short
-            size = reader.body_size - (self._window_size if is_streamed else 0)
-            allowed, what = limits.body_seconds(size, is_hurried=is_hurried), "body"
+        arrival, is_body = self._arrival, self._reader.is_mid_body
         # `_since` is up to one sweep too early.
-        if now - self._since <= allowed + self._server.tick_seconds:
-            if is_streamed and size >= limits.body_window_size:
-                # However much has come, it does not allow for a long pause.
-                self._since, self._window_size = now, reader.body_size
+        seconds = now - self._since - self._server.tick_seconds
+        if is_body and not arrival.is_late(seconds):
+            if arrival.begins_anew():
+                self._since = now
+        elif not is_body and seconds <= self._server.limits.head_seconds_max:
             return
-        if reader.is_mid_body and self._endpoint is None and not is_streamed:
+        elif is_body and self._endpoint is None and arrival.body is None:
             # It has its answer; only the end of the body was awaited.
             self._end()
         else:
+            what = "body" if is_body else "head"
             self._refuse(Refusal(408, f"the {what} of the request took too long to arrive"))
 
     # Below: answering.
 
     def _give_consent(self) -> None:
         """Consent to a body being sent, behind the answers to earlier requests."""
-        self._is_continue_due = len(self._exchanges) > (self._body is not None)
+        self._is_continue_due = len(self._exchanges) > (self._arrival.body is not None)
         if not self._is_continue_due:
+            self._reader.is_continue_expected = False
             self._output.write(CONTINUE)
 
     def _go_on(self) -> None:
@@ -706,22 +629,16 @@ class Connection(asyncio.Protocol):
         if form.is_head:
             return False
         self._stream = Stream(self._output, is_chunked=not form.is_http_10)
-        self._task = server.loop.create_task(answer.produce(self._stream))
-        server.tasks.add(self._task)
-        self._task.add_done_callback(self._finish_stream)
+        self._task = server.run_stream(answer.produce(self._stream), self._finish_stream)
         return True
 
     def _finish_stream(self, task: "asyncio.Task[None]") -> None:
-        self._server.tasks.discard(task)
         stream, self._stream, self._task = self._stream, None, None
         assert stream is not None
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, DisconnectedError):
-            self._server.application.on_error(error)
         if not self._exchanges:
             # The connection was lost, and the exchange with it.
             return
-        if task.cancelled() or error is not None:
+        if task.cancelled() or task.exception() is not None:
             self._server.streams_cut += 1
             # Without its final chunk the client sees that the answer is not whole.
             self._close()
@@ -768,16 +685,12 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def _probe(self) -> None:
-        """Make a client that is gone betray itself, once and if there is a way to."""
+        """Make a client that is gone betray itself: it answers the next byte with a reset."""
         if self._state is State.HALF_CLOSED and self._stream is not None and self._stream.probe():
             self._move(Happening.PROBE)
 
     def _look_for_client(self) -> None:
-        """Find out whether a client that sends no more still reads.
-
-        The end of input is all that we see of both. A client that is gone answers the next byte
-        with a reset, after which the kernel knows that there is no peer.
-        """
+        """Find out whether a client that sends no more still reads: see `_probe`."""
         if self._transport.is_closing():
             return
         if is_gone(self._transport):

@@ -32,8 +32,8 @@ class Limits:
     body_hurried_rate_min: int = 1024 * 1024
     # Whoever waits longer for memory is better off to come again.
     body_wait_seconds_max: float = 60.0
-    # Of a body that is streamed, this is read ahead of whoever takes it: while one part is worked on,
-    # the next one is there.
+    # Of a body that is streamed, this is read ahead of whoever takes it: while they work on one
+    # part, the next one is there.
     body_ahead_size_max: int = 256 * 1024
     # Longer than the pool of usual clients keeps connections (60 s), so that they close first.
     idle_seconds_max: float = 75.0

@@ -18,15 +18,15 @@ What is left to others: who may be connected (`places`), and what happens on one
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 from weakref import finalize
 
 import msgspec
 
-from everlog.http.exchange import Application, Endpoint, Exchange, Head
+from everlog.http.exchange import Application, DisconnectedError, Endpoint, Exchange, Head
 from everlog.http.framing import Renderer, Response
 from everlog.http.limits import Limits
 from everlog.http.places import Crowding, Guest, Places, Seldom
@@ -330,6 +330,23 @@ class ServerState:
         self.application.on_error(error)
         if exchange.answer is None:
             exchange.respond(self.render_error(500, _BUG_TEXT))
+
+    def run_stream(
+        self, work: Coroutine[Any, Any, None], on_end: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
+        """Run what produces the body of an answer, and call `on_end` at its end."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+
+        def finish(done: asyncio.Task[None]) -> None:
+            self.tasks.discard(done)
+            error = None if done.cancelled() else done.exception()
+            if error is not None and not isinstance(error, DisconnectedError):
+                self.application.on_error(error)
+            on_end(done)
+
+        task.add_done_callback(finish)
+        return task
 
     def tell(self, callbacks: Iterable[Callable[[], None]]) -> None:
         """Call back those who wanted to know of a client that is gone."""

@@ -23,6 +23,7 @@ from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit, MemoryIndex
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
 from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
+from everlog.maintenance.copies import find_copied
 from everlog.maintenance.files import (
     Folder,
     names_in,
@@ -130,8 +131,16 @@ def _audit_files(
     index = IndexAudit(resources)
     index_findings = list(index.load(_folder_in(directory, INDEX_FOLDER, resources)))
     head = None if find_head is None else find_head()
+    content = _read(directory, SCHEMAS_FILE)
+    log_folder, extent = _folder_in(directory, LOG_FOLDER, resources), None
     if head is None:
         bound, bound_findings = _read_bound(directory)
+        saved = None if index_findings else index.at_least(DurableBound())
+        copied = find_copied(directory, log_folder, content, bound, saved)
+        if copied is not None:
+            bound, extent, bound_findings = copied.bound, copied.extent, [*copied.notices]
+            if not copied.is_index_used:
+                index, index_findings = IndexAudit(resources), []
     else:
         bound, bound_findings = index.at_least(head.bound), [*head.findings]
         if head.memory is not None:
@@ -142,16 +151,14 @@ def _audit_files(
             ]
     yield from bound_findings
     proven = index.at_least(bound)
-    content = _read(directory, SCHEMAS_FILE)
     if head is not None:
+        extent = Extent(bound.event_count, bound.log_size)
         content = content[: bound.schemas_size]
     schemas = audit_schemas(content, durable_size=proven.schemas_size)
     yield from schemas.findings
     yield from index_findings
-    log_folder = _folder_in(directory, LOG_FOLDER, resources)
     segments, strangers = list[Segment](), list[Finding]()
     if log_folder is not None:
-        extent = None if head is None else Extent(bound.event_count, bound.log_size)
         segments, strangers = find_segments(log_folder, extent)
     yield from strangers
     log = LogAudit(segments, bound, counting(segments, on_progress), proven=proven)

@@ -49,13 +49,16 @@ class Kind(StrEnum):
     MEMORY = "memory"
     # Notices.
     SERVED = "served"
+    COPY = "copy"
     TORN_TAIL = "torn-tail"
     UNCONFIRMED = "unconfirmed"
     NO_CHECKPOINT = "no-checkpoint"
 
 
 _INDEX: Final = frozenset({Kind.CHECKPOINT, Kind.COLUMN, Kind.NAMES, Kind.MEMORY})
-_NOTICES: Final = frozenset({Kind.SERVED, Kind.TORN_TAIL, Kind.UNCONFIRMED, Kind.NO_CHECKPOINT})
+_NOTICES: Final = frozenset(
+    {Kind.SERVED, Kind.COPY, Kind.TORN_TAIL, Kind.UNCONFIRMED, Kind.NO_CHECKPOINT}
+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Final, NamedTuple
 
+import msgspec
+
 from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import Code, RefusedError, TooManyAuditsError
 from everlog.domain.limits import AUDITS_MAX
@@ -53,8 +55,10 @@ _BUFFER_SIZE: Final = 64 * 1024
 # Some tens of KB, unless they are very long.
 _NAMES_PER_MESSAGE: Final = 1_024
 
-# How long the end of a process is awaited that closed its socket, to tell what ended it.
+# How long the end of a process is awaited that was killed, or closed its socket.
 _END_SECONDS_MAX: Final = 2.0
+
+_SENSELESS: Final = "its process said what makes no sense"
 
 _NAMES_OF_SIGNALS: Final = {number.value: number.name for number in signal.Signals}
 
@@ -89,7 +93,7 @@ class Audits:
         on_failed: Callable[[AuditFailedError], None],
         command: tuple[str, ...] = (sys.executable, "-m", "everlog.audit_worker"),
     ) -> None:
-        """Start none yet; `on_ended` is told of each that came to its end, `on_failed` of others."""
+        """Start none yet; of each, `on_ended` is told, or `on_failed` if it came to no end."""
         self._engine: Final = engine
         self._on_ended: Final = on_ended
         self._on_failed: Final = on_failed
@@ -141,9 +145,12 @@ class Audits:
         self._closing.set()
 
     async def close(self) -> None:
-        """Return when no process is there any more, once all audits have been ended."""
-        while self._ending:
-            await asyncio.wait(self._ending)
+        """Return when no process is there any more, once all audits have been ended.
+
+        One that waits for a disk that hangs is killed, and left.
+        """
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_END_SECONDS_MAX)
 
     async def _run(
         self, job_in: Callable[[int], Job]
@@ -265,8 +272,12 @@ async def _send(process: ChildProcess, request: Request) -> None:
 async def _read(process: ChildProcess) -> Answer:
     [length] = LENGTH.unpack(await process.output.readexactly(LENGTH.size))
     if length > MESSAGE_SIZE_MAX:
-        raise AuditFailedError("its process said what makes no sense")
-    answer: Answer = decode_answer(await process.output.readexactly(length))
+        raise AuditFailedError(_SENSELESS)
+    content = await process.output.readexactly(length)
+    try:
+        answer: Answer = decode_answer(content)
+    except msgspec.MsgspecError as error:
+        raise AuditFailedError(_SENSELESS) from error
     return answer
 
 

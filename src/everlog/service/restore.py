@@ -15,10 +15,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from everlog.domain.errors import Code, EverlogError, RefusedError, StateConflictError
-from everlog.service.breaks import Rests
+from everlog.domain.errors import (
+    Code,
+    EverlogError,
+    RefusedError,
+    StateConflictError,
+)
 from everlog.service.served_store import ServedStore
 from everlog.service.store import Store
 from everlog.service.writing.states import Condition
@@ -27,9 +31,6 @@ from everlog.threads import call_on_thread
 
 _Restored = TypeVar("_Restored")
 _Restored_co = TypeVar("_Restored_co", covariant=True)
-
-# What is looked at between two rests of the thread: some milliseconds.
-_PIECE_SIZE: Final = 16 * 1024
 
 
 class Body(Protocol):
@@ -46,6 +47,10 @@ class Body(Protocol):
 
 class Draft(Protocol[_Restored_co]):
     """What is made of a backup; each method may take long, and is called on a thread."""
+
+    def __enter__(self) -> object:
+        """Begin with nothing."""
+        ...
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -75,15 +80,32 @@ class RestoreEvents:
     failed: Callable[[Exception], None] = _ignore
 
 
+class NewDraft(Protocol[_Restored_co]):
+    """Makes a draft, which is to be entered."""
+
+    def __call__(self, *, rechain: bool) -> Draft[_Restored_co]:
+        """Return one for a backup that is to be chained anew, or not."""
+        ...
+
+
+class Restores(NamedTuple, Generic[_Restored]):
+    """What restores need: drafts, and somebody to tell of them."""
+
+    new_draft: NewDraft[_Restored]
+    events: RestoreEvents
+
+
 async def restore(
     served: ServedStore,
     body: Body,
+    restores: Restores[_Restored],
     *,
-    begin: Callable[[], Draft[_Restored]],
+    rechain: bool,
     settle: Callable[[], Awaitable[None]],
-    events: RestoreEvents,
 ) -> _Restored:
-    """Fill the store with a backup; `settle` returns when those who had reached it before have left.
+    """Fill the store with a backup, which is chained anew with `rechain`.
+
+    `settle` returns when those who had reached the store before have left it.
 
     Raises:
         RefusedError: The store is not empty, or takes no writes, or is being restored; or what the
@@ -101,14 +123,21 @@ async def restore(
             # What had begun may have been a write.
             _check_empty(store)
             started = time.monotonic()
-            restored = await _fill_and_tell(store, body, begin, events)
+            draft = restores.new_draft(rechain=rechain)
+            outcome = await _fill_and_tell(store, body, draft, restores.events)
         except BaseException:
             store.writer.end_restore()
             raise
         await served.open_again()
     count = served.latest.engine.head.event_count
-    events.ended(count, time.monotonic() - started)
-    return restored
+    if isinstance(outcome, Exception) and count == 0:
+        restores.events.failed(outcome)
+        raise outcome
+    restores.events.ended(count, time.monotonic() - started)
+    if isinstance(outcome, Exception):
+        message = "the disk failed at the last step; all of the backup is there nevertheless"
+        raise RefusedError(Code.STORE_FAILED, message)
+    return outcome
 
 
 def _check_empty(store: Store) -> None:
@@ -122,23 +151,24 @@ def _check_empty(store: Store) -> None:
 
 
 async def _fill_and_tell(
-    store: Store, body: Body, begin: Callable[[], Draft[_Restored]], events: RestoreEvents
-) -> _Restored:
+    store: Store, body: Body, draft: Draft[_Restored], events: RestoreEvents
+) -> _Restored | Exception:
     events.began()
     try:
-        return await _fill(store, body, begin)
+        return await _fill(store, body, draft)
     except Exception as error:
         events.failed(error)
         raise
 
 
-async def _fill(store: Store, body: Body, begin: Callable[[], Draft[_Restored]]) -> _Restored:
-    draft = await call_on_thread(begin)
+async def _fill(store: Store, body: Body, draft: Draft[_Restored]) -> _Restored | Exception:
+    """Fill a draft and accept it; return an error where only the disk knows whether it is."""
+    await call_on_thread(draft.__enter__)
     try:
         while chunk := await body.read():
-            await call_on_thread(partial(_feed, draft, chunk))
+            await call_on_thread(partial(draft.feed, chunk))
         _check_goes_on(store)
-        return await call_on_thread(draft.finish)
+        return await call_on_thread(partial(_finish, draft))
     except BaseException:
         # What cannot be removed now is removed by whoever opens the store next.
         with suppress(OSError, EverlogError):
@@ -151,8 +181,11 @@ def _check_goes_on(store: Store) -> None:
         raise RefusedError(Code.STORE_FAILED, store.writer.reason or "the store has failed")
 
 
-def _feed(draft: Draft[object], chunk: bytes) -> None:
-    rests = Rests()
-    for start in range(0, len(chunk), _PIECE_SIZE):
-        draft.feed(chunk[start : start + _PIECE_SIZE])
-        rests.take_if_due()
+def _finish(draft: Draft[_Restored]) -> _Restored | Exception:
+    try:
+        return draft.finish()
+    except RefusedError:
+        # That is said before anything is accepted.
+        raise
+    except (EverlogError, OSError) as error:
+        return error

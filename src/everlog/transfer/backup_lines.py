@@ -89,6 +89,15 @@ def schema_line(event_type: str, schema: str, version: int) -> bytes:
     return b'{"type":"schema","%b":%b}\n' % (_BODIES[version], body)
 
 
+def to_version_1(lines: bytes) -> bytes:
+    """Return whole lines of events and schemas of version 2 as lines of version 1."""
+    # No line feed stands within a line, and what begins a line stands there only.
+    lines = b"\n" + lines
+    for start in (b'\n{"type":"event","', b'\n{"type":"schema","'):
+        lines = lines.replace(start + b'data":', start + b'payload":')
+    return lines[1:]
+
+
 def error_line(text: str) -> bytes:
     """Return the line of version 1 that says that a backup could not be completed, and why."""
     return b'{"type":"error","payload":%b}\n' % msgspec.json.encode(text)

@@ -9,14 +9,19 @@ What is left to others: schemas, and where in a file an event stands (`restoring
 
 import re
 from functools import lru_cache
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
 from everlog.domain.chain import GENESIS_HASH, HashVersion, hash_v1, hash_v2, hash_version_of
 from everlog.domain.data import parse_data
 from everlog.domain.errors import Code, RefusedError
-from everlog.domain.event import DATACONTENTTYPE, Event, EventCandidate, candidate_size
+from everlog.domain.event import (
+    DATACONTENTTYPE,
+    EventCandidate,
+    candidate_size,
+    to_event_json,
+)
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.domain.source import parse_source
@@ -35,11 +40,6 @@ _match_hash = re.compile(r"(?:esdb:hash:v2:)?[0-9a-f]{64}").fullmatch
 # A log has few of them, most of the time.
 _parse_source = lru_cache(1024)(parse_source)
 _parse_event_type = lru_cache(1024)(parse_event_type)
-
-_HINT: Final = (
-    "; a backup that was filtered or changed on purpose can be chained anew (--rechain, or "
-    "?rechain=true)"
-)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -69,19 +69,40 @@ class Rechained(msgspec.Struct):
             self.first_changed_hash = self.first_changed_hash or change
 
 
+class TakenEvent(NamedTuple):
+    """An event that follows."""
+
+    id: str
+    hash: str
+    # The text that is hashed, and what it means.
+    data_text: str
+    data: dict[str, object]
+    json: bytes
+
+
 class Chain:
     """Events in their order, each checked against the one before it."""
 
-    def __init__(self, *, rechain: bool, hash_version: HashVersion) -> None:
-        """Begin with no event; the version is for events without a hash, when chaining anew."""
-        self.count = 0
-        self.hash = GENESIS_HASH
+    def __init__(
+        self,
+        *,
+        rechain: bool = False,
+        hash_version: HashVersion = HashVersion.V1,
+        count: int = 0,
+        hash_: str = GENESIS_HASH,
+    ) -> None:
+        """Begin behind so many events, the last of which has a hash.
+
+        The version is for events without a hash, when chaining anew.
+        """
+        self.count = count
+        self.hash = hash_
         self.time = 0
         self.rechained: Final = Rechained() if rechain else None
         self._hash_version: Final = hash_version
 
-    def take(self, item: EventItem, *, is_first_of_file: bool) -> tuple[Event, dict[str, object]]:
-        """Return the next event as it is to be stored, and its data.
+    def take(self, item: EventItem, *, is_first_of_file: bool) -> TakenEvent:
+        """Return the next event as it is to be stored.
 
         Raises:
             RefusedError: It is not what an event may be, or does not follow.
@@ -92,44 +113,50 @@ class Chain:
         text, data = parse_data(found.data)
         version = self._version_of(item.hash)
         text, has_valid_hash = _find_hashed(found, text, item.hash, version)
-        _check_size(found, text)
+        values = EventCandidate(
+            found.source, found.subject, found.type, text, found.traceparent, found.tracestate
+        )
+        _check_size(values)
         if time < self.time:
             raise _malformed("it is older than the event before it")
+        id_, hash_ = found.id, item.hash
         if self.rechained is None:
             self._check_follows(item, has_valid_hash=has_valid_hash, is_first=is_first_of_file)
-            hash_ = item.hash
         else:
+            id_ = str(self.count)
             hash_ = self._rechain(item, text, version, has_valid_hash=has_valid_hash)
-        event = Event(
+        json = to_event_json(
+            values,
             specversion=found.specversion,
-            id=found.id if self.rechained is None else str(self.count),
+            id_=id_,
             time=found.time,
-            source=found.source,
-            subject=found.subject,
-            type=found.type,
-            datacontenttype=DATACONTENTTYPE,
-            data=msgspec.Raw(text.encode()),
-            predecessorhash=self.hash,
-            hash=hash_,
-            signature=None,
-            traceparent=found.traceparent,
-            tracestate=found.tracestate,
+            predecessor_hash=self.hash,
+            hash_=hash_,
         )
         self.count, self.hash, self.time = self.count + 1, hash_, time
-        return event, data
+        return TakenEvent(id_, hash_, text, data, json)
+
+    def follow(self, item: EventItem) -> None:
+        """Take an event of which only the chain is of interest, because it was stored before.
+
+        Raises:
+            RefusedError: It does not follow, or its hash is not that of its content.
+        """
+        version = self._version_of(item.hash)
+        text = bytes(item.event.data).decode()
+        has_valid_hash = _hash_of(item.event, text, version) == item.hash
+        self._check_follows(item, has_valid_hash=has_valid_hash, is_first=False)
+        self.count, self.hash = self.count + 1, item.hash
 
     def _version_of(self, hash_: str) -> HashVersion:
         if not hash_:
             if self.rechained is not None:
                 return self._hash_version
-            raise RefusedError(Code.EVENT_HASH_MISSING, f"it has no hash{_HINT}")
+            raise RefusedError(Code.EVENT_HASH_MISSING, "it has no hash")
         version = hash_version_of(hash_)
         if version is None:
             message = f"its hash is of a version that is not known: '{hash_[:100]}'"
             raise RefusedError(Code.EVENT_HASH_VERSION_UNKNOWN, message)
-        if _match_hash(hash_) is None:
-            message = f"its hash is none: '{hash_[:100]}'"
-            raise RefusedError(Code.EVENT_HASH_MALFORMED, message)
         return version
 
     def _check_follows(self, item: EventItem, *, has_valid_hash: bool, is_first: bool) -> None:
@@ -170,7 +197,7 @@ def _refuse_id(id_: str, expected: str, *, is_first: bool) -> NoReturn:
     if expected == "0":
         message = (
             f"the first event has the id '{id_[:100]}', and not 0: this is an increment, and the "
-            f"full backup before it is missing{_HINT}"
+            "full backup before it is missing"
         )
         raise RefusedError(Code.FULL_BACKUP_MISSING, message, expected=expected)
     message = (
@@ -209,12 +236,9 @@ def _check_values(event: BackedUpEvent) -> int:
     return time
 
 
-def _check_size(event: BackedUpEvent, text: str) -> None:
-    if len(text) > _SMALL_SIZE:
-        candidate = EventCandidate(
-            event.source, event.subject, event.type, text, event.traceparent, event.tracestate
-        )
-        size = candidate_size(candidate)
+def _check_size(values: EventCandidate) -> None:
+    if len(values.data) > _SMALL_SIZE:
+        size = candidate_size(values)
         if size > EVENT_SIZE_MAX:
             message = f"it has {size} bytes, and an event may hold {EVENT_SIZE_MAX}"
             raise RefusedError(Code.EVENT_TOO_LARGE, message, limit=EVENT_SIZE_MAX)
@@ -236,6 +260,8 @@ def _find_hashed(
     if text != minified and (not is_valid or "\r" in text):
         is_valid = _hash_of(event, minified, version) == hash_
         text = minified
+    if not is_valid and hash_ and _match_hash(hash_) is None:
+        raise RefusedError(Code.EVENT_HASH_MALFORMED, f"its hash is none: '{hash_[:100]}'")
     return text, is_valid
 
 
@@ -282,4 +308,4 @@ def _malformed(reason: str, **details: object) -> RefusedError:
 
 
 def _broken(reason: str, **details: object) -> RefusedError:
-    return RefusedError(Code.EVENT_CHAIN_BROKEN, f"{reason}{_HINT}", **details)
+    return RefusedError(Code.EVENT_CHAIN_BROKEN, reason, **details)

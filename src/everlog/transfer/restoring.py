@@ -11,24 +11,24 @@ the store in it is empty: a server by its own engine, everybody else by `empty_s
 What is left to others: compression, and what the pieces come from.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
 import msgspec
 
 from everlog.domain.chain import HashVersion
-from everlog.domain.errors import Code, RefusedError
-from everlog.domain.event import to_event_json
+from everlog.domain.errors import Code, DiskFullError, RefusedError
 from everlog.domain.event_type import parse_event_type
 from everlog.domain.json_text import find_foreign_encoding
+from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.storage.engine import JournalEntry, Scan, StagedSchema
 from everlog.storage.line import Mark, render_line, to_last_of_batch
 from everlog.storage.log import LogEngine
 from everlog.storage.log.directory import open_directory
-from everlog.storage.log.disk import Disk, PosixDisk
+from everlog.storage.log.disk import Disk, PosixDisk, describe_shortage, is_full
 from everlog.storage.log.restored import DRAFT_FOLDER, accept_draft, remove_draft
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX
 from everlog.transfer.backup_lines import (
@@ -38,15 +38,20 @@ from everlog.transfer.backup_lines import (
     SchemaItem,
     parse_backup_lines,
 )
-from everlog.transfer.chaining import Chain, Rechained
+from everlog.transfer.chaining import Chain, Rechained, TakenEvent
 from everlog.transfer.judging import SchemaJudge
 
 # What is read, and what is written and synced, at once.
 _BLOCK_SIZE: Final = 1024 * 1024
 
-# No line is longer: an event takes an eighth of it, and a schema most of it, if every character of
-# theirs is an escape.
-LINE_SIZE_MAX: Final = 8 * 1024 * 1024
+# What chaining a backup anew helps against, and how to ask for it.
+_NOT_WHOLE: Final = frozenset(
+    {Code.EVENT_CHAIN_BROKEN, Code.EVENT_HASH_MISSING, Code.FULL_BACKUP_MISSING}
+)
+_HINT: Final = (
+    "a backup that was filtered or changed on purpose can be chained anew, with --rechain or "
+    "?rechain=true"
+)
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,14 +88,16 @@ class Restoring:
         *,
         disk: Disk | None = None,
         rechain: bool = False,
-        hash_version: HashVersion = HashVersion.V2,
+        hash_version: HashVersion = HashVersion.V1,
         segment_size_max: int = SEGMENT_SIZE_MAX,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         """Do nothing yet.
 
         With `rechain` a chain that is not whole is made whole; the version is for events that have
-        no hash then.
+        no hash then. `on_step` is called after each event, for those who let others have a turn.
         """
+        self._on_step: Final = on_step
         self._path: Final = directory
         self._disk: Final = disk or PosixDisk()
         self._segment_size_max: Final = segment_size_max
@@ -121,9 +128,15 @@ class Restoring:
         with ExitStack() as resources:
             self._directory = open_directory(self._path, self._disk, resources)
             remove_draft(self._directory, self._disk)
-            self._engine = LogEngine.open(
-                self._path / DRAFT_FOLDER, disk=self._disk, segment_size_max=self._segment_size_max
-            )
+            draft, size_max = self._path / DRAFT_FOLDER, self._segment_size_max
+            try:
+                self._engine = LogEngine.open(draft, disk=self._disk, segment_size_max=size_max)
+            except BaseException as error:
+                with suppress(OSError):
+                    remove_draft(self._directory, self._disk)
+                if isinstance(error, OSError) and is_full(error):
+                    raise DiskFullError(describe_shortage(error)) from error
+                raise
             self._is_open = True
             resources.callback(self._judge.close)
             self._resources = resources.pop_all()
@@ -210,10 +223,12 @@ class Restoring:
             _check_encoding(block)
         size = block.rfind(b"\n") + 1
         self._rest, self._rest_size, self._unread_size = [block[size:]], len(block) - size, 0
-        if self._rest_size > LINE_SIZE_MAX:
+        if self._rest_size > BACKUP_LINE_SIZE_MAX:
             number = self._line_number + block.count(b"\n")
-            message = f"line {number} is longer than {LINE_SIZE_MAX} bytes"
-            raise RefusedError(Code.BACKUP_MALFORMED, message, line=number, limit=LINE_SIZE_MAX)
+            message = f"line {number} is longer than {BACKUP_LINE_SIZE_MAX} bytes"
+            raise RefusedError(
+                Code.BACKUP_MALFORMED, message, line=number, limit=BACKUP_LINE_SIZE_MAX
+            )
         if size:
             self._take_lines(block[:size])
 
@@ -228,6 +243,7 @@ class Restoring:
 
     def _take_lines(self, lines: bytes) -> None:
         for line in parse_backup_lines(lines, self._line_number):
+            self._on_step()
             item = line.item
             if isinstance(item, EndItem):
                 self._has_ended = True
@@ -249,23 +265,29 @@ class Restoring:
         self._line_number += lines.count(b"\n")
 
     def _take_event(self, line: Line, item: EventItem) -> None:
-        event, data = self._chain.take(item, is_first_of_file=not self._is_file_begun)
+        taken = self._chain.take(item, is_first_of_file=not self._is_file_begun)
         self._is_file_begun = True
         if self._first is None:
-            self._first = event.id, event.hash
-        schema = self._schemas.get(event.type)
+            self._first = taken.id, taken.hash
+        schema = self._schemas.get(item.event.type)
         if schema is not None:
-            text = bytes(event.data).decode()
-            if self._judge.may_judge_at_once(schema, text):
-                reason = self._judge.find_violation_at_once(schema, data)
-                if reason is not None:
-                    raise _violation(reason, event.type)
-            else:
-                judged_later = self._unjudged.setdefault(event.type, [])
-                judged_later.append((line.number, item.event.id, text))
-        stored = render_line(to_event_json(event), Mark.WRITE)
+            self._judge_event(line, item, schema, taken)
+        stored = render_line(taken.json, Mark.WRITE)
         self._lines.append(stored)
         self._batch_size += len(stored)
+
+    def _judge_event(
+        self, line: Line, item: EventItem, schema: EventSchema, taken: TakenEvent
+    ) -> None:
+        """Judge an event at once, if that certainly takes a moment, or else later."""
+        text, event_type = taken.data_text, schema.event_type
+        if not self._judge.may_judge_at_once(schema, text):
+            judged_later = self._unjudged.setdefault(event_type, [])
+            judged_later.append((line.number, item.event.id, text))
+            return
+        reason = self._judge.find_violation_at_once(schema, taken.data)
+        if reason is not None:
+            raise _violation(reason, event_type)
 
     # Schemas.
 
@@ -380,4 +402,6 @@ def _refuse(error: RefusedError, line: Line, *, event_id: str | None = None) -> 
         where = f"{where}, event {event_id[:100]}"
         details["eventId"] = event_id[:100]
     message = f"{where}: {error.message}"
+    if error.code in _NOT_WHOLE:
+        message = f"{message}; {_HINT}"
     raise RefusedError(error.code, message, line=line.number, **details) from error

@@ -22,6 +22,9 @@ from everlog.verifying.errors import VerificationError
 # Far more than any event that a server takes.
 EVENT_SIZE_MAX: Final = 4 * 1024 * 1024
 
+# What files begin with that were compressed, by the program that undoes it.
+_COMPRESSED: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip"}
+
 _V2_PREFIX: Final = "esdb:hash:v2:"
 
 # Both versions cover these, in this order.
@@ -81,6 +84,10 @@ def find_event(file: BinaryIO, event_id: str) -> Event:
         OSError: The file cannot be read.
     """
     first = file.readline(EVENT_SIZE_MAX + 1)
+    for magic, program in _COMPRESSED.items():
+        if first.startswith(magic):
+            message = f"it is compressed: hand it over by standard input, from {program} -dc"
+            raise VerificationError(message)
     if not _is_document(first):
         # One event, perhaps, laid out over many lines.
         document = first + file.read(EVENT_SIZE_MAX + 1 - len(first))

@@ -6,7 +6,7 @@ from everlog.api.allowances import READ_COST, RateLimit, cost_of
 from everlog.api.routes import ROUTES
 from everlog.domain.limits import WRITE_COST
 
-WRITING = {"write_events", "register_event_schema"}
+WRITING = {"write_events", "register_event_schema", "restore"}
 
 
 def check_headers(headers: tuple[tuple[bytes, bytes], ...], *, remaining: int) -> None:

@@ -24,7 +24,9 @@ def make_application(
     return ApiApplication(
         ROUTES,
         {},
-        services=cast("Services", SimpleNamespace(tally=tally, **services)),
+        services=cast(
+            "Services", SimpleNamespace(**{"tally": tally, "is_locked": False, **services})
+        ),
         token=token,
         failed_attempts=FailedAttempts(lambda _: None),
         rate_limit=rate_limit,

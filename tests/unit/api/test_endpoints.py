@@ -36,7 +36,8 @@ END = b'{"type":"end","data":{}}\n'
 def services_of(refusals: Counter[str], form: Any = None) -> Services:
     tally: Any = SimpleNamespace(refusals=refusals)
     nothing: Any = None
-    return Services(nothing, form or EventForm(None), nothing, nothing, tally, nothing, nothing)
+    form = form or EventForm(None)
+    return Services(nothing, form, nothing, nothing, tally, nothing, nothing, nothing)
 
 
 def answer_to(look: Look, outcome: Outcome) -> tuple[Response, Counter[str]]:

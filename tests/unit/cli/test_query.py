@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from everlog.cli import progress
 from everlog.cli.main import cli
 from everlog.cli.querying import directory as querying_directory
 from everlog.cli.querying import printing
@@ -303,10 +304,10 @@ def test_progress_makes_room_for_rows_and_is_gone_at_the_end(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(printing, "_SHOWN_AFTER_SECONDS", 0.0)
-    monkeypatch.setattr(printing, "_SHOWN_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(printing, "_is_watched", lambda: True)
-    monkeypatch.setattr(printing, "_show", shown.append)
+    monkeypatch.setattr(progress, "_SHOWN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_SHOWN_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_is_watched", lambda: True)
+    monkeypatch.setattr(progress, "_show", shown.append)
     monkeypatch.setattr(printing, "_write", lambda _, text: shown.append(text.decode()))
 
     assert run_on(directory, "FROM e IN events PROJECT INTO e.data.n").exit_code == 0
@@ -328,7 +329,7 @@ def test_a_process_without_standard_output_ends_quietly(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stdout", None)
 
     with pytest.raises(SystemExit) as raised:
-        printing.print_rows(iter(()), COUNT, None, printing.Progress(), is_explain=False)
+        printing.print_rows(iter(()), COUNT, None, progress.Progress(), is_explain=False)
 
     assert raised.value.code == 141
 
@@ -351,7 +352,7 @@ def test_rows_of_a_table_wait_for_each_other_but_not_for_long(
         yield [b"3"]
 
     monkeypatch.setattr(printing, "_write", lambda _, text: shown.append(text))
-    told = printing.Progress(clock=lambda: now)
+    told = progress.Progress(clock=lambda: now)
 
     assert printing.print_rows(rows(), COUNT, "table", told, is_explain=False) == 0
     assert shown[1:] == [b"    3\n"]

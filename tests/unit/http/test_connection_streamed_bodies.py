@@ -3,10 +3,11 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,11 +34,16 @@ def chunks_of(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-def in_loop(test: Callable[[], object]) -> None:
-    async def run() -> None:
-        await test()  # type: ignore[misc] - each is a coroutine function
+def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
 
-    asyncio.run(run())
+
+def is_in(wired: Wired, state: State) -> bool:
+    return wired.state is state
+
+
+def is_read(wired: Wired) -> bool:
+    return not wired.transport.is_reading_paused
 
 
 BODY = bytes(range(256)) * 4_000
@@ -86,18 +92,18 @@ def test_a_body_that_nobody_reads_waits_in_the_clients_socket() -> None:
         wired = Wired(limits=SMALL)
         wired.send(POST % (b"untouched", 10_000) + b"x" * (AHEAD - 1))
         await wired.settle()
-        assert not wired.transport.is_reading_paused
+        assert is_read(wired)
         wired.send(b"y")
         await wired.settle()
 
-        assert wired.transport.is_reading_paused
-        assert wired.state is State.PAUSED
+        assert not is_read(wired)
+        assert is_in(wired, State.PAUSED)
 
         body, _ = wired.application.bodies[0]
         assert await body.read() == b"x" * (AHEAD - 1) + b"y"
         await wired.settle()
-        assert not wired.transport.is_reading_paused
-        assert wired.state is State.READING
+        assert is_read(wired)
+        assert is_in(wired, State.READING)
 
     in_loop(test)
 
@@ -108,7 +114,7 @@ def test_chunks_behind_a_full_body_are_held_until_it_is_read() -> None:
         body = bytes(range(250)) * 400
         wired.send(CHUNKED % b"untouched" + chunks_of(body, 100))
         await wired.settle()
-        assert wired.transport.is_reading_paused
+        assert not is_read(wired)
 
         stream, _ = wired.application.bodies[0]
         parts = []
@@ -117,7 +123,7 @@ def test_chunks_behind_a_full_body_are_held_until_it_is_read() -> None:
             assert len(part) < AHEAD + 16 * 1024
             parts.append(part)
         assert b"".join(parts) == body
-        assert not wired.transport.is_reading_paused
+        assert is_read(wired)
 
     in_loop(test)
 
@@ -139,7 +145,7 @@ def test_consent_is_given_when_the_endpoint_reads() -> None:
         assert wired.output.count(b"100 Continue") == 1
         exchange.respond(Response(200, b"thanks", b"text/plain"))
         assert wired.output.endswith(b"thanks")
-        assert wired.state is State.READING
+        assert is_in(wired, State.READING)
 
     in_loop(test)
 
@@ -159,6 +165,27 @@ def test_consent_waits_for_the_answers_before_it() -> None:
         assert wired.output.endswith(b"0HTTP/1.1 100 Continue\r\n\r\n")
         wired.send(b"abc")
         assert await reading == b"abc"
+
+    in_loop(test)
+
+
+def test_a_refusal_while_consent_is_still_due_ends_the_connection() -> None:
+    async def test() -> None:
+        wired = Wired()
+        wired.send(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n" + EXPECTING % (b"untouched", 3))
+        await wired.settle()
+        body, exchange = wired.application.bodies[0]
+        reading = asyncio.create_task(body.read())
+        await wired.settle()
+        exchange.respond(Response(409, b"not wanted", b"text/plain"))
+        with pytest.raises(DisconnectedError):
+            await reading
+        wired.answer(0)
+        await wired.settle()
+
+        assert b"100 Continue" not in wired.output
+        assert wired.output.endswith(b"not wanted")
+        assert is_in(wired, State.LINGERING)
 
     in_loop(test)
 
@@ -200,14 +227,14 @@ def test_an_answer_in_the_midst_of_a_body_is_the_last() -> None:
         wired = Wired(limits=SMALL)
         wired.send(CHUNKED % b"untouched" + chunks_of(b"x" * 50_000, 1_000))
         await wired.settle()
-        assert wired.state is State.PAUSED
+        assert is_in(wired, State.PAUSED)
         body, exchange = wired.application.bodies[0]
         exchange.respond(Response(400, b"enough", b"text/plain"))
 
         assert wired.output.endswith(b"enough")
         assert b"Connection: close\r\n" in wired.output
-        assert wired.state is State.LINGERING
-        assert not wired.transport.is_reading_paused
+        assert is_in(wired, State.LINGERING)
+        assert is_read(wired)
         # Nobody gets what comes now.
         wired.send(b"more")
         with pytest.raises(DisconnectedError):
@@ -291,8 +318,8 @@ def answer(exchange: Exchange) -> None:
     exchange.respond(Response(200, b"done", b"text/plain"))
 
 
-def call(running: Serving, coroutine: object) -> object:
-    return asyncio.run_coroutine_threadsafe(coroutine, running.loop).result(20)  # type: ignore[arg-type]
+def call(running: Serving, work: Coroutine[Any, Any, bytes]) -> bytes:
+    return asyncio.run_coroutine_threadsafe(work, running.loop).result(20)
 
 
 def test_a_request_whose_body_streams_waits_for_its_turn_behind_others() -> None:

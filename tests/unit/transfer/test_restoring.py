@@ -11,12 +11,12 @@ import pytest
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event import is_hash_valid
-from everlog.domain.limits import EVENT_SIZE_MAX
+from everlog.domain.limits import BACKUP_LINE_SIZE_MAX, EVENT_SIZE_MAX
 from everlog.storage.line import parse_line
 from everlog.storage.log import LogEngine, ReadOnlyLog
 from everlog.transfer import restoring
 from everlog.transfer.backup_lines import to_backup_lines
-from everlog.transfer.restoring import LINE_SIZE_MAX, Restored, Restoring, empty_store
+from everlog.transfer.restoring import Restored, Restoring, empty_store
 from tests.support.audits import check_audit_is_clean
 from tests.support.backups import (
     END_LINE,
@@ -263,7 +263,7 @@ def test_what_is_compressed_or_no_utf_8_is_refused(directory: Path, start: bytes
 def test_a_line_may_not_be_endless(directory: Path) -> None:
     refusal = refusal_of(
         directory,
-        lines_of(chained(some_events(2))) + b" " * (LINE_SIZE_MAX + 2_000_000),
+        lines_of(chained(some_events(2))) + b" " * (BACKUP_LINE_SIZE_MAX + 2_000_000),
         code=Code.BACKUP_MALFORMED,
         size=100_000,
     )

@@ -1,5 +1,7 @@
 """Whom a checkpoint is believed for, and what it takes; attacks are in tests/security."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -110,3 +112,20 @@ def test_any_log_continues_an_empty_one() -> None:
         check_growth(nothing, something, replace(of_nothing, to_root=bytes(32)))
     with pytest.raises(VerificationError, match="it takes a proof"):
         check_growth(Checkpoint(LOG.key.name, 1, LOG.root(1)), something, None)
+
+
+def test_the_verifier_loads_nothing_of_everlog_but_itself() -> None:
+    """Nor anything of others but cryptography, and that only where there is a signature."""
+    program = "import sys, everlog.verifying.offline; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
+    ).stdout.split()
+
+    # What an environment loads into every interpreter is not ours.
+    other = {name.partition(".")[0] for name in loaded} - {*sys.stdlib_module_names}
+    own = [name for name in loaded if name.startswith("everlog.")]
+    assert "cryptography" not in other
+    places = {name.removeprefix("everlog.").partition(".")[0] for name in own}
+    # Which version it is, the package itself says.
+    assert places - {"_version"} == {"verifying"}
+    assert not other & {"click", "msgspec", "numpy", "httptools", "uvloop", "jsonschema_rs"}

@@ -7,9 +7,10 @@ import re
 from typing import Final, NamedTuple
 
 from everlog import process
+from everlog.cli.connecting import EXIT_SERVER, ServerError
 from everlog.cli.printable import to_printable
 from everlog.cli.querying.forms import RowFormError, width_of
-from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
+from everlog.cli.querying.server import Details, RemoteFaultError, Token
 from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
@@ -34,7 +35,6 @@ from everlog.exit_codes import (
 
 EXIT_MALFORMED: Final = 6
 EXIT_UNEVALUABLE: Final = 7
-EXIT_SERVER: Final = 8
 EXIT_INTERRUPTED: Final = process.EXIT_INTERRUPTED
 EXIT_OUTPUT_CLOSED: Final = process.EXIT_OUTPUT_CLOSED
 

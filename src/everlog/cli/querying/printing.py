@@ -2,19 +2,17 @@
 
 Rows are printed as they come; a table's rows wait for each other, but not for long. Whoever reads
 them may stop at any time, which is no error.
-Progress is one line that is written again and again, and gone at the end. It is not shown where
-nobody looks, nor at once: most queries are quick.
 """
 
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 import click
 
 from everlog.cli.printable import to_printable, to_printable_json
+from everlog.cli.progress import Progress, describe_seconds
 from everlog.cli.querying.faults import EXIT_OUTPUT_CLOSED, describe_error, exit_code_of
 from everlog.cli.querying.forms import (
     CsvWriter,
@@ -31,41 +29,6 @@ from everlog.process import give_up_output
 
 # Rows that wait for others to stand in a table with them wait no longer than that.
 _WAITING_SECONDS_MAX: Final = 0.5
-
-
-_SHOWN_AFTER_SECONDS: Final = 0.5
-_SHOWN_EVERY_SECONDS: Final = 0.25
-
-
-class Progress:
-    """The line; whoever prints anything else clears it first."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin to count the time."""
-        self._clock: Final = clock
-        self._is_watched: Final = _is_watched()
-        self._started: Final = clock()
-        self._due = self._started + _SHOWN_AFTER_SECONDS
-        self._is_shown = False
-
-    @property
-    def seconds(self) -> float:
-        """How long it has taken until now."""
-        return self._clock() - self._started
-
-    def tell(self, describe: Callable[[float], str]) -> None:
-        """Show how far it is if that is due; the text is made of the seconds so far."""
-        if self._is_watched and self._clock() >= self._due:
-            self._due = self._clock() + _SHOWN_EVERY_SECONDS
-            self._is_shown = True
-            text = describe(self.seconds)[: shutil.get_terminal_size().columns - 1]
-            _show(f"\r{text}\033[K")
-
-    def clear(self) -> None:
-        """Make room for something else."""
-        if self._is_shown:
-            self._is_shown = False
-            _show("\r\033[K")
 
 
 def print_rows(
@@ -163,16 +126,6 @@ def _write(output: BinaryIO, text: bytes) -> None:
         raise click.ClickException(message) from error
 
 
-def describe_events(done: int, total: int, seconds: float) -> str:
-    """Return how far the reading of events is, how fast it is, and how long it will take."""
-    rate = done / max(seconds, 1e-9)
-    seconds_left = max(0, total - done) / max(rate, 1e-9)
-    return (
-        f"{min(1.0, done / max(1, total)):.0%} of {total:,} events, "
-        f"{rate:,.0f} events/s, {describe_seconds(seconds_left)} left"
-    )
-
-
 def describe_rows(count: int, seconds: float) -> str:
     """Return how many rows there are so far."""
     return f"{count_rows(count)}, {describe_seconds(seconds)}"
@@ -181,21 +134,3 @@ def describe_rows(count: int, seconds: float) -> str:
 def count_rows(count: int) -> str:
     """Return a number of rows in words."""
     return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def describe_seconds(seconds: float) -> str:
-    """Return a duration as people read it."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
-
-
-def _is_watched() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def _show(text: str) -> None:
-    click.echo(text, nl=False, err=True)

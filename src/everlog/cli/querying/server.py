@@ -1,24 +1,19 @@
 """Rows from a server, over version 2 of its API: a stream that says when it is complete."""
 
 from collections.abc import Iterator
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException
 from typing import Final, assert_never
 
 import msgspec
 
-from everlog.cli.printable import to_printable
+from everlog.cli.connecting import ServerError, ask, read_lines
 from everlog.domain.errors import EverlogError
 
 _METHOD: Final = "QUERY"
 _PATH: Final = "/api/v2/data/run-eventql-query"
 
-# A server says something each second.
-TIMEOUT_SECONDS: Final = 30.0
-
-_BLOCK_SIZE: Final = 256 * 1024
 # Above the largest row that a query may have, however its letters are escaped.
 _ITEM_SIZE_MAX: Final = 128 * 1024 * 1024
-_REASON_SIZE_MAX: Final = 200
 
 _CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
 
@@ -46,10 +41,6 @@ class RemoteFaultError(EverlogError):
         super().__init__(description)
         self.code: Final = code.removeprefix(_CODE_PREFIX)
         self.details: Final = details
-
-
-class ServerError(EverlogError):
-    """A server that cannot be asked, does not answer, or not to the end."""
 
 
 class _RowData(msgspec.Struct, frozen=True):
@@ -91,17 +82,8 @@ def query_server(connection: HTTPConnection, token: str, text: str) -> Iterator[
         ServerError: There is no answer, or not the whole of it.
     """
     try:
-        connection.request(
-            _METHOD,
-            _PATH,
-            msgspec.json.encode({"query": text}),
-            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-        )
-        response = connection.getresponse()
-        if response.status != 200:
-            reason = to_printable(response.read(_REASON_SIZE_MAX).decode(errors="replace").strip())
-            raise ServerError(f"it answers with status {response.status}: {reason}")
-        for block in _read_lines(response):
+        response = ask(connection, token, _METHOD, _PATH, msgspec.json.encode({"query": text}))
+        for block in read_lines(response, size_max=_ITEM_SIZE_MAX):
             rows: list[bytes] = []
             for item in _read_items(block):
                 match item:
@@ -123,21 +105,6 @@ def query_server(connection: HTTPConnection, token: str, text: str) -> Iterator[
     finally:
         connection.close()
     raise ServerError("its answer ended before the query did")
-
-
-def _read_lines(response: HTTPResponse) -> Iterator[bytes]:
-    """Yield blocks of whole lines, as they come."""
-    parts: list[bytes] = []
-    size = 0
-    while block := response.read1(_BLOCK_SIZE):
-        lines, line_feed, rest = block.rpartition(b"\n")
-        if line_feed:
-            yield b"".join((*parts, lines))
-            parts, size = [], 0
-        parts.append(rest)
-        size += len(rest)
-        if size > _ITEM_SIZE_MAX:
-            raise ServerError(f"its answer has an item of more than {_ITEM_SIZE_MAX} bytes")
 
 
 def _read_items(block: bytes) -> list[_Item]:

@@ -277,9 +277,7 @@ class Writer:
         """Refuse every write and registration until `end_restore`, or for good.
 
         The answer is called once all that had begun has its answer, whatever that is.
-
-        Raises:
-            RefusedError: It takes none anyway, and why.
+        Raises a RefusedError if none is taken anyway.
         """
         if self.condition in _REFUSALS:
             raise _refusal(self.condition)

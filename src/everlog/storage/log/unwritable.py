@@ -27,6 +27,7 @@ from everlog.storage.log.directory import (
     LOG_FOLDER,
     SCHEMAS_FILE,
     hold_for_reading,
+    read_bound,
 )
 from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.engine import OpeningReport
@@ -84,6 +85,8 @@ class ReadOnlyEngine(ReadOnlyLog):
             torn_size=0,
             rebuild_reason=self.rebuild_reason,
             is_writable=False,
+            is_copy=self.is_copy,
+            noted_event_count=read_bound(self._directory, self._disk).event_count,
         )
 
     @property

@@ -2,49 +2,15 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from everlog.cli import connecting
 from everlog.cli.connecting import connect
 from everlog.cli.querying import server
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token, query_server
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
-CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-DEADLINE_SECONDS = 20.0
-
-
-@contextmanager
-def answering(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """Answer one request with these bytes, and close; yield the address and what was asked."""
-    requests: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(DEADLINE_SECONDS)
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(DEADLINE_SECONDS)
-                request = b""
-                while not request.endswith(b"}"):
-                    request += connection.recv(65_536)
-                requests.append(request)
-                for part in parts:
-                    connection.sendall(part)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
-        finally:
-            thread.join(DEADLINE_SECONDS)
-
-
-def chunks(*blocks: bytes) -> list[bytes]:
-    return [CHUNKED, *(b"%x\r\n%b\r\n" % (len(block), block) for block in blocks)]
+from tests.support.one_answer import DEADLINE_SECONDS, HEAD, answering, chunks
 
 
 def ask(url: str, text: str = "FROM e IN events PROJECT INTO e") -> Iterator[list[bytes]]:
@@ -162,7 +128,7 @@ def test_what_is_no_answer_is_told(parts: list[bytes], text: str) -> None:
 
 def test_an_item_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_ITEM_SIZE_MAX", 1_000)
-    monkeypatch.setattr(server, "_BLOCK_SIZE", 100)
+    monkeypatch.setattr(connecting, "_BLOCK_SIZE", 100)
 
     check_breaks_off([*chunks(b"x" * 2_000), LAST], text="more than 1000 bytes")
 

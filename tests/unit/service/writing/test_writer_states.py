@@ -24,11 +24,12 @@ BROKEN = StoreFailedError("the sync failed")
 
 # A row for each condition, a column for each happening, in their order.
 TABLE = """
-    writable   disk-full  read-only  stopping  failed
-    writable   disk-full  read-only  stopping  failed
-    read-only  read-only  read-only  stopping  failed
-    stopping   stopping   stopping   stopping  failed
-    failed     failed     failed     failed    failed
+    writable   disk-full  restoring  writable   read-only  stopping   failed
+    writable   disk-full  restoring  disk-full  read-only  stopping   failed
+    restoring  restoring  restoring  writable   restoring  restoring  failed
+    read-only  read-only  read-only  read-only  read-only  stopping   failed
+    stopping   stopping   stopping   stopping   stopping   stopping   failed
+    failed     failed     failed     failed     failed     failed     failed
 """
 
 BECOMES = {
@@ -74,6 +75,8 @@ async def bring_to(bench: Bench, condition: Condition) -> None:
     bench.write("begun", "/a")
     await bench.wait_until_committing()
     match condition:
+        case Condition.RESTORING:
+            bench.writer.begin_restore(bench.keep("restore"))
         case Condition.READ_ONLY:
             bench.writer.become_read_only(bench.keep("read-only"))
         case Condition.STOPPING:
@@ -99,6 +102,14 @@ async def let_happen(bench: Bench, happening: Happening) -> None:
         case Happening.BROKE:
             bench.let_go(BROKEN)
             await bench.wait_for("begun")
+        case Happening.RESTORE_BEGAN:
+            if bench.writer.condition in {Condition.WRITABLE, Condition.DISK_FULL}:
+                bench.writer.begin_restore(bench.keep("restore"))
+            else:
+                with pytest.raises(RefusedError):
+                    bench.writer.begin_restore(bench.keep("refused restore"))
+        case Happening.RESTORE_ENDED:
+            bench.writer.end_restore()
         case Happening.MADE_READ_ONLY:
             if bench.writer.condition is Condition.READ_ONLY:
                 with pytest.raises(StateConflictError):
@@ -135,6 +146,7 @@ def test_the_writer_goes_by_the_table_and_says_each_change_once(
 REFUSALS = (
     (Condition.WRITABLE, None),
     (Condition.DISK_FULL, None),
+    (Condition.RESTORING, Code.RESTORE_IN_PROGRESS),
     (Condition.READ_ONLY, Code.STORE_READ_ONLY),
     (Condition.STOPPING, Code.SERVER_SHUTTING_DOWN),
     (Condition.FAILED, Code.STORE_FAILED),
@@ -175,6 +187,25 @@ def test_who_is_refused_for_a_condition_is_told_so_whatever_becomes_of_others(
         assert bench.outcomes["begun"] is failure
         assert bench.code("late") is Code.STORE_READ_ONLY
         assert bench.outcomes["read-only"] == ()
+
+    run_bench(work)
+
+
+def test_a_restore_begins_when_all_that_had_begun_is_answered() -> None:
+    async def work(bench: Bench) -> None:
+        bench.write("begun", "/a")
+        await bench.wait_until_committing()
+        bench.write("gathered", "/b")
+        bench.writer.begin_restore(bench.keep("restore"))
+        assert bench.outcomes == {}
+        bench.let_go()
+        await bench.wait_for("begun", "gathered", "restore")
+        assert list(bench.outcomes) == ["begun", "gathered", "restore"]
+
+        bench.writer.end_restore()
+        bench.write("later", "/c")
+        await bench.wait_for("later")
+        assert bench.subjects == ["/a", "/b", "/c"]
 
     run_bench(work)
 

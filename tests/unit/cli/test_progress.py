@@ -5,13 +5,8 @@ from functools import partial
 
 import pytest
 
-from everlog.cli.querying.printing import (
-    Progress,
-    count_rows,
-    describe_events,
-    describe_rows,
-    describe_seconds,
-)
+from everlog.cli.progress import Progress, describe_events, describe_seconds
+from everlog.cli.querying.printing import count_rows, describe_rows
 
 
 class Clock:
