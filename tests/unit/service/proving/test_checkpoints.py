@@ -4,6 +4,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,10 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 def size_of(store: Store) -> int:
     latest = store.checkpoints.latest
     return -1 if latest is None else latest.checkpoint.size
+
+
+def is_size(store: Store, size: int) -> bool:
+    return size_of(store) == size
 
 
 def kept(directory: Path) -> str:
@@ -220,7 +225,7 @@ def test_a_quick_witness_has_cosigned_what_is_shown(tmp_path: Path) -> None:
         async with open_store(tmp_path, options([], post)) as store:
             for size in range(1, 6):
                 await store_events(store)
-                await wait_until(lambda size=size: size_of(store) == size)  # type: ignore[misc]  # Its own size.
+                await wait_until(partial(is_size, store, size))
                 latest = store.checkpoints.latest
                 assert latest is not None
                 assert latest.cosignatures.keys() == {WITNESS.name}
