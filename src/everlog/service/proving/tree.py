@@ -99,6 +99,8 @@ class Tree:
         while not self._is_restored or self.size < size:
             if self._growing is None:
                 self._growing = asyncio.get_running_loop().create_task(self._grow())
+                # Whoever has left meanwhile does not ask how it ended.
+                self._growing.add_done_callback(lambda done: done.cancelled() or done.exception())
             # Others may wait for the same.
             await asyncio.shield(self._growing)
 
