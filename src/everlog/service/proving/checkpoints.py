@@ -339,6 +339,8 @@ class Checkpoints:
     async def _call(self, function: Callable[[], _Result]) -> _Result:
         """Call what works with files, on a thread; it comes to its end whoever waits for it."""
         call = self._reader.start(function)
+        # Whoever was told to stop meanwhile does not ask how it ended.
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._busy = call
         return await asyncio.shield(call)
 
