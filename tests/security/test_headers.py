@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route, name_of
+from everlog.domain.checkpoint import CheckpointKey
 from everlog.domain.limits import SMALL_REQUEST_BODY_SIZE_MAX
 from everlog.http import Limits
 from tests.support.api import Connection, an_event
@@ -34,8 +35,11 @@ KNOWN_NAMES = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    with running_server() as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    key_file = tmp_path_factory.mktemp("key") / "checkpoint-key.pem"
+    key_file.write_bytes(CheckpointKey.generate().to_pem())
+    flags = [f"--checkpoint-key-file={key_file}", "--checkpoint-origin=log.example.com"]
+    with running_server(*flags) as server:
         yield server
 
 
@@ -51,7 +55,7 @@ def head_of_answer(server: RunningServer, request: bytes) -> bytes:
     return received.partition(b"\r\n\r\n")[0]
 
 
-def check_head(head: bytes, status: int) -> None:
+def check_head(head: bytes, status: int, *, cache_control: bytes = CACHE_CONTROL) -> None:
     line, *lines = head.split(b"\r\n")
     assert line.startswith(b"HTTP/1.1 %d " % status), head
     headers = [tuple(line.split(b": ", 1)) for line in lines]
@@ -59,7 +63,7 @@ def check_head(head: bytes, status: int) -> None:
     assert len(names) == len(set(names)), head
     assert set(names) <= KNOWN_NAMES, head
     assert (b"X-Content-Type-Options", b"nosniff") in headers, head
-    assert (b"Cache-Control", CACHE_CONTROL) in headers, head
+    assert (b"Cache-Control", cache_control) in headers, head
     # Clients insist on the first name; nothing says what the server is made of.
     banner = dict(headers)[b"Server"].split(b" ")
     assert [part.partition(b"/")[0] for part in banner] == [b"EventSourcingDB", b"Everlog"]
@@ -67,8 +71,20 @@ def check_head(head: bytes, status: int) -> None:
 
 def request_of(route: Route, *, header: bytes = AUTHORIZATION, body: bytes = b"") -> bytes:
     return (
-        f"{route.method} {route.path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
+        f"{route.method} {target_of(route)} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
     ).encode() + b"%b\r\n\r\n%b" % (header, body)
+
+
+# What paths and queries say, where they say something.
+GOOD_TARGETS = {
+    Answer.INCLUSION_PROOF: "?event=0",
+    Answer.CONSISTENCY_PROOF: "?from=1",
+    Answer.TILE: "0/000.p/1",
+}
+
+
+def target_of(route: Route) -> str:
+    return route.path.partition("{")[0] + GOOD_TARGETS.get(route.answer, "")
 
 
 # A body that every endpoint with one of its members takes.
@@ -78,6 +94,7 @@ GOOD_BODIES = {
     "ObserveEvents": b'{"subject":"/","options":{"recursive":true}}',
     "RunEventQlQuery": b'{"query":"FROM e IN events PROJECT INTO e"}',
     "Nothing": b"",
+    "Backup": b"{}",
 }
 
 
@@ -99,7 +116,9 @@ def good_body(route: Route) -> bytes:
     return GOOD_BODIES[route.body.__name__]
 
 
-REPEATABLE = [route for route in ROUTES if route.answer is not Answer.READ_ONLY_MODE]
+# What changes a server so that it cannot be asked again.
+ONCE = {Answer.READ_ONLY_MODE, Answer.RESTORATION}
+REPEATABLE = [route for route in ROUTES if route.answer not in ONCE]
 
 
 @pytest.mark.parametrize("route", REPEATABLE, ids=lambda route: " ".join(name_of(route)))
@@ -109,9 +128,14 @@ def test_every_endpoint_says_it_when_all_is_well_and_when_not(
     with Connection(server.url) as client:
         client.write(an_event(type_="io.everlog.a"))
 
-    check_head(head_of_answer(server, request_of(route, body=good_body(route))), 200)
+    # What never changes may be kept by whoever asked, and by nobody else.
+    keeping = b"private, max-age=31536000, immutable"
+    cache_control = keeping if route.answer is Answer.TILE else CACHE_CONTROL
+    head = head_of_answer(server, request_of(route, body=good_body(route)))
+    check_head(head, 200, cache_control=cache_control)
     if route.method != "GET":
         check_head(head_of_answer(server, request_of(route, body=b"{")), 400)
+        assert route.body_size_max is not None
         for status, size in ((413, route.body_size_max + 1), (401, 0)):
             header = AUTHORIZATION if status == 413 else b"X: y"
             length = b"Content-Length: %d" % size
@@ -127,6 +151,19 @@ def test_switching_to_the_read_only_mode_says_it_and_what_is_refused_then() -> N
         with running_server() as server:
             for status in statuses[route.version.name]:
                 check_head(head_of_answer(server, request_of(route)), status)
+
+
+def test_restoring_says_it_and_what_is_refused() -> None:
+    routes = [route for route in ROUTES if route.answer is Answer.RESTORATION]
+    statuses = {"v1": 409, "v2": 200}
+    for route in routes:
+        with running_server() as server:
+            check_head(head_of_answer(server, request_of(route, body=b"\n")), 200)
+            with Connection(server.url) as client:
+                client.write(an_event())
+            refused = statuses[route.version.name]
+            check_head(head_of_answer(server, request_of(route, body=b"\n")), refused)
+            check_head(head_of_answer(server, request_of(route, header=b"X: y")), 401)
 
 
 # Each row: a request that the layer below the API, or the dispatcher, answers; and the status.
