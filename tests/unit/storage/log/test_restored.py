@@ -11,7 +11,7 @@ from tests.support.disks import DyingDisk, ProcessDiedError
 from tests.support.engines import content_of, open_log
 from tests.support.events import a_candidate, store
 
-NAMES = {"everlog.json", "lock", "log", "index", "durable", "schemas.ndjson"}
+NAMES = {"everlog.json", "lock", "log", "index", "durable", "schemas.ndjson", "place"}
 
 
 @pytest.fixture
