@@ -107,6 +107,10 @@ class ApiApplication:
             )
             for route in routes
         }
+        # Paths that end in what their endpoint reads, by what they begin with.
+        self._open_ended: Final = {
+            route.path.partition("{")[0]: route.path for route in routes if "{" in route.path
+        }
         self._open: Final = frozenset(
             (route.method, route.path) for route in routes if route.is_open
         )
@@ -177,9 +181,14 @@ class ApiApplication:
         challenge = ((b"WWW-Authenticate", b"Bearer"),)
         return text_response(401, "unauthorized", challenge)
 
-    def _find_other(self, method: str, path: str) -> Response:
+    def _find_other(self, method: str, path: str) -> Endpoint | Response:
         document = self._documents.get(path) if method == "GET" else None
-        return document or self._refuse(method, path)
+        if document is not None:
+            return document
+        for start, whole in self._open_ended.items():
+            if path.startswith(start):
+                return self._endpoints.get((method, whole)) or self._refuse(method, whole)
+        return self._refuse(method, path)
 
     def _refuse(self, method: str, path: str) -> Response:
         methods = self._methods.get(path)
