@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks.audits import measure_audits, measure_audits_beside_writes
 from benchmarks.crowds import measure_idle_connections, measure_observers, measure_slow_readers
 from benchmarks.fan_out import measure_peer_observers
 from benchmarks.figures import Figure, render, take_medians
@@ -16,6 +17,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.opening import measure_opening
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.table import OWN, PEERS
+from benchmarks.proofs import measure_proofs
 from benchmarks.queries import (
     measure_index_queries,
     measure_queries,
@@ -60,6 +62,9 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "index-queries": measure_index_queries,
     "query-conditions": measure_query_conditions,
     "queries-beside-writes": measure_queries_beside_writes,
+    "proofs": measure_proofs,
+    "audits": measure_audits,
+    "audits-beside-writes": measure_audits_beside_writes,
     "growth": measure_growth,
 }
 

@@ -9,6 +9,7 @@ from benchmarks.figures import Figure, at_most
 from benchmarks.load import run_wrk
 from benchmarks.peers.table import OWN
 from benchmarks.processes import resident_size, stored_size, tree_cpu_seconds
+from benchmarks.proofs import proof_milliseconds, seconds_to_tree
 from benchmarks.reads import saved_subjects
 from benchmarks.servers import Addresses, serve_everlog
 from benchmarks.workbench import Workbench
@@ -62,6 +63,9 @@ def _costs(bench: Workbench, directory: Path, event_count: int) -> Iterator[tupl
     yield "memory after opening", median(sizes) / 1e6, "MB"
     subjects = saved_subjects(bench, event_count)
     with serve_everlog(directory, bench.certificate) as everlog:
+        yield "tree, of an event", seconds_to_tree(everlog, event_count) / event_count * 1e6, "us"
+        times = proof_milliseconds(everlog, event_count, samples=bench.scale.samples)
+        yield "proof, one connection", median(times) * 1e3, "us"
         yield from _of_load(bench, everlog, "read-events", subjects, "read of a subject of 10", 1)
         for count, name in ((1, "write of one event"), (_BATCH, "event of writes of 100")):
             bodies = saved_bodies(

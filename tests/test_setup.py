@@ -117,6 +117,7 @@ def test_nothing_is_done_when_nothing_changed(checkout: Path) -> None:
     [
         ("requirements/development.lock", "\n"),
         ("requirements/sdk-v1.lock", "\n"),
+        ("requirements/witness.lock", "\n"),
         ("pyproject.toml", "[tool.hatch.changed]\n"),
         ("tools/setup.py", "\n"),
     ],
@@ -204,7 +205,7 @@ def test_the_lock_satisfies_what_the_project_asks_for() -> None:
         assert requirement.specifier.contains(version), f"{requirement}: run `make lock`"
 
 
-@pytest.mark.parametrize("name", ["development.lock", "sdk-v1.lock"])
+@pytest.mark.parametrize("name", ["development.lock", "sdk-v1.lock", "witness.lock"])
 def test_a_lock_pins_hashes_and_names_no_registry(name: str) -> None:
     path = REPOSITORY / "requirements" / name
     text = path.read_text(encoding="ascii")

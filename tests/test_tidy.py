@@ -30,6 +30,7 @@ FILE_CHECKS: tuple[Check, ...] = (
 # The ways in.
 ENTRY_POINTS = (
     "everlog.__main__",
+    "everlog.audit_worker",
     "everlog.query_worker",
     "everlog.schema_worker",
     "everlog.sync_worker",

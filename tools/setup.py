@@ -42,6 +42,10 @@ SDK_V1_LOCK = ROOT / "requirements" / "sdk-v1.lock"
 # a folder of its own, and its tests run in a process of their own.
 SDK_V1_DIRECTORY = ENVIRONMENT / "sdk-v1"
 
+# A witness for checkpoints, which tests start. What it asks for is Python 3.12, but 3.11 runs it.
+WITNESS_LOCK = ROOT / "requirements" / "witness.lock"
+WITNESS_DIRECTORY = ENVIRONMENT / "witness"
+
 # Some distributions package these apart from Python.
 NEEDED_MODULES = {"venv": "makes virtual environments", "ensurepip": "puts pip into them"}
 
@@ -116,6 +120,12 @@ def prepare_environment() -> None:
     create_environment()
     install("--require-hashes", f"--requirement={DEVELOPMENT_LOCK}")
     install("--require-hashes", f"--requirement={SDK_V1_LOCK}", f"--target={SDK_V1_DIRECTORY}")
+    install(
+        "--require-hashes",
+        "--ignore-requires-python",
+        f"--requirement={WITNESS_LOCK}",
+        f"--target={WITNESS_DIRECTORY}",
+    )
     install("--no-build-isolation", f"--editable={ROOT}")
     STAMP.write_text(wanted)
     announce("done")
@@ -127,7 +137,7 @@ def fingerprint() -> str:
     # The settings of tools change often, and need no new environment.
     relevant = [project["build-system"], project["project"], project["tool"]["hatch"]]
     digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
-    for path in (DEVELOPMENT_LOCK, SDK_V1_LOCK, Path(__file__)):
+    for path in (DEVELOPMENT_LOCK, SDK_V1_LOCK, WITNESS_LOCK, Path(__file__)):
         digest.update(path.read_bytes())
     digest.update(f"{sys.version} {real_python()} {ROOT}".encode())
     return digest.hexdigest()

@@ -36,6 +36,7 @@ from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
+from everlog.credentials.checkpoint_key import load_checkpoint_options
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
 from everlog.credentials.token import TokenCheck
@@ -61,6 +62,8 @@ from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
+from everlog.reporting import proving_events, tell_of_resuming, warn_of_hanging
+from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.breaks import Rests
 from everlog.service.querying.processes import (
     QueryProcessDiedError,
@@ -259,9 +262,14 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         )
     )
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
+    key_file, origin = settings.checkpoint_key_file, settings.checkpoint_origin
+    checkpoints = await call_on_thread(
+        partial(load_checkpoint_options, key_file, origin, settings.witness)
+    )
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     options = StoreOptions(
+        checkpoints=checkpoints,
         hash_version=settings.hash_version,
         signing_key=form.signing_key,
         is_read_only=settings.read_only,
@@ -272,21 +280,9 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
-            try:
-                await _serve(
-                    settings,
-                    log,
-                    clock,
-                    served,
-                    restores,
-                    directory,
-                    form,
-                    credentials,
-                    limits,
-                    ending,
-                )
-            finally:
-                ending.begin("the store")
+            await _serve(
+                settings, log, clock, served, restores, directory, form, credentials, limits, ending
+            )
     finally:
         if settings.data_directory_temporary:
             ending.begin("the temporary directory")
@@ -409,27 +405,6 @@ def _store_events(
 ) -> StoreEvents:
     """Return what the log says of what happens to the store."""
 
-    def opened(report: OpeningReport, seconds: float) -> None:
-        if directory.stat().st_mode & stat.S_IWOTH:
-            log.warning("every user of this machine may write to the data directory: close it")
-        if not report.is_writable:
-            log.warning("the data directory cannot be written to: it is served as it is")
-        if report.rebuild_reason is not None and report.event_count > 0:
-            log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
-        if report.torn_size > 0:
-            log.warning(
-                "an unfinished write at the end of the log was removed; it was never acknowledged",
-                size=report.torn_size,
-            )
-        log.info(
-            "the data directory is open",
-            directory=str(directory),
-            eventCount=report.event_count,
-            replayedEventCount=report.replayed_event_count,
-            tornSize=report.torn_size,
-            seconds=round(seconds, 3),
-        )
-
     def snapshot_failed(error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         log.warning("a snapshot of the index failed", reason=reason)
@@ -449,16 +424,19 @@ def _store_events(
             log.warning(message, reason=error.strerror)
 
     return StoreEvents(
-        opened=opened,
+        opened=partial(_tell_of_opening, log, directory),
         read_failed=_telling_read_failures(log),
         query_process_lost=_telling_lost_processes(log),
         condition_changed=_telling_conditions(log),
+        audit_ended=_telling_audits(log),
+        audit_failed=_telling_failed_audits(log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
         snapshots_recovered=snapshots_recovered,
         sync_process_lost=sync_process_lost,
-        commit_hangs=partial(_warn_of_hanging, log),
-        commit_resumed=partial(_tell_of_resuming, log),
+        proving=proving_events(log),
+        commit_hangs=partial(warn_of_hanging, log),
+        commit_resumed=partial(tell_of_resuming, log),
         closing=on_closing,
         bug=log.bug,
     )
@@ -500,6 +478,37 @@ def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], Non
     return tell
 
 
+def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
+    if directory.stat().st_mode & stat.S_IWOTH:
+        log.warning("every user of this machine may write to the data directory: close it")
+    if not report.is_writable:
+        log.warning("the data directory cannot be written to: it is served as it is")
+    if report.rebuild_reason is not None and report.event_count > 0:
+        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
+    if report.is_copy:
+        log.warning(
+            "the data directory is a copy: it was opened with the events that it has",
+            eventCount=report.event_count,
+            # Of what was behind them, written while it was copied.
+            removedSize=report.torn_size,
+            # What its durable bound says, which may have been copied later or earlier.
+            notedEventCount=report.noted_event_count,
+        )
+    elif report.torn_size > 0:
+        log.warning(
+            "an unfinished write at the end of the log was removed; it was never acknowledged",
+            size=report.torn_size,
+        )
+    log.info(
+        "the data directory is open",
+        directory=str(directory),
+        eventCount=report.event_count,
+        replayedEventCount=report.replayed_event_count,
+        tornSize=report.torn_size,
+        seconds=round(seconds, 3),
+    )
+
+
 def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:
     if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
         assert isinstance(error.__cause__, Exception)
@@ -507,16 +516,6 @@ def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) 
     if condition in _CONDITION_LINES:
         level, message = _CONDITION_LINES[condition]
         level(log, message, **({} if error is None else {"reason": str(error)}))
-
-
-def _warn_of_hanging(log: Log, seconds: float) -> None:
-    message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
-    log.warning(message, seconds=round(seconds, 3))
-
-
-def _tell_of_resuming(log: Log, seconds: float) -> None:
-    message = "the commit that waited for the disk has ended: writes are accepted"
-    log.info(message, seconds=round(seconds, 3))
 
 
 # Said once for each change: a log that grows with each refusal may lie on the same disk.
@@ -557,6 +556,31 @@ def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]
         tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
 
     return tell
+
+
+def _telling_audits(log: Log) -> Callable[[AuditReport], None]:
+    tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
+
+    def tell_end(report: AuditReport) -> None:
+        fields = {
+            "name": report.name,
+            "eventCount": report.event_count,
+            "errorCount": report.error_count,
+            "warningCount": report.warning_count,
+            "seconds": round(report.seconds, 3),
+        }
+        if report.error_count > 0:
+            message = "an audit has found that not everything is as it was written"
+            tell_of_findings(message, **fields)
+        else:
+            tell("an audit has found everything as it was written", **fields)
+
+    return tell_end
+
+
+def _telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
+    tell = Seldom(log.warning)
+    return lambda error: tell("an audit did not come to its end", reason=error.reason)
 
 
 def _application(

@@ -4,12 +4,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from everlog.credentials.certificate import CertificateFiles
 from everlog.credentials.token import ApiToken
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
+from everlog.domain.note import SignatureType, VerifierKey, WitnessAddress, parse_origin
 from everlog.texts import to_unicode
 
 
@@ -37,6 +39,11 @@ class Settings:
     query_time_limit: int
     signing_key_file: Path | None
     hash_version: HashVersion
+    checkpoint_key_file: Path | None
+    # The name of the log, where checkpoints are made.
+    checkpoint_origin: str | None
+    # Those that checkpoints are offered to.
+    witness: tuple[WitnessAddress, ...]
     read_only: bool
     # The lowest level of the log that is written.
     log_level: str
@@ -104,6 +111,15 @@ def check_settings(settings: Settings) -> None:
             f"--rate-limit must be 0 for none, or {WRITE_COST} at least: that is what a write costs"
         )
         raise SettingsError(message)
+    if (settings.checkpoint_key_file is None) != (settings.checkpoint_origin is None):
+        message = (
+            "checkpoints need a key and a name: add both --checkpoint-key-file and "
+            "--checkpoint-origin; 'everlog generate checkpoint-key' makes one"
+        )
+        raise SettingsError(message)
+    if settings.checkpoint_origin is not None:
+        parse_origin(settings.checkpoint_origin)
+    _check_witnesses(settings)
     if not settings.http_enabled and not settings.https_enabled:
         message = "nothing to listen on: leave HTTPS enabled, or add --http-enabled"
         raise SettingsError(message)
@@ -116,6 +132,57 @@ def check_settings(settings: Settings) -> None:
             "--https-private-key-file; to go without, add --https-enabled=false --http-enabled"
         )
         raise SettingsError(message)
+
+
+def _check_witnesses(settings: Settings) -> None:
+    if settings.witness and settings.checkpoint_key_file is None:
+        message = "a witness needs checkpoints to cosign: add --checkpoint-key-file"
+        raise SettingsError(message)
+    names = [witness.key.name for witness in settings.witness]
+    for name in names:
+        if names.count(name) > 1 or name == settings.checkpoint_origin:
+            message = f"the witness {name!r} is given twice, or has the name of the log"
+            raise SettingsError(message)
+
+
+def parse_witness(text: str) -> WitnessAddress:
+    """Return a witness, given as its URL, an equals sign and its verifier key.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    url, _, key = text.partition("=")
+    parts = urlsplit(url)
+    try:
+        is_url = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0
+            and url.isascii()
+            and url.isprintable()
+            and not (parts.query or parts.fragment or parts.username or " " in url)
+        )
+    except ValueError:
+        is_url = False
+    if not is_url:
+        message = (
+            "a witness is given as URL=VERIFIERKEY, where the URL begins with https:// or http:// "
+            "and has neither a user nor a query"
+        )
+        raise SettingsError(message)
+    try:
+        return WitnessAddress(url, _parse_witness_key(key))
+    except ValueError as error:
+        message = f"the verifier key of the witness {url}: {error}"
+        raise SettingsError(message) from error
+
+
+def _parse_witness_key(text: str) -> VerifierKey:
+    key = VerifierKey.parse(text)
+    if key.type is SignatureType.ED25519:
+        message = "it is that of a log, and not of a witness: its type must be 04 or 06"
+        raise ValueError(message)
+    return key
 
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -27,7 +27,7 @@ from everlog.storage.log import (
     segments,
     snapshot,
 )
-from everlog.storage.log.directory import DurableBound, DurableFile
+from everlog.storage.log.directory import DurableBound
 from everlog.storage.log.disk import Disk, Folder
 from everlog.storage.log.segments import Segments
 from tests.support import rot
@@ -106,7 +106,7 @@ def trust_what_a_failed_sync_left(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_the_names_that_a_dead_process_created(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(directory, "_sync_names_above", do_nothing)
+    patch.setattr(directory, "sync_names_above", do_nothing)
 
 
 def run_for_a_short_time(folder: Path) -> None:
@@ -253,7 +253,7 @@ def fail_each_call(folder: Path, failure: Failure, *, count: int) -> None:
 
 def cut_instead_of_refusing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery, "_refuse_damage", do_nothing)
-    patch.setattr(DurableFile, "read", lambda _: DurableBound())
+    patch.setattr(recovery, "read_bound", lambda *_: DurableBound())
 
 
 def recover_without_hashes(patch: pytest.MonkeyPatch) -> None:
@@ -273,7 +273,7 @@ def audit_without_hashes(patch: pytest.MonkeyPatch) -> None:
 
 
 def audit_without_the_bound(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(audit, "_read_bound", lambda _: (DurableBound(), []))
+    patch.setattr(audit, "_read_bound", lambda _: (audit_log.DurableBound(), []))
 
 
 def audit_without_the_index(patch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from everlog.domain.checkpoint import CheckpointKey
 from everlog.monitoring.checks import CHECKS
 from tests.support.api import Answer, Connection, an_event
 from tests.support.faulty_server import Condition, entry_point, set_condition
 from tests.support.keys import write_certificate
 from tests.support.openapi import check_against
 from tests.support.server import EVERLOG, RunningServer, running_server, wait_until
+from tests.support.signed_notes import COSIGNATURE, NoteKey
 from tests.support.threads import Background
 
 PATHS = ("/api/v1/health", "/api/v2/system/health")
@@ -134,8 +136,19 @@ def test_the_document_says_what_there_is() -> None:
 
 def test_every_check_has_its_component_and_unit(tmp_path: Path) -> None:
     certificate = write_certificate(tmp_path)
-    with running_server(*certificate.flags) as server, Connection(plain_url(server)) as connection:
+    key_file = tmp_path / "checkpoint-key.pem"
+    key_file.write_bytes(CheckpointKey.generate().to_pem())
+    witness = NoteKey("witness.example.com/1", COSIGNATURE)
+    flags = [
+        *certificate.flags,
+        f"--checkpoint-key-file={key_file}",
+        "--checkpoint-origin=log.example.com",
+        # Nobody listens there.
+        f"--witness=http://127.0.0.1:1={witness.verifier_key}",
+    ]
+    with running_server(*flags) as server, Connection(plain_url(server)) as connection:
         connection.write(an_event())
+        server.wait_for_log("a witness does not cosign")
 
         answer = ask_health(connection)
 

@@ -17,7 +17,16 @@ PATHS = ("/api/v1/health?format=openmetrics", "/api/v2/system/health?format=open
 ON_DEMAND = frozenset({"everlog_requests", "everlog_refusals", "everlog_early_answers"})
 # Nor of these, depending on what there is.
 CONDITIONAL = frozenset(
-    {"everlog_log_last_commit_timestamp_seconds", "everlog_certificate_end_timestamp_seconds"}
+    {
+        "everlog_log_last_commit_timestamp_seconds",
+        "everlog_certificate_end_timestamp_seconds",
+        "everlog_tree_events",
+        "everlog_tree_checkpoint_events",
+        "everlog_tree_checkpoint_timestamp_seconds",
+        "everlog_tree_contradicted",
+        "everlog_witness_state",
+        "everlog_witness_events",
+    }
 )
 
 MARKER = "marker-of-a-client"
@@ -29,11 +38,13 @@ LABELS = frozenset(
         "compatible_version",
         "everlog_health",
         "everlog_store_condition",
+        "everlog_witness_state",
         "le",
         "method",
         "path",
         "status",
         "version",
+        "witness",
     }
 )
 

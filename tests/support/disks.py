@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from everlog.storage.log.disk import Folder, PosixDisk
+from tests.support.copies import settle
 
 
 class QuickDisk(PosixDisk):
@@ -193,10 +194,14 @@ class LosingDisk(PosixDisk):
 
     def restore(self, source: Path, target: Path) -> None:
         """Make a directory as the power failure left another one."""
+        self._restore(source, target)
+        settle(target)
+
+    def _restore(self, source: Path, target: Path) -> None:
         target.mkdir(exist_ok=True)
         for name, number in self._names.get(source, {}).items():
             if number in self._folders:
-                self.restore(source / name, target / name)
+                self._restore(source / name, target / name)
             else:
                 (target / name).write_bytes(self._files.get(number, b""))
 

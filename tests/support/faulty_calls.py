@@ -7,6 +7,7 @@ turn. Where a call comes from is noted too, so that a test can see that no place
 import ast
 import errno
 import os
+import shutil
 import sys
 from collections import Counter
 from enum import StrEnum
@@ -199,7 +200,18 @@ class Client:
             file.write(b'{"type":"schema","payl')
         self._start()
         self._write(1)
+        self._die()
+        self._copy()
+        self._start()
+        self._write(1)
         self._stop()
+
+    def _copy(self) -> None:
+        """Put a copy in the place of the directory, with a segment of a later moment."""
+        original = self._directory.with_name(f"{self._directory.name}-original")
+        self._directory.rename(original)
+        shutil.copytree(original, self._directory)
+        (self._directory / "log" / f"{1_000:020}.ndjson").write_bytes(b"{}\n")
 
     def _start(self) -> None:
         try:

@@ -27,6 +27,7 @@ from everlog.storage.engine import (
     LogFiles,
     Scan,
     StagedSchema,
+    StoreFiles,
     UnchainedEntryError,
 )
 from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
@@ -238,6 +239,10 @@ class MemoryEngine:
         return sum(parse_time(parse_line(stored.line)[0].time) < time for stored in events)
 
     def files(self, head: Head) -> LogFiles | None:  # noqa: ARG002 - part of the port
+        """There are none."""
+        return None
+
+    def store_files(self, head: Head) -> StoreFiles | None:  # noqa: ARG002 - part of the port
         """There are none."""
         return None
 

@@ -20,6 +20,7 @@ from math import prod
 from pathlib import Path
 
 from everlog.storage.log.disk import Folder, PosixDisk
+from tests.support.copies import settle
 
 SECTOR_SIZE = 512
 # Smaller than any disk's, so that an index of a few events can be torn.
@@ -214,6 +215,11 @@ class PowerDisk(PosixDisk):
         stored = self._folder_at(folder.path)
         stored.change({source: None, target: stored.names[source]})
 
+    def remove_file(self, folder: Folder, name: str) -> None:
+        self._live()
+        super().remove_file(folder, name)
+        self._folder_at(folder.path).change({name: None})
+
     def sync_data(self, file: int) -> None:
         self._before_sync()
         stored = self._file(file)
@@ -347,6 +353,7 @@ def write_tree(tree: Tree, target: Path) -> None:
             (target / path.lstrip("/")).mkdir()
         else:
             (target / path.lstrip("/")).write_bytes(content)
+    settle(target)
 
 
 def _deal(

@@ -14,6 +14,7 @@ from everlog.maintenance.findings import Weight
 from everlog.storage.log import LogEngine
 from tests.support.audits import audit_of
 from tests.support.chain import check_chain
+from tests.support.copies import settle
 from tests.support.engines import Content, content_of, kill, open_log, split_lines
 from tests.support.events import TRACEPARENT, a_candidate, a_schema, stage, store, store_staged
 
@@ -76,6 +77,7 @@ class Directory:
         content = bytearray((target / flip.path).read_bytes())
         content[flip.offset] ^= 1 << flip.bit
         (target / flip.path).write_bytes(content)
+        settle(target)
 
     def event_at(self, flip: Flip) -> int:
         """Return the id of the event in whose line a bit of the log lies."""

@@ -29,6 +29,9 @@ def settings(*, https_enabled: bool) -> Settings:
         query_time_limit=1,
         signing_key_file=None,
         hash_version=HashVersion.V2,
+        checkpoint_key_file=None,
+        checkpoint_origin=None,
+        witness=(),
         read_only=False,
         log_level="info",
     )

@@ -8,6 +8,7 @@ Version 3.1, which has no key for the method QUERY. Operations of that method st
 For streams of lines, a schema describes one line.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from inspect import getdoc
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from everlog._version import __version__
-from everlog.api.answers import HEALTH, JSON, NDJSON, TEXT
+from everlog.api.answers import HEALTH, JSON, NDJSON, OCTETS, TEXT
 from everlog.api.openapi import DOCUMENT
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route
 from everlog.domain.errors import Code
@@ -75,6 +76,8 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v1", Answer.READ_ONLY_MODE): (Content(JSON, ("ApiEvent",)),),
     ("v1", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v1", Answer.DIAGNOSTICS): (Content(JSON, ("Diagnostics",)),),
+    ("v1", Answer.VERIFICATION): (Content(JSON, ("Verification",)),),
+    ("v1", Answer.AUDIT): (Content(JSON, ("V1LatestEvent",)),),
     ("v2", Answer.API_EVENT): (Content(JSON, ("V2ApiEventItem",)),),
     ("v2", Answer.EVENTS): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
     ("v2", Answer.EVENT_STREAM): (Content(NDJSON, ("V2EventItem", "V2EndItem", "V2ErrorItem")),),
@@ -106,6 +109,22 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ),
     ("v2", Answer.HEALTH): (Content(HEALTH, ("Health",)), Content(OPENMETRICS, ("Metrics",))),
     ("v2", Answer.DIAGNOSTICS): (Content(JSON, ("V2DiagnosticsItem",)),),
+    ("v2", Answer.CHECKPOINT): (Content(TEXT, ("Checkpoint",)),),
+    ("v2", Answer.INCLUSION_PROOF): (
+        Content(JSON, ("InclusionProof",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.CONSISTENCY_PROOF): (
+        Content(JSON, ("ConsistencyProof",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
+    ("v2", Answer.TILE): (Content(OCTETS, ("Tile",)),),
+    ("v2", Answer.VERIFICATION): (
+        Content(NDJSON, ("V2VerificationItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
+    ("v2", Answer.AUDIT): (
+        Content(NDJSON, ("V2AuditItem", "V2HeartbeatItem", "V2EndItem", "V2ErrorItem")),
+    ),
 }
 
 # What is restored, by either version.
@@ -139,6 +158,7 @@ TEXT_ANSWERS: Final[Mapping[int, tuple[str, str]]] = {
     500: ("InternalError", "Something failed: whether anything was stored is unknown."),
     503: ("Unavailable", "The server cannot do this now; nothing was stored."),
 }
+
 _EVERYWHERE: Final = (400, 408, 413, 431, 500, 503)
 _OTHER_TEXT: Final = ("Other", "Anything else that HTTP knows: 405, 414, 415, 417, 501, 505.")
 
@@ -148,6 +168,7 @@ _STATUSES_OF_V1: Final[Mapping[Answer, tuple[int, ...]]] = {
     Answer.EVENT_TYPE: (404,),
     Answer.REGISTRATION: (409,),
     Answer.RESTORATION: (409,),
+    Answer.AUDIT: (409,),
 }
 
 _SUBJECT: Final = (Code.SUBJECT_MISSING, Code.SUBJECT_MALFORMED)
@@ -260,8 +281,23 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.SERVER_SHUTTING_DOWN,
     ),
     "put_into_read_only_mode": (Code.READ_ONLY_MODE_ALREADY_ENABLED,),
+    "verify_store": (Code.AUDIT_FAILED, Code.SERVER_SHUTTING_DOWN),
+    "audit_history": (
+        Code.LAST_AUDITED_EVENT_MISSING,
+        Code.EVENT_ID_MALFORMED,
+        Code.EVENT_HASH_MALFORMED,
+        Code.LAST_AUDITED_EVENT_UNKNOWN,
+        Code.LAST_AUDITED_EVENT_MISMATCHED,
+        Code.EVENT_CHAIN_BROKEN,
+        Code.AUDIT_FAILED,
+        Code.SERVER_SHUTTING_DOWN,
+    ),
     "health": (),
     "diagnostics": (),
+    "checkpoint": (),
+    "inclusion_proof": (*_EVENT_ID, Code.RANGE_UNSATISFIABLE, Code.READ_FAILED, Code.DISK_FULL),
+    "consistency_proof": (Code.RANGE_UNSATISFIABLE, Code.READ_FAILED, Code.DISK_FULL),
+    "tile": (),
 }
 
 
@@ -332,10 +368,13 @@ def _operation(route: Route) -> Json:
     }
     if route.is_open:
         operation["security"] = []
-    if route.formats:
-        operation["parameters"] = [_format_parameter(route.formats)]
-    if route.flags:
-        operation["parameters"] = [_flag_parameter(name) for name in route.flags]
+    parameters = [
+        *([_format_parameter(route.formats)] if route.formats else []),
+        *(_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)),
+        *(_query_parameter(name, is_required=required) for name, required in route.parameters),
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     if route.method != "GET":
         operation["description"] = _description(route)
         operation["requestBody"] = _request_body(route)
@@ -364,19 +403,54 @@ def _format_parameter(formats: tuple[str, ...]) -> Json:
     }
 
 
-# What the flags in a query mean.
-FLAGS: Final[Mapping[str, str]] = {
-    "rechain": "Whether ids and hashes are given anew where the chain of the backup is not whole.",
+# Of the query and the path, what each parameter is.
+PARAMETERS: Final[Mapping[str, Json]] = {
+    "rechain": {
+        "description": (
+            "Whether ids and hashes are given anew where the chain of the backup is not whole."
+        ),
+        "schema": {"type": "boolean", "default": False},
+    },
+    "event": {
+        "description": "The id of an event.",
+        "schema": reference("EventId"),
+    },
+    "size": {
+        "description": "The size of the tree; by default that of the latest checkpoint.",
+        "schema": reference("TreeSize"),
+    },
+    "from": {
+        "description": "The size of the earlier tree.",
+        "schema": reference("TreeSize"),
+    },
+    "to": {
+        "description": "That of the later one; by default that of the latest checkpoint.",
+        "schema": reference("TreeSize"),
+    },
+    "level": {
+        "description": "Of the tile: 0 for leaves, 1 for the nodes 8 levels above, and so on.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 63},
+    },
+    "index": {
+        "description": (
+            "Which tile of the level, in groups of three digits, all but the last one after an x; "
+            "with `.p/` and a width behind it where the tile is not full."
+        ),
+        "schema": {
+            "type": "string",
+            "pattern": r"^(x\d{3}/)*\d{3}(\.p/[1-9]\d{0,2})?$",
+            "examples": ["000.p/2", "x001/234"],
+        },
+    },
 }
 
 
-def _flag_parameter(name: str) -> Json:
-    return {
-        "name": name,
-        "in": "query",
-        "description": FLAGS[name],
-        "schema": {"type": "boolean", "default": False},
-    }
+def _path_parameter(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, **PARAMETERS[name]}
+
+
+def _query_parameter(name: str, *, is_required: bool) -> Json:
+    return {"name": name, "in": "query", "required": is_required, **PARAMETERS[name]}
 
 
 def _summary(handle: Callable[..., None]) -> str:

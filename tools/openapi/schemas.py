@@ -14,6 +14,7 @@ import msgspec
 from everlog.api import look_v1 as v1
 from everlog.api import look_v2 as v2
 from everlog.api.look_v2 import CODE_PREFIX, ErrorItem
+from everlog.api.proof_endpoints import ConsistencyProof, InclusionProof
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.domain.chain import GENESIS_HASH, HashVersion
@@ -31,13 +32,14 @@ from everlog.eventql.limits import QUERY_LENGTH_MAX
 from everlog.monitoring.checks import Status
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.monitoring.health import Health
+from everlog.service.verify_store import Verification
 
 Json = dict[str, Any]
 
 _REFERENCE: Final = "#/components/schemas/"
 
 _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
-    "": (Event, Health, Diagnostics),
+    "": (Event, Health, Diagnostics, Verification, InclusionProof, ConsistencyProof),
     "V1": (
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
@@ -46,7 +48,9 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v1_requests.ReadSubjects,
         v1_requests.ReadEventType,
         v1_requests.RegisterEventSchema,
+        v1_requests.AuditHistory,
         v1_requests.Nothing,
+        v1.LatestEvent,
         v1.SubjectItem,
         v1.EventTypeItem,
         v1.StreamErrorItem,
@@ -59,8 +63,10 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v2_requests.ReadSubjects,
         v2_requests.ReadEventType,
         v2_requests.RegisterEventSchema,
+        v2_requests.AuditHistory,
         v2_requests.Nothing,
         v2_requests.Backup,
+        v2.AuditItem,
         v2.SubjectItem,
         v2.EventTypeItem,
         ErrorItem,
@@ -92,6 +98,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "V2ReadEventType": ("type",),
     "V2RegisterEventSchema": ("type", "schema"),
     "V2LastBackedUpEvent": ("id", "hash"),
+    "V2AuditedEvent": ("id", "hash"),
 }
 
 
@@ -103,6 +110,11 @@ def reference(name: str) -> Json:
 _RECURSIVE: Final[Json] = {
     "type": "boolean",
     "description": "Whether all subjects below this one are meant too.",
+}
+
+_NULL_WITHOUT_EVENTS: Final[Json] = {
+    "type": ["string", "null"],
+    "description": "Null where there are no events.",
 }
 
 # By the name of the member, or by schema and member where a name means more than one thing.
@@ -151,7 +163,23 @@ MEMBERS: Final[Mapping[str, Json]] = {
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
         "description": "Null unless the server has a signing key.",
     },
+    "InclusionProof.event": reference("EventId"),
+    "InclusionProof.hash": reference("Hash"),
+    "InclusionProof.size": reference("TreeSize"),
+    "InclusionProof.root": reference("TreeHash"),
+    "InclusionProof.proof": reference("Proof"),
+    "ConsistencyProof.from": reference("TreeSize"),
+    "ConsistencyProof.to": reference("TreeSize"),
+    "ConsistencyProof.fromRoot": reference("TreeHash"),
+    "ConsistencyProof.toRoot": reference("TreeHash"),
+    "ConsistencyProof.proof": reference("Proof"),
     "EventTypeEntry.type": reference("EventTypeName"),
+    "AuditHistory.latestEventId": reference("EventId"),
+    "AuditHistory.latestEventHash": reference("Hash"),
+    "AuditedEvent.hash": reference("Hash"),
+    "LastAuditedEvent.hash": reference("Hash"),
+    "LatestEvent.latestEventId": _NULL_WITHOUT_EVENTS,
+    "LatestEvent.latestEventHash": _NULL_WITHOUT_EVENTS,
     "ErrorData.code": reference("ErrorCode"),
     "ErrorData.details": reference("ErrorDetails"),
     "Health.status": {"enum": [status.name.lower() for status in Status]},
@@ -162,7 +190,13 @@ MEMBERS: Final[Mapping[str, Json]] = {
 }
 
 # These are named by members, but hold schemas of their own.
-_STRUCTURED: Final = ("EventItem.data", "SubjectItem.data", "EventTypeItem.data", "ErrorItem.data")
+_STRUCTURED: Final = (
+    "AuditItem.data",
+    "EventItem.data",
+    "SubjectItem.data",
+    "EventTypeItem.data",
+    "ErrorItem.data",
+)
 
 _QUERY: Final = "FROM e IN events WHERE e.type == 'com.example.book-acquired' PROJECT INTO COUNT()"
 
@@ -233,6 +267,29 @@ VALUES: Final[Mapping[str, Json]] = {
         "description": "Version 2 has a prefix, version 1 has none.",
         "pattern": "^(esdb:hash:v2:)?[0-9a-f]{64}$",
     },
+    "TreeSize": {
+        "type": "integer",
+        "description": "How many events a tree has: those from the first one on.",
+        "minimum": 0,
+    },
+    "TreeHash": {
+        "type": "string",
+        "description": "A SHA-256 of the tree (RFC 9162 section 2.1), in base64.",
+        "pattern": "^[0-9A-Za-z+/]{43}=$",
+    },
+    "Proof": {
+        "type": "array",
+        "description": "The hashes that lead to the root, in the order of RFC 9162.",
+        "items": {"$ref": _REFERENCE + "TreeHash"},
+    },
+    "Checkpoint": {
+        "type": "string",
+        "description": "A signed note (C2SP signed-note): origin, size, root, and signatures.",
+    },
+    "Tile": {
+        "type": "string",
+        "description": "Hashes of the tree, 32 bytes each (C2SP tlog-tiles).",
+    },
     "Traceparent": {
         "type": "string",
         "description": "W3C Trace Context, version 00.",
@@ -269,6 +326,7 @@ VALUES: Final[Mapping[str, Json]] = {
                 "minimum": 1,
                 "description": "The number of a line of a backup.",
             },
+            "value": {"type": "string", "description": "What was sent, and is not so."},
             "limit": {"type": ["integer", "string"], "description": "The bound that was hit."},
             "startToken": _TOKEN,
             "endToken": _TOKEN,
@@ -343,6 +401,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V1ReadSubjects": {"baseSubject": "/books"},
     "V1ReadEventType": {"eventType": _CANDIDATE["type"]},
     "V1RegisterEventSchema": {"eventType": _CANDIDATE["type"], "schema": _SCHEMA},
+    "V1AuditHistory": {"latestEventId": "41", "latestEventHash": "0" * 64},
     "V1EventTypeItem": {
         "type": "eventType",
         "payload": {"eventType": _CANDIDATE["type"], "isPhantom": False},
@@ -356,6 +415,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V2ReadEventType": {"type": _CANDIDATE["type"]},
     "V2RegisterEventSchema": {"type": _CANDIDATE["type"], "schema": _SCHEMA},
     "V2Backup": {"lastBackedUpEvent": {"id": "41", "hash": GENESIS_HASH}},
+    "V2AuditHistory": {"lastAuditedEvent": {"id": "41", "hash": "0" * 64}},
     "V2EventTypeItem": {
         "type": "eventType",
         "data": {"type": _CANDIDATE["type"], "hasEvents": True},
@@ -403,6 +463,7 @@ def build_schemas() -> dict[str, Json]:
     schemas["V1BackupErrorItem"] = _item("error", "payload", {"type": "string"})
     schemas["V2ApiEventItem"] = _item("event", "data", reference("ApiEvent"))
     schemas["V2DiagnosticsItem"] = _item("diagnostics", "data", reference("Diagnostics"))
+    schemas["V2VerificationItem"] = _item("verification", "data", reference("Verification"))
     schemas["V2EndItem"] = _item("end", "data", {"type": "object"})
     schemas["Event"]["examples"] = [_example_event()]
     for name, example in EXAMPLES.items():

@@ -23,6 +23,7 @@ JSON: Final = b"application/json"
 NDJSON: Final = b"application/x-ndjson"
 HEALTH: Final = b"application/health+json"
 TEXT: Final = b"text/plain; charset=utf-8"
+OCTETS: Final = b"application/octet-stream"
 
 PING_RECEIVED: Final = "io.eventsourcingdb.api.ping-received"
 API_TOKEN_VERIFIED: Final = "io.eventsourcingdb.api.api-token-verified"  # noqa: S105 - no secret

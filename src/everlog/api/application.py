@@ -8,8 +8,8 @@ who have it may ask for.
 A head that led to an endpoint is *admitted*: a connection that gets the same head again does not
 ask. That is right because nothing decides about such a head but the head itself, which has its
 token in it, the tokens that count, whether the server is stopping, and whether a backup is being
-restored. Each of these begins a new epoch when it changes, and every head is asked about again; a rate limit depends on
-each request, so that with one nothing is admitted.
+restored. Each of these begins a new epoch when it changes, and every head is asked about again; a
+rate limit depends on each request, so that with one nothing is admitted.
 """
 
 from collections.abc import Callable, Mapping
@@ -107,6 +107,10 @@ class ApiApplication:
             )
             for route in routes
         }
+        # Paths that end in what their endpoint reads, by what they begin with.
+        self._open_ended: Final = {
+            route.path.partition("{")[0]: route.path for route in routes if "{" in route.path
+        }
         self._open: Final = frozenset(
             (route.method, route.path) for route in routes if route.is_open
         )
@@ -177,9 +181,14 @@ class ApiApplication:
         challenge = ((b"WWW-Authenticate", b"Bearer"),)
         return text_response(401, "unauthorized", challenge)
 
-    def _find_other(self, method: str, path: str) -> Response:
+    def _find_other(self, method: str, path: str) -> Endpoint | Response:
         document = self._documents.get(path) if method == "GET" else None
-        return document or self._refuse(method, path)
+        if document is not None:
+            return document
+        for start, whole in self._open_ended.items():
+            if path.startswith(start):
+                return self._endpoints.get((method, whole)) or self._refuse(method, whole)
+        return self._refuse(method, path)
 
     def _refuse(self, method: str, path: str) -> Response:
         methods = self._methods.get(path)

@@ -10,13 +10,16 @@ import msgspec
 
 from everlog.api.requests import v1, v2
 from everlog.api.services import Failure, Services
+from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import RefusedError
 from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
+from everlog.service.auditing_messages import Audited
 from everlog.service.backup import BackedUpEvent
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
+from everlog.service.verify_store import Verification
 from everlog.storage.engine import EventType
 
 
@@ -38,6 +41,8 @@ class Bodies(msgspec.Struct, frozen=True):
     register_event_schema: Callable[[bytes], EventSchema]
     # The last event that is backed up already, if one is named.
     backup: Callable[[bytes], BackedUpEvent | None]
+    # Up to which event was audited before, None if nothing was.
+    audit_history: Callable[[bytes], AuditedEvent | None]
     # Refuse what stands in the place of raw JSON, which no decoder has looked at, as it would have
     # refused it; with the path of the member.
     check_raw: Callable[[msgspec.Raw, str], None]
@@ -67,6 +72,25 @@ class BackupForm(msgspec.Struct, frozen=True):
     error: Callable[[RefusedError], bytes]
 
 
+class VerificationForm(msgspec.Struct, frozen=True):
+    """How the answer to verify-store is sent, which may take long."""
+
+    content_type: bytes
+    # Sent each second before the answer, without changing what it says.
+    heartbeat: bytes
+    # What was found, and why there may be more, if the audit did not come to its end.
+    render: Callable[[Verification, RefusedError | None], bytes]
+
+
+class AuditForm(msgspec.Struct, frozen=True):
+    """How the answer to audit-history is sent, which may take long."""
+
+    content_type: bytes
+    # The same; empty where the status says what came of it, and so waits for that.
+    heartbeat: bytes
+    render: Callable[[Audited], bytes]
+
+
 class Look(msgspec.Struct, frozen=True):
     """A version of the API, as far as it differs from another."""
 
@@ -78,6 +102,8 @@ class Look(msgspec.Struct, frozen=True):
     written: Envelope
     event_type: Callable[[EventType], bytes]
     diagnostics: Callable[[Diagnostics], bytes]
+    verification: VerificationForm
+    audit: AuditForm
     # The items of streams: from stored lines, from the rows of a query, and from the others.
     events: Transform
     rows: RowForm

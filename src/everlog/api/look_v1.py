@@ -13,9 +13,10 @@ import msgspec
 
 from everlog.api.answers import JSON, NDJSON, text_response
 from everlog.api.bodies import MalformedRequestError, read_leniently
-from everlog.api.look import BackupForm, Bodies, Envelope, Look
+from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v1 as requests
 from everlog.api.services import Failure
+from everlog.domain.audited_event import AuditedEvent, parse_audited_event
 from everlog.domain.errors import (
     BusyError,
     Code,
@@ -28,8 +29,10 @@ from everlog.domain.event_type import parse_event_type
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
+from everlog.service.auditing_messages import Audited
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import AS_STORED, Block
+from everlog.service.verify_store import Verification
 from everlog.storage.engine import CachedBlock, EventType
 from everlog.transfer.backup_lines import error_line, schema_line, to_backup_lines
 
@@ -42,6 +45,7 @@ OPERATION_MODE_TEXT: Final = "the current operation mode conflicts with the give
 # conflict with the log's state 409.
 _STATUSES: Final[Mapping[Code, int]] = {
     Code.EVENT_TYPE_UNKNOWN: 404,
+    Code.AUDIT_FAILED: 503,
     Code.EVENT_TOO_LARGE: 413,
     Code.STORE_FAILED: 503,
     Code.READ_FAILED: 503,
@@ -55,6 +59,9 @@ _TEXTS: Final[Mapping[Code, str]] = {
     Code.PRECONDITION_VIOLATED: "state conflict: precondition failed",
     Code.EVENT_SCHEMA_VIOLATED: "schema conflict: {message}",
     Code.EVENT_SCHEMA_ALREADY_REGISTERED: "schema conflict: {message}",
+    Code.LAST_AUDITED_EVENT_UNKNOWN: "state conflict: {message}",
+    Code.LAST_AUDITED_EVENT_MISMATCHED: "state conflict: {message}",
+    Code.EVENT_CHAIN_BROKEN: "state conflict: {message}",
     Code.SERVER_SHUTTING_DOWN: SHUTTING_DOWN_TEXT,
     Code.STORE_READ_ONLY: OPERATION_MODE_TEXT,
     Code.READ_ONLY_MODE_ALREADY_ENABLED: OPERATION_MODE_TEXT,
@@ -110,6 +117,13 @@ class StreamErrorItem(msgspec.Struct, frozen=True, tag="error"):
     payload: StreamError
 
 
+class LatestEvent(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer to audit-history; null where there are no events."""
+
+    latest_event_id: str | None
+    latest_event_hash: str | None
+
+
 # Bodies.
 
 
@@ -121,6 +135,7 @@ _nothing = _reading(requests.Nothing)
 _subjects_body = _reading(requests.ReadSubjects)
 _event_type_body = _reading(requests.ReadEventType)
 _event_schema_body = _reading(requests.RegisterEventSchema)
+_audit_body = _reading(requests.AuditHistory)
 
 
 def _read_subjects(body: bytes) -> tuple[str, bool]:
@@ -149,6 +164,17 @@ def _read_backup(body: bytes) -> None:
     _nothing(body)
 
 
+def _audit_history(body: bytes) -> AuditedEvent | None:
+    read = _audit_body(body)
+    event_id, hash_ = read.latest_event_id or None, read.latest_event_hash or None
+    if event_id is None and hash_ is None:
+        # What the audit of an empty store was answered with, too.
+        return None
+    return parse_audited_event(
+        event_id, hash_, id_field="latestEventId", hash_field="latestEventHash"
+    )
+
+
 def _check_raw(_raw: msgspec.Raw, _path: str) -> None:
     """Leave null to be judged as a value, like everything else that is no object."""
 
@@ -173,6 +199,18 @@ def _event_types(entries: Sequence[EventType]) -> bytes:
 def _subjects(subjects: Sequence[str]) -> bytes:
     items = [SubjectItem(Subject(subject)) for subject in subjects]
     return msgspec.json.Encoder().encode_lines(items)
+
+
+def _verification(found: Verification, failure: RefusedError | None) -> bytes:
+    if failure is not None:
+        found = Verification([*found.errors, _failure_text(failure)], found.warnings)
+    return msgspec.json.encode(found)
+
+
+def _audit(audited: Audited) -> bytes:
+    event_id, hash_ = audited.last or (None, None)
+    text = None if event_id is None else str(event_id)
+    return msgspec.json.encode(LatestEvent(text, hash_))
 
 
 def _error(error: RefusedError) -> bytes:
@@ -238,6 +276,7 @@ LOOK: Final = Look(
         read_event_type=_read_event_type,
         register_event_schema=_register_event_schema,
         backup=_read_backup,
+        audit_history=_audit_history,
         check_raw=_check_raw,
     ),
     api_event=Envelope(b"", b"", b"", JSON),
@@ -245,6 +284,9 @@ LOOK: Final = Look(
     written=Envelope(b"[", b",", b"]", JSON),
     event_type=_event_type,
     diagnostics=msgspec.json.encode,
+    # Space in front of a document means nothing, and keeps the connection from looking idle.
+    verification=VerificationForm(JSON, b" ", _verification),
+    audit=AuditForm(JSON, b"", _audit),
     events=AS_STORED,
     rows=RowForm(b'{"type":"row","payload":', b"}\n"),
     subjects=_subjects,

@@ -12,12 +12,14 @@ from typing import Final, TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
 from everlog.api.answers import JSON, NDJSON, text_response
 from everlog.api.bodies import MalformedRequestError, read_strictly
-from everlog.api.look import BackupForm, Bodies, Envelope, Look
+from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v2 as requests
 from everlog.api.services import Failure
+from everlog.domain.audited_event import AuditedEvent, parse_audited_event
 from everlog.domain.errors import (
     BusyError,
     Code,
@@ -30,9 +32,11 @@ from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
+from everlog.service.auditing_messages import Audited
 from everlog.service.backup import BackedUpEvent, parse_backed_up_event
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
+from everlog.service.verify_store import Verification
 from everlog.storage.engine import CachedBlock, EventType
 from everlog.storage.line import LINE_PREFIX
 from everlog.transfer.backup_lines import schema_line, to_backup_lines
@@ -42,6 +46,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
 
 _EVENT_START: Final = b'{"type":"event","data":'
+_HEARTBEAT_ITEM: Final = b'{"type":"heartbeat","data":{}}\n'
 _END_ITEM: Final = b'{"type":"end","data":{}}\n'
 
 # With spaces that JSON ignores it is as long as what it stands in the place of, and differs from
@@ -89,6 +94,31 @@ class DiagnosticsItem(msgspec.Struct, frozen=True, tag="diagnostics"):
     data: Diagnostics
 
 
+class VerificationItem(msgspec.Struct, frozen=True, tag="verification"):
+    """The answer of verify-store."""
+
+    data: Verification
+
+
+class LastAuditedEvent(msgspec.Struct, frozen=True):
+    """An event up to which the chain is whole, and its hash."""
+
+    id: str
+    hash: str
+
+
+class Audit(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What is to be kept for the next audit; nothing where there are no events."""
+
+    last_audited_event: LastAuditedEvent | UnsetType = UNSET
+
+
+class AuditItem(msgspec.Struct, frozen=True, tag="audit"):
+    """The answer of audit-history."""
+
+    data: Audit
+
+
 class ErrorData(msgspec.Struct, frozen=True):
     """Why a request was refused; `details` locate the fault."""
 
@@ -114,6 +144,7 @@ _subjects_body = _reading(requests.ReadSubjects)
 _event_type_body = _reading(requests.ReadEventType)
 _event_schema_body = _reading(requests.RegisterEventSchema)
 _backup_body = _reading(requests.Backup)
+_audit_body = _reading(requests.AuditHistory)
 
 
 def _read_subjects(body: bytes) -> tuple[str, bool]:
@@ -137,6 +168,18 @@ def _read_backup(body: bytes) -> BackedUpEvent | None:
     if last is msgspec.UNSET:
         return None
     return parse_backed_up_event(last.id or None, last.hash or None, field="lastBackedUpEvent")
+
+
+def _audit_history(body: bytes) -> AuditedEvent | None:
+    event = _audit_body(body).last_audited_event
+    if event is UNSET:
+        return None
+    return parse_audited_event(
+        event.id or None,
+        event.hash or None,
+        id_field="lastAuditedEvent.id",
+        hash_field="lastAuditedEvent.hash",
+    )
 
 
 def _check_raw(raw: msgspec.Raw, path: str) -> None:
@@ -185,6 +228,18 @@ def _subjects(subjects: Sequence[str]) -> bytes:
 
 def _diagnostics(diagnostics: Diagnostics) -> bytes:
     return _lines([DiagnosticsItem(diagnostics)])
+
+
+def _verification(found: Verification, failure: RefusedError | None) -> bytes:
+    return _lines([VerificationItem(found)]) + (_END_ITEM if failure is None else _error(failure))
+
+
+def _audit(audited: Audited) -> bytes:
+    event: LastAuditedEvent | UnsetType = UNSET
+    if audited.last is not None:
+        event_id, hash_ = audited.last
+        event = LastAuditedEvent(str(event_id), hash_)
+    return _lines([AuditItem(Audit(event))]) + _END_ITEM
 
 
 def _lines(items: Sequence[msgspec.Struct]) -> bytes:
@@ -238,6 +293,7 @@ LOOK: Final = Look(
         read_event_type=_read_event_type,
         register_event_schema=_register_event_schema,
         backup=_read_backup,
+        audit_history=_audit_history,
         check_raw=_check_raw,
     ),
     api_event=Envelope(_EVENT_START, b"", b"}\n", JSON),
@@ -245,6 +301,8 @@ LOOK: Final = Look(
     written=Envelope(_EVENT_START, b"}\n" + _EVENT_START, b"}\n" + _END_ITEM, NDJSON),
     event_type=_event_type,
     diagnostics=_diagnostics,
+    verification=VerificationForm(NDJSON, _HEARTBEAT_ITEM, _verification),
+    audit=AuditForm(NDJSON, _HEARTBEAT_ITEM, _audit),
     events=Transform(_to_items, _overwrite_with_items),
     rows=RowForm(b'{"type":"row","data":{"value":', b"}}\n"),
     subjects=_subjects,
@@ -254,7 +312,7 @@ LOOK: Final = Look(
         schema=partial(schema_line, version=2),
         error=_error,
     ),
-    heartbeat=b'{"type":"heartbeat","data":{}}\n',
+    heartbeat=_HEARTBEAT_ITEM,
     error=_error,
     end=_END_ITEM,
     send=_send,

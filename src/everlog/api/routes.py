@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from everlog.api import look_v1, look_v2
+from everlog.api.audit_endpoints import AuditEndpoints
 from everlog.api.endpoints import FORMS, Endpoints, health
 from everlog.api.look import Look
+from everlog.api.proof_endpoints import TILE_PREFIX, ProofEndpoints
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
@@ -52,10 +54,19 @@ class Answer(Enum):
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
     HEALTH = "how well the server is"
     DIAGNOSTICS = "what the server is"
+    VERIFICATION = "what is not as it was written"
+    AUDIT = "the last event that is proven, for the next audit"
+    CHECKPOINT = "what was signed last, as a signed note"
+    INCLUSION_PROOF = "that an event is in the tree of a size"
+    CONSISTENCY_PROOF = "that one tree is the beginning of another one"
+    TILE = "hashes of the tree, 32 bytes each"
 
 
 class Route(NamedTuple):
-    """One endpoint of the API."""
+    """One endpoint of the API.
+
+    A path may end in names in braces: what stands in their place is for its endpoint to read.
+    """
 
     version: Look
     method: str
@@ -71,8 +82,8 @@ class Route(NamedTuple):
     is_unlocked: bool = False
     # What `format` in the query may be, the default first.
     formats: tuple[str, ...] = ()
-    # What in the query may be true or false, false being the default.
-    flags: tuple[str, ...] = ()
+    # What else the query may say, and whether it must.
+    parameters: tuple[tuple[str, bool], ...] = ()
 
 
 def name_of(route: Route) -> EndpointName:
@@ -87,14 +98,18 @@ v1 = Endpoints(V1)
 v2 = Endpoints(V2)
 v1_transfer = TransferEndpoints(V1)
 v2_transfer = TransferEndpoints(V2)
+v1_audits = AuditEndpoints(V1)
+v2_audits = AuditEndpoints(V2)
+proofs = ProofEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
-_RECHAIN: Final = (RECHAIN,)
+_RECHAIN: Final = ((RECHAIN, False),)
 
 _V1_DATA: Final = "/api/v1"
 _V2_SYSTEM: Final = "/api/v2/system"
 _V2_MANAGEMENT: Final = "/api/v2/management"
 _V2_DATA: Final = "/api/v2/data"
+_V2_LOG: Final = "/api/v2/log"
 
 # fmt: off
 ROUTES: Final = (
@@ -121,9 +136,12 @@ ROUTES: Final = (
           Answer.READ_ONLY_MODE),
     Route(V1, "POST", f"{_V1_DATA}/backup", v1_transfer.backup, Answer.BACKUP),
     Route(V1, "POST", f"{_V1_DATA}/restore", v1_transfer.restore, Answer.RESTORATION,
-          body_size_max=None, flags=_RECHAIN),
+          body_size_max=None, parameters=_RECHAIN),
     Route(V1, "GET", f"{_V1_DATA}/health", health, Answer.HEALTH, is_unlocked=True,
           formats=_FORMATS),
+    Route(V1, "POST", f"{_V1_DATA}/verify-store", v1_audits.verify_store, Answer.VERIFICATION),
+    Route(V1, "POST", f"{_V1_DATA}/audit-history", v1_audits.audit_history, Answer.AUDIT,
+          v1_requests.AuditHistory),
     Route(V1, "GET", f"{_V1_DATA}/diagnostics", v1.diagnostics, Answer.DIAGNOSTICS),
 
     Route(V2, "GET", f"{_V2_SYSTEM}/ping", v2.ping, Answer.API_EVENT, is_open=True,
@@ -151,10 +169,21 @@ ROUTES: Final = (
     Route(V2, "POST", f"{_V2_MANAGEMENT}/backup", v2_transfer.backup, Answer.BACKUP,
           v2_requests.Backup),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/restore", v2_transfer.restore, Answer.RESTORATION,
-          body_size_max=None, flags=_RECHAIN),
+          body_size_max=None, parameters=_RECHAIN),
     Route(V2, "GET", f"{_V2_SYSTEM}/health", health, Answer.HEALTH, is_unlocked=True,
           formats=_FORMATS),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/verify-store", v2_audits.verify_store,
+          Answer.VERIFICATION, v2_requests.Nothing),
+    Route(V2, "POST", f"{_V2_MANAGEMENT}/audit-history", v2_audits.audit_history, Answer.AUDIT,
+          v2_requests.AuditHistory),
     Route(V2, "GET", f"{_V2_SYSTEM}/diagnostics", v2.diagnostics, Answer.DIAGNOSTICS),
+
+    Route(V2, "GET", f"{_V2_LOG}/checkpoint", proofs.checkpoint, Answer.CHECKPOINT),
+    Route(V2, "GET", f"{_V2_LOG}/inclusion-proof", proofs.inclusion_proof,
+          Answer.INCLUSION_PROOF, parameters=(("event", True), ("size", False))),
+    Route(V2, "GET", f"{_V2_LOG}/consistency-proof", proofs.consistency_proof,
+          Answer.CONSISTENCY_PROOF, parameters=(("from", True), ("to", False))),
+    Route(V2, "GET", TILE_PREFIX + "{level}/{index}", proofs.tile, Answer.TILE),
 )
 # fmt: on
 

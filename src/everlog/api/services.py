@@ -15,6 +15,7 @@ from everlog.domain.errors import (
     ReadFailedError,
     RefusedError,
     StoreFailedError,
+    TooManyAuditsError,
     TooManyObserversError,
     TooManyQueriesError,
 )
@@ -35,8 +36,10 @@ Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedErro
 MALFORMED: Final = "malformed-request"
 TOO_MANY_OBSERVERS: Final = "too-many-observers"
 TOO_MANY_QUERIES: Final = "too-many-queries"
+TOO_MANY_AUDITS: Final = "too-many-audits"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
+CHECKPOINT_MISSING: Final = "checkpoint-missing"
 
 
 class Tasks:
@@ -150,6 +153,8 @@ def _code(error: Failure) -> str:
             return DISK_BUSY
         case TooManyQueriesError():
             return TOO_MANY_QUERIES
+        case TooManyAuditsError():
+            return TOO_MANY_AUDITS
         case BusyError():
             return TOO_MUCH_TO_JUDGE
         case StoreFailedError():

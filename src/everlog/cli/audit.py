@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from everlog.domain.errors import DataDirectoryError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
 from everlog.maintenance.audit import audit as audit_directory
+from everlog.maintenance.audit_checkpoint import KeptCheckpoint
 from everlog.maintenance.findings import Finding, Summary
 from everlog.texts import to_unicode
 
@@ -22,13 +23,17 @@ _PROGRESS_SECONDS: Final = 0.5
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = """Tell what in a data directory is not as it was written.
 
-All of it is read and compared. No server may have it open; nothing in it is changed. Each finding
-names the event, the file and the place. The exit code is 0 if nothing was found, 4 if something
-was, 3 if the directory cannot be audited.
+All of it is read and compared; nothing in it is changed. Beside a server that has it open that is
+what was stored for good when the audit began. Each finding names the event, the file and the place.
+The exit code is 0 if nothing was found, 4 if something was, 3 if the directory cannot be audited.
+
+With --checkpoint the log is compared with what a log's checkpoint said of it when it was kept.
 
 \b
-Example:
+Examples:
   everlog audit --data-directory /var/lib/everlog
+  everlog audit --data-directory /var/lib/everlog
+    --checkpoint kept.txt --key "$(cat verifier-keys)"
 """
 
 
@@ -43,6 +48,20 @@ Example:
     help="The directory to audit.",
 )
 @click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=click.Path(path_type=Path, readable=False),
+    multiple=True,
+    help="A checkpoint that was kept, to compare the log with; may be given several times.",
+)
+@click.option(
+    "--key",
+    "keys",
+    metavar="VERIFIERKEY",
+    multiple=True,
+    help="A verifier key of the log, one of which has to have signed each checkpoint.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(["text", "json"]),
@@ -50,14 +69,19 @@ Example:
     show_default=True,
     help="json is for programs: one object on each line, the last one a summary.",
 )
-def audit(data_directory: Path, format_: str) -> None:
+def audit(
+    data_directory: Path, checkpoints: tuple[Path, ...], keys: tuple[str, ...], format_: str
+) -> None:
     """Print every finding, and a summary."""
+    if keys and not checkpoints:
+        raise click.UsageError("--key needs the --checkpoint that it is for")
+    kept = _read_kept(checkpoints, keys) if checkpoints else []
     render = _render_json if format_ == "json" else _render_text
     summary: Summary | None = None
     try:
-        for found in _audit(data_directory):
+        for found in _audit(data_directory, kept):
             _clear_progress()
-            click.echo(render(found))
+            click.echo(render(found, kept))
             if isinstance(found, Summary):
                 summary = found
     except DataDirectoryError as error:
@@ -68,28 +92,66 @@ def audit(data_directory: Path, format_: str) -> None:
     sys.exit(0 if summary.is_ok else EXIT_DAMAGED)
 
 
-def _audit(directory: Path) -> Iterator[Finding | Summary]:
+def _audit(directory: Path, kept: Sequence[KeptCheckpoint]) -> Iterator[Finding | Summary]:
     """Yield what is found; raises DataDirectoryError for whatever the system refuses to read."""
     try:
-        yield from audit_directory(directory, on_progress=_progress())
+        yield from audit_directory(directory, on_progress=_progress(), checkpoints=kept)
     except OSError as error:
         path = error.filename or directory
         raise DataDirectoryError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _render_text(found: Finding | Summary) -> str:
+def _read_kept(paths: Sequence[Path], keys: Sequence[str]) -> list[KeptCheckpoint]:
+    """Return the checkpoints from files.
+
+    Raises:
+        click.UsageError: A file cannot be read, is no checkpoint, or not signed by one of the keys.
+    """
+    from everlog.cli.verify import in_words, read_file, read_trust
+    from everlog.verifying.errors import VerificationError
+    from everlog.verifying.notes import NOTE_SIZE_MAX
+    from everlog.verifying.offline import check_checkpoint, read_unsigned
+
+    trust = read_trust(keys)
+    kept: list[KeptCheckpoint] = []
+    for path in paths:
+        content = read_file(path, NOTE_SIZE_MAX)
+        try:
+            if keys:
+                signed = check_checkpoint(content, trust)
+                kept.append(
+                    KeptCheckpoint(str(path), signed.checkpoint, in_words(signed.signatures))
+                )
+            else:
+                kept.append(KeptCheckpoint(str(path), read_unsigned(content), None))
+        except VerificationError as error:
+            raise click.UsageError(to_printable(f"--checkpoint {path}: {error}")) from error
+    return kept
+
+
+def _render_text(found: Finding | Summary, kept: Sequence[KeptCheckpoint]) -> str:
     if isinstance(found, Finding):
-        event = "" if found.event_id is None else f", event {found.event_id}"
-        place = found.file if found.offset is None else f"{found.file} at byte {found.offset}"
-        return to_printable(f"{found.weight}: {place}{event}: {found.meaning} [{found.kind}]")
+        return to_printable(found.text)
     counts = (
         f"{found.event_count} events, {found.log_size} bytes in {found.segment_count} segments, "
         f"{found.schema_count} event schemas, head {found.head_hash}"
     )
-    return f"OK: {counts}" if found.is_ok else f"{found.finding_count} findings: {counts}"
+    summary = f"OK: {counts}" if found.is_ok else f"{found.finding_count} findings: {counts}"
+    confirmed = [_in_words(one) for one in kept if one.name in found.confirmed_checkpoints]
+    return "\n".join([*map(to_printable, confirmed), summary])
 
 
-def _render_json(found: Finding | Summary) -> str:
+def _in_words(kept: KeptCheckpoint) -> str:
+    """Return what is said of a checkpoint that the log is as."""
+    signed = "whose signature nobody checked: no --key was given"
+    if kept.signers is not None:
+        signed = f"signed by {kept.signers}"
+    checkpoint = kept.checkpoint
+    log = f"the log {checkpoint.origin}"
+    return f"{kept.name}: the first {checkpoint.size} events are those of {log}, {signed}"
+
+
+def _render_json(found: Finding | Summary, kept: Sequence[KeptCheckpoint]) -> str:
     payload: dict[str, object]
     if isinstance(found, Finding):
         payload = {
@@ -112,7 +174,18 @@ def _render_json(found: Finding | Summary) -> str:
         "findingCount": found.finding_count,
         "noticeCount": found.notice_count,
     }
-    return msgspec.json.encode({"type": "summary", "payload": payload}).decode()
+    if kept:
+        payload["checkpoints"] = [
+            {
+                "file": to_unicode(one.name),
+                "origin": one.checkpoint.origin,
+                "size": one.checkpoint.size,
+                "isConfirmed": one.name in found.confirmed_checkpoints,
+                "signedBy": one.signers,
+            }
+            for one in kept
+        ]
+    return to_printable_json(msgspec.json.encode({"type": "summary", "payload": payload})).decode()
 
 
 def _progress() -> Callable[[Progress], None]:

@@ -52,6 +52,22 @@ Example:
 """
 
 
+_CHECKPOINT_KEY_HELP: Final = """Write a new checkpoint key, and print its verifier keys.
+
+The checkpoint key (Ed25519 and ML-DSA-44, PKCS#8 PEM) stays with the server. The verifier keys, one
+a line, are for those who verify checkpoints and proofs, and for witnesses, which take the first
+one; they are no secret. They hold the origin, which names the log for ever: a log that is begun
+anew needs a new one.
+
+\b
+Example:
+  everlog generate checkpoint-key --file checkpoint-key.pem \\
+    --origin log.example.com/orders > verifier-keys
+  everlog run --checkpoint-key-file checkpoint-key.pem \\
+    --checkpoint-origin log.example.com/orders ...
+"""
+
+
 @click.group(help=_HELP)
 def generate() -> None:
     """Make tokens, keys and certificates."""
@@ -116,3 +132,30 @@ def signing_key(file: Path) -> None:
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     click.echo(pair.public, nl=False)
+
+
+@generate.command(name="checkpoint-key", help=_CHECKPOINT_KEY_HELP)
+@click.option(
+    "--file",
+    type=_FILE,
+    required=True,
+    help="Where the checkpoint key goes; it must not exist.",
+)
+@click.option(
+    "--origin",
+    required=True,
+    help="The name of the log, as a URL without https://, such as log.example.com/orders.",
+)
+def checkpoint_key(file: Path, origin: str) -> None:
+    """Write a new checkpoint key, and print its verifier keys."""
+    from everlog.domain.checkpoint import CheckpointKey
+    from everlog.domain.note import parse_origin
+
+    try:
+        parse_origin(origin)
+        key = CheckpointKey.generate()
+        write_new_files({file: key.to_pem()})
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    for verifier_key in key.verifier_keys(origin):
+        click.echo(verifier_key)

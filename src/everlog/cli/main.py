@@ -83,6 +83,12 @@ def _run() -> click.Command:
     return run
 
 
+def _verify() -> click.Command:
+    from everlog.cli.verify import verify
+
+    return verify
+
+
 def _version() -> click.Command:
     from everlog.cli.version import version
 
@@ -97,6 +103,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
     "restore": Listed("Make a store of a backup.", _restore),
     "run": Listed("Run the server.", _run),
+    "verify": Listed("Show offline that an event is in a log, or that a log only grew.", _verify),
     "version": Listed("Print the version.", _version),
 }
 

@@ -19,7 +19,8 @@ from everlog.credentials.token import ApiToken, parse_token
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
-from everlog.settings import Settings, check_settings, parse_networks
+from everlog.domain.note import WitnessAddress
+from everlog.settings import Settings, check_settings, parse_networks, parse_witness
 from everlog.telemetry import LEVELS, Level, Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -86,6 +87,17 @@ def _parse_networks(
 ) -> tuple[IPv4Network | IPv6Network, ...]:
     try:
         return parse_networks(value)
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _parse_witnesses(
+    context: click.Context,  # noqa: ARG001 - a callback's
+    parameter: click.Parameter,  # noqa: ARG001 - a callback's
+    values: tuple[str, ...],
+) -> tuple[WitnessAddress, ...]:
+    try:
+        return tuple(map(parse_witness, values))
     except SettingsError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -173,6 +185,26 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     type=click.Choice(["1", "2"]),
     default="1",
     help="How new events are hashed: 1 as every client verifies it, 2 with everything covered.",
+)
+@_option(
+    "--checkpoint-key-file",
+    type=_FILE,
+    help="A key that checkpoints of the log's Merkle tree are signed with, as 'everlog generate "
+    "checkpoint-key' makes one; there are no checkpoints without.",
+)
+@_option(
+    "--checkpoint-origin",
+    metavar="NAME",
+    help="The name of the log in its checkpoints, as a URL without https://; it stays the same "
+    "for as long as the log does.",
+)
+@_option(
+    "--witness",
+    multiple=True,
+    callback=_parse_witnesses,
+    metavar="URL=VERIFIERKEY",
+    help="A witness (C2SP tlog-witness) that checkpoints are offered to, and the key of its "
+    "cosignatures; may be given several times, in the environment with spaces between.",
 )
 @_switch(
     "--read-only",

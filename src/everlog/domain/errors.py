@@ -78,6 +78,12 @@ class Code(StrEnum):
     EVENT_HASH_MALFORMED = "event-hash-malformed"
     EVENT_HASH_VERSION_UNKNOWN = "event-hash-version-unknown"
 
+    # Audits.
+    LAST_AUDITED_EVENT_MISSING = "last-audited-event-missing"
+    LAST_AUDITED_EVENT_UNKNOWN = "last-audited-event-unknown"
+    LAST_AUDITED_EVENT_MISMATCHED = "last-audited-event-mismatched"
+    AUDIT_FAILED = "audit-failed"
+
     # The state that the server or its disk is in.
     RESTORE_IN_PROGRESS = "restore-in-progress"
     DISK_FULL = "disk-full"
@@ -141,7 +147,7 @@ class CorruptLogError(DataDirectoryError):
         self.position: Final = position
 
 
-# When observing, querying or judging.
+# When observing, querying, auditing or judging.
 
 
 class BusyError(EverlogError):
@@ -154,6 +160,10 @@ class TooManyObserversError(BusyError):
 
 class TooManyQueriesError(BusyError):
     """As many queries are running as may run at a time."""
+
+
+class TooManyAuditsError(BusyError):
+    """As many audits are running as may run at a time."""
 
 
 class TooMuchUnjudgedError(BusyError):
@@ -172,6 +182,13 @@ class ReadFailedError(RefusedError, OSError):
     def __init__(self, reason: str) -> None:
         super().__init__(Code.READ_FAILED, f"reading the data directory failed: {reason}")
         self.strerror = reason
+
+
+# When proving.
+
+
+class NoCheckpointError(EverlogError):
+    """There is no checkpoint to give; the message says why."""
 
 
 # When committing.

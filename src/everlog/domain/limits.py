@@ -83,6 +83,12 @@ OBSERVERS_MAX: Final = 10_000
 # Each has a client that waits, and a process that computes or a turn to wait for.
 QUERIES_MAX: Final = 64
 
+# Each reads all that is stored, at the pace that is left to it: two would both take twice as long.
+AUDITS_MAX: Final = 1
+
+# Of errors, and of warnings: who has more of them has lost a disk, and needs no list.
+AUDIT_FINDINGS_MAX: Final = 1_000
+
 # What a write counts as where an operator limits how much a client may ask for, a read being 1: all
 # clients share one writer and one disk.
 WRITE_COST: Final = 5

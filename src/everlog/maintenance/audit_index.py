@@ -4,19 +4,25 @@ The index is derived from the log, and the engine believes it as far as its snap
 the checksums of the snapshot are checked, then each cell of each column is compared with the lines,
 whatever the checksums say: a wrong cell with a right checksum would be a bug. A snapshot is called
 *checkpoint* here, after its file and as findings have it.
+
+A server that is running has the same columns in its memory, and finds events by those: where it
+hands them over, they are compared in the same way.
 """
 
+import mmap
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from everlog.maintenance.audit_log import Block, DurableBound
-from everlog.maintenance.files import Folder, read_whole
+from everlog.maintenance.files import Folder, opened, read_whole
 from everlog.maintenance.findings import Finding, Kind
 
 INDEX_FOLDER: Final = "index"
@@ -40,6 +46,11 @@ _COLUMNS: Final = {
 _NO_NUMBER: Final = -1
 
 _ROOT: Final = "/"
+
+_LINE_FEED: Final = 10
+
+# Of a file that is read to compute its checksum.
+_BLOCK_SIZE: Final = 4 * 1024 * 1024
 
 Cells = npt.NDArray[Any]
 
@@ -68,27 +79,133 @@ class _Checkpoint(msgspec.Struct, frozen=True, rename="camel"):
         return self.subject_segments or self.subjects or _Names(count=0, size=0, checksum=0)
 
 
-class IndexAudit:
-    """The index of one log, as far as its checkpoint goes."""
+class MemoryIndex(NamedTuple):
+    """The index in the memory of a server, as of a head: what IndexAudit compares besides.
 
-    def __init__(self) -> None:
-        """Begin with nothing read."""
-        self._checkpoint: _Checkpoint | None = None
-        self._columns: dict[str, Cells] = {}
+    `columns` are open files in memory, with the number of their cells, by their names; that of the
+    segments of subjects has bytes. `event_types` are the names by their numbers.
+    """
+
+    columns: Mapping[str, tuple[int, int]]
+    event_types: Sequence[str]
+
+
+class _Column(NamedTuple):
+    """A column: how many cells it has, how long each is, and how some of them are read."""
+
+    cell_count: int
+    cell_size: int
+    read: Callable[[int, int], Cells]
+
+
+class _Source:
+    """One of the places where an index is, and what was found to be wrong there."""
+
+    def __init__(
+        self, event_count: int, *, kinds: tuple[Kind, Kind], label: Callable[[str], str]
+    ) -> None:
+        """Begin without columns and names; `kinds` are those of columns and of names."""
+        self.event_count: Final = event_count
+        self.column_kind, self.names_kind = kinds
+        self.label: Final = label
+        self.columns: dict[str, _Column] = {}
         # The numbers of event types, and the last segment of each subject, which is empty for the
-        # root; None where they cannot be read.
-        self._event_types: dict[str, int] | None = None
-        self._segments: list[str] | None = None
-        self._names_file = _SEGMENTS_FILE
+        # root, each with a line feed; None where they cannot be read.
+        self.event_types: dict[str, int] | None = None
+        self.segments: memoryview | None = None
+        self.segments_file = _SEGMENTS_FILE
+        # Where in them the subjects that are not compared yet begin.
+        self._compared_size = self._subject_count = 0
+        # Columns that have a wrong cell already: others may follow from it.
+        self._wrong: set[str] = set()
+
+    def compare_cells(self, name: str, first: int, expected: Sequence[int]) -> Iterator[Finding]:
+        """Yield the first cell that does not say what it should."""
+        column = self.columns.get(name)
+        if column is None or name in self._wrong:
+            return
+        wanted = np.array(expected[: max(column.cell_count - first, 0)], np.int64)
+        cells = column.read(first, len(wanted)).astype(np.int64)
+        wrong = np.flatnonzero(cells != wanted[: len(cells)])
+        if len(wrong) > 0 or len(cells) < len(wanted):
+            self._wrong.add(name)
+            index = int(wrong[0]) if len(wrong) > 0 else len(cells)
+            yield self._wrong_cell(name, first + index, cells[index : index + 1], wanted[index])
+
+    def _wrong_cell(self, name: str, number: int, cell: Cells, wanted: np.int64) -> Finding:
+        said = str(cell[0]) if len(cell) > 0 else "nothing"
+        if name == _PARENT:
+            event_id = None
+            meaning = f"the subject above subject {number} is {wanted}, not {said}"
+        else:
+            event_id = number
+            meaning = (
+                f"its cell says {said}, but the event's line means {wanted}; "
+                "further cells of this column are not told"
+            )
+        offset = number * self.columns[name].cell_size
+        return self._finding(self.column_kind, name, meaning, event_id=event_id, offset=offset)
+
+    def compare_segments(self, first: int, expected: Sequence[str]) -> Iterator[Finding]:
+        """Yield the first subject, from a number on, whose name does not end as it should."""
+        self._subject_count = first + len(expected)
+        if self.segments is None or _SEGMENTS_FILE in self._wrong:
+            return
+        start = self._compared_size
+        wanted = "".join(f"{segment}\n" for segment in expected).encode()
+        self._compared_size = stop = start + len(wanted)
+        if self.segments[start:stop] == wanted:
+            return
+        self._wrong.add(_SEGMENTS_FILE)
+        said = [*bytes(self.segments[start:stop]).split(b"\n"), *(b"" for _ in expected)]
+        number, segment = next(
+            (number, segment)
+            for number, segment in enumerate(expected)
+            if said[number] != segment.encode()
+        )
+        meaning = f"the name of subject {first + number} does not end with {segment!r}"
+        yield self._finding(self.names_kind, self.segments_file, meaning)
+
+    def compare_subject_count(self) -> Iterator[Finding]:
+        """Yield a finding if there are names of other subjects, too, when all were compared."""
+        if self.segments is None:
+            return
+        named = int(np.count_nonzero(np.frombuffer(self.segments, np.uint8) == _LINE_FEED))
+        count = self._subject_count
+        if named != count:
+            meaning = (
+                f"it names {named} subjects, but {count} have events, or have one below that has"
+            )
+            yield self._finding(self.names_kind, self.segments_file, meaning)
+
+    def _finding(
+        self,
+        kind: Kind,
+        name: str,
+        meaning: str,
+        *,
+        event_id: int | None = None,
+        offset: int | None = None,
+    ) -> Finding:
+        file = self.label(name)
+        return Finding(kind=kind, event_id=event_id, file=file, offset=offset, meaning=meaning)
+
+
+class IndexAudit:
+    """The index of one log, as far as its checkpoint goes, and where else it is."""
+
+    def __init__(self, resources: ExitStack) -> None:
+        """Begin with nothing read; files stay open until the resources go."""
+        self._resources: Final = resources
+        self._checkpoint: _Checkpoint | None = None
+        self._sources: list[_Source] = []
         # The numbers of subjects as the log means them, by the subject above and the last segment.
         self._subjects: dict[tuple[int, str], int] = {}
         # By the number of a subject: the position plus one of its latest event so far.
         self._latest: list[int] = []
-        # Columns that cannot be compared, or have a wrong cell already: others may follow from it.
-        self._wrong: set[str] = set()
 
     def load(self, folder: Folder | None) -> Iterator[Finding]:
-        """Read the index in its folder, and yield what does not match its checkpoint."""
+        """Open the index in its folder, and yield what does not match its checkpoint."""
         content = None if folder is None else _read(folder, _CHECKPOINT_FILE)
         if folder is None or content is None:
             meaning = "there is no checkpoint: the next opening makes the index from the log"
@@ -100,30 +217,50 @@ class IndexAudit:
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, str(error))
             return
         self._checkpoint = checkpoint
+        source = _Source(
+            checkpoint.event_count, kinds=(Kind.COLUMN, Kind.NAMES), label=_file_in_index
+        )
+        self._sources.append(source)
         for name, cell in _COLUMNS.items():
             is_of_events = name != _PARENT
             count = checkpoint.event_count if is_of_events else checkpoint.names_of_subjects.count
             try:
-                self._columns[name] = _read_column(folder, name, cell, count)
+                column, checksum = self._open_column(folder, name, cell, count)
             except ValueError as error:
-                self._wrong.add(name)
                 yield _finding(Kind.COLUMN, name, str(error))
             else:
-                if zlib.crc32(self._columns[name].data) != checkpoint.columns.get(name):
+                source.columns[name] = column
+                if checksum != checkpoint.columns.get(name):
                     meaning = "its cells do not have the checksum that the checkpoint names"
                     yield _finding(Kind.COLUMN, name, meaning)
         try:
-            names = _read_names(folder, _EVENT_TYPES_FILE, checkpoint.event_types)
-            self._event_types = {name: number for number, name in enumerate(names)}
+            names = _read_names(folder, _EVENT_TYPES_FILE, checkpoint.event_types).decode()
+            source.event_types = _numbers_of(names.split("\n")[:-1])
         except ValueError as error:
             yield _finding(Kind.NAMES, _EVENT_TYPES_FILE, str(error))
         if checkpoint.subject_segments is None:
-            self._names_file = _SUBJECTS_FILE
+            source.segments_file = _SUBJECTS_FILE
         try:
-            names = _read_names(folder, self._names_file, checkpoint.names_of_subjects)
-            self._segments = [name.rpartition("/")[2] for name in names]
+            found = _read_names(folder, source.segments_file, checkpoint.names_of_subjects)
         except ValueError as error:
-            yield _finding(Kind.NAMES, self._names_file, str(error))
+            yield _finding(Kind.NAMES, source.segments_file, str(error))
+        else:
+            if checkpoint.subject_segments is None:
+                found = b"".join(
+                    name.rpartition(b"/")[2] for name in found.splitlines(keepends=True)
+                )
+            source.segments = memoryview(found)
+
+    def look_at_memory(self, memory: MemoryIndex, event_count: int) -> None:
+        """Compare the index in a server's memory from now on, too, as far as it is handed over."""
+        source = _Source(event_count, kinds=(Kind.MEMORY, Kind.MEMORY), label=_file_in_memory)
+        self._sources.append(source)
+        source.event_types = _numbers_of(memory.event_types)
+        for name, (file, count) in memory.columns.items():
+            if name == _SEGMENTS_FILE:
+                source.segments = _map(file, "u1", count).data
+            elif name in _COLUMNS:
+                source.columns[name] = _mapped_column(file, _COLUMNS[name], count)
 
     def at_least(self, bound: DurableBound) -> DurableBound:
         """Return a bound, or what the checkpoint says where that is more: it was saved later."""
@@ -137,30 +274,42 @@ class IndexAudit:
             event_count=checkpoint.event_count,
             log_size=checkpoint.log_size,
             schemas_size=schemas_size,
-            file=f"{INDEX_FOLDER}/{_CHECKPOINT_FILE}",
+            file=_file_in_index(_CHECKPOINT_FILE),
         )
 
     def compare(self, block: Block) -> Iterator[Finding]:
         """Yield what the index says of events that their lines do not."""
+        start, stop = block.first_position, block.first_position + len(block.events)
+        # In pieces, since a place that speaks of fewer events knows nothing of what comes later.
+        for event_count in sorted({source.event_count for source in self._sources}):
+            end = min(event_count, stop)
+            if start < end:
+                yield from self._compare_events(block, start, end)
+                start = end
+
+    def _compare_events(self, block: Block, start: int, stop: int) -> Iterator[Finding]:
+        part = slice(start - block.first_position, stop - block.first_position)
+        events, before = block.events[part], len(self._subjects)
+        subjects = [self._find(event.subject) for event in events]
+        added = list(islice(self._subjects, before, None))
+        cells = {
+            "offset": block.offsets[part],
+            "subject": subjects,
+            "previous": self._follow(subjects, start),
+        }
+        for source in self._sources:
+            if source.event_count < stop:
+                continue
+            if source.event_types is not None:
+                cells["type"] = [source.event_types.get(event.type, _NO_NUMBER) for event in events]
+            yield from source.compare_segments(before, [segment for _, segment in added])
+            yield from source.compare_cells(_PARENT, before, [parent for parent, _ in added])
+            for name, expected in cells.items():
+                yield from source.compare_cells(name, start, expected)
+            cells.pop("type", None)
         checkpoint = self._checkpoint
-        if checkpoint is None or block.first_position >= checkpoint.event_count:
-            return
-        first = block.first_position
-        count = min(len(block.events), checkpoint.event_count - first)
-        events = block.events[:count]
-        expected = {"offset": block.offsets[:count]}
-        types = self._event_types
-        if types is not None:
-            expected["type"] = [types.get(event.type, _NO_NUMBER) for event in events]
-        before = len(self._subjects)
-        expected["subject"] = [self._find(event.subject) for event in events]
-        expected["previous"] = self._follow(expected["subject"], first)
-        yield from self._compare_subjects(before)
-        for name, cells in expected.items():
-            if name not in self._wrong:
-                yield from self._compare_cells(name, first, np.array(cells, np.int64))
-        if first + count == checkpoint.event_count:
-            end = block.offsets[count] if count < len(block.offsets) else block.end
+        if checkpoint is not None and stop == checkpoint.event_count:
+            end = block.offsets[part.stop] if part.stop < len(block.offsets) else block.end
             if (end, events[-1].hash) != (checkpoint.log_size, checkpoint.hash):
                 meaning = "it names another end of the log for its last event than the log does"
                 yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, meaning)
@@ -168,19 +317,12 @@ class IndexAudit:
     def finish(self, event_count: int) -> Iterator[Finding]:
         """Yield what is wrong with the index as a whole, after all events of a flawless log."""
         checkpoint = self._checkpoint
-        if checkpoint is None:
-            return
-        if checkpoint.event_count > event_count:
+        if checkpoint is not None and checkpoint.event_count > event_count:
             meaning = f"it speaks of {checkpoint.event_count} events, but the log has {event_count}"
             yield _finding(Kind.CHECKPOINT, _CHECKPOINT_FILE, meaning)
             return
-        count = len(self._subjects)
-        if self._segments is not None and len(self._segments) != count:
-            meaning = (
-                f"it names {len(self._segments)} subjects, but {count} have events, or have one "
-                "below that has"
-            )
-            yield _finding(Kind.NAMES, self._names_file, meaning)
+        for source in self._sources:
+            yield from source.compare_subject_count()
 
     def _find(self, subject: str) -> int:
         """Return the number of a subject: they are numbered as they come, after their ancestors."""
@@ -190,27 +332,6 @@ class IndexAudit:
         self._latest.extend([0] * (len(subjects) - len(self._latest)))
         return number
 
-    def _compare_subjects(self, first: int) -> Iterator[Finding]:
-        """Yield what the index says of subjects, from a number on, that the log does not."""
-        expected = list(islice(self._subjects, first, None))
-        segments = self._segments
-        if segments is not None and _SEGMENTS_FILE not in self._wrong:
-            for number, (_, segment) in enumerate(expected, start=first):
-                if number >= len(segments) or segments[number] != segment:
-                    self._wrong.add(_SEGMENTS_FILE)
-                    meaning = f"the name of subject {number} does not end with {segment!r}"
-                    yield _finding(Kind.NAMES, self._names_file, meaning)
-                    break
-        if _PARENT not in self._wrong:
-            cells = self._columns[_PARENT]
-            for number, (parent, _) in enumerate(expected[: len(cells) - first], start=first):
-                if cells[number] != parent:
-                    self._wrong.add(_PARENT)
-                    meaning = f"the subject above subject {number} is {parent}, not {cells[number]}"
-                    offset = number * cells.itemsize
-                    yield _finding(Kind.COLUMN, _PARENT, meaning, offset=offset)
-                    break
-
     def _follow(self, subjects: list[int], first: int) -> list[int]:
         """Return for each event the position plus one of the event before it on its subject."""
         latest, previous = self._latest, []
@@ -219,20 +340,55 @@ class IndexAudit:
             latest[subject] = position
         return previous
 
-    def _compare_cells(
-        self, name: str, first: int, expected: npt.NDArray[np.int64]
-    ) -> Iterator[Finding]:
-        cells = self._columns[name][first : first + len(expected)].astype(np.int64)
-        wrong = np.flatnonzero(cells != expected)
-        if len(wrong) > 0:
-            self._wrong.add(name)
-            index = int(wrong[0])
-            meaning = (
-                f"its cell says {cells[index]}, but the event's line means {expected[index]}; "
-                "further cells of this column are not told"
-            )
-            offset = (first + index) * self._columns[name].itemsize
-            yield _finding(Kind.COLUMN, name, meaning, event_id=first + index, offset=offset)
+    def _open_column(self, folder: Folder, name: str, cell: str, count: int) -> tuple[_Column, int]:
+        """Open a column's file, and return it with the checksum of its cells.
+
+        Raises:
+            ValueError: It is missing, or too short.
+        """
+        try:
+            file = self._resources.enter_context(opened(folder, name))
+        except FileNotFoundError:
+            raise ValueError("it is missing") from None
+        type_ = np.dtype(cell)
+        size, checksum, position = count * type_.itemsize, 0, 0
+        while position < size:
+            block = os.pread(file, min(_BLOCK_SIZE, size - position), position)
+            if not block:
+                raise ValueError("it is shorter than the checkpoint says")
+            checksum = zlib.crc32(block, checksum)
+            position += len(block)
+
+        def read(first: int, wanted: int) -> Cells:
+            content = os.pread(file, wanted * type_.itemsize, first * type_.itemsize)
+            return np.frombuffer(content, type_, len(content) // type_.itemsize)
+
+        return _Column(count, type_.itemsize, read), checksum
+
+
+def _mapped_column(file: int, cell: str, count: int) -> _Column:
+    cells = _map(file, cell, count)
+    return _Column(count, cells.itemsize, lambda first, wanted: cells[first : first + wanted])
+
+
+def _map(file: int, cell: str, count: int) -> Cells:
+    """Return the first cells of a file in memory, which nobody can make shorter."""
+    type_ = np.dtype(cell)
+    if count == 0:
+        return np.zeros(0, type_)
+    return np.frombuffer(mmap.mmap(file, count * type_.itemsize, access=mmap.ACCESS_READ), type_)
+
+
+def _numbers_of(names: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def _file_in_index(name: str) -> str:
+    return f"{INDEX_FOLDER}/{name}"
+
+
+def _file_in_memory(name: str) -> str:
+    return f"{name} in the memory of the server"
 
 
 def _decode(content: bytes) -> _Checkpoint:
@@ -247,34 +403,19 @@ def _decode(content: bytes) -> _Checkpoint:
         raise ValueError(message) from error
 
 
-def _read_names(folder: Folder, name: str, expected: _Names) -> list[str]:
-    content = _read_present(folder, name)[: expected.size]
+def _read_names(folder: Folder, name: str, expected: _Names) -> bytes:
+    content = _read(folder, name)
+    if content is None:
+        raise ValueError("it is missing")
+    content = content[: expected.size]
     if len(content) < expected.size:
         message = "it is shorter than the checkpoint says"
         raise ValueError(message)
     if zlib.crc32(content) != expected.checksum:
         message = "its names do not have the checksum that the checkpoint names"
         raise ValueError(message)
-    names = content.decode(errors="replace").split("\n")[:-1]
-    if len(names) != expected.count:
+    if content.count(b"\n") != expected.count:
         message = "it holds another number of names than the checkpoint says"
-        raise ValueError(message)
-    return names
-
-
-def _read_column(folder: Folder, name: str, cell: str, count: int) -> Cells:
-    cells = np.frombuffer(_read_present(folder, name), np.uint8)
-    size = count * np.dtype(cell).itemsize
-    if len(cells) < size:
-        message = "it is shorter than the checkpoint says"
-        raise ValueError(message)
-    return cells[:size].view(cell)
-
-
-def _read_present(folder: Folder, name: str) -> bytes:
-    content = _read(folder, name)
-    if content is None:
-        message = "it is missing"
         raise ValueError(message)
     return content
 
@@ -286,8 +427,6 @@ def _read(folder: Folder, name: str) -> bytes | None:
         return None
 
 
-def _finding(
-    kind: Kind, name: str, meaning: str, *, event_id: int | None = None, offset: int | None = None
-) -> Finding:
-    file = f"{INDEX_FOLDER}/{name}"
-    return Finding(kind=kind, event_id=event_id, file=file, offset=offset, meaning=meaning)
+def _finding(kind: Kind, name: str, meaning: str) -> Finding:
+    file = _file_in_index(name)
+    return Finding(kind=kind, event_id=None, file=file, offset=None, meaning=meaning)

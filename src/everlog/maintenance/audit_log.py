@@ -54,6 +54,8 @@ class Block(NamedTuple):
     offsets: list[int]
     end: int
     events: list[StoredEvent]
+    # The one that they lie in.
+    segment: Segment
 
 
 class _Broken(NamedTuple):
@@ -168,7 +170,7 @@ class LogAudit:
         if lines.rest and not self._is_torn:
             yield from self._break(segment, offset, "it has no end", torn_from)
         if events:
-            yield Block(first, offsets, end, events)
+            yield Block(first, offsets, end, events, segment)
 
     def _follows(self, event: StoredEvent) -> bool:
         """Tell whether an event is without a flaw in its place."""
@@ -268,7 +270,8 @@ class LogAudit:
             yield self._flaw(Kind.BROKEN_LINE, segment, segment.used_size, meaning)
 
     def _compare_with_bound(self) -> Iterator[Finding]:
-        bound, proven, file = self._bound, self._proven, DURABLE_FILE
+        bound, proven = self._bound, self._proven
+        file = bound.file
         event_id = min(self.event_count, bound.event_count)
         is_short = self.is_intact and self.log_size < proven.log_size
         if is_short or self.event_count < proven.event_count:

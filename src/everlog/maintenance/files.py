@@ -120,15 +120,7 @@ def _share(directory: Folder, descriptor: int) -> None:
         if error.errno not in _LOCKED:
             # A file system without such locks; a server may not be able to use it either.
             return
-        try:
-            holder = read_whole(directory, _LOCK_FILE)[:32].decode(errors="replace").strip()
-        except FileNotFoundError:
-            holder = ""
-        message = (
-            f"the data directory {directory.path} is in use by a server "
-            f"(process id {holder or 'unknown'}): "
-            "stop it first, or take a copy that was made while it was stopped"
-        )
+        message = f"a server has the data directory {directory.path} open"
         raise DirectoryLockedError(message) from error
 
 

@@ -37,18 +37,28 @@ class Kind(StrEnum):
     DURABLE_BOUND = "durable-bound"
     SCHEMA = "schema"
     SCHEMAS_TOO_SHORT = "schemas-too-short"
+    SCHEMA_VIOLATED = "schema-violated"
+    HEAD = "head"
+    # Of the log, compared with a checkpoint that somebody kept.
+    CHECKPOINT_SIZE = "checkpoint-size"
+    CHECKPOINT_ROOT = "checkpoint-root"
     # Of the index.
     CHECKPOINT = "checkpoint"
     COLUMN = "column"
     NAMES = "names"
+    MEMORY = "memory"
     # Notices.
+    SERVED = "served"
+    COPY = "copy"
     TORN_TAIL = "torn-tail"
     UNCONFIRMED = "unconfirmed"
     NO_CHECKPOINT = "no-checkpoint"
 
 
-_INDEX: Final = frozenset({Kind.CHECKPOINT, Kind.COLUMN, Kind.NAMES})
-_NOTICES: Final = frozenset({Kind.TORN_TAIL, Kind.UNCONFIRMED, Kind.NO_CHECKPOINT})
+_INDEX: Final = frozenset({Kind.CHECKPOINT, Kind.COLUMN, Kind.NAMES, Kind.MEMORY})
+_NOTICES: Final = frozenset(
+    {Kind.SERVED, Kind.COPY, Kind.TORN_TAIL, Kind.UNCONFIRMED, Kind.NO_CHECKPOINT}
+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +67,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     # The first event that is concerned; None where no event is, or nobody can tell.
     event_id: int | None
-    # Relative to the data directory.
+    # Relative to the data directory; or what else says what is not so.
     file: str
     # In that file; None where the file as a whole is meant.
     offset: int | None
@@ -70,6 +80,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind in _NOTICES:
             return Weight.NOTICE
         return Weight.INDEX if self.kind in _INDEX else Weight.DATA
+
+    @property
+    def text(self) -> str:
+        """All of it in one line; what a damaged file holds is in it as it is."""
+        event = "" if self.event_id is None else f", event {self.event_id}"
+        place = self.file if self.offset is None else f"{self.file} at byte {self.offset}"
+        return f"{self.weight}: {place}{event}: {self.meaning} [{self.kind}]"
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +101,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     # Findings that are not notices.
     finding_count: int
     notice_count: int
+    # The checkpoints that the log was compared with and that it is as, by their names.
+    confirmed_checkpoints: tuple[str, ...] = ()
 
     @property
     def is_ok(self) -> bool:

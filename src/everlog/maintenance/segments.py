@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from everlog.maintenance.files import Folder, names_in, opened
@@ -37,6 +38,13 @@ class Segment(NamedTuple):
         return _name(self.file)
 
 
+class Extent(NamedTuple):
+    """How much of a log is looked at: events, and the bytes of their lines."""
+
+    event_count: int
+    size: int
+
+
 class Lines(NamedTuple):
     """Lines that follow each other, without their line feeds."""
 
@@ -47,8 +55,14 @@ class Lines(NamedTuple):
     rest: bytes
 
 
-def find_segments(folder: Folder) -> tuple[list[Segment], list[Finding]]:
-    """Return the segments in the folder of the log in their order, and what else lies there."""
+def find_segments(
+    folder: Folder, extent: Extent | None = None
+) -> tuple[list[Segment], list[Finding]]:
+    """Return the segments in the folder of the log in their order, and what else lies there.
+
+    Where a log is not looked at as a whole, as it is being written to, no byte and no segment is
+    there that lies behind the extent.
+    """
     findings: list[Finding] = []
     found: dict[int, str] = {}
     for file in names_in(folder):
@@ -60,11 +74,17 @@ def find_segments(folder: Folder) -> tuple[list[Segment], list[Finding]]:
             findings.append(_stranger(file, f"it is the same segment as {path}"))
         else:
             found[int(digits)] = file
+    if extent is not None:
+        found = {place: file for place, file in found.items() if place < extent.event_count}
     segments: list[Segment] = []
     offset = 0
     for first_position, file in sorted(found.items()):
-        size, used_size = _measure(folder, file)
         is_last = first_position == max(found)
+        if is_last and extent is not None:
+            # Behind it the writer writes, and has reserved room.
+            size = used_size = min(_size_of(folder, file), max(extent.size - offset, 0))
+        else:
+            size, used_size = _measure(folder, file)
         segments.append(Segment(folder, file, first_position, offset, size, used_size, is_last))
         offset += size
     return segments, findings
@@ -77,6 +97,7 @@ def read_lines(segment: Segment, on_read: Callable[[int], None]) -> Iterator[Lin
     """
     rest, offset, position = b"", 0, 0
     with opened(segment.folder, segment.file) as file:
+        _spare_cache(file)
         while position < segment.used_size:
             size = min(_BLOCK_SIZE, segment.used_size - position)
             try:
@@ -117,6 +138,11 @@ def find_last_batch(segment: Segment) -> int:
     return 0
 
 
+def _size_of(folder: Folder, name: str) -> int:
+    with opened(folder, name) as file:
+        return os.fstat(file).st_size
+
+
 def _measure(folder: Folder, name: str) -> tuple[int, int]:
     """Return the size of a file, with and without the zeros at its end."""
     with opened(folder, name) as file:
@@ -132,6 +158,15 @@ def _measure(folder: Folder, name: str) -> tuple[int, int]:
                 return size, start + used
             stop = start
     return size, 0
+
+
+def _spare_cache(file: int) -> None:
+    """Let what is read of a file push nothing out of the system's memory that others use again."""
+    advice = getattr(os, "POSIX_FADV_NOREUSE", None)
+    if advice is not None:
+        # Not every file system knows it.
+        with suppress(OSError):
+            os.posix_fadvise(file, 0, 0, advice)
 
 
 def _name(file: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring.figures import Figures
+from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.commit_watch import HANGS_AFTER_SECONDS
 from everlog.service.writing.states import Condition
 
@@ -172,6 +173,41 @@ def _unsaved_events(figures: Figures) -> Finding:
     return Finding(figures.unsaved_event_count)
 
 
+def _tree(figures: Figures) -> Finding | None:
+    size, error = figures.proving.tree_size, figures.proving.error
+    if size is None:
+        return None
+    if error:
+        return Finding(size, Status.WARN, f"the tree does not grow, or is not signed: {error}")
+    return Finding(size)
+
+
+def _checkpoint(figures: Figures) -> Finding | None:
+    proving = figures.proving
+    if not proving.has_key:
+        return None
+    if proving.contradiction:
+        output = f"nothing is signed, since the log is another one: {proving.contradiction}"
+        return Finding(proving.checkpoint_size, Status.FAIL, output)
+    return Finding(proving.checkpoint_size)
+
+
+def _witnesses(figures: Figures) -> Finding | None:
+    witnesses = figures.proving.witnesses
+    if not witnesses:
+        return None
+    count = sum(witness.state is WitnessState.COSIGNING for witness in witnesses)
+    for state, status in (
+        (WitnessState.CONTRADICTING, Status.FAIL),
+        (WitnessState.FAILING, Status.WARN),
+    ):
+        found = [witness for witness in witnesses if witness.state is state]
+        if found:
+            output = "; ".join(f"{witness.name}: {witness.reason}" for witness in found)
+            return Finding(count, status, output)
+    return Finding(count)
+
+
 def _certificate_end(figures: Figures) -> Finding | None:
     end = figures.certificate_ends_at
     if end is None:
@@ -227,6 +263,9 @@ CHECKS: Final = (
     Check("log:syncLatency", "datastore", "seconds", _sync_latency),
     Check("log:pendingCommit", "datastore", "seconds", _pending_commit),
     Check("index:unsavedEvents", "datastore", "events", _unsaved_events),
+    Check("tree:events", "datastore", "events", _tree),
+    Check("tree:checkpoint", "datastore", "events", _checkpoint),
+    Check("tree:witnesses", "component", "witnesses", _witnesses),
     Check("tls:certificateEnd", "component", "", _certificate_end),
     Check("http:connections", "component", "connections", _connections),
     Check("http:observers", "component", "observers", _observers),

@@ -16,6 +16,7 @@ from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
+from everlog.service.proving.checkpoints import ProvingFigures
 from everlog.service.served_store import ServedStore
 from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.states import Condition
@@ -47,6 +48,7 @@ class Figures:
     snapshot_count: int
     snapshot_failure_count: int
     has_snapshot_failed: bool
+    proving: ProvingFigures
     observer_count: int
     query_count: int
     http: Statistics
@@ -126,6 +128,7 @@ class Monitor:
             snapshot_count=snapshots.saved_count,
             snapshot_failure_count=snapshots.failure_count,
             has_snapshot_failed=snapshots.has_failed,
+            proving=store.checkpoints.figures(),
             observer_count=store.observers.permits.held_count,
             query_count=store.queries.permits.held_count,
             http=self.statistics(),

@@ -1,6 +1,7 @@
 """The figures as metrics: one table of what there is, what it is called, and what it means.
 
-No label takes its value from a client: endpoints, statuses and codes are ours, and few.
+No label takes its value from a client: endpoints, statuses and codes are ours, and few, and
+witnesses are the operator's.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,7 @@ from everlog.domain.limits import OBSERVERS_MAX, QUERIES_MAX
 from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
+from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import Histogram
 from everlog.service.writing.states import Condition
 
@@ -117,6 +119,18 @@ def _refusals(figures: Figures) -> Iterator[Sample]:
         yield Sample(count, {"code": code}, _TOTAL)
 
 
+def _witness_states(figures: Figures) -> Iterator[Sample]:
+    for witness in figures.proving.witnesses:
+        for state in WitnessState:
+            labels = {"witness": witness.name, "everlog_witness_state": state.value}
+            yield Sample(int(state is witness.state), labels)
+
+
+def _witness_sizes(figures: Figures) -> Iterator[Sample]:
+    for witness in figures.proving.witnesses:
+        yield Sample(witness.size, {"witness": witness.name})
+
+
 def _health(figures: Figures) -> str:
     return overall(finding for _, finding in judge(figures)).name.lower()
 
@@ -216,6 +230,42 @@ METRICS: Final = (
         "everlog_checkpoint_failures",
         "Snapshots of the index that could not be saved.",
         lambda found: found.snapshot_failure_count,
+    ),
+    # The tree.
+    _gauge(
+        "everlog_tree_events",
+        "Events in the Merkle tree; absent where nobody has asked for it.",
+        lambda found: found.proving.tree_size,
+    ),
+    _gauge(
+        "everlog_tree_checkpoint_events",
+        "Events in the tree of the latest checkpoint; absent without a checkpoint key.",
+        lambda found: found.proving.checkpoint_size,
+    ),
+    _gauge(
+        "everlog_tree_checkpoint_timestamp_seconds",
+        "When the latest checkpoint was made, since 1970; absent before the first since the start.",
+        lambda found: found.proving.checkpoint_time,
+        unit="seconds",
+    ),
+    _gauge(
+        "everlog_tree_contradicted",
+        "Is 1 if the log is not the one that was signed before; absent without a checkpoint key.",
+        lambda found: int(bool(found.proving.contradiction)) if found.proving.has_key else None,
+    ),
+    Metric(
+        "everlog_witness_state",
+        Kind.STATESET,
+        "",
+        "What each witness does with checkpoints.",
+        _witness_states,
+    ),
+    Metric(
+        "everlog_witness_events",
+        Kind.GAUGE,
+        "",
+        "Events in the latest tree that each witness cosigned.",
+        _witness_sizes,
     ),
     # Requests.
     Metric(

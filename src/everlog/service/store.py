@@ -12,8 +12,8 @@ What is left to others: what a client may ask for (use cases, one file each), an
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,10 +22,13 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import ReadFailedError, StoreFailedError
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.signature import SigningKey
+from everlog.service.auditing import AuditFailedError, AuditReport, Audits
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.observers import Observers
+from everlog.service.proving.checkpoints import CheckpointOptions, Checkpoints, ProvingEvents
+from everlog.service.proving.tree import Tree
 from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader, ReadFailures
@@ -35,7 +38,8 @@ from everlog.service.writing.sync_process import SyncProcess
 from everlog.service.writing.writer import Writer, WriterEvents
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, may_write
-from everlog.storage.log.disk import Disk
+from everlog.storage.log.disk import Disk, PosixDisk
+from everlog.storage.log.tree_files import TreeFiles
 from everlog.threads import call_on_thread
 
 # A query that computes longer than that is a mistake more often than patience.
@@ -68,12 +72,17 @@ class StoreEvents:
     read_failed: Callable[[ReadFailedError], None] = _ignore
     # The process of a query ended on its own, said what makes no sense, or could not be started.
     query_process_lost: Callable[[QueryProcessLostError], None] = _ignore
+    # An audit has come to its end, or has not.
+    audit_ended: Callable[[AuditReport], None] = _ignore
+    audit_failed: Callable[[AuditFailedError], None] = _ignore
     # A commit has been waiting for the disk for so many seconds: said once, and then each minute;
     # and it has ended after so many.
     commit_hangs: Callable[[float], None] = _ignore
     commit_resumed: Callable[[float], None] = _ignore
     # The store is being closed, and this is what is ended now.
     closing: Callable[[str], None] = _ignore
+    # What happens to the tree, its checkpoints and their witnesses.
+    proving: ProvingEvents = field(default_factory=ProvingEvents)
     # Nobody expected this error, and nobody was harmed by it.
     bug: Callable[[Exception], None] = _ignore
 
@@ -88,6 +97,8 @@ class StoreOptions:
     # Whether whatever would change the store is refused.
     is_read_only: bool = False
     query_seconds_max: float = QUERY_SECONDS_MAX
+    # What the log's tree is signed with; there are no checkpoints without.
+    checkpoints: CheckpointOptions | None = None
     clock: Callable[[], int] = time.time_ns
     events: StoreEvents = StoreEvents()
 
@@ -103,12 +114,16 @@ class Store:
     read_failures: ReadFailures
     observers: Observers
     queries: Queries
+    audits: Audits
     snapshots: IndexSnapshots
+    tree: Tree
+    checkpoints: Checkpoints
 
     def end_streams(self) -> None:
-        """End what has no end of its own: observers, and queries; those to come end at once."""
+        """End what may go on for long: observers, queries, audits; those to come end at once."""
         self.observers.close()
         self.queries.end()
+        self.audits.end()
 
 
 @asynccontextmanager
@@ -133,7 +148,9 @@ async def open_store(
     try:
         options.events.opened(engine.report, time.monotonic() - started)
         has_sync_process = disk is None and engine.report.is_writable
-        async with run_store(engine, options, has_sync_process=has_sync_process) as store:
+        async with run_store(
+            engine, options, has_sync_process=has_sync_process, disk=disk
+        ) as store:
             yield store
     finally:
         options.events.closing("the files of the log")
@@ -169,19 +186,17 @@ def _close_if_open(opening: asyncio.Future[_LogEngine]) -> None:
 
 @asynccontextmanager
 async def run_store(
-    engine: Engine, options: StoreOptions, *, has_sync_process: bool
+    engine: Engine,
+    options: StoreOptions,
+    *,
+    has_sync_process: bool,
+    disk: Disk | None = None,
 ) -> AsyncGenerator[Store, None]:
     """Give an open engine its writer and its readers; the engine is left open at the end."""
     loop, events = asyncio.get_running_loop(), options.events
     reader = Reader(loop)
     observers = Observers(loop)
-    snapshots = IndexSnapshots(
-        engine,
-        reader,
-        on_success=events.snapshot_saved,
-        on_failure=events.snapshot_failed,
-        on_recovery=events.snapshots_recovered,
-    )
+    snapshots = _start_snapshots(engine, reader, events)
 
     def publish(batch: Batch) -> None:
         observers.publish(batch)
@@ -196,14 +211,8 @@ async def run_store(
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
     )
-    queries = Queries(
-        engine,
-        reader,
-        clock=options.clock,
-        signing_key=options.signing_key,
-        seconds_max=options.query_seconds_max,
-        on_process_lost=events.query_process_lost,
-    )
+    queries = _start_queries(engine, reader, options)
+    audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
     if options.is_read_only:
         writer.become_read_only(_ignore)
     judge = Judge(JudgingProcesses())
@@ -211,24 +220,78 @@ async def run_store(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     failures = ReadFailures(events.read_failed)
-    store = Store(engine, writer, reader, judge, failures, observers, queries, snapshots)
+    tree_files = ExitStack()
+    tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_files))
+    checkpoints = Checkpoints(
+        engine, reader, tree, options.checkpoints, clock=options.clock, events=events.proving
+    )
+    store = Store(
+        engine,
+        writer,
+        reader,
+        judge,
+        failures,
+        observers,
+        queries,
+        audits,
+        snapshots,
+        tree,
+        checkpoints,
+    )
     look = loop.create_task(_look_after(store))
-    try:
-        yield store
-    finally:
-        look.cancel()
-        store.end_streams()
-        events.closing("queries")
-        await queries.close()
-        events.closing("judging")
-        await judge.close()
-        events.closing("the commit on its way to the disk")
-        await writer.stop()
-        watch.stop()
-        events.closing("a snapshot of the index")
-        await snapshots.wait()
-        events.closing("reading threads")
-        reader.close()
+    with tree_files:
+        try:
+            yield store
+        finally:
+            look.cancel()
+            await _close(store, watch, events.closing)
+
+
+async def _close(store: Store, watch: CommitWatch, closing: Callable[[str], None]) -> None:
+    """End all that works with the engine, in an order in which nobody loses what is owed."""
+    store.end_streams()
+    closing("audits")
+    await store.audits.close()
+    closing("queries")
+    await store.queries.close()
+    closing("judging")
+    await store.judge.close()
+    closing("the commit on its way to the disk")
+    await store.writer.stop()
+    watch.stop()
+    closing("a snapshot of the index")
+    await store.snapshots.wait()
+    closing("the last checkpoint of the tree")
+    await store.checkpoints.stop()
+    closing("reading threads")
+    store.reader.close()
+
+
+def _start_queries(engine: Engine, reader: Reader, options: StoreOptions) -> Queries:
+    return Queries(
+        engine,
+        reader,
+        clock=options.clock,
+        signing_key=options.signing_key,
+        seconds_max=options.query_seconds_max,
+        on_process_lost=options.events.query_process_lost,
+    )
+
+
+def _start_snapshots(engine: Engine, reader: Reader, events: StoreEvents) -> IndexSnapshots:
+    return IndexSnapshots(
+        engine,
+        reader,
+        on_success=events.snapshot_saved,
+        on_failure=events.snapshot_failed,
+        on_recovery=events.snapshots_recovered,
+    )
+
+
+def _open_nodes(engine: Engine, disk: Disk | None, resources: ExitStack) -> TreeFiles:
+    """Open the tree beside the log, or where nothing can be written there, beside nothing."""
+    directory = engine.directory if isinstance(engine, LogEngine) else None
+    return TreeFiles.open(directory, disk or PosixDisk(), resources)
 
 
 def _restore_schemas(engine: Engine) -> list[EventSchema]:

@@ -153,6 +153,35 @@ class LogFiles(msgspec.Struct, frozen=True):
         return (self.folder, self.offsets)
 
 
+class ColumnPlace(NamedTuple):
+    """Where another process finds a column of the index, and how many cells of it are meant.
+
+    The file is open, lies in memory, and stays the same.
+    """
+
+    file: int
+    cell_count: int
+
+
+class StoreFiles(msgspec.Struct, frozen=True):
+    """What another process needs to look at all that there is, as of one head.
+
+    `directory` is the open data directory, which stays the same. The columns have the names of the
+    files that a snapshot keeps them in; there are none where they are not in files. `event_types`
+    are the names by their numbers.
+    """
+
+    directory: int
+    schemas_size: int
+    columns: dict[str, ColumnPlace]
+    event_types: Sequence[str]
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The open files that a process needs."""
+        return (self.directory, *(place.file for place in self.columns.values()))
+
+
 class LocatedScan(msgspec.Struct, frozen=True):
     """A scan whose events have been found, for a process that has the files but no index.
 
@@ -352,6 +381,12 @@ class Engine(LogReader, Journal, Protocol):
             UnchainedEntryError: The entry does not continue the log; nothing was changed.
             DiskFullError, MemoryError: There is no room; nothing was changed.
             StoreFailedError: The disk broke its promise; call nothing but reads and `close` now.
+        """
+
+    def store_files(self, head: Head) -> StoreFiles | None:
+        """Return where another process can look at everything, None if it cannot.
+
+        What it names is durable, and never changes up to the head.
         """
 
     # Housekeeping.

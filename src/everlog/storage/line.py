@@ -112,6 +112,26 @@ def parse_next_line(
     return event, mark
 
 
+def hashes_of(lines: bytes, *, predecessor_hash: bytes) -> list[bytes]:
+    """Return the hashes of the events of whole lines, which have to follow each other.
+
+    Only the end of each line is looked at: its hash, and that it names that of the line before.
+
+    Raises:
+        ValueError: A line does not; its argument is the number of those before it.
+    """
+    found: list[bytes] = []
+    before = predecessor_hash
+    for line in lines.split(b"\n")[:-1]:
+        # It ends with eight quotes: "...","hash":"...","signature":null, behind "predecessorhash":
+        parts = line.rsplit(b'"', 8)
+        if len(parts) < 9 or parts[1] != before or parts[3] != b"hash" or parts[7] != b"signature":
+            raise ValueError(len(found))
+        before = parts[5]
+        found.append(before)
+    return found
+
+
 def accepted_event(event: Event, line: bytes, mark: Mark) -> AcceptedEvent:
     """Return the event of a line as the one who accepted it had it."""
     json = line[len(LINE_PREFIX) : len(line) - len(_LINE_ENDS[mark])]

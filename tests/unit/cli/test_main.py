@@ -82,6 +82,8 @@ SERVER = {"everlog.api", "everlog.bootstrap", "everlog.http", "everlog.service",
 SERVER |= {"httptools", "jsonschema_rs", "uvloop"}
 HEAVY = {"asyncio", "cryptography", "msgspec", "numpy", "ssl", "importlib.metadata"}
 
+VERIFIER_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+
 # Leaves nothing of its own: each name is printed when the module has been loaded.
 PROGRAM = """
 import atexit, sys
@@ -119,8 +121,8 @@ def loaded_modules(arguments: Sequence[str]) -> set[str]:
         ("generate api-token", ""),
         ("generate signing-key --file=/", "cryptography"),
         ("generate certificate --help", ""),
-        ("audit --help", "msgspec numpy"),
-        ("audit --data-directory=/missing", "msgspec numpy"),
+        ("audit --help", "jsonschema_rs msgspec numpy"),
+        ("audit --data-directory=/missing", "jsonschema_rs msgspec numpy"),
         ("backup --help", "msgspec ssl"),
         ("backup --url=http://127.0.0.1:1 --output=/missing/file", "msgspec ssl"),
         ("restore --help", "msgspec ssl"),
@@ -129,6 +131,8 @@ def loaded_modules(arguments: Sequence[str]) -> set[str]:
         ("diagnostics", "importlib.metadata msgspec ssl"),
         ("query --help", "msgspec ssl"),
         ("query --url=http://127.0.0.1:1 'FROM e IN events'", "msgspec ssl"),
+        ("verify --help", ""),
+        (f"verify --checkpoint=/missing --key={VERIFIER_KEY}", ""),
         # The log writes the server's errors, those of the event loop included.
         ("run --help", "asyncio msgspec ssl"),
         ("run", "asyncio msgspec ssl"),

@@ -1,6 +1,5 @@
 """The audit of a directory: what is as it was written, what is refused, and all findings."""
 
-import os
 import shutil
 import struct
 import zlib
@@ -10,17 +9,23 @@ from pathlib import Path
 import pytest
 
 from everlog.domain.errors import DataDirectoryError, DirectoryLockedError, UnknownFormatError
-from everlog.maintenance.audit import Progress, audit
+from everlog.maintenance.audit import Head, Progress, audit, audit_up_to, head_of_server
+from everlog.maintenance.audit_index import MemoryIndex
+from everlog.maintenance.audit_log import DurableBound
+from everlog.maintenance.files import opened_directory
 from everlog.maintenance.findings import Finding, Kind, Summary
+from everlog.storage.engine import Head as LogHead
 from tests.support.audits import (
     EVENT_COUNT,
     FIRST,
+    SEGMENT_SIZE,
     audit_of,
     check_finding,
     check_kinds,
     edit_line,
 )
 from tests.support.engines import kill, open_log
+from tests.support.events import a_candidate, a_schema, seal, stage, store, store_staged
 
 
 def test_what_was_written_is_as_it_was_written(directory: Path) -> None:
@@ -133,12 +138,72 @@ def test_a_damaged_format_is_told(directory: Path, content: bytes, meaning: str)
     )
 
 
-def test_a_directory_that_a_server_has_open_is_refused(directory: Path) -> None:
+def test_beside_a_server_all_that_is_durable_is_audited_and_no_more(directory: Path) -> None:
     engine = open_log(directory)
-    with pytest.raises(DirectoryLockedError, match=f"process id {os.getpid()}.*stop it first"):
-        audit_of(directory)
+    store(engine, a_candidate("/new/one"))
+    before = engine.head
+    [notice], summary = audit_of(directory)
+    assert (notice.kind, notice.event_id) == (Kind.SERVED, before.event_count)
+    assert (summary.event_count, summary.head_hash) == (before.event_count, before.hash)
+
+    # On the disk, but not durable: nobody knows yet whether it stays.
+    stage(engine, a_candidate("/new/two"))
+    batch = seal(engine)
+    assert engine.begin_commit(batch) is not None
+    assert audit_of(directory)[1] == summary
+    engine.end_commit(batch, None)
+    assert audit_of(directory)[1].event_count == before.event_count + 1
+
+    edit_line(directory, 0, lambda line: line.replace(b"/a", b"/z", 1))
+    assert [found.kind for found in audit_of(directory)[0]] == [Kind.SERVED, Kind.HASH]
+    engine.publish(batch)
+    engine.close()
+
+
+def test_whatever_a_server_writes_meanwhile_an_audit_takes_nothing_of_it_for_damage(
+    directory: Path,
+) -> None:
+    engine = open_log(directory, segment_size_max=SEGMENT_SIZE)
+    heads = list[LogHead]()
+
+    def write_on(_: object = None) -> None:
+        # Segments are begun, snapshots saved, and something is always on its way to the disk.
+        number = engine.head.event_count
+        store(engine, a_candidate(f"/live/{number}"), a_candidate(f"/live/{number}/x"))
+        engine.stage_schema(a_schema(f"io.everlog.live{number}"))
+        store_staged(engine)
+        engine.save_snapshot()
+        stage(engine, a_candidate(f"/late/{number}"))
+        engine.roll_back()
+
+    def find_head() -> Head:
+        write_on()
+        head, files = engine.head, engine.store_files(engine.head)
+        heads.append(head)
+        memory = MemoryIndex(files.columns, [*files.event_types])
+        bound = DurableBound(head.event_count, head.log_size, files.schemas_size, "the server")
+        return head_of_server(opened, bound, head.hash, memory)
+
+    with opened_directory(directory) as opened:
+        for _ in range(5):
+            found = list[Finding | Summary]()
+            for each in audit_up_to(opened, find_head, on_progress=write_on):
+                found.append(each)
+                write_on()
+            [summary] = found
+            assert isinstance(summary, Summary)
+            assert summary.event_count == heads[-1].event_count < engine.head.event_count
+            assert summary.head_hash == heads[-1].hash
     engine.close()
     assert audit_of(directory)[0] == []
+    assert len(list((directory / "log").iterdir())) > 5
+
+
+def test_a_bound_that_is_lost_beside_a_server_is_told(directory: Path) -> None:
+    engine = open_log(directory)
+    (directory / "durable").write_bytes(b"x" * 28)
+    assert Kind.DURABLE_BOUND in {found.kind for found in audit_of(directory)[0]}
+    engine.close()
 
 
 def test_a_server_is_kept_out_meanwhile_and_told_why(directory: Path) -> None:

@@ -19,6 +19,7 @@ from tests.support.audits import (
     edit_line,
     file_of,
 )
+from tests.support.copies import settle
 from tests.support.engines import events_of, open_log, split_lines
 from tests.support.events import (
     a_candidate,
@@ -102,7 +103,7 @@ def test_a_hash_of_an_unknown_version_is_told(directory: Path) -> None:
 
 def test_a_changed_id_is_told_and_the_rest_is_in_its_place(directory: Path) -> None:
     for new in (b'"id":"7"', b'"id":"2"', b'"id":"x"', b'"id":"%d"' % 10**30):
-        shutil.copytree(directory, directory.with_name("copy"))
+        settle(shutil.copytree(directory, directory.with_name("copy")))
         edit_line(
             directory.with_name("copy"), 4, lambda line, new=new: line.replace(b'"id":"4"', new)
         )
@@ -267,7 +268,7 @@ def test_what_may_be_torn_is_a_notice_and_gone_after_the_next_opening(killed: Pa
         assert (torn.offset, torn.event_id) == (start, event_id)
         assert summary.is_ok
         copy = killed.with_name("copy")
-        shutil.copytree(killed, copy)
+        settle(shutil.copytree(killed, copy))
         engine = open_log(copy)
         assert engine.head.event_count == event_id
         engine.close()

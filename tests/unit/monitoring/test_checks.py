@@ -11,6 +11,8 @@ from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
+from everlog.service.proving.checkpoints import ProvingFigures, WitnessFigures
+from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
@@ -27,6 +29,17 @@ def commits(average_seconds: float) -> CommitFigures:
     return figures
 
 
+WITNESS = WitnessFigures("w.example/1", WitnessState.COSIGNING, "", 7)
+PROVING = ProvingFigures(
+    tree_size=7,
+    error="",
+    has_key=True,
+    checkpoint_size=7,
+    checkpoint_time=NOW,
+    contradiction="",
+    witnesses=(WITNESS, WITNESS._replace(name="w.example/2")),
+)
+
 WELL = Figures(
     release=Release(version="1", compatible_version="1"),
     now=NOW,
@@ -41,6 +54,7 @@ WELL = Figures(
     snapshot_count=0,
     snapshot_failure_count=0,
     has_snapshot_failed=False,
+    proving=PROVING,
     observer_count=0,
     query_count=0,
     http=Statistics(),
@@ -69,6 +83,24 @@ def read_failure(age: float) -> dict[str, Any]:
 def open_files(count: int | None) -> dict[str, Any]:
     return {"process": WELL.process._replace(open_file_count=count)}
 
+
+def proving(**changes: Any) -> dict[str, Any]:
+    return {"proving": PROVING._replace(**changes)}
+
+
+def witnesses(*states: WitnessState) -> dict[str, Any]:
+    found = [
+        WitnessFigures("w.example/1", state, "" if state is WitnessState.COSIGNING else "why", 7)
+        for state in states
+    ]
+    return proving(witnesses=tuple(found))
+
+
+COSIGNING, FAILING, CONTRADICTING = (
+    WitnessState.COSIGNING,
+    WitnessState.FAILING,
+    WitnessState.CONTRADICTING,
+)
 
 WARN_BYTES, FAIL_BYTES = checks.DISK_FREE_WARN_BYTES, checks.DISK_FREE_FAIL_BYTES
 
@@ -106,6 +138,13 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("log:pendingCommit", {"pending_seconds": checks.PENDING_FAIL_SECONDS + 0.1}, Status.FAIL),
     ("index:unsavedEvents", {"unsaved_event_count": 10_000_000}, Status.PASS),
     ("index:unsavedEvents", {"has_snapshot_failed": True}, Status.WARN),
+    ("tree:events", proving(), Status.PASS),
+    ("tree:events", proving(error="the disk is full"), Status.WARN),
+    ("tree:checkpoint", proving(checkpoint_size=None), Status.PASS),
+    ("tree:checkpoint", proving(contradiction="it is another one"), Status.FAIL),
+    ("tree:witnesses", witnesses(COSIGNING, COSIGNING), Status.PASS),
+    ("tree:witnesses", witnesses(COSIGNING, FAILING), Status.WARN),
+    ("tree:witnesses", witnesses(FAILING, CONTRADICTING), Status.FAIL),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY}, Status.PASS),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY - 1}, Status.WARN),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 1}, Status.WARN),
@@ -142,6 +181,9 @@ def test_a_check_finds_what_it_is_for(name: str, changes: dict[str, Any], status
         ("log:lastEventId", {"head": Head()}),
         ("log:lastCommitTime", {"head": Head()}),
         ("log:syncLatency", {"commits": CommitFigures(), "seconds_since_commit": None}),
+        ("tree:events", proving(tree_size=None)),
+        ("tree:checkpoint", proving(has_key=False)),
+        ("tree:witnesses", proving(witnesses=())),
         ("tls:certificateEnd", {"certificate_ends_at": None}),
         ("process:openFiles", open_files(None)),
     ],

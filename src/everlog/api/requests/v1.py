@@ -119,5 +119,12 @@ class RunEventQlQuery(_Body, frozen=True):
     query: str | UnsetType | None = UNSET
 
 
+class AuditHistory(_Body, frozen=True):
+    """The last event of an earlier audit."""
+
+    latest_event_id: str | UnsetType | None = UNSET
+    latest_event_hash: str | UnsetType | None = UNSET
+
+
 class Nothing(_Body, frozen=True):
     """A body without members, for endpoints that take none."""

@@ -132,6 +132,19 @@ class RunEventQlQuery(_Body, frozen=True):
     query: str | UnsetType = UNSET
 
 
+class AuditedEvent(_Body, frozen=True):
+    """An event, and the hash that it had."""
+
+    id: str | UnsetType = UNSET
+    hash: str | UnsetType = UNSET
+
+
+class AuditHistory(_Body, frozen=True):
+    """The last event of an earlier audit."""
+
+    last_audited_event: AuditedEvent | UnsetType = UNSET
+
+
 class Nothing(_Body, frozen=True):
     """A body without members, for endpoints that take none."""
 

@@ -257,7 +257,7 @@ def prepare_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
                 disk.make_directory(None, str(above))
         directory = _open_directory(path, disk, resources)
         if FORMAT_FILE not in names_in(directory):
-            _sync_names_above(path, disk)
+            sync_names_above(path, disk)
     except NotADirectoryError as error:
         message = (
             f"the data directory {path} cannot be created: something else is there "
@@ -310,7 +310,7 @@ def _open_directory(path: Path, disk: Disk, resources: ExitStack) -> Folder:
     return Folder(descriptor, path)
 
 
-def _sync_names_above(directory: Path, disk: Disk) -> None:
+def sync_names_above(directory: Path, disk: Disk) -> None:
     """Let the way to a new directory survive a crash, whoever created it.
 
     A process may have died between creating a directory and syncing its name, so that a directory
@@ -395,10 +395,6 @@ class DurableFile:
         self._file = open_file(disk, directory, DURABLE_FILE, resources)
         self.place: Final = Place(directory, DURABLE_FILE, self._file)
 
-    def read(self) -> DurableBound:
-        """Return the bound; zero where the file is new or was torn by a power loss."""
-        return _decode_bound(os.pread(self._file, _BOUND_SIZE, 0)) or DurableBound()
-
     def write(self, bound: DurableBound) -> None:
         """Move the bound; the caller has synced the log up to it."""
         body = _BOUND_LAYOUT.pack(*bound)
@@ -410,7 +406,10 @@ class DurableFile:
 
 
 def read_bound(directory: Folder, disk: Disk) -> DurableBound:
-    """Return the bound of a directory that a server may have open; zero as `DurableFile` does."""
+    """Return the bound of a directory that a server may have open.
+
+    It is zero where the file is new, or was torn by a power loss.
+    """
     content: bytes | None = None
     while True:
         before = content

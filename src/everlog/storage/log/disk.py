@@ -1,6 +1,6 @@
 """The only way in which the embedded engine changes the disk.
 
-Everything that opens, creates, writes, syncs, truncates or renames goes through a `Disk`, so that
+Whatever opens, creates, writes, syncs, truncates, renames or removes goes through a `Disk`, so that
 tests can make each single call fail, fall short, or be lost with the power. What does not is the
 process id in the lock file, the cells of columns, which are mapped memory, and a sync that another
 process does.

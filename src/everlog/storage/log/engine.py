@@ -27,6 +27,7 @@ from everlog.storage.engine import (
     JournalEntry,
     LogFiles,
     StagedSchema,
+    StoreFiles,
     UnchainedEntryError,
 )
 from everlog.storage.line import (
@@ -36,6 +37,7 @@ from everlog.storage.line import (
     render_write,
     to_last_of_batch,
 )
+from everlog.storage.log.copies import record_place, refuse_shared_files
 from everlog.storage.log.directory import (
     INDEX_FOLDER,
     LOG_FOLDER,
@@ -46,6 +48,7 @@ from everlog.storage.log.directory import (
     check_is_ours,
     prepare_directory,
     prepare_format,
+    sync_names_above,
 )
 from everlog.storage.log.disk import (
     Disk,
@@ -59,7 +62,7 @@ from everlog.storage.log.disk import (
 )
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
-from everlog.storage.log.recovery import find_proven, replay
+from everlog.storage.log.recovery import Origin, Replay, find_witnesses, replay
 from everlog.storage.log.restored import finish_restored
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
@@ -86,6 +89,10 @@ class OpeningReport(NamedTuple):
     rebuild_reason: str | None
     # Whether it can be written to; if not, nothing was changed.
     is_writable: bool = True
+    # Whether it is a copy of another directory, and how many events its durable bound speaks of,
+    # which may be of a later moment. What is torn may have been acknowledged there.
+    is_copy: bool = False
+    noted_event_count: int = 0
 
 
 class LogEngine(IndexedLog):
@@ -95,6 +102,7 @@ class LogEngine(IndexedLog):
         self,
         *,
         resources: ExitStack,
+        directory: Folder,
         places: Sequence[Place],
         segments: Segments,
         schemas: SchemasFile,
@@ -107,6 +115,8 @@ class LogEngine(IndexedLog):
     ) -> None:
         """Take over what `open` has opened and recovered."""
         self._resources = resources
+        # For what else is kept in it, and may be lost.
+        self.directory: Final = directory
         # The first is the data directory's own.
         self._places = places
         self._looked_at = monotonic()
@@ -168,32 +178,31 @@ class LogEngine(IndexedLog):
         prepare_format(directory, disk)
         finish_restored(directory, disk)
         # Before anything else is touched.
-        proven = find_proven(directory, disk)
+        origin, noted, bound, copied_schemas_size = find_witnesses(directory, disk)
+        if origin is not Origin.HERE:
+            refuse_shared_files(directory, disk)
         log_folder = create_folder(disk, directory, LOG_FOLDER, resources)
         folder = create_folder(disk, directory, INDEX_FOLDER, resources)
         segments = Segments(log_folder, disk, resources, segment_size_max=segment_size_max)
         durable = DurableFile(directory, disk, resources)
         snapshots = SnapshotFiles(folder, disk, resources)
-        index, snapshot, reason = load_index(folder, disk, lambda: segments.files)
+        index, snapshot, reason = load_index(
+            folder, disk, lambda: segments.files, copied_schemas_size=copied_schemas_size
+        )
         snapshots.go_on_from(snapshot)
-        start, noted = snapshot.head, durable.read()
-        bound = noted.at_least(proven)
-        replayed = replay(segments.files, index, start, bound)
+        replayed = replay(segments.files, index, snapshot.head, bound, origin=origin)
         schemas = SchemasFile(directory, disk, resources)
-        for schema in schemas.read(durable_size=bound.schemas_size):
+        for schema in schemas.read(durable_size=bound.schemas_size, may_lack=origin is Origin.COPY):
             index.event_types.register(schema)
         head = replace(replayed.head, event_type_count=len(index.event_types.names))
-        if head.log_size > bound.log_size:
-            segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
-        # The torn tail is cut here and nowhere else; recovery has said where it begins. Also where
-        # nothing is torn: what a killed process allocated ahead is given back.
-        segments.cut(head.log_size)
+        _end_log(segments, replayed, bound, origin)
         found = DurableBound(head.event_count, head.log_size, schemas.size)
         if found != noted or head.event_count == 0:
             # On a full disk, what need not be written may be what cannot.
             durable.write(found)
         engine = cls(
             resources=resources,
+            directory=directory,
             places=(
                 # Whoever changes the working directory later does not change what it means.
                 Place(None, str(directory.path.absolute()), directory.descriptor),
@@ -208,14 +217,32 @@ class LogEngine(IndexedLog):
             snapshots=snapshots,
             index=index,
             head=head,
-            snapshot_head=start,
+            snapshot_head=snapshot.head,
             report=OpeningReport(
-                head.event_count, replayed.event_count, replayed.torn_size, reason
+                head.event_count,
+                replayed.event_count,
+                replayed.torn_size,
+                reason,
+                is_copy=origin is not Origin.HERE,
+                noted_event_count=noted.event_count,
             ),
         )
-        if engine.is_snapshot_due:
-            _save_snapshot_if_possible(engine)
+        engine._settle(directory, disk)
         return engine
+
+    def _settle(self, directory: Folder, disk: Disk) -> None:
+        """Save what is due, and let the directory say where it is, as far as there is room.
+
+        A copy is no original before all of it is durable, and none of it speaks of more.
+        """
+        is_copy = self.report.is_copy
+        if is_copy:
+            self._schemas.restore(self._schemas.size)
+            self._durable.sync()
+            sync_names_above(directory.path, disk)
+        is_saved = (is_copy or self.is_snapshot_due) and _save_snapshot_if_possible(self)
+        if is_saved or not is_copy:
+            record_place(directory, disk)
 
     @property
     def state(self) -> SubjectState:
@@ -419,6 +446,12 @@ class LogEngine(IndexedLog):
             log_size=head.log_size,
         )
 
+    def store_files(self, head: Head) -> StoreFiles:
+        """Return where another process can look at everything."""
+        # Schemas may be durable that are not published yet: they stay.
+        schemas_size = self._committed_schemas_size
+        return self._store_files(self._places[0].descriptor, head, schemas_size=schemas_size)
+
     def check_place(self) -> None:
         """Look whether everything is still where it was opened; may run on any thread.
 
@@ -503,6 +536,18 @@ class LogEngine(IndexedLog):
         return StoreFailedError(message)
 
 
+def _end_log(segments: Segments, replayed: Replay, bound: DurableBound, origin: Origin) -> None:
+    """Let the log end where recovery has found its end, all of it durable."""
+    head = replayed.head
+    if origin is not Origin.HERE:
+        segments.end_at(head.log_size, head.event_count)
+    elif head.log_size > bound.log_size:
+        segments.write_again(max(replayed.batch_start, bound.log_size), head.log_size)
+    # The torn tail is cut here and nowhere else. Also where nothing is torn: what a killed process
+    # allocated ahead is given back.
+    segments.cut(head.log_size)
+
+
 def _read_entry(
     entry: JournalEntry, head: Head, *, is_verified: bool
 ) -> tuple[list[AcceptedEvent], int]:
@@ -546,12 +591,14 @@ def _check_place(event: Event, line: bytes, mark: Mark, time: int, *, is_last: b
     return following
 
 
-def _save_snapshot_if_possible(engine: LogEngine) -> None:
-    # It stays due. Nothing that is stored depends on it, and what it has to say takes a little
-    # longer to find at the next opening.
+def _save_snapshot_if_possible(engine: LogEngine) -> bool:
+    """Return whether it was saved."""
     try:
         engine.save_snapshot()
     except ForeignFileError:
         raise
     except OSError:
-        pass
+        # It stays due. Nothing that is stored depends on it, and what it has to say takes a little
+        # longer to find at the next opening.
+        return False
+    return True

@@ -18,7 +18,15 @@ from msgspec.structs import replace
 from everlog.domain.errors import CorruptLogError
 from everlog.domain.subject import ROOT
 from everlog.domain.time import parse_time
-from everlog.storage.engine import CachedBlock, EventType, Head, LocatedScan, Scan
+from everlog.storage.engine import (
+    CachedBlock,
+    ColumnPlace,
+    EventType,
+    Head,
+    LocatedScan,
+    Scan,
+    StoreFiles,
+)
 from everlog.storage.line import parse_line
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import (
@@ -153,6 +161,25 @@ class IndexedLog:
     def event_type(self, name: str, head: Head) -> EventType | None:
         """Return one event type."""
         return self._index.event_types.find(name, head)
+
+    def _store_files(self, directory: int, head: Head, *, schemas_size: int) -> StoreFiles:
+        """Return where everything is; `directory` is the open data directory."""
+        index = self._index
+        segments = index.subjects.segments
+        columns = (
+            *index.columns(head),
+            (segments, index.subjects.size_of_segments(head.subject_count)),
+        )
+        return StoreFiles(
+            directory=directory,
+            schemas_size=schemas_size,
+            columns={
+                column.name: ColumnPlace(column.file, count)
+                for column, count in columns
+                if column.file is not None
+            },
+            event_types=index.event_types.names[: head.event_type_count],
+        )
 
     def _read_time(self, position: int, head: Head) -> int:
         scan = Scan(start=position, stop=position + 1)

@@ -24,7 +24,7 @@ from typing import Final, Self
 
 from msgspec.structs import replace
 
-from everlog.domain.errors import CorruptLogError
+from everlog.domain.errors import CorruptLogError, DirectoryLockedError
 from everlog.storage.engine import (
     Head,
     LogFiles,
@@ -39,13 +39,13 @@ from everlog.storage.log.directory import (
     open_directory,
     read_bound,
 )
-from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder, read_file
+from everlog.storage.log.disk import Disk, Folder, PosixDisk, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.indexed_log import IndexedLog
 from everlog.storage.log.reading import SegmentFiles
-from everlog.storage.log.recovery import find_proven, replay
+from everlog.storage.log.recovery import Origin, find_origin, find_witnesses, replay
 from everlog.storage.log.restored import check_is_in_place
-from everlog.storage.log.schemas import parse_schemas
+from everlog.storage.log.schemas import parse_schemas, read_schemas
 from everlog.storage.log.snapshot import load_index
 
 
@@ -67,13 +67,18 @@ class ReadOnlyLog(IndexedLog):
         index: Index,
         head: Head,
         rebuild_reason: str | None,
+        is_copy: bool,
     ) -> None:
         """Take over what `open` has opened; the head is that of the snapshot of the index."""
         super().__init__(log, index, head)
         self.saved_event_count: Final = head.event_count
         # Why the index was made anew from the log; None where its snapshot could be used.
         self.rebuild_reason: Final = rebuild_reason
+        # Whether it was a copy of another directory that no server had opened.
+        self.is_copy: Final = is_copy
         self._directory: Final = directory
+        # The bytes of the event schemas that the head shows.
+        self._schemas_size = 0
         self._disk: Final = disk
         self._proven: Final = proven
         self._resources: Final = resources
@@ -107,17 +112,21 @@ class ReadOnlyLog(IndexedLog):
             log.open_new(directory, disk, resources)
             return log
 
-        proven = find_proven(directory, disk)
-        index, snapshot, reason = load_index(folder, disk, open_log)
+        known = find_witnesses(directory, disk)
+        is_copy = known.origin is not Origin.HERE
+        index, snapshot, reason = load_index(
+            folder, disk, open_log, copied_schemas_size=known.copied_schemas_size
+        )
         return cls(
             directory,
             disk,
-            proven=proven,
+            proven=DurableBound() if is_copy else known.bound,
             resources=resources,
             log=log,
             index=index,
             head=snapshot.head,
             rebuild_reason=reason,
+            is_copy=is_copy,
         )
 
     def __enter__(self) -> Self:
@@ -142,19 +151,28 @@ class ReadOnlyLog(IndexedLog):
         while True:
             bound = read_bound(self._directory, self._disk).at_least(self._proven)
             was_served = is_served(self._directory, self._disk)
+            origin = find_origin(self._directory, self._disk, bound)
             try:
                 self._log.open_new(self._directory, self._disk, self._resources)
-                head, schemas = self._read_on(bound, stop=bound.log_size if was_served else None)
-            except CorruptLogError:
+                head, found = self._read_on(
+                    bound,
+                    stop=bound.log_size if was_served else None,
+                    origin=Origin.HERE if was_served else origin,
+                )
+            except CorruptLogError as error:
                 self._index.truncate(self.head)
-                if not self._has_become_served(was_served=was_served):
-                    raise
+                if self._has_become_served(was_served=was_served):
+                    continue
+                if was_served and origin is not Origin.HERE:
+                    # Its bound may speak of more than it has, until that server has opened it.
+                    raise self._being_opened() from error
+                raise
             except BaseException:
                 self._index.truncate(self.head)
                 raise
             else:
                 if not self._has_become_served(was_served=was_served):
-                    self._publish(head, schemas)
+                    self._publish(head, found)
                     return self.head
                 self._index.truncate(self.head)
 
@@ -170,26 +188,34 @@ class ReadOnlyLog(IndexedLog):
         """Return the file in which an event stands that the head shows."""
         return self._directory.path / LOG_FOLDER / self._log.name_of(position)
 
+    def _being_opened(self) -> DirectoryLockedError:
+        message = (
+            f"the data directory {self._directory.path} is a copy that a server is just opening: "
+            "try again when it has"
+        )
+        return DirectoryLockedError(message)
+
     def _read_on(
-        self, bound: DurableBound, *, stop: int | None
-    ) -> tuple[Head, Sequence[StagedSchema]]:
-        """Put what has come since the head into the index; return its head and all schemas."""
+        self, bound: DurableBound, *, stop: int | None, origin: Origin
+    ) -> tuple[Head, tuple[Sequence[StagedSchema], int]]:
+        """Put what has come since the head into the index; return its head, and all schemas."""
         before = self.head
         if stop is not None:
             # After a loss of power, a server that is just opening has not moved the bound yet.
             stop = max(stop, before.log_size)
-        head = replay(self._log, self._index, before, bound, stop=stop).head
+        head = replay(self._log, self._index, before, bound, stop=stop, origin=origin).head
         assert head.event_count >= before.event_count
-        content = b""
-        with suppress(FileNotFoundError):
-            content = read_file(self._disk, self._directory, SCHEMAS_FILE)
+        content = read_schemas(self._directory, self._disk)
         if stop is not None:
             content = content[: bound.schemas_size]
         path = self._directory.path / SCHEMAS_FILE
-        return head, parse_schemas(content, path, durable_size=bound.schemas_size)[0]
+        may_lack = origin is Origin.COPY
+        found = parse_schemas(content, path, durable_size=bound.schemas_size, may_lack=may_lack)
+        return head, found
 
-    def _publish(self, head: Head, schemas: Sequence[StagedSchema]) -> None:
+    def _publish(self, head: Head, found: tuple[Sequence[StagedSchema], int]) -> None:
         """Show what was read. Only now is it certain that the schemas stay, as the events do."""
+        schemas, self._schemas_size = found
         event_types = self._index.event_types
         for schema in schemas:
             event_types.register(schema)

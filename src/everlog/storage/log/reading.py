@@ -58,6 +58,11 @@ class SegmentFiles:
         self._files.append(segment.file)
         self._offsets.append(segment.offset)
 
+    def remove_last(self) -> None:
+        """Forget the last file, while nobody reads."""
+        for files in (self._segments, self._places, self._files, self._offsets):
+            files.pop()
+
     def open_new(self, directory: Folder, disk: Disk, resources: ExitStack) -> None:
         """Open the segments of a data directory that have come since, for reading only.
 

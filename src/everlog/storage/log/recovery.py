@@ -16,10 +16,19 @@ batch in which the bad line lies, that batch was durable.
 
 The snapshot of the index is a second witness: all that it speaks of was durable before it was
 saved, whatever became of log and bound since.
+
+*A copy* that was made while a server wrote is another matter: its files are of different moments,
+so that neither is a witness of the log's length. What is written to a log never changes, and was
+zero before. So a copy has whole lines up to where its log ends, and that is where bytes are
+missing: a line with zeros in it, or without an end, or one in front of a segment that begins with a
+later event. What is behind was written while the copy was made. Any other line that is not right is
+damage in a copy, too. A copy whose log and event schemas end just where its bound says, and its
+snapshot as well, was made while nobody wrote, and there nothing may be missing.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from enum import Enum
 from typing import Final, NamedTuple
 
 from everlog.domain.errors import CorruptLogError
@@ -28,10 +37,12 @@ from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.domain.time import parse_time
 from everlog.storage.engine import Head
 from everlog.storage.line import BATCH_END, Mark, parse_line, parse_next_line
-from everlog.storage.log.directory import INDEX_FOLDER, DurableBound
+from everlog.storage.log.copies import is_copy
+from everlog.storage.log.directory import INDEX_FOLDER, DurableBound, read_bound
 from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
+from everlog.storage.log.schemas import read_schemas
 from everlog.storage.log.snapshot import read_snapshot
 
 _BLOCK_SIZE: Final = 1024 * 1024
@@ -43,6 +54,62 @@ _LINE_SIZE_MAX: Final = 2 * EVENT_SIZE_MAX
 
 # Putting many writes into the index at once costs little more than one.
 _EVENTS_PER_STAGE: Final = 1_000
+
+
+class Origin(Enum):
+    """Where a data directory comes from, and so what its bound and its snapshot prove."""
+
+    # It is where it was: both prove what was durable.
+    HERE = "here"
+    # A copy that nobody wrote to meanwhile: likewise.
+    COPY_AT_REST = "copy at rest"
+    # Any other copy: they may be of a later moment than the log, and prove nothing.
+    COPY = "copy"
+
+
+class Witnesses(NamedTuple):
+    """What is known of a directory before its log is read."""
+
+    origin: Origin
+    # What its durable bound says, and what is proven to have been durable besides.
+    noted: DurableBound
+    bound: DurableBound
+    # How long the file of event schemas of a copy is; None where it is none.
+    copied_schemas_size: int | None
+
+
+def find_witnesses(directory: Folder, disk: Disk) -> Witnesses:
+    """Find out what is known of a directory; changes nothing.
+
+    Raises:
+        CorruptLogError: Its log ends before what its index proves to have been durable.
+    """
+    noted = read_bound(directory, disk)
+    origin = find_origin(directory, disk, noted)
+    if origin is Origin.HERE:
+        return Witnesses(origin, noted, noted.at_least(find_proven(directory, disk)), None)
+    return Witnesses(origin, noted, noted, len(read_schemas(directory, disk)))
+
+
+def find_origin(directory: Folder, disk: Disk, noted: DurableBound) -> Origin:
+    """Find out where a directory comes from whose bound is this; changes nothing."""
+    if not is_copy(directory, disk):
+        return Origin.HERE
+    with ExitStack() as resources:
+        try:
+            folder = open_folder(disk, directory, INDEX_FOLDER, resources)
+            saved_size = read_snapshot(folder, disk).log_size
+        except (FileNotFoundError, ValueError):
+            return Origin.COPY
+        files = SegmentFiles()
+        files.open_new(directory, disk, resources)
+        schemas = read_schemas(directory, disk)
+        is_at_rest = (saved_size, noted.log_size, noted.schemas_size) == (
+            files.size,
+            files.size,
+            len(schemas),
+        )
+    return Origin.COPY_AT_REST if is_at_rest else Origin.COPY
 
 
 def find_proven(directory: Folder, disk: Disk) -> DurableBound:
@@ -149,7 +216,13 @@ class _Tail:
 
 
 def replay(
-    files: SegmentFiles, index: Index, start: Head, bound: DurableBound, *, stop: int | None = None
+    files: SegmentFiles,
+    index: Index,
+    start: Head,
+    bound: DurableBound,
+    *,
+    stop: int | None = None,
+    origin: Origin = Origin.HERE,
 ) -> Replay:
     """Bring the index from a head to the end of the log, and find that end.
 
@@ -159,22 +232,25 @@ def replay(
     Raises:
         CorruptLogError: The durable part of the log is damaged.
     """
+    # Whether it may end before the bound, and where something was written behind that.
+    may_lack = origin is Origin.COPY
     tail = _Tail(index, start)
     for line in _read_lines(files, start.log_size, stop):
         position = tail.event_count
         event, mark, reason = _check_line(line, position, tail.hash)
         if event is None:
-            _refuse_damage(files, tail.size, position, bound, reason)
+            if not (may_lack and _is_missing(files, tail.size, position, line)):
+                _refuse_damage(files, tail.size, position, bound, reason, origin)
             break
         tail.add(event, line, mark)
     tail.stage()
     head = tail.head
-    if head.log_size < max(bound.log_size, stop or 0):
-        raise _damage(head.event_count, "the log ends before it")
+    if head.log_size < max(bound.log_size, stop or 0) and not may_lack:
+        raise _damage(head.event_count, "the log ends before it", origin)
     if stop is not None:
         torn_size = 0
-    elif any(segment_start > head.log_size for _, segment_start in files.starts):
-        raise _damage(head.event_count, "the log goes on without it")
+    elif not may_lack and any(start > head.log_size for _, start in files.starts):
+        raise _damage(head.event_count, "the log goes on without it", origin)
     else:
         torn_size = _last_byte(files, tail.size) - head.log_size
     return Replay(head, head.event_count - start.event_count, tail.batch_start, torn_size)
@@ -207,11 +283,29 @@ def _check_line(line: bytes, position: int, previous_hash: str) -> tuple[Event |
     return event, mark, ""
 
 
+def _is_missing(files: SegmentFiles, offset: int, position: int, line: bytes) -> bool:
+    """Tell whether a line is not right since a copy lacks some of its bytes, or all of them."""
+    if b"\0" in line or not line.endswith(b"\n"):
+        return True
+    # What a segment lacks at its end makes the lines of the next one follow; but not of the first
+    # one, without which there is no log.
+    stop = offset + len(line)
+    return any(
+        offset <= start < stop and 0 < position < first_position
+        for first_position, start in files.starts
+    )
+
+
 def _refuse_damage(
-    files: SegmentFiles, offset: int, position: int, bound: DurableBound, reason: str
+    files: SegmentFiles,
+    offset: int,
+    position: int,
+    bound: DurableBound,
+    reason: str,
+    origin: Origin,
 ) -> None:
     if offset < bound.log_size or _is_followed_by_a_batch(files, offset):
-        raise _damage(position, reason)
+        raise _damage(position, reason, origin)
 
 
 def _is_followed_by_a_batch(files: SegmentFiles, offset: int) -> bool:
@@ -244,11 +338,19 @@ def _last_byte(files: SegmentFiles, offset: int) -> int:
     return last
 
 
-def _damage(position: int, reason: str) -> CorruptLogError:
-    message = (
-        f"the event with id {position} is damaged in the durable part of the log: {reason}. "
-        "Nothing was changed; 'everlog audit' tells all that is wrong. Restore the data directory "
-        "from a backup, or keep a copy of it and ask for help; cutting the log there would lose "
-        "acknowledged events"
-    )
+def _damage(position: int, reason: str, origin: Origin = Origin.HERE) -> CorruptLogError:
+    if origin is not Origin.HERE:
+        message = (
+            f"the event with id {position} is damaged in this copy of a data directory: {reason}. "
+            "Nothing was changed; 'everlog audit' tells all that is wrong. Make the copy again, or "
+            "restore a backup"
+        )
+    else:
+        message = (
+            f"the event with id {position} is damaged in the durable part of the log: {reason}. "
+            "Nothing was changed; 'everlog audit' tells all that is wrong. Restore the data "
+            "directory from a backup, or keep a copy of it and ask for help; cutting the log there "
+            "would lose acknowledged events. If a copy was put back into the directory that it was "
+            "made of, put it into one that does not exist yet"
+        )
     return CorruptLogError(message, position=position)

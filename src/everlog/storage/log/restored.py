@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from everlog.domain.errors import DataDirectoryError
+from everlog.storage.log.copies import PLACE_FILE
 from everlog.storage.log.directory import FORMAT_FILE, LOCK_FILE
 from everlog.storage.log.disk import Disk, Folder, ForeignFileError, names_in, open_folder
 
@@ -21,7 +22,7 @@ DRAFT_FOLDER: Final = "restore.new"
 RESTORED_FOLDER: Final = "restored"
 
 # The directory itself has these.
-_OWN_NAMES: Final = frozenset({FORMAT_FILE, LOCK_FILE})
+_OWN_NAMES: Final = frozenset({FORMAT_FILE, LOCK_FILE, PLACE_FILE})
 
 
 def finish_restored(directory: Folder, disk: Disk) -> None:

@@ -19,7 +19,16 @@ import msgspec
 from everlog.domain.errors import CorruptLogError
 from everlog.storage.engine import StagedSchema
 from everlog.storage.log.directory import SCHEMAS_FILE, Place
-from everlog.storage.log.disk import Disk, Folder, cut, open_file, read_whole, sync, write_all
+from everlog.storage.log.disk import (
+    Disk,
+    Folder,
+    cut,
+    open_file,
+    read_file,
+    read_whole,
+    sync,
+    write_all,
+)
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -50,14 +59,16 @@ class SchemasFile:
         # The bytes that hold complete lines.
         self.size = 0
 
-    def read(self, *, durable_size: int) -> list[StagedSchema]:
+    def read(self, *, durable_size: int, may_lack: bool = False) -> list[StagedSchema]:
         """Return all schemas, and remove what was being written when the power went.
 
         Raises:
             CorruptLogError: The part that is known to be durable is damaged.
         """
         content = read_whole(self._file)
-        schemas, self.size = parse_schemas(content, self._path, durable_size=durable_size)
+        schemas, self.size = parse_schemas(
+            content, self._path, durable_size=durable_size, may_lack=may_lack
+        )
         if len(content) > durable_size:
             # See `Segments.write_again`.
             write_all(self._disk, self._file, content[durable_size : self.size], durable_size)
@@ -77,10 +88,20 @@ class SchemasFile:
         self.size = size
 
 
+def read_schemas(directory: Folder, disk: Disk) -> bytes:
+    """Return the content of the file in a data directory; where there is none, nothing."""
+    try:
+        return read_file(disk, directory, SCHEMAS_FILE)
+    except FileNotFoundError:
+        return b""
+
+
 def parse_schemas(
-    content: bytes, path: Path, *, durable_size: int
+    content: bytes, path: Path, *, durable_size: int, may_lack: bool = False
 ) -> tuple[list[StagedSchema], int]:
     """Return all schemas and the bytes that hold them, without what was torn.
+
+    A copy may lack the end of what was durable.
 
     Raises:
         CorruptLogError: The part that is known to be durable is damaged.
@@ -91,11 +112,12 @@ def parse_schemas(
         try:
             schemas.append(_parse(line))
         except ValueError as error:
-            if size < durable_size:
+            is_missing = b"\0" in line or not line.endswith(b"\n")
+            if not is_missing if may_lack else size < durable_size:
                 raise _damaged(path, number, str(error)) from error
             break
         size += len(line)
-    if size < durable_size:
+    if size < durable_size and not may_lack:
         raise _damaged(path, len(schemas) + 1, "it is missing")
     return schemas, size
 

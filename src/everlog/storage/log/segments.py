@@ -136,6 +136,16 @@ class Segments:
         self._allocated = offset
         self._is_room_wanted = False
 
+    def end_at(self, offset: int, position: int) -> None:
+        """Take away what a copy has behind an offset, in front of an event, and sync the rest."""
+        segments = self._segments
+        while segments and (segments[-1].offset > offset or segments[-1].first_position > position):
+            self.files.remove_last()
+            self._disk.remove_file(self.folder, segments.pop().name)
+        sync_names(self._disk, self.folder)
+        for segment in segments:
+            sync(self._disk, segment.file)
+
     def give_back(self) -> None:
         """Let the next batch give back what is reserved, since there is no room for others.
 

@@ -33,6 +33,8 @@ from everlog.storage.log.index import Index
 from everlog.storage.log.reading import SegmentFiles
 from everlog.storage.log.subject_tree import SubjectTree
 
+_BLOCK_SIZE: Final = 1024 * 1024
+
 _SNAPSHOT_FILE: Final = "checkpoint.json"
 # What older snapshots speak of.
 _SUBJECTS_FILE: Final = "subjects"
@@ -221,12 +223,17 @@ def read_snapshot(folder: Folder | None, disk: Disk) -> Snapshot:
 
 
 def load_index(
-    folder: Folder | None, disk: Disk, open_log: Callable[[], SegmentFiles]
+    folder: Folder | None,
+    disk: Disk,
+    open_log: Callable[[], SegmentFiles],
+    *,
+    copied_schemas_size: int | None = None,
 ) -> tuple[Index, Snapshot, str | None]:
     """Return the index as of its snapshot, or an empty one and why it must be made anew.
 
     There is no reason where there is no log either. The log is opened once the snapshot has been
-    read: what it speaks of was there before it, also where a server goes on writing meanwhile.
+    read: what it speaks of was there before it, also where a server goes on writing meanwhile. In a
+    copy, which has so many bytes of event schemas, that is looked at: it takes reading the log.
     """
     snapshot, reason = _NOTHING, ""
     try:
@@ -241,6 +248,8 @@ def load_index(
             index = Index()
             _load(snapshot, index, folder, disk)
             _check_head(index, files, snapshot.head)
+            if copied_schemas_size is not None:
+                _check_copy(snapshot, files, copied_schemas_size)
         except ValueError as error:
             reason = str(error)
         else:
@@ -333,3 +342,16 @@ def _check_head(index: Index, files: SegmentFiles, head: Head) -> None:
     is_whole = offset + len(line) == head.log_size and line.endswith(b"\n")
     if not is_whole or event.id != str(head.event_count - 1) or event.hash != head.hash:
         raise ValueError(message)
+
+
+def _check_copy(snapshot: Snapshot, files: SegmentFiles, schemas_size: int) -> None:
+    """Check that a copy has all that its snapshot speaks of, which may be of a later moment."""
+    if snapshot.schemas_size > schemas_size:
+        message = "the snapshot speaks of event schemas that the copy does not have"
+        raise ValueError(message)
+    # The end of the log may have been copied at a later moment than what is before it. What was
+    # not there yet then reads as zeros, and no line has any.
+    for offset in range(0, snapshot.log_size, _BLOCK_SIZE):
+        if b"\0" in files.read(offset, min(_BLOCK_SIZE, snapshot.log_size - offset)):
+            message = "the snapshot speaks of events that the copy does not have"
+            raise ValueError(message)

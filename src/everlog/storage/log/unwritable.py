@@ -18,7 +18,7 @@ from typing import Final, NoReturn, Self
 from everlog.domain.errors import StoreFailedError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.precondition import SubjectState
-from everlog.storage.engine import Head, LogFiles
+from everlog.storage.engine import Head, LogFiles, StoreFiles
 from everlog.storage.log.directory import (
     DURABLE_FILE,
     FORMAT_FILE,
@@ -27,13 +27,15 @@ from everlog.storage.log.directory import (
     LOG_FOLDER,
     SCHEMAS_FILE,
     hold_for_reading,
+    read_bound,
 )
 from everlog.storage.log.disk import Disk, Folder, open_folder
 from everlog.storage.log.engine import OpeningReport
 from everlog.storage.log.reader import ReadOnlyLog
+from everlog.storage.log.tree_files import TREE_FOLDER
 
 _FILES: Final = (FORMAT_FILE, LOCK_FILE, DURABLE_FILE, SCHEMAS_FILE)
-_FOLDERS: Final = (LOG_FOLDER, INDEX_FOLDER)
+_FOLDERS: Final = (LOG_FOLDER, INDEX_FOLDER, TREE_FOLDER)
 
 
 def may_write(directory: Path) -> bool:
@@ -83,6 +85,8 @@ class ReadOnlyEngine(ReadOnlyLog):
             torn_size=0,
             rebuild_reason=self.rebuild_reason,
             is_writable=False,
+            is_copy=self.is_copy,
+            noted_event_count=read_bound(self._directory, self._disk).event_count,
         )
 
     @property
@@ -107,6 +111,11 @@ class ReadOnlyEngine(ReadOnlyLog):
             event_count=head.event_count,
             log_size=head.log_size,
         )
+
+    def store_files(self, head: Head) -> StoreFiles:
+        """Return where another process can look at everything."""
+        directory = self._directory.descriptor
+        return self._store_files(directory, head, schemas_size=self._schemas_size)
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise StoreFailedError("the data directory was opened for reading only")
