@@ -77,6 +77,7 @@ EVENTQL_MODULES = (
 MODULES = (
     "_version",
     "api/audit_endpoints",
+    "api/transfer_endpoints",
     "api/endpoints",
     "audit_worker",
     "api/look_v1",

@@ -280,21 +280,9 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
-            try:
-                await _serve(
-                    settings,
-                    log,
-                    clock,
-                    served,
-                    restores,
-                    directory,
-                    form,
-                    credentials,
-                    limits,
-                    ending,
-                )
-            finally:
-                ending.begin("the store")
+            await _serve(
+                settings, log, clock, served, restores, directory, form, credentials, limits, ending
+            )
     finally:
         if settings.data_directory_temporary:
             ending.begin("the temporary directory")
