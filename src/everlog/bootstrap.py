@@ -44,7 +44,6 @@ from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
-    ReadFailedError,
     RefusedError,
     SettingsError,
 )
@@ -62,15 +61,16 @@ from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
-from everlog.reporting import proving_events, tell_of_resuming, warn_of_hanging
-from everlog.service.auditing import AuditFailedError, AuditReport
-from everlog.service.breaks import Rests
-from everlog.service.querying.processes import (
-    QueryProcessDiedError,
-    QueryProcessGarbledError,
-    QueryProcessLostError,
-    QueryProcessUnstartableError,
+from everlog.reporting import (
+    proving_events,
+    tell_of_resuming,
+    telling_audits,
+    telling_failed_audits,
+    telling_lost_processes,
+    telling_read_failures,
+    warn_of_hanging,
 )
+from everlog.service.breaks import Rests
 from everlog.service.restore import RestoreEvents, Restores
 from everlog.service.served_store import ServedStore
 from everlog.service.store import StoreEvents, StoreOptions, open_store
@@ -78,7 +78,7 @@ from everlog.service.writing.states import Condition
 from everlog.settings import Settings, check_settings, is_loopback
 from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
-from everlog.telemetry import Log, Seldom, catch_errors_of_loop, catch_uncaught_errors
+from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
 from everlog.transfer.restoring import Restored, Restoring
 
@@ -425,11 +425,11 @@ def _store_events(
 
     return StoreEvents(
         opened=partial(_tell_of_opening, log, directory),
-        read_failed=_telling_read_failures(log),
-        query_process_lost=_telling_lost_processes(log),
+        read_failed=telling_read_failures(log),
+        query_process_lost=telling_lost_processes(log),
         condition_changed=_telling_conditions(log),
-        audit_ended=_telling_audits(log),
-        audit_failed=_telling_failed_audits(log),
+        audit_ended=telling_audits(log),
+        audit_failed=telling_failed_audits(log),
         snapshot_saved=snapshot_saved,
         snapshot_failed=snapshot_failed,
         snapshots_recovered=snapshots_recovered,
@@ -531,56 +531,6 @@ _CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
         "the store has failed: no write is accepted until a restart",
     ),
 }
-
-
-# What follows may happen as often as clients ask.
-
-
-def _telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
-    tell = Seldom(log.error)
-    return lambda error: tell("reading the data directory failed", reason=error.strerror)
-
-
-_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
-    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
-    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
-    QueryProcessUnstartableError: "the process of a query cannot be started",
-}
-
-
-def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
-    tellers = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
-
-    def tell(error: QueryProcessLostError) -> None:
-        kind = type(error)
-        tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
-
-    return tell
-
-
-def _telling_audits(log: Log) -> Callable[[AuditReport], None]:
-    tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
-
-    def tell_end(report: AuditReport) -> None:
-        fields = {
-            "name": report.name,
-            "eventCount": report.event_count,
-            "errorCount": report.error_count,
-            "warningCount": report.warning_count,
-            "seconds": round(report.seconds, 3),
-        }
-        if report.error_count > 0:
-            message = "an audit has found that not everything is as it was written"
-            tell_of_findings(message, **fields)
-        else:
-            tell("an audit has found everything as it was written", **fields)
-
-    return tell_end
-
-
-def _telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
-    tell = Seldom(log.warning)
-    return lambda error: tell("an audit did not come to its end", reason=error.reason)
 
 
 def _application(

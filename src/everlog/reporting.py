@@ -1,11 +1,19 @@
-"""What the log of a server says of disks that hang, of its tree, checkpoints and witnesses."""
+"""What the log of a server says of disks, queries, its tree, checkpoints and witnesses."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from everlog.domain.errors import ReadFailedError
+from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.proving.checkpoints import ProvingEvents, describe
 from everlog.service.proving.witnesses import Witness, WitnessState
-from everlog.telemetry import Log
+from everlog.service.querying.processes import (
+    QueryProcessDiedError,
+    QueryProcessGarbledError,
+    QueryProcessLostError,
+    QueryProcessUnstartableError,
+)
+from everlog.telemetry import Log, Seldom
 
 
 def proving_events(log: Log) -> ProvingEvents:
@@ -22,7 +30,7 @@ def proving_events(log: Log) -> ProvingEvents:
         log.info("the tree grows again", size=size)
 
     def replaced() -> None:
-        message = "the last checkpoint is not of this key and origin: another history begins"
+        message = "the last checkpoint is not of this key and origin: it is signed anew"
         log.warning(message)
 
     def contradicted(reason: str) -> None:
@@ -64,3 +72,50 @@ def tell_of_resuming(log: Log, seconds: float) -> None:
     """Say that they do not any more."""
     message = "the commit that waited for the disk has ended: writes are accepted"
     log.info(message, seconds=round(seconds, 3))
+
+
+# What follows may happen as often as clients ask.
+
+
+def telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
+    """Return what says, seldom, that the disk does not give what is stored."""
+    tell = Seldom(log.error)
+    return lambda error: tell("reading the data directory failed", reason=error.strerror)
+
+
+_LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
+    QueryProcessDiedError: "the process of a query died, perhaps for lack of memory",
+    QueryProcessGarbledError: "the process of a query was ended: it said what makes no sense",
+    QueryProcessUnstartableError: "the process of a query cannot be started",
+}
+
+
+def telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
+    """Return what says, seldom, that the process of a query is gone, and how."""
+    tellers = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
+
+    def tell(error: QueryProcessLostError) -> None:
+        kind = type(error)
+        tellers[kind](_LOSSES_OF_QUERY_PROCESSES[kind], reason=str(error))
+
+    return tell
+
+
+def telling_audits(log: Log) -> Callable[[AuditReport], None]:
+    """Return what says, seldom, how an audit ended."""
+    tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
+
+    def tell_end(report: AuditReport) -> None:
+        if report.error_count > 0:
+            message = "an audit has found that not everything is as it was written"
+            tell_of_findings(message, **report.fields)
+        else:
+            tell("an audit has found everything as it was written", **report.fields)
+
+    return tell_end
+
+
+def telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
+    """Return what says, seldom, that one did not come to its end."""
+    tell = Seldom(log.warning)
+    return lambda error: tell("an audit did not come to its end", reason=error.reason)

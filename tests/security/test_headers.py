@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route, name_of
+from everlog.domain.checkpoint import CheckpointKey
 from everlog.domain.limits import SMALL_REQUEST_BODY_SIZE_MAX
 from everlog.http import Limits
 from tests.support.api import Connection, an_event
@@ -34,8 +35,11 @@ KNOWN_NAMES = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    with running_server() as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    key_file = tmp_path_factory.mktemp("key") / "checkpoint-key.pem"
+    key_file.write_bytes(CheckpointKey.generate().to_pem())
+    flags = [f"--checkpoint-key-file={key_file}", "--checkpoint-origin=log.example.com"]
+    with running_server(*flags) as server:
         yield server
 
 
@@ -51,7 +55,7 @@ def head_of_answer(server: RunningServer, request: bytes) -> bytes:
     return received.partition(b"\r\n\r\n")[0]
 
 
-def check_head(head: bytes, status: int) -> None:
+def check_head(head: bytes, status: int, *, cache_control: bytes = CACHE_CONTROL) -> None:
     line, *lines = head.split(b"\r\n")
     assert line.startswith(b"HTTP/1.1 %d " % status), head
     headers = [tuple(line.split(b": ", 1)) for line in lines]
@@ -59,7 +63,7 @@ def check_head(head: bytes, status: int) -> None:
     assert len(names) == len(set(names)), head
     assert set(names) <= KNOWN_NAMES, head
     assert (b"X-Content-Type-Options", b"nosniff") in headers, head
-    assert (b"Cache-Control", CACHE_CONTROL) in headers, head
+    assert (b"Cache-Control", cache_control) in headers, head
     # Clients insist on the first name; nothing says what the server is made of.
     banner = dict(headers)[b"Server"].split(b" ")
     assert [part.partition(b"/")[0] for part in banner] == [b"EventSourcingDB", b"Everlog"]
@@ -67,8 +71,20 @@ def check_head(head: bytes, status: int) -> None:
 
 def request_of(route: Route, *, header: bytes = AUTHORIZATION, body: bytes = b"") -> bytes:
     return (
-        f"{route.method} {route.path} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
+        f"{route.method} {target_of(route)} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
     ).encode() + b"%b\r\n\r\n%b" % (header, body)
+
+
+# What paths and queries say, where they say something.
+GOOD_TARGETS = {
+    Answer.INCLUSION_PROOF: "?event=0",
+    Answer.CONSISTENCY_PROOF: "?from=1",
+    Answer.TILE: "0/000.p/1",
+}
+
+
+def target_of(route: Route) -> str:
+    return route.path.partition("{")[0] + GOOD_TARGETS.get(route.answer, "")
 
 
 # A body that every endpoint with one of its members takes.
@@ -112,7 +128,11 @@ def test_every_endpoint_says_it_when_all_is_well_and_when_not(
     with Connection(server.url) as client:
         client.write(an_event(type_="io.everlog.a"))
 
-    check_head(head_of_answer(server, request_of(route, body=good_body(route))), 200)
+    # What never changes may be kept by whoever asked, and by nobody else.
+    keeping = b"private, max-age=31536000, immutable"
+    cache_control = keeping if route.answer is Answer.TILE else CACHE_CONTROL
+    head = head_of_answer(server, request_of(route, body=good_body(route)))
+    check_head(head, 200, cache_control=cache_control)
     if route.method != "GET":
         check_head(head_of_answer(server, request_of(route, body=b"{")), 400)
         assert route.body_size_max is not None

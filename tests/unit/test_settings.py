@@ -1,5 +1,6 @@
 """What settings mean, before anything is started."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,14 @@ import pytest
 from everlog.credentials.certificate import CertificateFiles
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
-from everlog.settings import Settings, is_loopback, parse_networks
+from everlog.settings import (
+    Settings,
+    check_settings,
+    is_loopback,
+    parse_networks,
+    parse_witness,
+)
+from tests.support.signed_notes import COSIGNATURE, NoteKey, ml_dsa_44_key
 
 
 def settings(*, https_enabled: bool) -> Settings:
@@ -93,3 +101,75 @@ def test_the_options_are_shown_as_they_were_given() -> None:
     assert settings(https_enabled=False).redacted()["shared-addresses"] == (
         "10.0.0.7/32,10.1.0.0/16,2001:db8::/32"
     )
+
+
+WITNESS = NoteKey("w.example/1", COSIGNATURE)
+
+
+@pytest.mark.parametrize("url", ["https://w.example", "http://10.0.0.7:8080/a/b/", "http://[::1]"])
+@pytest.mark.parametrize("key", [WITNESS, ml_dsa_44_key("w.example/2")], ids=["4", "6"])
+def test_a_witness_is_a_url_and_a_verifier_key(url: str, key: NoteKey) -> None:
+    witness = parse_witness(f"{url}={key.verifier_key}")
+
+    assert (witness.url, str(witness.key)) == (url, key.verifier_key)
+    assert str(witness) == f"{url}={key.verifier_key}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "w.example",
+        "ftp://w.example",
+        "https://",
+        "https://user:secret@w.example",
+        "https://w.example?a",
+        "https://w.example#a",
+        "https://w.example:99999",
+        "https://w.example:0",
+        "https://w.exam ple",
+        "https://w.example/\u00e4",
+    ],
+)
+def test_what_is_no_url_of_a_witness_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(SettingsError, match="URL=VERIFIERKEY") as raised:
+        parse_witness(f"{url}={WITNESS.verifier_key}")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "key, reason",
+    [
+        ("", r"NAME\+HASH\+KEY"),
+        (WITNESS.verifier_key[:-4], "not copied as a whole"),
+        (NoteKey("w.example/1").verifier_key, "that of a log, and not of a witness"),
+    ],
+)
+def test_what_is_no_key_of_a_witness_is_refused(key: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        parse_witness(f"https://w.example={key}")
+
+
+def proving(*, origin: str | None = "log.example.com", witness_count: int = 0) -> Settings:
+    witnesses = [parse_witness(f"https://w={WITNESS.verifier_key}")] * witness_count
+    return replace(
+        settings(https_enabled=True),
+        checkpoint_key_file=None if origin is None else Path("key.pem"),
+        checkpoint_origin=origin,
+        witness=tuple(witnesses),
+    )
+
+
+def test_checkpoints_need_a_key_and_a_name_and_witnesses_need_checkpoints() -> None:
+    check_settings(proving())
+    check_settings(proving(witness_count=1))
+    for wrong, reason in (
+        (replace(proving(), checkpoint_origin=None), "add both --checkpoint-key-file and"),
+        (replace(proving(), checkpoint_key_file=None), "add both --checkpoint-key-file and"),
+        (proving(origin="a b"), "the origin names the log"),
+        (proving(origin=None, witness_count=1), "add --checkpoint-key-file"),
+        (proving(witness_count=2), "'w.example/1' is given twice"),
+        (proving(origin="w.example/1", witness_count=1), "has the name of the log"),
+    ):
+        with pytest.raises(SettingsError, match=reason):
+            check_settings(wrong)

@@ -375,8 +375,10 @@ def _operation(route: Route) -> Json:
     ]
     if parameters:
         operation["parameters"] = parameters
+    description = _description(route)
+    if description:
+        operation["description"] = description
     if route.method != "GET":
-        operation["description"] = _description(route)
         operation["requestBody"] = _request_body(route)
     operation["responses"] = {
         "200": {
@@ -460,13 +462,15 @@ def _summary(handle: Callable[..., None]) -> str:
 
 
 def _description(route: Route) -> str:
-    size = f"The body may hold {route.body_size_max} bytes."
+    sentences = []
     if route.body_size_max is None:
-        size = "The body may have any size: it is read as it arrives."
-    if route.version.name == "v1" or not CODES[route.handle.__name__]:
-        return size
-    codes = ", ".join(f"`{code.value}`" for code in CODES[route.handle.__name__])
-    return f"{size} Error codes: {codes}."
+        sentences.append("The body may have any size: it is read as it arrives.")
+    elif route.method != "GET":
+        sentences.append(f"The body may hold {route.body_size_max} bytes.")
+    if route.version.name == "v2" and CODES[route.handle.__name__]:
+        codes = ", ".join(f"`{code.value}`" for code in CODES[route.handle.__name__])
+        sentences.append(f"Error codes: {codes}.")
+    return " ".join(sentences)
 
 
 def _request_body(route: Route) -> Json:

@@ -117,6 +117,8 @@ def test_a_store_without_events_is_backed_up() -> None:
 
     assert result.stdout.startswith("b.ndjson: 0 events; 0 event schemas; SHA-256 ")
     assert Path("b.ndjson").read_bytes() == b""
+    assert back_up("--output", "b.zst").exit_code == 0
+    assert Path("b.zst").read_bytes() == compress(b"")
 
 
 # Going on.

@@ -16,7 +16,9 @@ from everlog.credentials.certificate import CertificateFiles, load_certificate
 from everlog.credentials.new_files import write_new_files
 from everlog.credentials.signing_key import load_signing_key
 from everlog.credentials.token import parse_token
+from everlog.domain.checkpoint import CheckpointKey
 from everlog.domain.errors import SettingsError
+from everlog.domain.note import VerifierKey
 from everlog.domain.signature import VerificationKey, sign, verify
 
 
@@ -125,6 +127,29 @@ def test_what_is_no_host_is_refused(tmp_path: Path, host: str) -> None:
 
     check_refused("certificate", *files, f"--host={host}", text="neither a name nor an address")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_key_is_written_and_its_verifier_keys_shown(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint-key.pem"
+
+    result = generate("checkpoint-key", "--file", file, "--origin", "log.example.com")
+
+    check_is_private(file)
+    key = CheckpointKey.from_pem(file.read_bytes())
+    assert key.ml_dsa_44 is not None
+    shown = [VerifierKey.parse(line) for line in result.output.splitlines()]
+    assert shown == key.verifier_keys("log.example.com")
+    check_refused("checkpoint-key", "--file", file, "--origin", "other", text="exists already")
+
+
+@pytest.mark.parametrize("origin", ["", "a b", "a+b", "x" * 256])
+def test_an_origin_that_no_key_can_have_is_refused_before_anything_is_written(
+    tmp_path: Path, origin: str
+) -> None:
+    file = tmp_path / "checkpoint-key.pem"
+
+    check_refused("checkpoint-key", "--file", file, "--origin", origin, text="names the log")
+    assert not file.exists()
 
 
 def test_nothing_is_replaced(tmp_path: Path) -> None:

@@ -163,8 +163,10 @@ class FileOutput:
         """Write all that was taken."""
         data = b"".join(self._lines)
         self._lines, self._lines_size = [], 0
-        if not data:
-            return
+        if data:
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         if self._is_compressed:
             data = compress(data)
         self._digest.update(data)
@@ -175,6 +177,9 @@ class FileOutput:
     def finish(self) -> None:
         """Sync the draft, give it its name, and sync that."""
         self.keep()
+        if self._is_compressed and os.fstat(self._file).st_size == 0:
+            # What is compressed is never empty.
+            self._append(b"")
         os.fsync(self._file)
         self.draft.replace(self._target)
         folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -4,8 +4,9 @@ Nothing of it is done by a write. Whoever needs the tree at some size asks for i
 it has grown so far; who signs checkpoints asks once a second. The first one that asks has what was
 saved before looked through, and what is missing, or is not that of the log, made anew.
 
-Guarantees that a root is never one of another log: each leaf is taken from a line that names the
-hash of the line before, and what was saved is believed only if it ends with the log's own event.
+Guarantees that a root is never one of another log: each leaf is a hash that a line says of itself,
+and that the next line, or the head, names too; and what was saved is believed only if it ends with
+the log's own event.
 What is left to others: how nodes are kept (`Nodes`), and what is proven by them (`proofs`).
 """
 
@@ -98,6 +99,8 @@ class Tree:
         while not self._is_restored or self.size < size:
             if self._growing is None:
                 self._growing = asyncio.get_running_loop().create_task(self._grow())
+                # Whoever has left meanwhile does not ask how it ended.
+                self._growing.add_done_callback(lambda done: done.cancelled() or done.exception())
             # Others may wait for the same.
             await asyncio.shield(self._growing)
 
@@ -141,24 +144,40 @@ class Tree:
     def _add(self) -> None:
         """Add what the log has more, a round's worth of it, on a thread."""
         nodes, head, rests = self.nodes, self._engine.head, Rests()
-        start, before = nodes.size, nodes.last_hash.encode()
-        stop = min(start + _EVENTS_PER_ROUND, head.event_count)
-        for lines in self._engine.scan(Scan(start=start, stop=stop), head):
+        stop = min(nodes.size + _EVENTS_PER_ROUND, head.event_count)
+        before = nodes.last_hash.encode()
+        # What the line of an event says of its own hash counts once the next one names it, or the
+        # head does.
+        unnamed: list[bytes] = []
+        for lines in self._engine.scan(Scan(start=nodes.size, stop=stop), head):
             try:
                 hashes = hashes_of(lines, predecessor_hash=before)
             except ValueError as error:
-                position = nodes.size + error.args[0]
-                reason = f"the event with id {position} does not follow the one before it"
-                raise ReadFailedError(reason) from error
-            rests.take_if_due()
-            for first in range(0, len(hashes), _EVENTS_PER_STEP):
-                step = hashes[first : first + _EVENTS_PER_STEP]
-                leaves = [sha256(LEAF_PREFIX + hash_).digest() for hash_ in step]
-                nodes.append(leaves, step[-1].decode())
-                rests.take_if_due()
+                raise _broken(nodes.size + len(unnamed) + error.args[0]) from error
             before = hashes[-1]
+            hashes = unnamed + hashes
+            unnamed = [hashes.pop()]
+            _append(nodes, hashes, rests)
+        if stop == head.event_count:
+            if before.decode() != head.hash:
+                raise _broken(head.event_count)
+            _append(nodes, unnamed, rests)
         if nodes.size - nodes.saved_size >= _UNSAVED_EVENTS_MAX:
             nodes.save()
+
+
+def _append(nodes: Nodes, hashes: list[bytes], rests: Rests) -> None:
+    rests.take_if_due()
+    for first in range(0, len(hashes), _EVENTS_PER_STEP):
+        step = hashes[first : first + _EVENTS_PER_STEP]
+        leaves = [sha256(LEAF_PREFIX + hash_).digest() for hash_ in step]
+        nodes.append(leaves, step[-1].decode())
+        rests.take_if_due()
+
+
+def _broken(position: int) -> ReadFailedError:
+    reason = f"the event with id {position} does not follow the one before it"
+    return ReadFailedError(reason)
 
 
 def find_hash(log: LogReader, position: int) -> str:
