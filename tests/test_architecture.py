@@ -78,6 +78,7 @@ MODULES = (
     "_version",
     "api/audit_endpoints",
     "api/endpoints",
+    "api/transfer_endpoints",
     "audit_worker",
     "api/look_v1",
     "api/look_v2",
