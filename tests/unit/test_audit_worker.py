@@ -187,7 +187,7 @@ def test_a_directory_that_is_only_read_is_verified_too(tmp_path: Path) -> None:
         assert run(engine, VerifyStore(directory_of(engine))) == ([], Verified(EVENT_COUNT, 0, 0))
 
 
-def test_it_pauses_where_others_want_the_processors_and_only_there(
+def test_it_pauses_where_others_want_to_compute_and_only_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, slept = tmp_path / "schedstat", list[float]()
