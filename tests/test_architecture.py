@@ -79,6 +79,7 @@ MODULES = (
     "api/audit_endpoints",
     "api/transfer_endpoints",
     "api/endpoints",
+    "api/transfer_endpoints",
     "audit_worker",
     "api/look_v1",
     "api/look_v2",
