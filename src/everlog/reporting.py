@@ -106,18 +106,11 @@ def telling_audits(log: Log) -> Callable[[AuditReport], None]:
     tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
 
     def tell_end(report: AuditReport) -> None:
-        fields = {
-            "name": report.name,
-            "eventCount": report.event_count,
-            "errorCount": report.error_count,
-            "warningCount": report.warning_count,
-            "seconds": round(report.seconds, 3),
-        }
         if report.error_count > 0:
             message = "an audit has found that not everything is as it was written"
-            tell_of_findings(message, **fields)
+            tell_of_findings(message, **report.fields)
         else:
-            tell("an audit has found everything as it was written", **fields)
+            tell("an audit has found everything as it was written", **report.fields)
 
     return tell_end
 

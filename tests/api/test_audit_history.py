@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from tests.support.api import Connection, an_event
-from tests.support.running_audits import ask, edit_file, first_segment, held_audit, rewritten
+from tests.support.running_audits import (
+    ask,
+    edit_file,
+    first_segment,
+    held_audit,
+    items_of,
+    rewritten,
+)
 from tests.support.server import RunningServer, running_server
 
 COUNT = 12
@@ -39,14 +46,14 @@ def test_what_one_audit_answers_is_what_the_next_one_takes(hash_version: int) ->
     with running_server(hash_version=hash_version) as server, Connection(server.url) as connection:
         first = ask(server, "v1", "audit-history").json
         assert first == {"latestEventId": None, "latestEventHash": None}
-        item, end = ask(server, "v2", "audit-history").items
+        item, end = items_of(ask(server, "v2", "audit-history"))
         assert (item, end["type"]) == ({"type": "audit", "data": {}}, "end")
         second = item["data"]
         for number in range(4):
             [event] = connection.write(an_event(f"/a/{number}"))
             first = ask(server, "v1", "audit-history", first).json
             assert first == {"latestEventId": str(number), "latestEventHash": event["hash"]}
-            second = ask(server, "v2", "audit-history", second).items[0]["data"]
+            second = items_of(ask(server, "v2", "audit-history", second))[0]["data"]
             expected = {"id": str(number), "hash": event["hash"]}
             assert second == {"lastAuditedEvent": expected}
 
@@ -62,7 +69,7 @@ def test_any_event_may_be_the_last_one_and_the_answer_is_always_the_head(
 
     assert answer.status == 200
     last, hash_ = str(COUNT - 1), hash_at(server, COUNT - 1)
-    found = answer.json if version == "v1" else answer.items[0]["data"]
+    found = answer.json if version == "v1" else items_of(answer)[0]["data"]
     assert found == body_of(version, last, hash_)
 
 

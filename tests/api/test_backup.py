@@ -324,6 +324,26 @@ def test_a_disk_that_does_not_give_the_data_ends_a_backup_with_an_error(
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_a_log_that_was_damaged_ends_a_backup_with_an_error(path: str) -> None:
+    with running_server() as server, Connection(server.url) as connection:
+        connection.write(*[an_event(data={"n": n}) for n in range(10)])
+        (segment,) = (server.data_directory / "log").iterdir()
+        content = segment.read_bytes()
+        with segment.open("r+b") as file:
+            file.seek(content.rindex(b'"source"'))
+            file.write(b'"soXrce"')
+
+        answer = connection.ask("POST", path)
+        error = answer.items[-1]
+        assert error["type"] == "error"
+        if path == V2:
+            assert answer.code == "backup-failed"
+            error = {"payload": answer.error["description"]}
+        assert "damaged" in error["payload"]
+        assert server.wait_for_log("reading the data directory failed")["level"] == "error"
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_server_that_stops_says_that_a_backup_is_not_whole(path: str) -> None:
     with running_server() as server:
         with Connection(server.url) as connection:

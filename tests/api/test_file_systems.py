@@ -5,8 +5,10 @@ Where the machine lets nobody mount one, the same is done in a folder, with what
 """
 
 import os
+import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,3 +122,47 @@ def test_columns_that_somebody_cuts_are_not_missed(tmp_path: Path) -> None:
     with running_server(data_directory=data) as server, Connection(server.url) as connection:
         assert check_chain(log_of(connection)) == events
         assert server.stop() == 0
+
+
+COPY = "the data directory is a copy"
+
+
+def is_taken_for_a_copy(disk: Any, directory: Path, *, event_count: int) -> bool:
+    """Start a server that finds so many events, and stop it again."""
+    entry_point = WATCHED if disk is None else disk.entry_point
+    with running_server(entry_point=entry_point, data_directory=directory) as server:
+        opened = server.wait_for_log("the data directory is open")
+        assert opened["eventCount"] == event_count
+        with Connection(server.url) as connection:
+            connection.write(EVENT)
+        assert server.stop() == 0
+        return any(line["message"].startswith(COPY) for line in server.log)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_a_directory_is_no_copy_when_it_is_mounted_anew_and_a_copy_elsewhere(
+    tmp_path: Path, kind: str
+) -> None:
+    """Elsewhere is a file system that was made in the same way, and numbers its files alike."""
+    carried = tmp_path / "carried"
+    with mounted_image(tmp_path, kind) as disk:
+        directory = tmp_path / "data" if disk is None else disk.data_directory
+        assert not is_taken_for_a_copy(disk, directory, event_count=0)
+        if disk is not None:
+            disk.mount_anew()
+        assert not is_taken_for_a_copy(disk, directory, event_count=1)
+        copy_tree(disk, directory, carried)
+    (tmp_path / "elsewhere").mkdir()
+    with mounted_image(tmp_path / "elsewhere", kind) as disk:
+        directory = tmp_path / "copy" if disk is None else disk.data_directory
+        copy_tree(disk, carried, directory)
+        assert is_taken_for_a_copy(disk, directory, event_count=2)
+        assert not is_taken_for_a_copy(disk, directory, event_count=3)
+
+
+def copy_tree(disk: Any, source: Path, target: Path) -> None:
+    if disk is None:
+        shutil.copytree(source, target)
+    else:
+        disk.run("cp", "-a", str(source), str(target))

@@ -1,6 +1,8 @@
 """Restores: all of a backup or nothing, into an empty store, while nobody else reaches it."""
 
+import contextlib
 import gzip
+import http.client
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -456,6 +459,13 @@ BROKEN: dict[str, tuple[bytes, str, int | None, str | None]] = {
         701,
         "700",
     ),
+    "another increment": (
+        lines_of(CHAIN[:5], look=2) + END_LINE + lines_of(CHAIN[6:], look=2) + END_LINE,
+        "backup-increment-disconnected",
+        7,
+        "6",
+    ),
+    "a hash that is none": (event_line(CHAIN[0][0], "0" * 63), "event-hash-malformed", 1, "0"),
     "no hash": (event_line(CHAIN[0][0], ""), "event-hash-missing", 1, "0"),
     "an unknown hash": (
         event_line(CHAIN[0][0], "esdb:hash:v9:" + "0" * 64),
@@ -566,6 +576,37 @@ def test_a_server_that_is_killed_half_way_opens_an_empty_store(tmp_path: Path) -
         server.kill()
     with running_server(data_directory=tmp_path / "data") as server:
         check_empty_and_working(server)
+
+
+def restore_until_it_ends(url: str) -> None:
+    with contextlib.suppress(ConnectionError, http.client.HTTPException), Connection(url) as each:
+        each.ask("POST", V1, BACKUP)
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_at_any_moment_has_all_or_nothing(tmp_path: Path) -> None:
+    counts = []
+    # How long a whole one takes here, and how often one is killed on the way, and a little later.
+    with running_server(data_directory=tmp_path / "whole") as server:
+        started = time.monotonic()
+        restore_until_it_ends(server.url)
+        seconds = time.monotonic() - started
+    for number in range(16):
+        directory = tmp_path / str(number)
+        with running_server(data_directory=directory) as server:
+            restoring = Background(partial(restore_until_it_ends, server.url))
+            time.sleep(seconds * number / 12)
+            server.kill()
+            restoring.result()
+        with running_server(data_directory=directory) as server:
+            with Connection(server.url) as connection:
+                events = stored(connection)
+                assert events in ([], IN_THE_STORE)
+                connection.write(a_candidate(data={"n": 1}))
+            assert not list(directory.glob("restore*"))
+            assert server.stop() == 0
+        counts.append(len(events))
+    assert counts[0] == 0
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -26,6 +26,7 @@ from tests.support.running_audits import (
     held_audit,
     hold,
     is_gone,
+    items_of,
     release,
     rewritten,
     verify,
@@ -90,7 +91,7 @@ def test_a_store_is_sound_while_others_write_to_it(tmp_path: Path) -> None:
         url = server.url
         writing = [Background(lambda n=n: write_on(url, n)) for n in range(4)]
         found = [verify(server) for _ in range(5)]
-        found += [ask(server, "v2", "verify-store").items[-2]["data"] for _ in range(3)]
+        found += [items_of(ask(server, "v2", "verify-store"))[-2]["data"] for _ in range(3)]
         is_over.set()
         written = sum(background.result() for background in writing)
 
@@ -103,7 +104,7 @@ def test_a_store_is_sound_while_others_write_to_it(tmp_path: Path) -> None:
 def test_what_comes_after_it_began_is_not_looked_at(server: RunningServer) -> None:
     with held_audit(server, "v2", "audit-history") as (_, asking):
         pass
-    first = asking.result().items[-2]["data"]["lastAuditedEvent"]
+    first = items_of(asking.result())[-2]["data"]["lastAuditedEvent"]
     assert first["id"] == str(COUNT - 1)
 
 
@@ -152,6 +153,20 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 }
 
 
+def test_files_that_were_taken_away_are_named(server: RunningServer) -> None:
+    for name, said in (
+        ("everlog.json", "data: everlog.json: it is missing, or that of another version"),
+        ("schemas.ndjson", "data: schemas.ndjson at byte 0: the file has 0 bytes, but "),
+        ("index/subject", "index: index/subject: it is missing [column]"),
+    ):
+        path = server.data_directory / name
+        path.rename(server.data_directory.parent / "taken")
+        [error] = verify(server)["errors"]
+        assert error.startswith(said)
+        (server.data_directory.parent / "taken").rename(path)
+    assert verify(server) == SOUND
+
+
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damage_in_the_files_of_a_running_server_is_found_and_named(
     server: RunningServer, what: str
@@ -164,7 +179,7 @@ def test_damage_in_the_files_of_a_running_server_is_found_and_named(
     assert any(re.search(said, text) for text in found["errors"]), found
     assert found["warnings"] == []
     # It is the same for who asks in version 2, and nothing was changed by looking.
-    item, end = ask(server, "v2", "verify-store").items
+    item, end = items_of(ask(server, "v2", "verify-store"))
     assert item == {"type": "verification", "data": found}
     assert end == {"type": "end", "data": {}}
 
@@ -366,7 +381,7 @@ def test_of_a_process_that_is_killed_the_answer_says_so_and_nobody_is_harmed(
             assert answer.code == "audit-failed"
             assert answer.error["description"] == message
         if (version, name) == ("v2", "verify-store"):
-            assert answer.items[-2] == {"type": "verification", "data": SOUND}
+            assert items_of(answer)[-2] == {"type": "verification", "data": SOUND}
     line = server.wait_for_log("an audit did not come to its end")
     assert (line["level"], line["reason"]) == ("warn", reason)
     assert verify(server) == SOUND

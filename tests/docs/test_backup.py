@@ -86,7 +86,7 @@ def test_every_command_of_the_page_prints_what_it_shows(tmp_path: Path) -> None:
             },
         )
 
-    assert counts == (11, 6)
+    assert counts == (12, 6)
 
 
 @pytest.mark.slow

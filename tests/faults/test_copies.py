@@ -8,18 +8,35 @@ import fcntl
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from everlog.domain.errors import CorruptLogError, DataDirectoryError, DirectoryLockedError
+from everlog.domain.errors import (
+    CorruptLogError,
+    DataDirectoryError,
+    DirectoryLockedError,
+    EverlogError,
+)
+from everlog.domain.event import Event
+from everlog.maintenance import copies as audit_of_copies
 from everlog.maintenance.findings import Kind
-from everlog.storage.line import Mark
-from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, ReadOnlyLog, segments
+from everlog.storage.line import Mark, parse_next_line
+from everlog.storage.log import (
+    LogEngine,
+    OpeningReport,
+    ReadOnlyEngine,
+    ReadOnlyLog,
+    recovery,
+    segments,
+)
+from everlog.storage.log import engine as engine_module
 from tests.support.audits import (
     EVENT_COUNT,
     audit_of,
@@ -41,6 +58,9 @@ from tests.support.engines import (
 )
 from tests.support.events import a_candidate, a_schema, stage, store, store_staged
 
+# Of a few batches.
+SEGMENT_SIZE = 4_096
+
 
 @dataclass(frozen=True, repr=False)
 class Recorded:
@@ -53,9 +73,9 @@ class Recorded:
     ends: set[int]
 
 
-def live(directory: Path) -> Recorded:
+def live(directory: Path, resources: ExitStack) -> Recorded:
     """Write, register, save snapshots, stop, die, and go on."""
-    disk = RecordingDisk(directory)
+    disk = RecordingDisk(directory, resources)
     rng = random.Random(1)
 
     def tell(engine: LogEngine) -> None:
@@ -73,18 +93,18 @@ def live(directory: Path) -> Recorded:
         store_staged(engine)
         tell(engine)
 
-    engine = open_log(directory, disk=disk)
+    engine = open_log(directory, disk=disk, segment_size_max=SEGMENT_SIZE)
     # Before it says where it is, it has never been opened.
     disk.moments.clear()
     for number in range(24):
         write(engine, number)
-        if number in {5, 9, 16}:
+        if number % 3 == 1:
             engine.save_snapshot()
             disk.record()
         if number in {7, 18}:
             engine.close() if number == 7 else kill(engine)
             disk.record()
-            engine = open_log(directory, disk=disk)
+            engine = open_log(directory, disk=disk, segment_size_max=SEGMENT_SIZE)
             tell(engine)
     engine.close()
     disk.record()
@@ -103,9 +123,9 @@ def segments_of(directory: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(segments, "ALLOCATION_STEP", 1_000)
-        yield live(tmp_path_factory.mktemp("life") / "data")
+    with pytest.MonkeyPatch.context() as monkeypatch, ExitStack() as resources:
+        monkeypatch.setattr(segments, "ALLOCATION_STEP", 3_000)
+        yield live(tmp_path_factory.mktemp("life") / "data", resources)
 
 
 def check_copy(copy: Path, recorded: Recorded, began: Moment) -> Content:
@@ -215,6 +235,25 @@ def test_what_a_crash_left_behind_an_old_bound_is_in_a_copy_too(stopped: Path) -
 
     assert engine.head.event_count == EVENT_COUNT + 3
     assert engine.report.noted_event_count == EVENT_COUNT
+    check_is_an_original(engine, copy)
+
+
+def test_a_snapshot_is_not_believed_of_what_was_read_before_it(stopped: Path) -> None:
+    """Its last event is in its place, and what is before it was copied at an earlier moment."""
+    copy = copy_of(stopped)
+    (copy / "durable").write_bytes(bytes(28))
+    path = segments_of(copy)[0]
+    content = bytearray(path.read_bytes())
+    content[1_000:1_300] = bytes(300)
+    path.write_bytes(content)
+    findings = check_kinds(copy, Kind.COPY, Kind.NO_CHECKPOINT, Kind.UNCONFIRMED)
+
+    engine = open_log(copy)
+
+    assert engine.report.rebuild_reason == (
+        "the snapshot speaks of events that the copy does not have"
+    )
+    assert engine.head.event_count == findings[0].event_id == 2
     check_is_an_original(engine, copy)
 
 
@@ -410,3 +449,73 @@ def test_who_cannot_write_serves_a_copy_as_it_is(stopped: Path) -> None:
     )
     engine.close()
     assert content_below(copy) == before
+
+
+# Planted bugs: copies of any moments show them.
+
+
+def do_nothing(*_: object, **__: object) -> None:
+    """Leave out what the product does."""
+
+
+def take_every_directory_for_the_original(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recovery, "is_copy", lambda *_: False)
+
+
+def forget_to_say_where_it_is(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine_module, "record_place", do_nothing)
+
+
+def leave_later_segments(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(segments.Segments, "end_at", do_nothing)
+
+
+def take_what_is_missing_for_damage(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recovery, "_is_missing", lambda *_: False)
+
+
+def look_at_zeros_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(recovery, "_is_missing", lambda *arguments: b"\0" in arguments[-1])
+
+
+def keep_half_a_write(patch: pytest.MonkeyPatch) -> None:
+    def parse(line: bytes, **options: Any) -> tuple[Event, Mark]:
+        return parse_next_line(line, **options)[0], Mark.WRITE
+
+    patch.setattr(recovery, "parse_next_line", parse)
+
+
+def audit_as_if_it_were_none(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(audit_of_copies, "is_copy", lambda _: False)
+
+
+PLANTS = (
+    take_every_directory_for_the_original,
+    forget_to_say_where_it_is,
+    leave_later_segments,
+    take_what_is_missing_for_damage,
+    look_at_zeros_only,
+    keep_half_a_write,
+    audit_as_if_it_were_none,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_planted_bug_shows(
+    recorded: Recorded,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    plant(monkeypatch)
+
+    with pytest.raises((AssertionError, EverlogError)):
+        check_copies(recorded, tmp_path)
+
+
+def check_copies(recorded: Recorded, folder: Path) -> None:
+    for seed in range(400):
+        copy = folder / str(seed)
+        began, _ = copy_at_random(recorded.moments, copy, random.Random(seed))
+        check_copy(copy, recorded, began)

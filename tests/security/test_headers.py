@@ -94,6 +94,7 @@ GOOD_BODIES = {
     "ObserveEvents": b'{"subject":"/","options":{"recursive":true}}',
     "RunEventQlQuery": b'{"query":"FROM e IN events PROJECT INTO e"}',
     "Nothing": b"",
+    "Backup": b"{}",
 }
 
 
@@ -115,7 +116,9 @@ def good_body(route: Route) -> bytes:
     return GOOD_BODIES[route.body.__name__]
 
 
-REPEATABLE = [route for route in ROUTES if route.answer is not Answer.READ_ONLY_MODE]
+# What changes a server so that it cannot be asked again.
+ONCE = {Answer.READ_ONLY_MODE, Answer.RESTORATION}
+REPEATABLE = [route for route in ROUTES if route.answer not in ONCE]
 
 
 @pytest.mark.parametrize("route", REPEATABLE, ids=lambda route: " ".join(name_of(route)))
@@ -132,6 +135,7 @@ def test_every_endpoint_says_it_when_all_is_well_and_when_not(
     check_head(head, 200, cache_control=cache_control)
     if route.method != "GET":
         check_head(head_of_answer(server, request_of(route, body=b"{")), 400)
+        assert route.body_size_max is not None
         for status, size in ((413, route.body_size_max + 1), (401, 0)):
             header = AUTHORIZATION if status == 413 else b"X: y"
             length = b"Content-Length: %d" % size
@@ -147,6 +151,19 @@ def test_switching_to_the_read_only_mode_says_it_and_what_is_refused_then() -> N
         with running_server() as server:
             for status in statuses[route.version.name]:
                 check_head(head_of_answer(server, request_of(route)), status)
+
+
+def test_restoring_says_it_and_what_is_refused() -> None:
+    routes = [route for route in ROUTES if route.answer is Answer.RESTORATION]
+    statuses = {"v1": 409, "v2": 200}
+    for route in routes:
+        with running_server() as server:
+            check_head(head_of_answer(server, request_of(route, body=b"\n")), 200)
+            with Connection(server.url) as client:
+                client.write(an_event())
+            refused = statuses[route.version.name]
+            check_head(head_of_answer(server, request_of(route, body=b"\n")), refused)
+            check_head(head_of_answer(server, request_of(route, header=b"X: y")), 401)
 
 
 # Each row: a request that the layer below the API, or the dispatcher, answers; and the status.

@@ -242,7 +242,7 @@ def use_tls(port: int, secrets: Secrets) -> None:
         context.wrap_socket(connection, server_hostname="127.0.0.1") as secured,
     ):
         secured.sendall(b"GET /api/v1/" + MARKER.encode() + b" HTTP/1.1\r\nHost: a\r\n\r\n")
-        # Or it has asked too often by now.
+        # The address has asked so often without the right token that it may be told to wait.
         assert secured.recv(100).startswith((b"HTTP/1.1 401", b"HTTP/1.1 429"))
     for data in (MARKER.encode() * 100, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:

@@ -16,7 +16,7 @@ def settle(folder: Path) -> None:
             noted = msgspec.json.decode(path.read_bytes())
             files = {"directory": directory, "format": directory / "everlog.json"}
             for name, file in files.items():
-                noted[name] = {"inode": file.stat().st_ino, "generation": 0}
+                noted[name] = {"inode": file.stat().st_ino, "born": 0}
         except (FileNotFoundError, msgspec.DecodeError):
             continue
         path.write_bytes(msgspec.json.encode(noted))

@@ -7,6 +7,7 @@ the engine goes on writing. Which moment each of that is, a random generator say
 import os
 import random
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,8 @@ class Moment(NamedTuple):
 class RecordingDisk(QuickDisk):
     """A disk that shows every state that a program that reads meanwhile can see."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, resources: ExitStack) -> None:
+        self._resources = resources
         self.moments: list[Moment] = []
         self.told = (0, 0)
         self._root = root
@@ -39,6 +41,8 @@ class RecordingDisk(QuickDisk):
     def open(self, folder: Folder | None, name: str, flags: int) -> int:
         file = super().open(folder, name, flags)
         if flags & (os.O_CREAT | os.O_TRUNC):
+            # As long as it is open, no other file gets its number.
+            self._resources.callback(os.close, super().open(folder, name, os.O_RDONLY))
             self.record()
         return file
 
@@ -94,10 +98,12 @@ def copy_at_random(
 ) -> tuple[Moment, Moment]:
     """Make a copy, and return the moments at which it was begun and finished."""
     first = rng.randrange(len(moments))
-    # Mostly short ones: the longer it takes, the less two files have to do with each other.
-    last = min(len(moments) - 1, first + int(rng.paretovariate(0.3)))
+    last = min(len(moments) - 1, first + rng.choice((0, 5, 30, 100)))
     copying = _Copying(moments, target, rng, first, last)
     copying.copy_folder("")
+    # Some are started again and copy what is not there yet.
+    while rng.random() < 0.3:
+        copying.copy_folder("")
     return moments[first], moments[last]
 
 
@@ -113,10 +119,12 @@ class _Copying:
         self._program = rng.choice(list(Program))
         # Whether folders and files are copied one after the other, or each at any moment.
         self._is_in_order = rng.random() < 0.5
+        # How seldom anything is written between two pieces.
+        self._calm = rng.choice((0.5, 0.9, 0.97))
         self._now = first
 
     def copy_folder(self, name: str) -> None:
-        (self._target / name).mkdir()
+        (self._target / name).mkdir(exist_ok=True)
         listed = self._pick(self._now)
         self._now = listed if self._is_in_order else self._first
         names = [path for path in self._moments[listed].files if _folder_of(path) == name]
@@ -124,7 +132,7 @@ class _Copying:
         for path in names:
             if self._moments[listed].files[path] is None:
                 self.copy_folder(path)
-            else:
+            elif not (self._target / path).exists():
                 self._copy_file(path, listed)
 
     def _copy_file(self, path: str, listed: int) -> None:
@@ -175,8 +183,10 @@ class _Copying:
         return content_at
 
     def _pick(self, first: int) -> int:
-        """Return a moment from one on, mostly a near one."""
-        return min(self._last, first + int(self._rng.paretovariate(0.7)) - 1)
+        """Return a moment from one on, mostly the same."""
+        if self._rng.random() < self._calm:
+            return first
+        return min(self._last, first + int(self._rng.paretovariate(0.5)))
 
 
 def _folder_of(path: str) -> str:

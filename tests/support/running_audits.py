@@ -45,6 +45,11 @@ def ask(server: RunningServer, version: str, name: str, body: object = None) -> 
         return connection.ask("POST", f"{V2_PATH}/{name}", body)
 
 
+def items_of(answer: Answer) -> list[Any]:
+    """Return the items of an answer; how many heartbeats come first says how busy a machine is."""
+    return [item for item in answer.items if item["type"] != "heartbeat"]
+
+
 def verify(server: RunningServer) -> dict[str, list[str]]:
     """Return what verify-store finds."""
     answer = ask(server, "v1", "verify-store")

@@ -90,6 +90,11 @@ class _FileSystem:
         """Take all room that there is."""
         self.run("sh", "-c", _FILL, "sh", str(self._folder))
 
+    def mount_anew(self) -> None:
+        """Take an image away and mount it again, as a restart of the machine does."""
+        self.run("umount", str(self._folder))
+        self.run("mount", "-o", "loop", str(self._folder.with_name("image")), str(self._folder))
+
     def shut_down(self) -> None:
         """Let the file system refuse everything from now on."""
         self.run(sys.executable, "-c", _SHUT_DOWN, str(self._folder))

@@ -155,10 +155,12 @@ def test_the_history_is_audited(engine: LogEngine, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_a_failure_and_so_is_a_bug(
     engine: LogEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "everlog.json").unlink()
+    # Links are not followed.
+    (tmp_path / "index").rename(tmp_path / "elsewhere")
+    (tmp_path / "index").symlink_to(tmp_path / "elsewhere")
     _, end = run_before_head(VerifyStore(directory_of(engine)))
     assert isinstance(end, Failed)
-    assert "no everlog.json" in end.reason
+    assert end.reason.startswith("index cannot be read: ")
 
     def fail(*_: object, **__: object) -> None:
         raise KeyError

@@ -1,14 +1,14 @@
 """From a request's head to its endpoint: who may ask, what there is, and what else is said.
 
-The order is: open endpoints, the token, the end of the server, the rate limit, methods, paths, and
-whether the body is encoded.
+The order is: open endpoints, the token, the end of the server, whether a backup is being restored,
+the rate limit, methods, paths, and whether the body is encoded.
 Whoever lacks the token learns nothing about what is behind it, and uses up nothing of what those
 who have it may ask for.
 
 A head that led to an endpoint is *admitted*: a connection that gets the same head again does not
 ask. That is right because nothing decides about such a head but the head itself, which has its
-token in it, the tokens that count, and whether the server is stopping. Tokens that are exchanged
-and the server's end begin a new epoch, and every head is asked about again; a rate limit depends on
+token in it, the tokens that count, whether the server is stopping, and whether a backup is being
+restored. Each of these begins a new epoch when it changes, and every head is asked about again; a rate limit depends on
 each request, so that with one nothing is admitted.
 """
 

@@ -126,14 +126,17 @@ class Endpoints:
         body = look.bodies.write_events(request.body)
         events: Sequence[CandidateText] = body.events or ()
         # As `_read_large`, with fewer calls: this runs for every write.
+        store = services.served.current
+        if store is None:
+            raise restore_in_progress()
         try:
-            candidates = parse_candidates(events, hash_version=services.store.writer.hash_version)
+            candidates = parse_candidates(events, hash_version=store.writer.hash_version)
         except RefusedError as error:
             _check_raw_data(look, events, error)
             raise
         preconditions = preconditions_of(body) if body.preconditions else ()
         answer = partial(answer_write, look, services, exchange)
-        task = write(services.store, candidates, preconditions, answer)
+        task = write(store, candidates, preconditions, answer)
         if task is not None:
             services.tasks.tie(exchange, task)
 
@@ -141,7 +144,11 @@ class Endpoints:
         """Stream the events of a selection."""
         look = self._look
         selection = parse_read(look.bodies.read_events(request.body))
-        few = read_few(services.store, selection, transform=services.form.transform(look.events))
+        # As `services.store`, with a call less.
+        store = services.served.current
+        if store is None:
+            raise restore_in_progress()
+        few = read_few(store, selection, transform=services.form.transform(look.events))
         if few is None:
             services.tasks.start_for(exchange, _read_many(look, services, selection, exchange))
         else:
@@ -151,13 +158,14 @@ class Endpoints:
         """Stream the events of a selection, and those to come."""
         look = self._look
         selection = parse_observe(look.bodies.observe_events(request.body))
-        permit = services.store.observers.permits.acquire()
+        store = services.store
+        permit = store.observers.permits.acquire()
         # It may be released before it is its answer's turn.
         exchange.on_disconnect(permit.release)
 
         async def produce(stream: Stream) -> None:
             transform = services.form.transform(look.events)
-            events = observe(services.store, selection, permit=permit, transform=transform)
+            events = observe(store, selection, permit=permit, transform=transform)
             error = RefusedError(Code.SERVER_SHUTTING_DOWN, "the server is shutting down")
             try:
                 async with aclosing(events) as blocks:
@@ -173,7 +181,8 @@ class Endpoints:
                 services.count_refusal(failure)
                 error = failure
             else:
-                if services.is_locked:
+                if store is not services.served.current:
+                    # It was not the server that ended, but this store.
                     error = restore_in_progress()
             await stream.send(look.error(error))
 
@@ -185,12 +194,13 @@ class Endpoints:
         text = look.bodies.run_eventql_query(request.body).query
         if not text:
             raise RefusedError(Code.QUERY_MISSING, "the query is missing", field="query")
-        permit = services.store.queries.permits.acquire()
+        store = services.store
+        permit = store.queries.permits.acquire()
         # It may be released before it is its answer's turn.
         exchange.on_disconnect(permit.release)
 
         async def produce(stream: Stream) -> None:
-            rows = run(services.store, text, permit=permit, form=look.rows)
+            rows = run(store, text, permit=permit, form=look.rows)
             try:
                 async with aclosing(rows) as blocks:
                     async for block in blocks:
@@ -216,9 +226,15 @@ class Endpoints:
             return
 
         async def produce(stream: Stream) -> None:
-            async for subjects in list_subjects(services.store, subject):
-                await look.send(stream, look.subjects(subjects))
-            await stream.send(look.end)
+            try:
+                async for subjects in list_subjects(services.store, subject):
+                    await look.send(stream, look.subjects(subjects))
+            except RefusedError as error:
+                # It may be its answer's turn while a backup is restored.
+                services.count_refusal(error)
+                await stream.send(look.error(error))
+            else:
+                await stream.send(look.end)
 
         exchange.stream(200, NDJSON, produce)
 

@@ -59,8 +59,8 @@ Exit codes:
 
 
 class _Source(Protocol):
-    def count(self) -> int:
-        """Return how many events there are."""
+    def count(self) -> int | None:
+        """Return how many events there are, None if nobody says."""
 
     def lines(self, after: Place | None) -> Iterator[bytes]:
         """Yield blocks of whole backup lines of version 1."""
@@ -185,13 +185,14 @@ def _back_up(source: _Source, output: str, after: Place | None, progress: Progre
         else:
             file = FileOutput(Path(output), is_compressed=output.endswith(SUFFIX))
             target = resources.enter_context(closing(file))
-            _read_draft(file, contents)
-        behind = 0 if after is None else int(after.id) + 1
-        total = source.count() - behind if progress.is_watched else 0
+            _read_draft(file, contents, progress)
+        total = source.count() if progress.is_watched else None
+        if total is not None and after is not None:
+            total -= int(after.id) + 1
         try:
             for lines in source.lines(contents.last):
                 target.write(contents.add(lines))
-                progress.tell(partial(describe_events, contents.event_count, total))
+                progress.tell(partial(_describe, contents.event_count, total))
         finally:
             target.keep()
         target.finish()
@@ -205,11 +206,19 @@ def _back_up(source: _Source, output: str, after: Place | None, progress: Progre
         )
 
 
-def _read_draft(file: FileOutput, contents: BackupContents) -> None:
-    """Take note of what was written before; raises RefusedError if that is no such backup."""
+def _describe(done: int, total: int | None, seconds: float) -> str:
+    """Return how far it is, as far as anybody knows."""
+    if total is not None:
+        return describe_events(done, total, seconds)
+    return f"{done:,} events, {done / max(seconds, 1e-9):,.0f} events/s"
+
+
+def _read_draft(file: FileOutput, contents: BackupContents, progress: Progress) -> None:
+    """Take note of what was written before; raises CorruptLogError if that is no such backup."""
     try:
         for lines in file.read_draft():
             contents.add(lines)
+            progress.tell(partial(_describe, contents.event_count, None))
     except (RefusedError, CompressionError) as error:
         message = f"{file.draft} cannot be gone on with ({error}): remove it, and try again"
         raise CorruptLogError(message, position=None) from error

@@ -3,7 +3,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -24,7 +24,9 @@ from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTE
 from everlog.process import EXIT_INTERRUPTED
 from everlog.transfer.chaining import Change, Rechained
 from everlog.transfer.contents import Place
-from everlog.transfer.restoring import Restored, Restoring, empty_store
+
+if TYPE_CHECKING:
+    from everlog.transfer.restoring import Restored
 
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = """Make a store of a backup.
@@ -111,7 +113,10 @@ def _restore(
     *,
     rechain: bool,
     hash_version: HashVersion,
-) -> tuple[Restored, list[FileDigest]]:
+) -> "tuple[Restored, list[FileDigest]]":
+    # With what writing a store takes.
+    from everlog.transfer.restoring import Restoring, empty_store
+
     done = 0
 
     def count(size: int) -> None:
@@ -136,6 +141,10 @@ def _restore(
                 raise RefusedError(
                     error.code, f"{name}: {error.message}", **error.details
                 ) from error
+        if done == 0:
+            # Whatever was to make it has failed, most likely.
+            message = "the backup is incomplete: there is not one byte of it"
+            raise RefusedError(Code.BACKUP_INCOMPLETE, message)
         restored = restoring.finish()
     return restored, [FileDigest(file.name, file.sha256) for file in files]
 
@@ -146,7 +155,7 @@ def _describe(event_count: int, done: int, total: int | None, seconds: float) ->
     return f"{share}{event_count:,} events, {event_count / max(seconds, 1e-9):,.0f} events/s"
 
 
-def _print(directory: Path, restored: Restored, files: list[FileDigest], form: str) -> None:
+def _print(directory: Path, restored: "Restored", files: list[FileDigest], form: str) -> None:
     summary = Summary(
         str(directory),
         restored.event_count,

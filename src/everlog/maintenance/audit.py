@@ -9,6 +9,7 @@ What is left to others: printing findings, and what to do about them.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,7 @@ from everlog.domain.errors import (
 from everlog.maintenance.audit_checkpoint import CheckpointAudit, KeptCheckpoint
 from everlog.maintenance.audit_index import INDEX_FOLDER, IndexAudit, MemoryIndex
 from everlog.maintenance.audit_log import DURABLE_FILE, DurableBound, LogAudit, parse_bound
-from everlog.maintenance.audit_schemas import SCHEMAS_FILE, audit_schemas
+from everlog.maintenance.audit_schemas import SCHEMAS_FILE, SchemasAudit, audit_schemas
 from everlog.maintenance.copies import find_copied
 from everlog.maintenance.files import (
     Folder,
@@ -71,13 +72,13 @@ def audit(
         DataDirectoryError: It cannot be read.
     """
     with opened_directory(directory) as opened, ExitStack() as held:
+        find_head: Callable[[], Head] | None = None
         try:
             held.enter_context(servers_locked_out(opened))
         except DirectoryLockedError:
             find_head = partial(_durable_head, opened)
-            yield from _count(_audit(opened, find_head, on_progress, checkpoints))
-        else:
-            yield from _count(_audit(opened, None, on_progress, checkpoints))
+        auditing = _audit(opened, find_head, on_progress, checkpoints)
+        yield from _count(chain(check_format(opened), auditing))
 
 
 def audit_up_to(
@@ -91,7 +92,8 @@ def audit_up_to(
     The head is asked for when the files that are exchanged meanwhile have been opened, so that it
     is not older than they are. Raises what `audit` does, and what finding the head does.
     """
-    yield from _count(_audit(directory, find_head, on_progress, ()))
+    auditing = _audit(directory, find_head, on_progress, ())
+    yield from _count(chain(_check_format_of_server(directory), auditing))
 
 
 def _count(found: Iterator[Finding | Summary]) -> Iterator[Finding | Summary]:
@@ -126,7 +128,6 @@ def _audit_files(
     kept: CheckpointAudit,
     resources: ExitStack,
 ) -> Iterator[Finding | Summary]:
-    yield from check_format(directory)
     _check_is_in_place(directory)
     index = IndexAudit(resources)
     index_findings = list(index.load(_folder_in(directory, INDEX_FOLDER, resources)))
@@ -174,12 +175,19 @@ def _audit_files(
         if head is not None:
             yield from compare_with_head(log, head)
     yield from kept.finish(log.event_count, is_intact=log.is_intact)
-    yield Summary(
+    yield _summarize(log, segments, schemas, kept)
+
+
+def _summarize(
+    log: LogAudit, segments: Sequence[Segment], schemas: SchemasAudit, kept: CheckpointAudit
+) -> Summary:
+    return Summary(
         event_count=log.event_count,
         head_hash=log.head_hash,
         log_size=log.log_size,
         segment_count=len(segments),
         schema_count=schemas.schema_count,
+        # Those who yield them count them.
         finding_count=0,
         notice_count=0,
         confirmed_checkpoints=(*kept.confirmed,),
@@ -289,6 +297,17 @@ def _check_is_in_place(directory: Folder) -> None:
             "a server on it once, which puts it there, and audit it then"
         )
         raise DataDirectoryError(message)
+
+
+def _check_format_of_server(directory: Folder) -> Iterator[Finding]:
+    """Yield the same of a directory that a server could open: what is not so has happened since."""
+    try:
+        yield from check_format(directory)
+    except UnknownFormatError:
+        meaning = "it is missing, or that of another version: the server does not start so"
+        yield Finding(
+            kind=Kind.FORMAT, event_id=None, file=_FORMAT_FILE, offset=None, meaning=meaning
+        )
 
 
 def _read_bound_beside_server(directory: Folder) -> tuple[DurableBound, list[Finding]]:

@@ -7,13 +7,14 @@ thing that is wrong.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from everlog.maintenance.audit import Head, Progress, compare_with_head, counting
 from everlog.maintenance.audit_log import LogAudit
 from everlog.maintenance.files import Folder, opened_folder
 from everlog.maintenance.findings import Finding
-from everlog.maintenance.segments import LOG_FOLDER, Extent, find_segments
+from everlog.maintenance.segments import LOG_FOLDER, Extent, Segment, find_segments
 
 
 class AuditedEvent(NamedTuple):
@@ -47,8 +48,12 @@ def audit_history(
     bound = head.bound
     if bound.event_count == 0:
         return None
-    with opened_folder(directory, LOG_FOLDER) as folder:
-        segments, _ = find_segments(folder, Extent(bound.event_count, bound.log_size))
+    with ExitStack() as resources:
+        segments: list[Segment] = []
+        # Where the folder is missing, the log ends before its first event.
+        with suppress(FileNotFoundError):
+            folder = resources.enter_context(opened_folder(directory, LOG_FOLDER))
+            segments, _ = find_segments(folder, Extent(bound.event_count, bound.log_size))
         log = LogAudit(segments, bound, counting(segments, on_progress))
         for found in log.walk():
             if isinstance(found, Finding):

@@ -1,15 +1,14 @@
 """The audit of a copy: what of it the next opening takes.
 
-A directory says in which place it is, in the numbers of the file system; a copy has others. One
+A directory says which one it is, by what the file system knows it by; a copy has other numbers. One
 that was made file by file while a server wrote has files of different moments. Its log goes up to
 where bytes are missing, which read as zeros; neither the durable bound nor the index says how much
 there should be.
 """
 
-import fcntl
+import ctypes
 import os
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -24,8 +23,10 @@ from everlog.maintenance.segments import Extent, Lines, Segment, find_segments, 
 PLACE_FILE: Final = "place"
 _FORMAT_FILE: Final = "everlog.json"
 
-# FS_IOC_GETVERSION of Linux.
-_GET_GENERATION: Final = 0x80087601 if struct.calcsize("l") == 8 else 0x80047601
+# Of `statx`: to tell of an open file when it was made, in seconds and nanoseconds of the answer.
+_OF_DESCRIPTOR: Final = 0x1000
+_BIRTH: Final = 0x800
+_ANSWER: Final = struct.Struct("=I76xqI164x")
 
 
 _NO_INDEX: Final = Finding(
@@ -104,21 +105,25 @@ def is_copy(directory: Folder) -> bool:
         noted: Any = msgspec.json.decode(read_whole(directory, PLACE_FILE))
         with opened(directory, _FORMAT_FILE) as file:
             found = {"directory": directory.descriptor, "format": file}
-            return not all(
-                _is_number_of(descriptor, **noted[name]) for name, descriptor in found.items()
-            )
+            return not all(_may_be(descriptor, **noted[name]) for name, descriptor in found.items())
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
         # It does not say where it is.
         return False
 
 
-def _is_number_of(descriptor: int, *, inode: int, generation: int) -> bool:
-    found = bytearray(8)
-    if sys.platform == "linux":
-        with suppress(OSError):
-            fcntl.ioctl(descriptor, _GET_GENERATION, found)
-    generations = {generation, int.from_bytes(found, sys.byteorder)} - {0}
-    return inode == os.fstat(descriptor).st_ino and len(generations) <= 1
+def _may_be(descriptor: int, *, inode: int, born: int) -> bool:
+    found = os.fstat(descriptor)
+    births = {born, round(getattr(found, "st_birthtime", 0) * 1e9) or _find_birth(descriptor)}
+    return inode == found.st_ino and len(births - {0}) <= 1
+
+
+def _find_birth(descriptor: int) -> int:
+    answer = ctypes.create_string_buffer(_ANSWER.size)
+    with suppress(AttributeError, OSError):
+        if ctypes.CDLL(None).statx(descriptor, b"", _OF_DESCRIPTOR, _BIRTH, answer) == 0:
+            mask, seconds, nanoseconds = _ANSWER.unpack(answer.raw)
+            return int(seconds * 10**9 + nanoseconds) if mask & _BIRTH else 0
+    return 0
 
 
 def _find_end(segments: list[Segment]) -> Extent:

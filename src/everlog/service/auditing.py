@@ -11,7 +11,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Final, NamedTuple
 
@@ -72,6 +72,17 @@ class AuditReport(NamedTuple):
     error_count: int
     warning_count: int
     seconds: float
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """All of it by the names that the log of the server has."""
+        return {
+            "name": self.name,
+            "eventCount": self.event_count,
+            "errorCount": self.error_count,
+            "warningCount": self.warning_count,
+            "seconds": round(self.seconds, 3),
+        }
 
 
 class AuditFailedError(RefusedError):

@@ -57,7 +57,8 @@ class ServedStore:
         Raises:
             RefusedError: It is locked already, or the server stops.
         """
-        self.check_goes_on()
+        if self._is_ending:
+            raise _shutting_down()
         if self.current is None:
             raise restore_in_progress("writing")
         store, self.current = self.current, None
@@ -82,10 +83,12 @@ class ServedStore:
             self.lost.set_result(error)
             raise
 
-    def check_goes_on(self) -> None:
-        """Raise a RefusedError if the server stops."""
+    def check_serves(self, store: Store) -> None:
+        """Raise a RefusedError if this store is not served any more, or not now."""
         if self._is_ending:
             raise _shutting_down()
+        if store is not self.current:
+            raise restore_in_progress()
 
     def end_streams(self) -> None:
         """End what has no end of its own, and whatever keeps the store locked: the server stops."""

@@ -23,7 +23,6 @@ import msgspec
 
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.json_text import NOT_JSON
-from everlog.storage.line import LINE_PREFIX
 
 END_LINE: Final = b'{"type":"end","data":{}}\n'
 
@@ -36,7 +35,7 @@ EVENT_STARTS: Final = {
 _BODIES: Final = {1: b"payload", 2: b"data"}
 
 # The parts of a stored line: what stands before its event's members, and how some of them begin.
-_STORED_START_SIZE: Final = len(LINE_PREFIX) + len(b"{")
+_STORED_START_SIZE: Final = len(b'{"type":"event","payload":{')
 _SOURCE: Final = b',"source":'
 _CONTENT_TYPE: Final = b',"datacontenttype":'
 _CONTENT_TYPE_SIZE: Final = len(b',"datacontenttype":"application/json"')
@@ -107,14 +106,15 @@ class BackedUpEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """An event as a backup has it; `data` holds the very bytes, and no value has been judged."""
 
     specversion: str
-    id: str
     time: str
     source: str
     subject: str
     type: str
     datacontenttype: str
     data: msgspec.Raw
-    predecessorhash: str
+    # Empty where they are still to be given.
+    id: str = ""
+    predecessorhash: str = ""
     traceparent: str | None = None
     tracestate: str | None = None
     # Computed when an event leaves a server, and so never restored.

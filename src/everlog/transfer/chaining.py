@@ -18,6 +18,7 @@ from everlog.domain.data import parse_data
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event import (
     DATACONTENTTYPE,
+    SPECVERSION,
     EventCandidate,
     candidate_size,
     to_event_json,
@@ -209,7 +210,7 @@ def _refuse_id(id_: str, expected: str, *, is_first: bool) -> NoReturn:
 
 def _check_values(event: BackedUpEvent) -> int:
     """Check all values but the data and those of the chain, and return the time."""
-    if _match_specversion(event.specversion) is None:
+    if event.specversion != SPECVERSION and _match_specversion(event.specversion) is None:
         raise _malformed(f"its specversion is '{event.specversion[:100]}'")
     if event.datacontenttype != DATACONTENTTYPE:
         raise _malformed(

@@ -117,6 +117,8 @@ def test_a_store_without_events_is_backed_up() -> None:
 
     assert result.stdout.startswith("b.ndjson: 0 events; 0 event schemas; SHA-256 ")
     assert Path("b.ndjson").read_bytes() == b""
+    assert back_up("--output", "b.zst").exit_code == 0
+    assert Path("b.zst").read_bytes() == compress(b"")
 
 
 # Going on.
@@ -177,6 +179,18 @@ def test_a_draft_of_something_else_is_refused(expected: bytes, draft: bytes, nam
     check_failed(result, 4, f"{name}.part cannot be gone on with (")
     assert "remove it, and try again" in result.stderr
     assert Path(f"{name}.part").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["b.ndjson", "b.ndjson.zst"])
+def test_a_draft_without_an_end_does_not_fill_the_memory(
+    expected: bytes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert expected
+    monkeypatch.setattr(output, "_PART_SIZE_MAX", 10_000)
+    draft = b" " * 20_000
+    Path(f"{name}.part").write_bytes(compress(draft) if name.endswith(".zst") else draft)
+
+    check_failed(back_up("--output", name), 1, "is no draft of a backup: remove it")
 
 
 def test_a_draft_that_is_damaged_is_refused(expected: bytes) -> None:

@@ -179,6 +179,17 @@ def test_a_backup_that_is_not_whole_is_refused(content: bytes, text: str) -> Non
     assert restore("backup", "data").exit_code == 0
 
 
+def test_nothing_is_no_backup() -> None:
+    Path("backup").write_bytes(b"")
+
+    check_failed(restore("backup", "data"), 4, "there is not one byte of it")
+    check_failed(restore("-", "data"), 4, "there is not one byte of it")
+
+    # An increment may be empty, where nothing has come.
+    Path("0").write_bytes(BACKUP)
+    assert restore("0", "backup", "data").exit_code == 0
+
+
 def test_a_store_that_is_not_empty_is_not_touched() -> None:
     Path("backup").write_bytes(BACKUP)
     assert restore("backup", "data").exit_code == 0

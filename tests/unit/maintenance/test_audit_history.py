@@ -136,6 +136,20 @@ def test_a_log_that_ends_too_early_is_told(tmp_path: Path) -> None:
     assert (found.kind, found.event_id) == (Kind.LOG_TOO_SHORT, COUNT - 1)
 
 
+def test_a_log_that_was_taken_away_is_told(tmp_path: Path) -> None:
+    kept = Store(tmp_path / "data")
+    segment = next((tmp_path / "data" / "log").iterdir())
+    segment.rename(tmp_path / "taken")
+    (tmp_path / "data" / "log").rename(tmp_path / "log")
+
+    found = kept.audit(audit_history)
+
+    assert isinstance(found, Finding)
+    assert (found.kind, found.event_id, found.file) == (Kind.LOG_TOO_SHORT, 0, "log")
+    (tmp_path / "data" / "log").mkdir()
+    assert kept.audit(audit_history) == found
+
+
 def accept_any_hash(
     directory: Folder,
     head: Head,

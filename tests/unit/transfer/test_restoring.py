@@ -20,6 +20,7 @@ from everlog.transfer.restoring import Restored, Restoring, empty_store
 from tests.support.audits import check_audit_is_clean
 from tests.support.backups import (
     END_LINE,
+    MEMBERS,
     Event,
     an_event,
     chained,
@@ -496,7 +497,10 @@ def test_what_is_whole_is_not_changed_by_chaining_it_anew(directory: Path) -> No
 
 
 def test_events_without_hashes_get_some(directory: Path) -> None:
-    backup = b"".join(event_line(event, "") for event, _ in chained(some_events(2)))
+    members = [name for name in MEMBERS if name not in {"id", "predecessorhash"}]
+    lines = [event_line(event, "", members=members) for event, _ in chained(some_events(2))]
+    backup = b"".join(lines).replace(b',"hash":""', b"")
+    refusal_of(directory, backup, code=Code.EVENT_HASH_MISSING)
 
     with (
         empty_store(directory),

@@ -41,9 +41,10 @@ class DirectorySource:
         start = 0 if after is None else self._position_behind(after)
         try:
             for chunk in self._reader.event_types(self._head):
-                schemas = [(each.name, each.schema) for each in chunk if each.schema is not None]
-                if schemas:
-                    yield b"".join(schema_line(name, text, 1) for name, text in schemas)
+                # One at a time, since they may be large.
+                for event_type in chunk:
+                    if event_type.schema is not None:
+                        yield schema_line(event_type.name, event_type.schema, 1)
             scan = Scan(start=start, stop=self._head.event_count)
             for block in self._reader.scan(scan, self._head):
                 yield to_backup_lines(block, 1)

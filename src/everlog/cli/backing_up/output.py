@@ -15,10 +15,14 @@ from typing import Final, Protocol
 
 from everlog.cli.backing_up.compression import TornFrameError, compress, decompress_frames
 from everlog.domain.errors import EverlogError
+from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
 
 DRAFT_SUFFIX: Final = ".part"
 
 _BLOCK_SIZE: Final = 1024 * 1024
+
+# Nothing that was written at once, a line or a frame, is larger.
+_PART_SIZE_MAX: Final = 4 * BACKUP_LINE_SIZE_MAX
 
 
 class OutputError(EverlogError):
@@ -128,20 +132,25 @@ class FileOutput:
         whole_size, lines = 0, b""
         if not self._is_compressed:
             for block in blocks:
-                found, line_feed, rest = (lines + block).rpartition(b"\n")
+                found, line_feed, lines = (lines + block).rpartition(b"\n")
                 whole_size += len(found + line_feed)
-                lines = rest
+                self._check_size(lines)
                 yield whole_size, found + line_feed
             return
         try:
             for size, data in decompress_frames(blocks):
                 lines += data
+                self._check_size(lines)
                 if size > whole_size:
                     whole_size = size
                     yield whole_size, lines
                     lines = b""
         except TornFrameError:
             return
+
+    def _check_size(self, lines: bytes) -> None:
+        if len(lines) > _PART_SIZE_MAX:
+            raise OutputError(f"{self.draft} is no draft of a backup: remove it, and try again")
 
     def write(self, lines: bytes) -> None:
         """Take lines, and write them when there are enough."""
@@ -154,8 +163,10 @@ class FileOutput:
         """Write all that was taken."""
         data = b"".join(self._lines)
         self._lines, self._lines_size = [], 0
-        if not data:
-            return
+        if data:
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         if self._is_compressed:
             data = compress(data)
         self._digest.update(data)
@@ -166,6 +177,9 @@ class FileOutput:
     def finish(self) -> None:
         """Sync the draft, give it its name, and sync that."""
         self.keep()
+        if self._is_compressed and os.fstat(self._file).st_size == 0:
+            # What is compressed is never empty.
+            self._append(b"")
         os.fsync(self._file)
         self.draft.replace(self._target)
         folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

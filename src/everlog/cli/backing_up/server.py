@@ -9,6 +9,7 @@ import msgspec
 
 from everlog.cli.connecting import TIMEOUT_SECONDS, ServerError, ask, connect, read_lines
 from everlog.cli.querying.server import query_server
+from everlog.domain.errors import EverlogError
 from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
 from everlog.transfer.backup_lines import EVENT_STARTS, to_version_1
 from everlog.transfer.contents import Place
@@ -40,11 +41,15 @@ class ServerSource:
         self._certificate_file: Final = certificate_file
         self._token: Final = token
 
-    def count(self) -> int:
-        """Return how many events there are; raises ServerError."""
-        connection = connect(self._url, self._certificate_file, timeout_seconds=TIMEOUT_SECONDS)
-        rows = [row for chunk in query_server(connection, self._token, _COUNT) for row in chunk]
-        return msgspec.json.decode(rows[0], type=int)
+    def count(self) -> int | None:
+        """Return how many events there are, None if the server does not say."""
+        try:
+            connection = connect(self._url, self._certificate_file, timeout_seconds=TIMEOUT_SECONDS)
+            rows = [row for chunk in query_server(connection, self._token, _COUNT) for row in chunk]
+            return msgspec.json.decode(rows[0], type=int)
+        except (EverlogError, OSError, ValueError, IndexError):
+            # What it says of the backup is what matters.
+            return None
 
     def lines(self, after: Place | None) -> Iterator[bytes]:
         """Yield blocks of whole backup lines of version 1: all schemas, and events behind a place.

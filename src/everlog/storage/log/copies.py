@@ -3,17 +3,16 @@
 A copy that was made file by file while a server wrote holds each file as of another moment: the
 durable bound and the snapshot of the index may speak of more than the log has, and prove nothing.
 In the directory itself they prove that something was lost. So a directory says where it is, by what
-no copy can have: the numbers under which the file system knows it and the file of its format. Who
-finds other numbers there has a copy.
+no copy can have: the numbers under which the file system knows it and the file of its format, and
+the times at which it made them. Who finds others there has a copy.
 
 A directory that does not say where it is, since it is of an older version, counts as no copy.
 What is left to others: where the log of a copy ends (`recovery`).
 """
 
-import fcntl
+import ctypes
 import os
 import struct
-import sys
 from contextlib import ExitStack, suppress
 from typing import Final
 
@@ -34,37 +33,42 @@ from everlog.storage.log.disk import (
 
 PLACE_FILE: Final = "place"
 
-# Of Linux, FS_IOC_GETVERSION; file systems without generations refuse it.
-_GET_GENERATION: Final = 0x80087601 if struct.calcsize("l") == 8 else 0x80047601
+# Of the system call `statx`, which Python does not have before 3.15: to be told of an open file, and
+# its time of birth; where that stands in the answer, as seconds and nanoseconds.
+_OF_DESCRIPTOR: Final = 0x1000
+_BIRTH: Final = 0x800
+_MASK: Final = struct.Struct("=I")
+_TIME: Final = struct.Struct("=qI")
+_BIRTH_OFFSET: Final = 80
+_ANSWER_SIZE: Final = 256
 
 
-class _Number(msgspec.Struct, frozen=True):
-    """What a file system calls a file or folder."""
+class _Identity(msgspec.Struct, frozen=True):
+    """What tells a file or folder from all others, also from those that had its number before."""
 
     inode: int
-    # Told apart by it are files that had the same number one after the other; 0 if unknown.
-    generation: int
+    # In nanoseconds since 1970; 0 where the file system does not know.
+    born: int
 
-    def is_of(self, other: "_Number") -> bool:
+    def may_be(self, other: "_Identity") -> bool:
         """Tell whether both may be of the same file."""
-        generations = {self.generation, other.generation} - {0}
-        return self.inode == other.inode and len(generations) <= 1
+        return self.inode == other.inode and len({self.born, other.born} - {0}) <= 1
 
 
-class _Numbers(msgspec.Struct, frozen=True):
+class _Place(msgspec.Struct, frozen=True):
     """Of the data directory, and of the file that says which format it has."""
 
-    directory: _Number
-    format: _Number
+    directory: _Identity
+    format: _Identity
 
 
 def is_copy(directory: Folder, disk: Disk) -> bool:
     """Tell whether a data directory says that it is somewhere else."""
-    noted = _read_numbers(directory, disk)
+    noted = _read_place(directory, disk)
     if noted is None:
         return False
-    found = _find_numbers(directory, disk)
-    return not (noted.directory.is_of(found.directory) and noted.format.is_of(found.format))
+    found = _find_place(directory, disk)
+    return not (noted.directory.may_be(found.directory) and noted.format.may_be(found.format))
 
 
 def record_place(directory: Folder, disk: Disk) -> None:
@@ -72,8 +76,8 @@ def record_place(directory: Folder, disk: Disk) -> None:
 
     Where there is no room it stays as it is, until the next opening.
     """
-    found = _find_numbers(directory, disk)
-    if found == _read_numbers(directory, disk):
+    found = _find_place(directory, disk)
+    if found == _read_place(directory, disk):
         return
     file = open_in_place(disk, directory, FORMAT_FILE, os.O_RDONLY)
     try:
@@ -111,24 +115,36 @@ def refuse_shared_files(directory: Folder, disk: Disk) -> None:
                     raise DataDirectoryError(message)
 
 
-def _read_numbers(directory: Folder, disk: Disk) -> _Numbers | None:
+def _read_place(directory: Folder, disk: Disk) -> _Place | None:
     try:
-        return msgspec.json.decode(read_file(disk, directory, PLACE_FILE), type=_Numbers)
+        return msgspec.json.decode(read_file(disk, directory, PLACE_FILE), type=_Place)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _find_numbers(directory: Folder, disk: Disk) -> _Numbers:
+def _find_place(directory: Folder, disk: Disk) -> _Place:
     file = open_in_place(disk, directory, FORMAT_FILE, os.O_RDONLY)
     try:
-        return _Numbers(_number_of(directory.descriptor), _number_of(file))
+        return _Place(_identify(directory.descriptor), _identify(file))
     finally:
         os.close(file)
 
 
-def _number_of(descriptor: int) -> _Number:
-    generation = bytearray(8)
-    if sys.platform == "linux":
-        with suppress(OSError):
-            fcntl.ioctl(descriptor, _GET_GENERATION, generation)
-    return _Number(os.fstat(descriptor).st_ino, int.from_bytes(generation, sys.byteorder))
+def _identify(descriptor: int) -> _Identity:
+    found = os.fstat(descriptor)
+    # What other systems than Linux say without being asked for it.
+    seconds: float = getattr(found, "st_birthtime", 0)
+    return _Identity(found.st_ino, round(seconds * 1e9) or _birth_of(descriptor))
+
+
+def _birth_of(descriptor: int) -> int:
+    answer = ctypes.create_string_buffer(_ANSWER_SIZE)
+    try:
+        failed = ctypes.CDLL(None).statx(descriptor, b"", _OF_DESCRIPTOR, _BIRTH, answer)
+    except (AttributeError, OSError):
+        # A C library without it.
+        return 0
+    if failed or not _MASK.unpack_from(answer)[0] & _BIRTH:
+        return 0
+    seconds, nanoseconds = _TIME.unpack_from(answer, _BIRTH_OFFSET)
+    return int(seconds * 10**9 + nanoseconds)

@@ -76,3 +76,20 @@ def test_what_is_no_whole_backup_is_told(parts: list[bytes], text: str) -> None:
 def test_a_server_that_is_not_there_is_told() -> None:
     with pytest.raises(ServerError, match="refused"):
         collect("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "parts, count",
+    [
+        (chunks(b'{"type":"row","data":{"value":12}}\n', END_LINE, b""), 12),
+        (chunks(END_LINE, b""), None),
+        ([HEAD.replace(b"200 OK", b"404 Not Found") + b"\r\nnothing"], None),
+        (
+            chunks(b'{"type":"error","data":{"code":"x","description":"no","details":{}}}\n', b""),
+            None,
+        ),
+    ],
+)
+def test_how_many_events_there_are_may_be_left_open(parts: list[bytes], count: int | None) -> None:
+    with answering(*parts) as (url, _):
+        assert ServerSource(url, None, "the-token").count() == count
