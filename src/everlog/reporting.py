@@ -30,7 +30,7 @@ def proving_events(log: Log) -> ProvingEvents:
         log.info("the tree grows again", size=size)
 
     def replaced() -> None:
-        message = "the last checkpoint is not of this key and origin: another history begins"
+        message = "the last checkpoint is not of this key and origin: it is signed anew"
         log.warning(message)
 
     def contradicted(reason: str) -> None:

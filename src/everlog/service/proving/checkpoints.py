@@ -64,7 +64,7 @@ class ProvingEvents:
     # one can.
     failed: Callable[[Exception], None] = _ignore
     recovered: Callable[[int], None] = _ignore
-    # What was signed before is of another key or origin.
+    # What was signed before is of another key or origin, and not of another log.
     replaced: Callable[[], None] = _ignore
     # What was signed before is not of this log: nothing is signed any more.
     contradicted: Callable[[str], None] = _ignore
@@ -275,14 +275,18 @@ class Checkpoints:
             self._events.replaced()
             return
         own = self._options.key.verifier_keys(self._options.origin)[0]
-        if checkpoint.origin != own.name or find_signed(own, checkpoint, lines) is None:
+        if checkpoint.origin != own.name:
             self._events.replaced()
             return
+        # Whatever key signed it: a log keeps its promises when it gets another one.
         contradiction = await self._find_contradiction(checkpoint)
         if contradiction:
             self.contradiction = contradiction
             self._shown.set()
             self._events.contradicted(contradiction)
+            return
+        if find_signed(own, checkpoint, lines) is None:
+            self._events.replaced()
             return
         self._take_up(checkpoint, text, lines)
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import shutil
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from tests.support.signed_notes import COSIGNATURE, NoteKey
 
 ORIGIN = "log.example.com"
 KEY = CheckpointKey.generate()
+OTHER_KEY = CheckpointKey.generate()
 WITNESS = NoteKey("w.example/1", COSIGNATURE)
 DEADLINE_SECONDS = 60
 
@@ -281,3 +284,27 @@ def test_without_a_key_the_tree_grows_once_it_is_wanted(tmp_path: Path) -> None:
             assert store.checkpoints.latest is None
 
     run(work)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_another_key_keeps_what_the_one_before_promised(tmp_path: Path, *, is_cut: bool) -> None:
+    told: list[str] = []
+    others = CheckpointOptions(key=OTHER_KEY, origin=ORIGIN)
+
+    async def work() -> None:
+        async with open_store(tmp_path, options(told)) as store:
+            await store_events(store, 3)
+            await wait_until(partial(is_size, store, 3))
+        if is_cut:
+            for name in ("log", "index"):
+                shutil.rmtree(tmp_path / name)
+            (tmp_path / "durable").unlink()
+        told.clear()
+        async with open_store(tmp_path, replace(options(told), checkpoints=others)) as store:
+            await store.checkpoints.wait_for_first()
+
+    run(work)
+    if is_cut:
+        assert told == ["contradicted: 3 events were signed, and the log has 0"]
+    else:
+        assert told == ["replaced", "made 3"]
