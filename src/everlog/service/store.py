@@ -290,8 +290,9 @@ def _start_snapshots(engine: Engine, reader: Reader, events: StoreEvents) -> Ind
 
 def _open_nodes(engine: Engine, disk: Disk | None, resources: ExitStack) -> TreeFiles:
     """Open the tree beside the log, or where nothing can be written there, beside nothing."""
-    directory = engine.directory if isinstance(engine, LogEngine) else None
-    return TreeFiles.open(directory, disk or PosixDisk(), resources)
+    is_writable = isinstance(engine, LogEngine)
+    directory = engine.directory if isinstance(engine, _LogEngine) else None
+    return TreeFiles.open(directory, disk or PosixDisk(), resources, is_writable=is_writable)
 
 
 def _restore_schemas(engine: Engine) -> list[EventSchema]:

@@ -1,9 +1,56 @@
 """The form of notes and of verifier keys, as C2SP has it."""
 
+from base64 import b64decode
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from everlog.domain.errors import SettingsError
-from everlog.domain.note import SignatureType, VerifierKey, parse_origin, split_note
+from everlog.domain.note import (
+    SignatureType,
+    VerifierKey,
+    parse_origin,
+    signature_line,
+    split_note,
+)
+
+# The example of Go's package for signed notes (golang.org/x/mod/sumdb/note), with its private key.
+EXAMPLE_SEED = b64decode("AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz")[1:]
+EXAMPLE = (
+    "If you think cryptography is the answer to your problem,\n"
+    "then you don't know what your problem is.\n"
+    "\n"
+    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngot"
+    "pRZb6KE6RyyBwJnAM=\n"
+)
+
+# That of C2SP signed-note, whose key is not public.
+C2SP_EXAMPLE = (
+    "Ognuno sta solo sul cuor della terra\n"
+    "trafitto da un raggio di sole:\n"
+    "\n"
+    "ed \u00e8 subito sera.\n"
+    "\n"
+    "\u2014 quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouF"
+    "SQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
+)
+
+
+def test_the_published_example_of_a_signed_note_is_signed_the_same() -> None:
+    private = Ed25519PrivateKey.from_private_bytes(EXAMPLE_SEED)
+    key = VerifierKey(
+        "PeterNeumann", SignatureType.ED25519, private.public_key().public_bytes_raw()
+    )
+    text, lines = split_note(EXAMPLE)
+
+    assert lines == [signature_line(key, private.sign(text.encode()))]
+
+
+def test_the_text_of_a_note_may_have_empty_lines() -> None:
+    text, (line,) = split_note(C2SP_EXAMPLE)
+
+    assert text.endswith(":\n\ned \u00e8 subito sera.\n")
+    assert line.startswith("\u2014 quasimodo.example/salvatore NnugSzTj")
 
 
 def test_the_verifier_key_of_the_example_of_c2sp_is_understood() -> None:

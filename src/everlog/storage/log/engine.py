@@ -102,7 +102,6 @@ class LogEngine(IndexedLog):
         self,
         *,
         resources: ExitStack,
-        directory: Folder,
         places: Sequence[Place],
         segments: Segments,
         schemas: SchemasFile,
@@ -116,7 +115,7 @@ class LogEngine(IndexedLog):
         """Take over what `open` has opened and recovered."""
         self._resources = resources
         # For what else is kept in it, and may be lost.
-        self.directory: Final = directory
+        self.directory: Final = Folder(places[0].descriptor, places[0].path)
         # The first is the data directory's own.
         self._places = places
         self._looked_at = monotonic()
@@ -202,7 +201,6 @@ class LogEngine(IndexedLog):
             durable.write(found)
         engine = cls(
             resources=resources,
-            directory=directory,
             places=(
                 *_places_of(directory, log_folder),
                 *(lock.place, durable.place, schemas.place),
@@ -216,9 +214,7 @@ class LogEngine(IndexedLog):
             snapshot_head=snapshot.head,
             report=OpeningReport(
                 head.event_count,
-                replayed.event_count,
-                replayed.torn_size,
-                reason,
+                *(replayed.event_count, replayed.torn_size, reason),
                 is_copy=origin is not Origin.HERE,
                 noted_event_count=noted.event_count,
             ),

@@ -35,6 +35,7 @@ from everlog.storage.log.disk import (
     describe_shortage,
     is_full,
     open_file,
+    open_folder,
     read_file,
     replace_file,
     write_all,
@@ -66,9 +67,20 @@ class _State(msgspec.Struct, frozen=True, rename="camel"):
 class TreeFiles:
     """The nodes of one tree. Reading may happen on any thread, the rest on one at a time."""
 
-    def __init__(self, folder: Folder | None, disk: Disk, resources: ExitStack) -> None:
-        """Begin with an empty tree; see `open` and `restore`."""
+    def __init__(
+        self,
+        folder: Folder | None,
+        disk: Disk,
+        resources: ExitStack,
+        *,
+        directory: Folder | None = None,
+    ) -> None:
+        """Begin with an empty tree; see `open` and `restore`.
+
+        Without a folder, small files are looked for in that of a directory, where there is one.
+        """
         self._folder: Final = folder
+        self._directory: Final = directory
         self._disk: Final = disk
         self._resources: Final = resources
         # By level // _STRIDE; opened when they get their first node.
@@ -81,14 +93,23 @@ class TreeFiles:
         self.saved_size = 0
 
     @classmethod
-    def open(cls, directory: Folder | None, disk: Disk, resources: ExitStack) -> Self:
+    def open(
+        cls,
+        directory: Folder | None,
+        disk: Disk,
+        resources: ExitStack,
+        *,
+        is_writable: bool = True,
+    ) -> Self:
         """Open the folder of the tree in a data directory, creating it if need be.
+
+        Of a directory that cannot be written to, nothing is changed, nor of none.
 
         Raises:
             OSError: The system refuses to.
         """
-        if directory is None:
-            return cls(None, disk, resources)
+        if directory is None or not is_writable:
+            return cls(None, disk, resources, directory=directory)
         return cls(create_folder(disk, directory, TREE_FOLDER, resources), disk, resources)
 
     def restore(self, find_hash: Callable[[int], str | None]) -> None:
@@ -100,7 +121,7 @@ class TreeFiles:
         Raises:
             OSError: The system refuses to read something.
         """
-        state = self._read_state()
+        state = None if self._folder is None else self._read_state()
         if state is None or state.size == 0 or find_hash(state.size - 1) != state.hash:
             return
         counts = [state.size >> level for level in _LEVELS if state.size >> level > 0]
@@ -232,9 +253,13 @@ class TreeFiles:
 
     def read(self, name: str) -> bytes:
         """Return a small file of the folder; raises FileNotFoundError where there is none."""
-        if self._folder is None:
+        if self._folder is not None:
+            return read_file(self._disk, self._folder, name)
+        if self._directory is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return read_file(self._disk, self._folder, name)
+        with ExitStack() as resources:
+            folder = open_folder(self._disk, self._directory, TREE_FOLDER, resources)
+            return read_file(self._disk, folder, name)
 
     def replace(self, name: str, content: bytes) -> None:
         """Put a small file in the place of the one before, durably; without a folder, nowhere.

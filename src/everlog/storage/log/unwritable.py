@@ -77,6 +77,11 @@ class ReadOnlyEngine(ReadOnlyLog):
         return opened
 
     @property
+    def directory(self) -> Folder:
+        """The data directory, for what else is kept in it."""
+        return self._directory
+
+    @property
     def report(self) -> OpeningReport:
         """What opening found; it did nothing, so that nothing was removed."""
         return OpeningReport(

@@ -229,6 +229,28 @@ def test_without_a_directory_nothing_stays(disk: FullDisk, tmp_path: Path) -> No
     assert [*tmp_path.iterdir()] == []
 
 
+def test_of_a_directory_that_cannot_be_written_to_only_small_files_are_read(
+    open_tree: Open, disk: FullDisk, tmp_path: Path
+) -> None:
+    tree = open_tree()
+    grow(tree, 100)
+    tree.save()
+    tree.replace("note", b"content")
+    before = {path: path.read_bytes() for path in (tmp_path / "tree").iterdir()}
+
+    with ExitStack() as resources:
+        folder = Folder(disk.open(None, str(tmp_path), 0), tmp_path)
+        other = TreeFiles.open(folder, disk, resources, is_writable=False)
+        other.restore(find_hash)
+        check(other, 0)
+        grow(other, 1_000)
+        other.save()
+        other.replace("note", b"other")
+        check(other, 1_000)
+        assert other.read("note") == b"content"
+    assert {path: path.read_bytes() for path in (tmp_path / "tree").iterdir()} == before
+
+
 def test_small_files_are_kept_beside_it(open_tree: Open) -> None:
     tree = open_tree()
     with pytest.raises(FileNotFoundError):
