@@ -129,7 +129,7 @@ class ApiApplication:
         """Refuse whatever is asked from now on."""
         self._is_stopping = True
         # Heads that were admitted before are asked about again.
-        self._token.epoch = object()
+        self._token.begin_epoch()
 
     def route(self, head: Head) -> Endpoint | Response:
         """Decide by the head alone, before a body is read."""
