@@ -97,8 +97,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "V2ReadSubjects": ("subject", "options"),
     "V2ReadEventType": ("type",),
     "V2RegisterEventSchema": ("type", "schema"),
-    "V2LastBackedUpEvent": ("id", "hash"),
-    "V2AuditedEvent": ("id", "hash"),
+    "V2KnownEvent": ("id", "hash"),
 }
 
 
@@ -157,7 +156,6 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "Event.time": reference("Time"),
     "Event.predecessorhash": reference("Hash"),
     "Event.hash": reference("Hash"),
-    "LastBackedUpEvent.hash": reference("Hash"),
     "Event.signature": {
         "type": ["string", "null"],
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
@@ -176,7 +174,7 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "EventTypeEntry.type": reference("EventTypeName"),
     "AuditHistory.latestEventId": reference("EventId"),
     "AuditHistory.latestEventHash": reference("Hash"),
-    "AuditedEvent.hash": reference("Hash"),
+    "KnownEvent.hash": reference("Hash"),
     "LastAuditedEvent.hash": reference("Hash"),
     "LatestEvent.latestEventId": _NULL_WITHOUT_EVENTS,
     "LatestEvent.latestEventHash": _NULL_WITHOUT_EVENTS,

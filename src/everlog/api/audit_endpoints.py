@@ -10,8 +10,8 @@ from typing import Final
 
 from everlog.api.look import Look
 from everlog.api.services import Services
-from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import RefusedError
+from everlog.domain.known_event import KnownEvent
 from everlog.http import Exchange, Request, Response, Stream
 from everlog.service.audit_history import audit_history as audit
 from everlog.service.audit_history import check_is_known
@@ -77,7 +77,7 @@ def _acquire(services: Services, exchange: Exchange) -> Permit:
 async def _stream_audit(
     look: Look,
     services: Services,
-    last_audited: AuditedEvent | None,
+    last_audited: KnownEvent | None,
     permit: Permit,
     stream: Stream,
 ) -> None:
@@ -99,7 +99,7 @@ async def _stream_audit(
 async def _answer_audit(
     look: Look,
     services: Services,
-    last_audited: AuditedEvent | None,
+    last_audited: KnownEvent | None,
     permit: Permit,
     exchange: Exchange,
 ) -> None:

@@ -10,13 +10,12 @@ import msgspec
 
 from everlog.api.requests import v1, v2
 from everlog.api.services import Failure, Services
-from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import RefusedError
+from everlog.domain.known_event import KnownEvent
 from everlog.domain.schema import EventSchema
 from everlog.http import Exchange, Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.auditing_messages import Audited
-from everlog.service.backup import BackedUpEvent
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.service.verify_store import Verification
@@ -40,9 +39,9 @@ class Bodies(msgspec.Struct, frozen=True):
     read_event_type: Callable[[bytes], str]
     register_event_schema: Callable[[bytes], EventSchema]
     # The last event that is backed up already, if one is named.
-    backup: Callable[[bytes], BackedUpEvent | None]
+    backup: Callable[[bytes], KnownEvent | None]
     # Up to which event was audited before, None if nothing was.
-    audit_history: Callable[[bytes], AuditedEvent | None]
+    audit_history: Callable[[bytes], KnownEvent | None]
     # Refuse what stands in the place of raw JSON, which no decoder has looked at, as it would have
     # refused it; with the path of the member.
     check_raw: Callable[[msgspec.Raw, str], None]

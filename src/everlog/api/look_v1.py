@@ -16,7 +16,6 @@ from everlog.api.bodies import MalformedRequestError, read_leniently
 from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v1 as requests
 from everlog.api.services import Failure
-from everlog.domain.audited_event import AuditedEvent, parse_audited_event
 from everlog.domain.errors import (
     BusyError,
     Code,
@@ -26,6 +25,7 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event_type import parse_event_type
+from everlog.domain.known_event import KnownEvent, parse_known_event
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
@@ -164,14 +164,18 @@ def _read_backup(body: bytes) -> None:
     _nothing(body)
 
 
-def _audit_history(body: bytes) -> AuditedEvent | None:
+def _audit_history(body: bytes) -> KnownEvent | None:
     read = _audit_body(body)
     event_id, hash_ = read.latest_event_id or None, read.latest_event_hash or None
     if event_id is None and hash_ is None:
         # What the audit of an empty store was answered with, too.
         return None
-    return parse_audited_event(
-        event_id, hash_, id_field="latestEventId", hash_field="latestEventHash"
+    return parse_known_event(
+        event_id,
+        hash_,
+        missing=Code.LAST_AUDITED_EVENT_MISSING,
+        id_field="latestEventId",
+        hash_field="latestEventHash",
     )
 
 

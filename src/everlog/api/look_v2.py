@@ -19,7 +19,6 @@ from everlog.api.bodies import MalformedRequestError, read_strictly
 from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v2 as requests
 from everlog.api.services import Failure
-from everlog.domain.audited_event import AuditedEvent, parse_audited_event
 from everlog.domain.errors import (
     BusyError,
     Code,
@@ -28,12 +27,12 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event_type import parse_event_type
+from everlog.domain.known_event import KnownEvent, parse_known_event
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.domain.subject import parse_subject
 from everlog.http import Response, Stream
 from everlog.monitoring.diagnostics import Diagnostics
 from everlog.service.auditing_messages import Audited
-from everlog.service.backup import BackedUpEvent, parse_backed_up_event
 from everlog.service.querying.messages import RowForm
 from everlog.service.reader import Block, Transform
 from everlog.service.verify_store import Verification
@@ -163,22 +162,27 @@ def _register_event_schema(body: bytes) -> EventSchema:
     return read_event_schema(parse_event_type(read.type or None), read.schema or None)
 
 
-def _read_backup(body: bytes) -> BackedUpEvent | None:
+def _read_backup(body: bytes) -> KnownEvent | None:
     last = _backup_body(body).last_backed_up_event
-    if last is msgspec.UNSET:
-        return None
-    return parse_backed_up_event(last.id or None, last.hash or None, field="lastBackedUpEvent")
+    return _known_event(last, "lastBackedUpEvent", Code.LAST_BACKED_UP_EVENT_MISSING)
 
 
-def _audit_history(body: bytes) -> AuditedEvent | None:
-    event = _audit_body(body).last_audited_event
+def _audit_history(body: bytes) -> KnownEvent | None:
+    last = _audit_body(body).last_audited_event
+    return _known_event(last, "lastAuditedEvent", Code.LAST_AUDITED_EVENT_MISSING)
+
+
+def _known_event(
+    event: requests.KnownEvent | UnsetType, field: str, missing: Code
+) -> KnownEvent | None:
     if event is UNSET:
         return None
-    return parse_audited_event(
+    return parse_known_event(
         event.id or None,
         event.hash or None,
-        id_field="lastAuditedEvent.id",
-        hash_field="lastAuditedEvent.hash",
+        missing=missing,
+        id_field=f"{field}.id",
+        hash_field=f"{field}.hash",
     )
 
 

@@ -28,8 +28,9 @@ from everlog.domain.errors import (
     RefusedError,
     StoreFailedError,
 )
+from everlog.domain.known_event import KnownEvent
 from everlog.http import BodyStream, DisconnectedError, Exchange, Request, Stream
-from everlog.service.backup import BackedUpEvent, begin_backup, list_schemas
+from everlog.service.backup import begin_backup, list_schemas
 from everlog.service.reader import Transform
 from everlog.service.restore import restore
 from everlog.service.store import Store
@@ -92,7 +93,7 @@ class TransferEndpoints:
 
 
 async def _back_up(
-    look: Look, services: Services, store: Store, last: BackedUpEvent | None, exchange: Exchange
+    look: Look, services: Services, store: Store, last: KnownEvent | None, exchange: Exchange
 ) -> None:
     head = store.engine.head
     try:

@@ -7,29 +7,29 @@ can make them fit; whoever keeps the id and the hash of an event from each audit
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import Code, StateConflictError
+from everlog.domain.known_event import KnownEvent
 from everlog.service.auditing_messages import Audited, Broken, Mismatched
 from everlog.service.permits import Permit
 from everlog.service.store import Store
 
 
-def check_is_known(store: Store, last_audited: AuditedEvent) -> None:
+def check_is_known(store: Store, last_audited: KnownEvent) -> None:
     """Check that there is such an event, whatever it is.
 
     Raises:
         StateConflictError: There is none.
     """
     count = store.engine.head.event_count
-    event_id = str(last_audited.event_id)
-    if last_audited.event_id >= count:
+    event_id = str(last_audited.position)
+    if last_audited.position >= count:
         there_is = f"the last event is {count - 1}" if count > 0 else "there are no events"
         message = f"the last audited event {event_id} is unknown: {there_is}"
         raise StateConflictError(Code.LAST_AUDITED_EVENT_UNKNOWN, message, value=event_id)
 
 
 async def audit_history(
-    store: Store, last_audited: AuditedEvent | None, *, permit: Permit
+    store: Store, last_audited: KnownEvent | None, *, permit: Permit
 ) -> AsyncGenerator[Audited | None, None]:
     """Yield the last event that is proven now, and a None each second before.
 
@@ -54,8 +54,8 @@ async def audit_history(
                         yield each
 
 
-def _mismatched(last_audited: AuditedEvent, hash_: str) -> StateConflictError:
-    event_id = str(last_audited.event_id)
+def _mismatched(last_audited: KnownEvent, hash_: str) -> StateConflictError:
+    event_id = str(last_audited.position)
     return StateConflictError(
         Code.LAST_AUDITED_EVENT_MISMATCHED,
         f"the last audited event {event_id} has another hash than the one given: {hash_}",

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from everlog.domain.audited_event import AuditedEvent
 from everlog.domain.errors import Code, RefusedError, TooManyAuditsError
+from everlog.domain.known_event import KnownEvent
 from everlog.domain.limits import AUDITS_MAX
 from everlog.service.auditing_messages import (
     LENGTH,
@@ -132,7 +132,7 @@ class Audits:
                     yield answer
 
     async def audit_history(
-        self, last_audited: AuditedEvent | None
+        self, last_audited: KnownEvent | None
     ) -> AsyncGenerator[Audited | Mismatched | Broken | None, None]:
         """Yield how it ended, after a None each second; raises what `verify_store` does."""
         begun_at, head = time.monotonic(), self._engine.head

@@ -4,55 +4,19 @@ Writes go on meanwhile: what comes behind the head belongs to the next backup.
 What is left to others: how it is written down (`transfer`), and where it goes to.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final, NamedTuple
 
-from everlog.domain.chain import HASH_V2_PREFIX
-from everlog.domain.errors import Code, RefusedError, StateConflictError
-from everlog.domain.selection import parse_event_id
+from everlog.domain.errors import Code, StateConflictError
+from everlog.domain.known_event import KnownEvent
 from everlog.service.read_events import scan_behind
 from everlog.service.reader import Following
 from everlog.service.store import Store
 from everlog.storage.engine import Head, LogReader, Scan
 from everlog.storage.line import parse_line
 
-_match_hash = re.compile(rf"(?:{HASH_V2_PREFIX})?[0-9a-f]{{64}}").fullmatch
 
-_QUOTED_LENGTH_MAX: Final = 100
-
-
-class BackedUpEvent(NamedTuple):
-    """The last event of an earlier backup: where it stands in the log, and the hash it had."""
-
-    position: int
-    hash: str
-
-
-def parse_backed_up_event(id_: str | None, hash_: str | None, *, field: str) -> BackedUpEvent:
-    """Return the event that an id and a hash name; `field` is where they stand in the request.
-
-    Raises:
-        RefusedError: One of them is missing, or malformed.
-    """
-    for name, text in (("id", id_), ("hash", hash_)):
-        if not text:
-            message = f"the last backed-up event is incomplete: its {name} is missing"
-            raise RefusedError(Code.LAST_BACKED_UP_EVENT_MISSING, message, field=f"{field}.{name}")
-    position = parse_event_id(id_, field=f"{field}.id")
-    assert hash_ is not None
-    if _match_hash(hash_) is None:
-        quoted = hash_[:_QUOTED_LENGTH_MAX]
-        message = (
-            f"malformed event hash '{quoted}': a hash must be 64 lower-case hexadecimal digits, "
-            f"which may follow '{HASH_V2_PREFIX}'"
-        )
-        raise RefusedError(Code.EVENT_HASH_MALFORMED, message, field=f"{field}.hash", value=quoted)
-    return BackedUpEvent(position, hash_)
-
-
-async def begin_backup(store: Store, last: BackedUpEvent | None, head: Head) -> Following:
+async def begin_backup(store: Store, last: KnownEvent | None, head: Head) -> Following:
     """Return the events of a head, those behind the last backed-up one if there is one.
 
     Raises:
@@ -72,7 +36,7 @@ def list_schemas(store: Store, head: Head) -> Iterator[Sequence[tuple[str, str]]
         yield [(each.name, each.schema) for each in chunk if each.schema is not None]
 
 
-def _check_backed_up(log: LogReader, last: BackedUpEvent, head: Head) -> None:
+def _check_backed_up(log: LogReader, last: KnownEvent, head: Head) -> None:
     position = last.position
     if position >= head.event_count:
         message = f"the last backed-up event is unknown: the log has no event {position}"

@@ -132,7 +132,7 @@ class RunEventQlQuery(_Body, frozen=True):
     query: str | UnsetType = UNSET
 
 
-class AuditedEvent(_Body, frozen=True):
+class KnownEvent(_Body, frozen=True):
     """An event, and the hash that it had."""
 
     id: str | UnsetType = UNSET
@@ -142,21 +142,14 @@ class AuditedEvent(_Body, frozen=True):
 class AuditHistory(_Body, frozen=True):
     """The last event of an earlier audit."""
 
-    last_audited_event: AuditedEvent | UnsetType = UNSET
+    last_audited_event: KnownEvent | UnsetType = UNSET
 
 
 class Nothing(_Body, frozen=True):
     """A body without members, for endpoints that take none."""
 
 
-class LastBackedUpEvent(_Body, frozen=True):
-    """The last event of an earlier backup."""
-
-    id: str | UnsetType = UNSET
-    hash: str | UnsetType = UNSET
-
-
 class Backup(_Body, frozen=True):
     """What is to be backed up: everything, or what is behind an event."""
 
-    last_backed_up_event: LastBackedUpEvent | UnsetType = UNSET
+    last_backed_up_event: KnownEvent | UnsetType = UNSET

@@ -1,21 +1,27 @@
-"""The last audited event, as it is sent: what it must be."""
+"""An event that a client knows, as it is sent: what it must be."""
 
 import pytest
 
-from everlog.domain.audited_event import AuditedEvent, parse_audited_event
 from everlog.domain.errors import Code
+from everlog.domain.known_event import KnownEvent, parse_known_event
 from tests.support.refusals import check_refused
 
 HASH = "0123456789abcdef" * 4
 
 
-def parse(event_id: str | None, hash_: str | None) -> AuditedEvent:
-    return parse_audited_event(event_id, hash_, id_field="the.id", hash_field="the.hash")
+def parse(event_id: str | None, hash_: str | None) -> KnownEvent:
+    return parse_known_event(
+        event_id,
+        hash_,
+        missing=Code.LAST_AUDITED_EVENT_MISSING,
+        id_field="the.id",
+        hash_field="the.hash",
+    )
 
 
 @pytest.mark.parametrize("hash_", [HASH, f"esdb:hash:v2:{HASH}"])
 def test_an_id_and_a_hash_of_either_version_are_an_event(hash_: str) -> None:
-    assert parse("17", hash_) == AuditedEvent(17, hash_)
+    assert parse("17", hash_) == KnownEvent(17, hash_)
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
