@@ -44,9 +44,7 @@ def check_refused(answer: Message, *, code: str) -> dict[str, Any]:
     return data
 
 
-ABSENT = (
-    "GET /",
-)
+ABSENT = ("GET /",)
 
 
 @pytest.mark.parametrize("start", ABSENT)

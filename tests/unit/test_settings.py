@@ -106,9 +106,7 @@ def test_the_options_are_shown_as_they_were_given() -> None:
 WITNESS = NoteKey("w.example/1", COSIGNATURE)
 
 
-@pytest.mark.parametrize(
-    "url", ["https://w.example", "http://10.0.0.7:8080/a/b/", "http://[::1]"]
-)
+@pytest.mark.parametrize("url", ["https://w.example", "http://10.0.0.7:8080/a/b/", "http://[::1]"])
 @pytest.mark.parametrize("key", [WITNESS, ml_dsa_44_key("w.example/2")], ids=["4", "6"])
 def test_a_witness_is_a_url_and_a_verifier_key(url: str, key: NoteKey) -> None:
     witness = parse_witness(f"{url}={key.verifier_key}")
