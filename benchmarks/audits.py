@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from statistics import median
 
-from benchmarks.figures import Figure, at_least, at_most
+from benchmarks.figures import Figure, at_least
 from benchmarks.load import run_wrk
 from benchmarks.servers import TOKEN, Addresses, serve_everlog
 from benchmarks.workbench import Workbench
@@ -75,7 +75,6 @@ def measure_audits_beside_writes(bench: Workbench) -> Iterator[Figure]:
         unit="ms",
         reference_name="alone",
         reference=median(load.p99_seconds for load in alone) * 1e3,
-        bar=at_most(2.0),
     )
 
 

@@ -77,7 +77,9 @@ EVENTQL_MODULES = (
 MODULES = (
     "_version",
     "api/audit_endpoints",
+    "api/transfer_endpoints",
     "api/endpoints",
+    "api/transfer_endpoints",
     "audit_worker",
     "api/look_v1",
     "api/look_v2",

@@ -7,7 +7,9 @@ memory, which it has inherited.
 
 Guarantees that nobody who has something better to do waits for it: it runs only while a processor
 has nothing else to do, as far as the system knows such a thing, and its reading of the disk has the
-same rank. If memory is short, the system ends it before the server.
+same rank. Where others want the processors too, it pauses most of the time besides, since what it
+takes may be counted as the server's share. If memory is short, the system ends it before the
+server.
 """
 
 import os
@@ -58,6 +60,15 @@ _OUT_OF_MEMORY_SCORE: Final = 700
 _OUT_OF_MEMORY_FILE: Final = Path("/proc/self/oom_score_adj")
 
 _PROGRESS_SECONDS: Final = 1.0
+
+# In nanoseconds: how long this process ran, and how long it waited for a processor.
+_SCHEDULING_FILE: Final = Path("/proc/self/schedstat")
+
+# Others want the processors if it waited for more than this share of the time that it ran; then it
+# pauses for so many times as long as it ran, but not for longer than that.
+_WAITING_SHARE: Final = 0.1
+_PAUSE_RATIO: Final = 4
+_PAUSE_SECONDS_MAX: Final = 0.2
 
 # A finding may quote what a damaged file holds.
 _TEXT_LENGTH_MAX: Final = 1_000
@@ -149,11 +160,36 @@ def _head_of(directory: Folder, head: AuditHead, names: list[str]) -> Head:
     return head_of_server(directory, bound, head.hash, memory)
 
 
+class _Pauses:
+    """The pauses that an audit takes where others want the processors, too."""
+
+    def __init__(self) -> None:
+        self._ran, self._waited = _scheduling()
+
+    def take_if_due(self) -> None:
+        """Pause, if others had to be waited for since the last call."""
+        ran, waited = _scheduling()
+        run_seconds = (ran - self._ran) / 1e9
+        if waited - self._waited > (ran - self._ran) * _WAITING_SHARE:
+            time.sleep(min(run_seconds * _PAUSE_RATIO, _PAUSE_SECONDS_MAX))
+        self._ran, self._waited = _scheduling()
+
+
+def _scheduling() -> tuple[int, int]:
+    """Return the nanoseconds that this process ran, and waited; 0 where the system keeps none."""
+    try:
+        ran, waited, *_ = map(int, _SCHEDULING_FILE.read_bytes().split())
+    except (OSError, ValueError):
+        return 0, 0
+    return ran, waited
+
+
 def _telling(send: Send) -> Callable[[Progress], None]:
-    told_at = time.monotonic()
+    told_at, pauses = time.monotonic(), _Pauses()
 
     def tell(progress: Progress) -> None:
         nonlocal told_at
+        pauses.take_if_due()
         if time.monotonic() >= told_at + _PROGRESS_SECONDS:
             told_at = time.monotonic()
             send(Progressed(progress.done, progress.total))

@@ -14,12 +14,11 @@ import os
 import resource
 import shutil
 import signal
-import stat
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -44,7 +43,6 @@ from everlog.domain.errors import (
     CorruptLogError,
     DataDirectoryError,
     EverlogError,
-    RefusedError,
     SettingsError,
 )
 from everlog.exit_codes import (
@@ -55,28 +53,18 @@ from everlog.exit_codes import (
     EXIT_SETTINGS,
     EXIT_UNEXPECTED,
 )
-from everlog.http import Crowding, Limits, Server, ServerEvents
+from everlog.http import Limits, Server
 from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.process import SIGNALS, fill_standard_descriptors
-from everlog.reporting import (
-    proving_events,
-    tell_of_resuming,
-    telling_audits,
-    telling_failed_audits,
-    telling_lost_processes,
-    telling_read_failures,
-    warn_of_hanging,
-)
+from everlog.reporting import restore_events, server_events, store_events
 from everlog.service.breaks import Rests
-from everlog.service.restore import RestoreEvents, Restores
+from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore
-from everlog.service.store import StoreEvents, StoreOptions, open_store
-from everlog.service.writing.states import Condition
+from everlog.service.store import StoreOptions, open_store
 from everlog.settings import Settings, check_settings, is_loopback
-from everlog.storage.log import OpeningReport
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
@@ -275,26 +263,14 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         is_read_only=settings.read_only,
         query_seconds_max=settings.query_time_limit,
         clock=clock,
-        events=_store_events(log, directory, on_closing=ending.note),
+        events=store_events(log, directory, on_closing=ending.note),
     )
     restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
-            try:
-                await _serve(
-                    settings,
-                    log,
-                    clock,
-                    served,
-                    restores,
-                    directory,
-                    form,
-                    credentials,
-                    limits,
-                    ending,
-                )
-            finally:
-                ending.begin("the store")
+            await _serve(
+                settings, log, clock, served, restores, directory, form, credentials, limits, ending
+            )
     finally:
         if settings.data_directory_temporary:
             ending.begin("the temporary directory")
@@ -313,7 +289,7 @@ def _restores(
         # Clients that ask for the health have their turns meanwhile.
         on_step=Rests().take_if_due,
     )
-    return Restores(new_draft, _restore_events(log, token))
+    return Restores(new_draft, restore_events(log, on_begin=token.begin_epoch))
 
 
 def _remove(directory: Path) -> None:
@@ -412,139 +388,6 @@ async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log
                 log.bug(error)
 
 
-def _store_events(
-    log: Log, directory: Path, *, on_closing: Callable[[str], None] = lambda _: None
-) -> StoreEvents:
-    """Return what the log says of what happens to the store."""
-
-    def snapshot_failed(error: Exception) -> None:
-        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-        log.warning("a snapshot of the index failed", reason=reason)
-
-    def snapshot_saved(event_count: int) -> None:
-        log.debug("a snapshot of the index was saved", eventCount=event_count)
-
-    def snapshots_recovered(event_count: int) -> None:
-        log.info("snapshots of the index can be saved again", eventCount=event_count)
-
-    def sync_process_lost(error: OSError | None) -> None:
-        if error is None:
-            message = "the process that syncs the log ended: writing goes on, slower, without it"
-            log.warning(message)
-        else:
-            message = "the process that syncs the log cannot be started"
-            log.warning(message, reason=error.strerror)
-
-    return StoreEvents(
-        opened=partial(_tell_of_opening, log, directory),
-        read_failed=telling_read_failures(log),
-        query_process_lost=telling_lost_processes(log),
-        condition_changed=_telling_conditions(log),
-        audit_ended=telling_audits(log),
-        audit_failed=telling_failed_audits(log),
-        snapshot_saved=snapshot_saved,
-        snapshot_failed=snapshot_failed,
-        snapshots_recovered=snapshots_recovered,
-        sync_process_lost=sync_process_lost,
-        proving=proving_events(log),
-        commit_hangs=partial(warn_of_hanging, log),
-        commit_resumed=partial(tell_of_resuming, log),
-        closing=on_closing,
-        bug=log.bug,
-    )
-
-
-def _restore_events(log: Log, token: TokenCheck) -> RestoreEvents:
-    """Return what the log says of restores; what a backup holds is never said."""
-
-    def began() -> None:
-        # Heads that were admitted before are asked about again.
-        token.epoch = object()
-        log.info("a backup is being restored: whatever else is asked is refused meanwhile")
-
-    def ended(event_count: int, seconds: float) -> None:
-        log.info("the backup is restored", eventCount=event_count, seconds=round(seconds, 3))
-
-    def failed(error: Exception) -> None:
-        reason = type(error).__name__
-        if isinstance(error, RefusedError):
-            reason = error.code.value
-        elif isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
-        message = "the backup could not be restored: the store is empty, as before"
-        log.warning(message, reason=reason)
-
-    return RestoreEvents(began=began, ended=ended, failed=failed)
-
-
-def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], None]:
-    before = Condition.WRITABLE
-
-    def tell(condition: Condition, error: Exception | None) -> None:
-        nonlocal before
-        # What comes of a restore is said elsewhere.
-        if before is not Condition.RESTORING or condition is not Condition.WRITABLE:
-            _tell_of_condition(log, condition, error)
-        before = condition
-
-    return tell
-
-
-def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
-    if directory.stat().st_mode & stat.S_IWOTH:
-        log.warning("every user of this machine may write to the data directory: close it")
-    if not report.is_writable:
-        log.warning("the data directory cannot be written to: it is served as it is")
-    if report.rebuild_reason is not None and report.event_count > 0:
-        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
-    if report.is_copy:
-        log.warning(
-            "the data directory is a copy: it was opened with the events that it has",
-            eventCount=report.event_count,
-            # Of what was behind them, written while it was copied.
-            removedSize=report.torn_size,
-            # What its durable bound says, which may have been copied later or earlier.
-            notedEventCount=report.noted_event_count,
-        )
-    elif report.torn_size > 0:
-        log.warning(
-            "an unfinished write at the end of the log was removed; it was never acknowledged",
-            size=report.torn_size,
-        )
-    log.info(
-        "the data directory is open",
-        directory=str(directory),
-        eventCount=report.event_count,
-        replayedEventCount=report.replayed_event_count,
-        tornSize=report.torn_size,
-        seconds=round(seconds, 3),
-    )
-
-
-def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:
-    if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
-        assert isinstance(error.__cause__, Exception)
-        log.bug(error.__cause__)
-    if condition in _CONDITION_LINES:
-        level, message = _CONDITION_LINES[condition]
-        level(log, message, **({} if error is None else {"reason": str(error)}))
-
-
-# Said once for each change: a log that grows with each refusal may lie on the same disk.
-_CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
-    Condition.WRITABLE: (Log.info, "there is room on the disk again: writes are accepted"),
-    Condition.DISK_FULL: (Log.error, "the disk is full: writes are refused until there is room"),
-    Condition.READ_ONLY: (
-        Log.warning,
-        "the store is read-only: writes are refused until a restart",
-    ),
-    Condition.FAILED: (
-        Log.fatal,
-        "the store has failed: no write is accepted until a restart",
-    ),
-}
-
-
 def _application(
     settings: Settings, log: Log, credentials: LiveCredentials, services: Services
 ) -> ApiApplication:
@@ -568,35 +411,8 @@ def _server(settings: Settings, log: Log, application: ApiApplication, limits: L
         headers_always=HEADERS_ALWAYS,
         limits=limits,
         is_shared=settings.is_shared,
-        events=_server_events(log),
+        events=server_events(log),
     )
-
-
-def _server_events(log: Log) -> ServerEvents:
-    """Return what the log says of what clients do to the server."""
-
-    def crowded(crowding: Crowding) -> None:
-        message = (
-            "more clients want to be connected than may be: connections of strangers, or idle ones,"
-            " are closed for those who come; where there are none, who comes is refused"
-        )
-        log.warning(
-            message,
-            connections=crowding.connections,
-            address=crowding.address,
-            addressConnections=crowding.address_connections,
-            closed=crowding.closed,
-            refused=crowding.refused,
-        )
-
-    def cut(address: str, size: int) -> None:
-        message = "too much waits for clients that do not take it: those that wait longest are cut"
-        log.warning(message, address=address, size=size)
-
-    def mistaken(address: str, what: str) -> None:
-        log.warning("a client speaks to the wrong port", address=address, what=what)
-
-    return ServerEvents(crowded=crowded, cut=cut, mistaken=mistaken)
 
 
 def _certificate_end(credentials: LiveCredentials) -> float | None:

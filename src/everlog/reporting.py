@@ -1,9 +1,16 @@
-"""What the log of a server says of disks, queries, its tree, checkpoints and witnesses."""
+"""What the log of a server says of what happens to its store, and of what clients do to it.
 
+What a client sent is never said, nor what an event or a backup holds.
+"""
+
+import stat
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Final
 
-from everlog.domain.errors import ReadFailedError
+from everlog.domain.errors import EverlogError, ReadFailedError, RefusedError
+from everlog.http import Crowding, ServerEvents
 from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.proving.checkpoints import ProvingEvents, describe
 from everlog.service.proving.witnesses import Witness, WitnessState
@@ -13,10 +20,117 @@ from everlog.service.querying.processes import (
     QueryProcessLostError,
     QueryProcessUnstartableError,
 )
+from everlog.service.restore import RestoreEvents
+from everlog.service.store import StoreEvents
+from everlog.service.writing.states import Condition
+from everlog.storage.log import OpeningReport
 from everlog.telemetry import Log, Seldom
 
 
-def proving_events(log: Log) -> ProvingEvents:
+def store_events(
+    log: Log, directory: Path, *, on_closing: Callable[[str], None] = lambda _: None
+) -> StoreEvents:
+    """Return what the log says of what happens to the store."""
+
+    def snapshot_failed(error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        log.warning("a snapshot of the index failed", reason=reason)
+
+    def snapshot_saved(event_count: int) -> None:
+        log.debug("a snapshot of the index was saved", eventCount=event_count)
+
+    def snapshots_recovered(event_count: int) -> None:
+        log.info("snapshots of the index can be saved again", eventCount=event_count)
+
+    def sync_process_lost(error: OSError | None) -> None:
+        if error is None:
+            message = "the process that syncs the log ended: writing goes on, slower, without it"
+            log.warning(message)
+        else:
+            message = "the process that syncs the log cannot be started"
+            log.warning(message, reason=error.strerror)
+
+    return StoreEvents(
+        opened=partial(_tell_of_opening, log, directory),
+        read_failed=_telling_read_failures(log),
+        query_process_lost=_telling_lost_processes(log),
+        condition_changed=_telling_conditions(log),
+        audit_ended=_telling_audits(log),
+        audit_failed=_telling_failed_audits(log),
+        snapshot_saved=snapshot_saved,
+        snapshot_failed=snapshot_failed,
+        snapshots_recovered=snapshots_recovered,
+        sync_process_lost=sync_process_lost,
+        proving=_proving_events(log),
+        commit_hangs=partial(_warn_of_hanging, log),
+        commit_resumed=partial(_tell_of_resuming, log),
+        closing=on_closing,
+        bug=log.bug,
+    )
+
+
+def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], None]:
+    before = Condition.WRITABLE
+
+    def tell(condition: Condition, error: Exception | None) -> None:
+        nonlocal before
+        # What comes of a restore is said elsewhere.
+        if before is not Condition.RESTORING or condition is not Condition.WRITABLE:
+            _tell_of_condition(log, condition, error)
+        before = condition
+
+    return tell
+
+
+def _tell_of_opening(log: Log, directory: Path, report: OpeningReport, seconds: float) -> None:
+    if directory.stat().st_mode & stat.S_IWOTH:
+        log.warning("every user of this machine may write to the data directory: close it")
+    if not report.is_writable:
+        log.warning("the data directory cannot be written to: it is served as it is")
+    if report.rebuild_reason is not None and report.event_count > 0:
+        log.warning("the index was rebuilt from the log", reason=report.rebuild_reason)
+    if report.is_copy:
+        message = "the data directory is a copy: it was opened with the events that it has"
+        count, noted = report.event_count, report.noted_event_count
+        log.warning(message, eventCount=count, removedSize=report.torn_size, notedEventCount=noted)
+    elif report.torn_size > 0:
+        message = "an unfinished write at the end of the log was removed; it was never acknowledged"
+        log.warning(message, size=report.torn_size)
+    log.info(
+        "the data directory is open",
+        directory=str(directory),
+        eventCount=report.event_count,
+        replayedEventCount=report.replayed_event_count,
+        tornSize=report.torn_size,
+        seconds=round(seconds, 3),
+    )
+
+
+def _tell_of_condition(log: Log, condition: Condition, error: Exception | None) -> None:
+    if error is not None and not isinstance(error.__cause__, OSError | EverlogError | None):
+        assert isinstance(error.__cause__, Exception)
+        log.bug(error.__cause__)
+    if condition in _CONDITION_LINES:
+        level, message = _CONDITION_LINES[condition]
+        level(log, message, **({} if error is None else {"reason": str(error)}))
+
+
+# Said once for each change: a log that grows with each refusal may lie on the same disk.
+_CONDITION_LINES: Final[Mapping[Condition, tuple[Callable[..., None], str]]] = {
+    Condition.WRITABLE: (Log.info, "there is room on the disk again: writes are accepted"),
+    Condition.DISK_FULL: (Log.error, "the disk is full: writes are refused until there is room"),
+    Condition.READ_ONLY: (
+        Log.warning,
+        "the store is read-only: writes are refused until a restart",
+    ),
+    Condition.FAILED: (
+        Log.fatal,
+        "the store has failed: no write is accepted until a restart",
+    ),
+}
+
+
+def _proving_events(log: Log) -> ProvingEvents:
     """Return whom proving tells what happens, which is the log."""
 
     def made(size: int) -> None:
@@ -62,22 +176,44 @@ _WITNESS_LINES: Final[Mapping[WitnessState, tuple[Callable[..., None], str]]] = 
 }
 
 
-def warn_of_hanging(log: Log, seconds: float) -> None:
+def _warn_of_hanging(log: Log, seconds: float) -> None:
     """Say that writes wait for the disk, and for how long."""
     message = "a commit has been waiting for the disk for long: writes are refused meanwhile"
     log.warning(message, seconds=round(seconds, 3))
 
 
-def tell_of_resuming(log: Log, seconds: float) -> None:
+def _tell_of_resuming(log: Log, seconds: float) -> None:
     """Say that they do not any more."""
     message = "the commit that waited for the disk has ended: writes are accepted"
     log.info(message, seconds=round(seconds, 3))
 
 
+def restore_events(log: Log, *, on_begin: Callable[[], None]) -> RestoreEvents:
+    """Return what the log says of restores; what a backup holds is never said."""
+
+    def began() -> None:
+        on_begin()
+        log.info("a backup is being restored: whatever else is asked is refused meanwhile")
+
+    def ended(event_count: int, seconds: float) -> None:
+        log.info("the backup is restored", eventCount=event_count, seconds=round(seconds, 3))
+
+    def failed(error: Exception) -> None:
+        reason = type(error).__name__
+        if isinstance(error, RefusedError):
+            reason = error.code.value
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        message = "the backup could not be restored: the store is empty, as before"
+        log.warning(message, reason=reason)
+
+    return RestoreEvents(began=began, ended=ended, failed=failed)
+
+
 # What follows may happen as often as clients ask.
 
 
-def telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
+def _telling_read_failures(log: Log) -> Callable[[ReadFailedError], None]:
     """Return what says, seldom, that the disk does not give what is stored."""
     tell = Seldom(log.error)
     return lambda error: tell("reading the data directory failed", reason=error.strerror)
@@ -90,7 +226,7 @@ _LOSSES_OF_QUERY_PROCESSES: Final[Mapping[type[QueryProcessLostError], str]] = {
 }
 
 
-def telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
+def _telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
     """Return what says, seldom, that the process of a query is gone, and how."""
     tellers = {kind: Seldom(log.warning) for kind in _LOSSES_OF_QUERY_PROCESSES}
 
@@ -101,7 +237,7 @@ def telling_lost_processes(log: Log) -> Callable[[QueryProcessLostError], None]:
     return tell
 
 
-def telling_audits(log: Log) -> Callable[[AuditReport], None]:
+def _telling_audits(log: Log) -> Callable[[AuditReport], None]:
     """Return what says, seldom, how an audit ended."""
     tell, tell_of_findings = Seldom(log.info), Seldom(log.error)
 
@@ -115,7 +251,34 @@ def telling_audits(log: Log) -> Callable[[AuditReport], None]:
     return tell_end
 
 
-def telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
+def _telling_failed_audits(log: Log) -> Callable[[AuditFailedError], None]:
     """Return what says, seldom, that one did not come to its end."""
     tell = Seldom(log.warning)
     return lambda error: tell("an audit did not come to its end", reason=error.reason)
+
+
+def server_events(log: Log) -> ServerEvents:
+    """Return what the log says of what clients do to the server."""
+
+    def crowded(crowding: Crowding) -> None:
+        message = (
+            "more clients want to be connected than may be: connections of strangers, or idle ones,"
+            " are closed for those who come; where there are none, who comes is refused"
+        )
+        log.warning(
+            message,
+            connections=crowding.connections,
+            address=crowding.address,
+            addressConnections=crowding.address_connections,
+            closed=crowding.closed,
+            refused=crowding.refused,
+        )
+
+    def cut(address: str, size: int) -> None:
+        message = "too much waits for clients that do not take it: those that wait longest are cut"
+        log.warning(message, address=address, size=size)
+
+    def mistaken(address: str, what: str) -> None:
+        log.warning("a client speaks to the wrong port", address=address, what=what)
+
+    return ServerEvents(crowded=crowded, cut=cut, mistaken=mistaken)

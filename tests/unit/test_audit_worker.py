@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from everlog import audit_worker
 from everlog.audit_worker import run_job
 from everlog.domain.limits import AUDIT_FINDINGS_MAX
 from everlog.service.auditing_messages import (
@@ -184,6 +185,30 @@ def test_a_directory_that_is_only_read_is_verified_too(tmp_path: Path) -> None:
     with ReadOnlyEngine.open(tmp_path) as engine:
         assert engine.store_files(engine.head).schemas_size > 0
         assert run(engine, VerifyStore(directory_of(engine))) == ([], Verified(EVENT_COUNT, 0, 0))
+
+
+def test_it_pauses_where_others_want_to_compute_and_only_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, slept = tmp_path / "schedstat", list[float]()
+    monkeypatch.setattr(audit_worker, "_SCHEDULING_FILE", file)
+    monkeypatch.setattr("time.sleep", slept.append)
+    file.write_text("1000000 5000000 1\n")
+    pauses = audit_worker._Pauses()
+
+    # It ran for 10 ms, and waited for less than 1, for 5, and for 900.
+    for ran, waited in ((11_000_000, 5_900_000), (21_000_000, 10_900_000), (1 << 40, 1 << 50)):
+        file.write_text(f"{ran} {waited} 7\n")
+        pauses.take_if_due()
+        pauses.take_if_due()
+
+    assert slept == [pytest.approx(0.04), 0.2]
+    for text in ("", "none"):
+        file.write_text(text)
+        audit_worker._Pauses().take_if_due()
+    file.unlink()
+    audit_worker._Pauses().take_if_due()
+    assert len(slept) == 2
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 
 from everlog import bootstrap
 from everlog.http import Limits
+from everlog.reporting import store_events
 from everlog.service.store import StoreOptions, run_store
 from everlog.telemetry import Level
 from tests.support.logs import KeptLog
@@ -39,7 +40,7 @@ def log_of_a_snapshot(error: OSError | None) -> dict[str, object]:
     kept = KeptLog(level=Level.DEBUG)
 
     async def save() -> None:
-        events = bootstrap._store_events(kept.log, Path())
+        events = store_events(kept.log, Path())
         options = StoreOptions(events=events)
         async with run_store(DueEngine(error), options, has_sync_process=False) as store:
             store.snapshots.save_if_due()

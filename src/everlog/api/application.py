@@ -8,8 +8,8 @@ who have it may ask for.
 A head that led to an endpoint is *admitted*: a connection that gets the same head again does not
 ask. That is right because nothing decides about such a head but the head itself, which has its
 token in it, the tokens that count, whether the server is stopping, and whether a backup is being
-restored. Each of these begins a new epoch when it changes, and every head is asked about again; a rate limit depends on
-each request, so that with one nothing is admitted.
+restored. Each of these begins a new epoch when it changes, and every head is asked about again; a
+rate limit depends on each request, so that with one nothing is admitted.
 """
 
 from collections.abc import Callable, Mapping
@@ -129,7 +129,7 @@ class ApiApplication:
         """Refuse whatever is asked from now on."""
         self._is_stopping = True
         # Heads that were admitted before are asked about again.
-        self._token.epoch = object()
+        self._token.begin_epoch()
 
     def route(self, head: Head) -> Endpoint | Response:
         """Decide by the head alone, before a body is read."""

@@ -145,8 +145,13 @@ class TokenCheck:
         # One token takes as long as two: the second is then one that nobody knows.
         second = others[0] if others else secrets.token_bytes(len(first))
         self._digests = (first, second)
-        # Another object for each set of tokens: who remembers that a header was right remembers
-        # this too, and has to ask again once it is not the same any more.
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Let those who remember that a header was right ask again.
+
+        They remember the epoch, too, and it is another object from now on.
+        """
         self.epoch = object()
 
     def is_authorized(self, header: bytes | None) -> bool:

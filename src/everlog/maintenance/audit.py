@@ -163,13 +163,7 @@ def _audit_files(
         segments, strangers = find_segments(log_folder, extent)
     yield from strangers
     log = LogAudit(segments, bound, counting(segments, on_progress), proven=proven)
-    for found in log.walk():
-        if isinstance(found, Finding):
-            yield found
-        else:
-            kept.add(found)
-            yield from index.compare(found)
-            yield from schemas.judge(found)
+    yield from _walk(log, index, schemas, kept)
     if log.is_intact:
         yield from index.finish(log.event_count)
         if head is not None:
@@ -192,6 +186,19 @@ def _summarize(
         notice_count=0,
         confirmed_checkpoints=(*kept.confirmed,),
     )
+
+
+def _walk(
+    log: LogAudit, index: IndexAudit, schemas: SchemasAudit, kept: CheckpointAudit
+) -> Iterator[Finding]:
+    """Read the log, and compare everything else with its events."""
+    for found in log.walk():
+        if isinstance(found, Finding):
+            yield found
+        else:
+            kept.add(found)
+            yield from index.compare(found)
+            yield from schemas.judge(found)
 
 
 class Head(NamedTuple):

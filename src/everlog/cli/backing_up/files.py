@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from everlog.cli.backing_up.compression import (
     MAGIC,
@@ -54,13 +55,10 @@ class BackupFile:
             OSError: The file cannot be read.
         """
         with ExitStack() as resources:
-            file: BinaryIO = (
-                sys.stdin.buffer
-                if self.name == STANDARD_STREAM
-                else resources.enter_context(Path(self.name).open("rb"))
-            )
-            blocks = self._read_blocks(file)
-            first = next(blocks, b"")
+            blocks = self._read_blocks(self._open(resources))
+            first = b""
+            while len(first) < len(MAGIC) and (block := next(blocks, b"")):
+                first += block
             # By what it is, whatever it is called.
             if not first.startswith(MAGIC):
                 yield first
@@ -75,8 +73,18 @@ class BackupFile:
                 message = f"the backup cannot be read: {error}"
                 raise RefusedError(Code.BACKUP_UNREADABLE, message) from error
 
-    def _read_blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        while block := file.read(_BLOCK_SIZE):
+    def _open(self, resources: ExitStack) -> BufferedIOBase:
+        if self.name != STANDARD_STREAM:
+            return resources.enter_context(Path(self.name).open("rb"))
+        if sys.stdin is None:
+            # It was closed, as if nothing had been written to it.
+            return BytesIO()
+        assert isinstance(sys.stdin.buffer, BufferedIOBase)
+        return sys.stdin.buffer
+
+    def _read_blocks(self, file: BufferedIOBase) -> Iterator[bytes]:
+        # What is there: who waits for more in one call is not interrupted in the meantime.
+        while block := file.read1(_BLOCK_SIZE):
             self._digest.update(block)
             self._on_read(len(block))
             yield block

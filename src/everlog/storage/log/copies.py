@@ -33,8 +33,8 @@ from everlog.storage.log.disk import (
 
 PLACE_FILE: Final = "place"
 
-# Of the system call `statx`, which Python does not have before 3.15: to be told of an open file, and
-# its time of birth; where that stands in the answer, as seconds and nanoseconds.
+# Of the system call `statx`, which Python does not have before 3.15: to be told of an open file,
+# and its time of birth; where that stands in the answer, as seconds and nanoseconds.
 _OF_DESCRIPTOR: Final = 0x1000
 _BIRTH: Final = 0x800
 _MASK: Final = struct.Struct("=I")

@@ -202,12 +202,8 @@ class LogEngine(IndexedLog):
         engine = cls(
             resources=resources,
             places=(
-                # Whoever changes the working directory later does not change what it means.
-                Place(None, str(directory.path.absolute()), directory.descriptor),
-                Place(directory, LOG_FOLDER, log_folder.descriptor),
-                lock.place,
-                durable.place,
-                schemas.place,
+                *_places_of(directory, log_folder),
+                *(lock.place, durable.place, schemas.place),
             ),
             segments=segments,
             schemas=schemas,
@@ -530,6 +526,14 @@ class LogEngine(IndexedLog):
         """Write nothing any more, and return what to raise."""
         self._has_failed = True
         return StoreFailedError(message)
+
+
+def _places_of(directory: Folder, log_folder: Folder) -> tuple[Place, Place]:
+    return (
+        # Whoever changes the working directory later does not change what it means.
+        Place(None, str(directory.path.absolute()), directory.descriptor),
+        Place(directory, LOG_FOLDER, log_folder.descriptor),
+    )
 
 
 def _end_log(segments: Segments, replayed: Replay, bound: DurableBound, origin: Origin) -> None:
