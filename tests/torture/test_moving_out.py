@@ -125,7 +125,7 @@ def fill(server: RunningServer) -> None:
                     an_event(
                         f"/items/{n % 1_000}",
                         "io.everlog.test.counted",
-                        data={"n": n, "text": "é<"},
+                        data={"n": n, "text": "\u00e9<"},
                     )
                     for n in range(first, stop)
                 ]

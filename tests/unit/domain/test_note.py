@@ -31,8 +31,8 @@ C2SP_EXAMPLE = (
     "\n"
     "ed \u00e8 subito sera.\n"
     "\n"
-    "\u2014 quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouF"
-    "SQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
+    "\u2014 quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMo"
+    "uFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
 )
 
 
