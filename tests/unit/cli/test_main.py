@@ -79,8 +79,9 @@ def test_the_module_and_the_script_are_the_same_program() -> None:
 
 # What only a server has, and what only some commands need.
 SERVER = {"everlog.api", "everlog.bootstrap", "everlog.http", "everlog.service", "everlog.storage"}
-SERVER |= {"httptools", "jsonschema_rs", "uvloop"}
-HEAVY = {"asyncio", "cryptography", "msgspec", "numpy", "ssl", "importlib.metadata"}
+SERVER |= {"httptools", "uvloop"}
+HEAVY = {"asyncio", "cryptography", "importlib.metadata", "msgspec", "numpy", "ssl"}
+HEAVY |= {"jsonschema_rs"}
 
 VERIFIER_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
 
