@@ -144,6 +144,8 @@ def test_what_is_no_url_of_a_witness_is_refused_without_being_repeated(url: str)
         (WITNESS.verifier_key[:-4], "not copied as a whole"),
         (NoteKey("w.example/1").verifier_key, "that of a log, and not of a witness"),
     ],
+    # Keys are made anew by each process that runs tests.
+    ids=["no key", "a part of one", "another's"],
 )
 def test_what_is_no_key_of_a_witness_is_refused(key: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
