@@ -35,7 +35,7 @@ from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
-from everlog.credentials.checkpoint_key import load_checkpoint_options
+from everlog.credentials.checkpoint_key import load_checkpoint_key
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
 from everlog.credentials.token import TokenCheck
@@ -58,9 +58,12 @@ from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
+from everlog.outgoing import post
 from everlog.process import SIGNALS, fill_standard_descriptors
 from everlog.reporting import restore_events, server_events, store_events
 from everlog.service.breaks import Rests
+from everlog.service.proving.checkpoints import CheckpointOptions
+from everlog.service.proving.witnesses import ANSWER_SIZE_MAX, Answer
 from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore
 from everlog.service.store import StoreOptions, open_store
@@ -250,14 +253,10 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         )
     )
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
-    key_file, origin = settings.checkpoint_key_file, settings.checkpoint_origin
-    checkpoints = await call_on_thread(
-        partial(load_checkpoint_options, key_file, origin, settings.witness)
-    )
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     options = StoreOptions(
-        checkpoints=checkpoints,
+        checkpoints=await call_on_thread(partial(_checkpoint_options, settings)),
         hash_version=settings.hash_version,
         signing_key=form.signing_key,
         is_read_only=settings.read_only,
@@ -276,6 +275,24 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
             ending.begin("the temporary directory")
             _remove(directory)
         ending.begin("the event loop and its threads")
+
+
+def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:
+    """Return with what checkpoints are made, None without a key file."""
+    if settings.checkpoint_key_file is None:
+        return None
+    assert settings.checkpoint_origin is not None
+    return CheckpointOptions(
+        key=load_checkpoint_key(settings.checkpoint_key_file),
+        origin=settings.checkpoint_origin,
+        witnesses=settings.witness,
+        post=_post_to_witness,
+    )
+
+
+def _post_to_witness(url: str, body: bytes) -> Answer:
+    headers = {"User-Agent": f"Everlog/{__version__}", "Content-Type": "text/plain; charset=utf-8"}
+    return Answer(*post(url, body, headers, size_max=ANSWER_SIZE_MAX))
 
 
 def _restores(

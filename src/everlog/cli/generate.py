@@ -13,6 +13,10 @@ from everlog.domain.errors import SettingsError
 # Whoever opens it says what is wrong with it, and knows the exit code.
 _FILE: Final = click.Path(path_type=Path, readable=False)
 
+_ORIGIN_HELP: Final = (
+    "The name of the log, as a URL without https://, such as log.example.com/orders."
+)
+
 _HELP: Final = """Make tokens, keys and certificates.
 
 Everything comes from the system's source of randomness. Files are created with mode 0600, for
@@ -57,7 +61,8 @@ _CHECKPOINT_KEY_HELP: Final = """Write a new checkpoint key, and print its verif
 The checkpoint key (Ed25519 and ML-DSA-44, PKCS#8 PEM) stays with the server. The verifier keys, one
 a line, are for those who verify checkpoints and proofs, and for witnesses, which take the first
 one; they are no secret. They hold the origin, which names the log for ever: a log that is begun
-anew needs a new one.
+anew needs a new one. Without --origin, none are printed; 'everlog generate verifier-keys' does so
+at any time.
 
 \b
 Example:
@@ -65,6 +70,17 @@ Example:
     --origin log.example.com/orders > verifier-keys
   everlog run --checkpoint-key-file checkpoint-key.pem \\
     --checkpoint-origin log.example.com/orders ...
+"""
+
+
+_VERIFIER_KEYS_HELP: Final = """Print the verifier keys of a checkpoint key that is there.
+
+They are what 'everlog generate checkpoint-key' prints, one a line, for a log of this origin.
+
+\b
+Example:
+  everlog generate verifier-keys --checkpoint-key-file checkpoint-key.pem \\
+    --origin log.example.com/orders
 """
 
 
@@ -141,20 +157,36 @@ def signing_key(file: Path) -> None:
     required=True,
     help="Where the checkpoint key goes; it must not exist.",
 )
-@click.option(
-    "--origin",
-    required=True,
-    help="The name of the log, as a URL without https://, such as log.example.com/orders.",
-)
-def checkpoint_key(file: Path, origin: str) -> None:
+@click.option("--origin", help=_ORIGIN_HELP)
+def checkpoint_key(file: Path, origin: str | None) -> None:
     """Write a new checkpoint key, and print its verifier keys."""
     from everlog.domain.checkpoint import CheckpointKey
     from everlog.domain.note import parse_origin
 
     try:
-        parse_origin(origin)
+        if origin is not None:
+            parse_origin(origin)
         key = CheckpointKey.generate()
         write_new_files({file: key.to_pem()})
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    for verifier_key in key.verifier_keys(origin) if origin is not None else ():
+        click.echo(verifier_key)
+
+
+@generate.command(name="verifier-keys", help=_VERIFIER_KEYS_HELP)
+@click.option(
+    "--checkpoint-key-file", "file", type=_FILE, required=True, help="Where the checkpoint key is."
+)
+@click.option("--origin", required=True, help=_ORIGIN_HELP)
+def verifier_keys(file: Path, origin: str) -> None:
+    """Print the verifier keys of a checkpoint key that is there."""
+    from everlog.credentials.checkpoint_key import load_checkpoint_key
+    from everlog.domain.note import parse_origin
+
+    try:
+        parse_origin(origin)
+        key = load_checkpoint_key(file)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     for verifier_key in key.verifier_keys(origin):

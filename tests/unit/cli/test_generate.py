@@ -142,6 +142,24 @@ def test_a_checkpoint_key_is_written_and_its_verifier_keys_shown(tmp_path: Path)
     check_refused("checkpoint-key", "--file", file, "--origin", "other", text="exists already")
 
 
+def test_a_checkpoint_key_needs_no_name_yet_and_its_verifier_keys_can_be_had_later(
+    tmp_path: Path,
+) -> None:
+    file, named = tmp_path / "checkpoint-key.pem", ("--origin", "log.example.com")
+
+    assert generate("checkpoint-key", "--file", file).output == ""
+
+    check_is_private(file)
+    keys = CheckpointKey.from_pem(file.read_bytes()).verifier_keys("log.example.com")
+    result = generate("verifier-keys", "--checkpoint-key-file", file, *named)
+    assert result.output.splitlines() == list(map(str, keys))
+    missing = ("--checkpoint-key-file", tmp_path / "missing")
+    check_refused("verifier-keys", *missing, *named, text="--checkpoint-key-file")
+    rubbish = tmp_path / "rubbish"
+    rubbish.write_bytes(b"rubbish")
+    check_refused("verifier-keys", "--checkpoint-key-file", rubbish, *named, text="rubbish")
+
+
 @pytest.mark.parametrize("origin", ["", "a b", "a+b", "x" * 256])
 def test_an_origin_that_no_key_can_have_is_refused_before_anything_is_written(
     tmp_path: Path, origin: str
