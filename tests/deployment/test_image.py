@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from deploy.docker.ping import Address, address_of
 from everlog._version import __version__
@@ -158,12 +159,13 @@ def test_the_arguments_of_the_container_are_those_of_the_command() -> None:
 def test_exactly_what_is_locked_is_installed(image: Image) -> None:
     program = (
         "from importlib.metadata import distributions\n"
-        "for found in distributions(): print(found.name.replace('_', '-'), found.version)"
+        "for found in distributions(): print(found.name, found.version)"
     )
     shown = subprocess.run(
         image.command(str(image.python), "-c", program), capture_output=True, check=True
     )
-    installed = dict(line.split() for line in shown.stdout.decode().splitlines())
+    found = (line.split() for line in shown.stdout.decode().splitlines())
+    installed = {canonicalize_name(name): version for name, version in found}
 
     assert installed == {**locked_versions("runtime"), "everlog": __version__}
 

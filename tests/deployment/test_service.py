@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from everlog import bootstrap, exit_codes
 from everlog._version import __version__
@@ -130,7 +131,7 @@ def test_the_program_is_installed_as_the_page_says(tmp_path: Path) -> None:
 
     pip = [tmp_path / "everlog" / "bin" / "python", "-m", "pip", "list", "--format=json"]
     listed = json.loads(subprocess.run(pip, check=True, capture_output=True).stdout)
-    installed = {item["name"].replace("_", "-"): item["version"] for item in listed}
+    installed = {canonicalize_name(item["name"]): item["version"] for item in listed}
     assert installed.items() >= {**locked_versions("runtime"), "everlog": __version__}.items()
     assert "hatchling" not in installed
 

@@ -94,6 +94,7 @@ GOOD_BODIES = {
     "ObserveEvents": b'{"subject":"/","options":{"recursive":true}}',
     "RunEventQlQuery": b'{"query":"FROM e IN events PROJECT INTO e"}',
     "Nothing": b"",
+    "AuditHistory": b"{}",
     "Backup": b"{}",
 }
 
@@ -132,6 +133,9 @@ def test_every_endpoint_says_it_when_all_is_well_and_when_not(
     keeping = b"private, max-age=31536000, immutable"
     cache_control = keeping if route.answer is Answer.TILE else CACHE_CONTROL
     head = head_of_answer(server, request_of(route, body=good_body(route)))
+    while route.answer in {Answer.AUDIT, Answer.VERIFICATION} and b" 503 " in head.splitlines()[0]:
+        # There is one at a time, and that of the test before may not have ended.
+        head = head_of_answer(server, request_of(route, body=good_body(route)))
     check_head(head, 200, cache_control=cache_control)
     if route.method != "GET":
         check_head(head_of_answer(server, request_of(route, body=b"{")), 400)

@@ -10,14 +10,17 @@ import os
 import shutil
 import sys
 from collections import Counter
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from everlog.domain.errors import DataDirectoryError, DiskFullError, StoreFailedError
+from everlog.domain.merkle import root
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
-from everlog.storage.log.disk import Folder
+from everlog.storage.log.disk import Disk, Folder
+from everlog.storage.log.tree_files import TreeFiles
 from everlog.transfer.backup_lines import to_backup_lines
 from everlog.transfer.restoring import Restoring
 from tests.support.audits import check_audit_is_clean
@@ -26,6 +29,7 @@ from tests.support.committing import commit_at_once, commit_in_steps
 from tests.support.disks import Kind, QuickDisk
 from tests.support.engines import Content, content_of, events_of, kill, open_log
 from tests.support.events import a_candidate, a_schema, an_entry, seal, stage, store
+from tests.support.merkle import leaf_hash, tree_root
 from tests.support.sources import REPOSITORY
 
 SYNCS = frozenset({Kind.SYNC_DATA, Kind.SYNC_DIRECTORY})
@@ -191,6 +195,7 @@ class Client:
         for _ in range(3):
             # Columns and segments grow.
             self._write(6)
+        self._save_tree()
         self._stop()
         self._start()
         self._write(1)
@@ -322,6 +327,28 @@ class Client:
             self._running().save_snapshot()
         except OSError:
             self._check_reads(content_of(self._running()))
+
+    def _save_tree(self) -> None:
+        """Keep the tree of what there is; it is found again whole, or not at all."""
+        hashes = [event.hash.encode() for event in events_of(self.log)]
+        with suppress(DiskFullError, OSError):
+            self._find_tree(hashes, self._disk, is_to_grow=True)
+        size, found = self._find_tree(hashes, QuickDisk())
+        if size > 0 and found != tree_root(hashes[:size]):
+            raise BrokenPromiseError("the tree is that of another log")
+
+    def _find_tree(
+        self, hashes: list[bytes], disk: Disk, *, is_to_grow: bool = False
+    ) -> tuple[int, bytes]:
+        """Open the tree, let it grow if that is to be done, and return its size and root."""
+        with ExitStack() as resources:
+            files = TreeFiles.open(self._running().directory, disk, resources)
+            files.restore(lambda position: hashes[position].decode())
+            if is_to_grow:
+                leaves = [leaf_hash(hash_) for hash_ in hashes[files.size :]]
+                files.append(leaves, hashes[-1].decode())
+                files.save()
+            return files.size, root(files.size, files.hash_of)
 
     def _stop(self) -> None:
         try:

@@ -28,7 +28,7 @@ KILLS = 3
 WRITES_MAX = 150
 
 # A bug must be noticed after so many kills at the latest.
-ROUNDS_MAX = 6
+ROUNDS_MAX = 20
 
 
 # What only the process that syncs brings about, and what it keeps from coming about.

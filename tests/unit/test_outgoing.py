@@ -1,5 +1,6 @@
 """Requests to others: whatever they answer, and however slowly, it ends."""
 
+import re
 import socket
 import threading
 import time
@@ -37,8 +38,21 @@ class Listener:
             while True:
                 connected, _ = self.listening.accept()
                 with connected, suppress(OSError):
-                    self.requests.append(connected.recv(65_536))
+                    self.requests.append(_receive(connected))
                     self._serve(connected)
+
+
+def _receive(connected: socket.socket) -> bytes:
+    """Return a request, whose body may come after its head."""
+    request = b""
+    while b"\r\n\r\n" not in request and (part := connected.recv(65_536)):
+        request += part
+    head, _, body = request.partition(b"\r\n\r\n")
+    [length] = re.findall(rb"(?i)\r\ncontent-length: (\d+)", head) or [b"0"]
+    while len(body) < int(length) and (part := connected.recv(65_536)):
+        request += part
+        body += part
+    return request
 
 
 @pytest.fixture
