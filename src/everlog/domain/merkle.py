@@ -9,6 +9,7 @@ What is left to others: where nodes are kept (`storage.log.tree_files`).
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -30,6 +31,8 @@ TILE_HEIGHT: Final = 8
 TILE_WIDTH: Final = 1 << TILE_HEIGHT
 _TILE_LEVEL_MAX: Final = 63
 
+_split_pairs = struct.Struct(f"{2 * HASH_SIZE}s").iter_unpack
+
 _match_tile = re.compile(
     r"(?P<level>0|[1-9][0-9]?)"
     r"/(?P<index>(?:x[0-9]{3}/)*[0-9]{3})"
@@ -49,12 +52,7 @@ def hash_node(left: bytes, right: bytes) -> bytes:
 
 def hash_pairs(nodes: bytes) -> bytes:
     """Return the nodes above neighbours, which are joined, and an even number of them."""
-    return b"".join(
-        [
-            sha256(NODE_PREFIX + nodes[start : start + 2 * HASH_SIZE]).digest()
-            for start in range(0, len(nodes), 2 * HASH_SIZE)
-        ]
-    )
+    return b"".join([sha256(NODE_PREFIX + pair).digest() for (pair,) in _split_pairs(nodes)])
 
 
 def root(size: int, hash_of: HashOf) -> bytes:

@@ -198,8 +198,12 @@ async def run_store(
     observers = Observers(loop)
     snapshots = _start_snapshots(engine, reader, events)
 
+    tree_files = ExitStack()
+    tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_files))
+
     def publish(batch: Batch) -> None:
         observers.publish(batch)
+        tree.note(batch)
         snapshots.save_if_due()
 
     writer = Writer(
@@ -220,8 +224,6 @@ async def run_store(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
     )
     failures = ReadFailures(events.read_failed)
-    tree_files = ExitStack()
-    tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_files))
     checkpoints = Checkpoints(
         engine, reader, tree, options.checkpoints, clock=options.clock, events=events.proving
     )

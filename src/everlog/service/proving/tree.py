@@ -1,6 +1,6 @@
 """The Merkle tree of a store: grown from its log, piece by piece, on reading threads.
 
-Nothing of it is done by a write. Whoever needs the tree at some size asks for it, and waits until
+Nothing of it is done by a write, but that its hash is noted. Whoever needs the tree at some size asks for it, and waits until
 it has grown so far; who signs checkpoints asks once a second. The first one that asks has what was
 saved before looked through, and what is missing, or is not that of the log, made anew.
 
@@ -12,6 +12,7 @@ What is left to others: how nodes are kept (`Nodes`), and what is proven by them
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -19,7 +20,7 @@ from everlog.domain.errors import ReadFailedError
 from everlog.domain.merkle import LEAF_PREFIX
 from everlog.service.breaks import Rests
 from everlog.service.reader import Reader
-from everlog.storage.engine import LogReader, Scan
+from everlog.storage.engine import Batch, LogReader, Scan
 from everlog.storage.line import hashes_of
 
 # A tenth of a second of a thread's work: then others have a turn, and a store that closes waits no
@@ -79,6 +80,10 @@ class Tree:
         self.size = 0
         # Whether anybody has asked for it.
         self.is_wanted = False
+        # The hashes of events that were published of late, so that they need not be read again, and
+        # the position of the first one.
+        self._published: list[str] = []
+        self._published_start = 0
 
     @property
     def nodes(self) -> Nodes:
@@ -104,6 +109,19 @@ class Tree:
             # Others may wait for the same.
             await asyncio.shield(self._growing)
 
+    def note(self, batch: Batch) -> None:
+        """Take note of a batch that was published."""
+        if not self.is_wanted:
+            return
+        published = self._published
+        if self._published_start + len(published) != batch.first_position:
+            published.clear()
+        if not published:
+            self._published_start = batch.first_position
+        if len(published) < _EVENTS_PER_ROUND:
+            # Else these are read from the log.
+            published.extend([event.hash for event in batch.events])
+
     async def save(self) -> None:
         """Let the next opening find all that is there; raises OSError where it cannot be."""
         if self._is_restored:
@@ -117,7 +135,7 @@ class Tree:
     async def _grow(self) -> None:
         try:
             if self._is_restored:
-                await self._reader.call(self._add)
+                await self._reader.call(partial(self._add, self._take_published()))
             else:
                 await self._reader.call(self._restore)
                 self._is_restored = True
@@ -141,9 +159,27 @@ class Tree:
             return None
         return find_hash(self._engine, position)
 
-    def _add(self) -> None:
+    def _take_published(self) -> list[str]:
+        """Return the hashes of events that follow the tree, as far as they are known."""
+        start = self.nodes.size - self._published_start
+        if start < 0:
+            # The log has what is before them.
+            return []
+        published, self._published = self._published[start:], []
+        return published
+
+    def _add(self, published: list[str]) -> None:
         """Add what the log has more, a round's worth of it, on a thread."""
-        nodes, head, rests = self.nodes, self._engine.head, Rests()
+        rests = Rests()
+        if published:
+            _append(self.nodes, [hash_.encode() for hash_ in published], rests)
+        else:
+            self._add_from_log(rests)
+        if self.nodes.size - self.nodes.saved_size >= _UNSAVED_EVENTS_MAX:
+            self.nodes.save()
+
+    def _add_from_log(self, rests: Rests) -> None:
+        nodes, head = self.nodes, self._engine.head
         stop = min(nodes.size + _EVENTS_PER_ROUND, head.event_count)
         before = nodes.last_hash.encode()
         # What the line of an event says of its own hash counts once the next one names it, or the
@@ -162,8 +198,6 @@ class Tree:
             if before.decode() != head.hash:
                 raise _broken(head.event_count)
             _append(nodes, unnamed, rests)
-        if nodes.size - nodes.saved_size >= _UNSAVED_EVENTS_MAX:
-            nodes.save()
 
 
 def _append(nodes: Nodes, hashes: list[bytes], rests: Rests) -> None:
