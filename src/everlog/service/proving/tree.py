@@ -111,16 +111,14 @@ class Tree:
 
     def note(self, batch: Batch) -> None:
         """Take note of a batch that was published."""
-        if not self.is_wanted:
-            return
         published = self._published
+        if not self.is_wanted or len(published) >= _EVENTS_PER_ROUND:
+            # What is not noted is read from the log.
+            return
         if self._published_start + len(published) != batch.first_position:
-            published.clear()
-        if not published:
             self._published_start = batch.first_position
-        if len(published) < _EVENTS_PER_ROUND:
-            # Else these are read from the log.
-            published.extend([event.hash for event in batch.events])
+            published.clear()
+        published.extend([event.hash for event in batch.events])
 
     async def save(self) -> None:
         """Let the next opening find all that is there; raises OSError where it cannot be."""

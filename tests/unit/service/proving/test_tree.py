@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 
@@ -48,9 +49,27 @@ class Scene:
         self.open_count += 1
         return self.files
 
-    def write(self, count: int) -> None:
+    def write(self, count: int, *, tree: Tree | None = None) -> None:
+        """Write one event after the other, each in a batch of its own, and tell a tree of them."""
         for _ in range(count):
-            store(self.engine, a_candidate("/a"))
+            batch = store(self.engine, a_candidate("/a"))
+            if tree is not None:
+                tree.note(batch)
+
+    def watch(self, read_from: list[int]) -> None:
+        """Note where the tree reads lines from; its threads do."""
+        scan = self.engine.scan
+
+        def noting(wanted: Scan, head: Head) -> Iterator[bytes]:
+            if threading.current_thread() is not threading.main_thread():
+                read_from.append(wanted.start)
+            return scan(wanted, head)
+
+        self.engine.scan = noting  # type: ignore[method-assign]
+
+    @staticmethod
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
 
     @property
     def leaves(self) -> list[bytes]:
@@ -86,6 +105,58 @@ def test_a_tree_grows_to_the_size_that_is_asked_for(monkeypatch: pytest.MonkeyPa
         scene.check(123)
         await scene.tree.reach(5)
         assert (scene.tree.size, scene.open_count) == (123, 1)
+
+    run(act)
+
+
+def test_what_is_published_meanwhile_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EVENTS_PER_ROUND", 40)
+    read_from: list[int] = []
+
+    async def act(scene: Scene) -> None:
+        scene.watch(read_from)
+        # Nobody wants the tree yet, so that nothing is noted.
+        scene.write(10, tree=scene.tree)
+        await scene.tree.reach(10)
+        assert read_from == [0]
+        scene.write(30, tree=scene.tree)
+        await scene.tree.reach(25)
+        assert (scene.tree.size, read_from) == (40, [0])
+        scene.check(40)
+        # More than is noted.
+        scene.write(50, tree=scene.tree)
+        await scene.tree.reach(90)
+        assert read_from == [0, 80]
+        # What is noted again, and what nobody noted.
+        scene.write(7, tree=scene.tree)
+        await scene.tree.reach(97)
+        scene.write(1)
+        scene.write(5, tree=scene.tree)
+        await scene.tree.reach(103)
+        assert read_from == [0, 80, 97]
+        scene.write(2, tree=scene.tree)
+        await scene.tree.reach(105)
+        assert (scene.tree.size, read_from) == (105, [0, 80, 97])
+        scene.check(105)
+
+    run(act)
+
+
+def test_what_was_noted_and_not_kept_is_read_again() -> None:
+    read_from: list[int] = []
+
+    async def act(scene: Scene) -> None:
+        scene.watch(read_from)
+        await scene.tree.reach(0)
+        scene.write(20, tree=scene.tree)
+        scene.files.append = scene.fail  # type: ignore[method-assign]
+        with pytest.raises(ReadFailedError):
+            await scene.tree.reach(20)
+        del scene.files.append
+        scene.write(3, tree=scene.tree)
+        await scene.tree.reach(23)
+        scene.check(23)
+        assert read_from == [0]
 
     run(act)
 
