@@ -186,18 +186,13 @@ def _close_if_open(opening: asyncio.Future[_LogEngine]) -> None:
 
 @asynccontextmanager
 async def run_store(
-    engine: Engine,
-    options: StoreOptions,
-    *,
-    has_sync_process: bool,
-    disk: Disk | None = None,
+    engine: Engine, options: StoreOptions, *, has_sync_process: bool, disk: Disk | None = None
 ) -> AsyncGenerator[Store, None]:
     """Give an open engine its writer and its readers; the engine is left open at the end."""
     loop, events = asyncio.get_running_loop(), options.events
     reader = Reader(loop)
     observers = Observers(loop)
     snapshots = _start_snapshots(engine, reader, events)
-
     tree_files = ExitStack()
     tree = Tree(engine, reader, partial(_open_nodes, engine, disk, tree_files))
 

@@ -65,7 +65,7 @@ class Scene:
                 read_from.append(wanted.start)
             return scan(wanted, head)
 
-        self.engine.scan = noting  # type: ignore[method-assign]
+        self.engine.scan = noting  # type: ignore[method-assign]  # To look on.
 
     @staticmethod
     def fail(*_: object) -> None:
@@ -149,7 +149,7 @@ def test_what_was_noted_and_not_kept_is_read_again() -> None:
         scene.watch(read_from)
         await scene.tree.reach(0)
         scene.write(20, tree=scene.tree)
-        scene.files.append = scene.fail  # type: ignore[method-assign]
+        scene.files.append = scene.fail  # type: ignore[method-assign]  # A disk that fails.
         with pytest.raises(ReadFailedError):
             await scene.tree.reach(20)
         del scene.files.append
