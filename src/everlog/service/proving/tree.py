@@ -1,13 +1,13 @@
 """The Merkle tree of a store: grown from its log, piece by piece, on reading threads.
 
 Nothing of it is done by a write, but that its hashes are noted. Whoever needs the tree at some size
-asks for it, and waits until it has grown so far; who signs checkpoints asks once a second. The first
-one that asks has what was saved before looked through, and what is missing, or is not that of the
-log, made anew.
+asks for it, and waits until it has grown so far; who signs checkpoints asks once a second. The
+first one that asks has what was saved before looked through, and what is missing, or is not that
+of the log, made anew.
 
 Guarantees that a root is never one of another log: each leaf is a hash that was published, or one
-that a line says of itself, and that the next line, or the head, names too; and what was saved is believed only if it ends with
-the log's own event.
+that a line says of itself and that the next line, or the head, names too; and what was saved is
+believed only if it ends with the log's own event.
 What is left to others: how nodes are kept (`Nodes`), and what is proven by them (`proofs`).
 """
 
