@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -230,10 +231,13 @@ def test_a_client_that_leaves_at_once_leaves_nothing_behind(
 
 @pytest.mark.slow
 def test_a_process_that_was_stopped_is_ended_in_time(server: RunningServer) -> None:
+    stopped: list[int] = []
+
     def stop() -> None:
         wait_until(lambda: processes_of(server) != [])
         for pid in processes_of(server):
             os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
 
     for _ in range(2):
         with Connection(server.url) as connection:
@@ -244,6 +248,10 @@ def test_a_process_that_was_stopped_is_ended_in_time(server: RunningServer) -> N
         assert "longer than 2 seconds" in last["payload"]["error"]
     with Connection(server.url) as connection:
         assert query(connection, f"{ENDLESS[:30]}TOP 1 PROJECT INTO 1").status == 200
+    # One that had nothing to do was not ended, and would outlive the server.
+    for pid in stopped:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 # Faults of the system.
