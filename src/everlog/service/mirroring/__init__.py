@@ -1,0 +1,1 @@
+"""A store whose order is decided elsewhere: by a journal that nodes share, or by another server."""
