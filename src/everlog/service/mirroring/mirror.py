@@ -187,7 +187,6 @@ class Mirror:
         self._node_id: Final = uuid4().hex
         self.reads_are_current: Final = options.reads_are_current
         self.figures: Final = MirrorFigures()
-        self.batch_size_max: Final = options.journal.entry_size_max
         # The place of the last entry that is here, that of the last one that is known, and those
         # between, in their order. `_seam` says how many events were here when that began.
         self._place = BEGINNING
@@ -241,6 +240,11 @@ class Mirror:
             self._barrier.cancel()
             await asyncio.wait({self._barrier})
         await self._journal.close()
+
+    @property
+    def batch_size_max(self) -> int:
+        """How many bytes a batch may have; the journal may know it once it is open only."""
+        return self._journal.entry_size_max
 
     @property
     def is_ready(self) -> bool:
