@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from everlog._version import __version__
@@ -50,17 +51,12 @@ class UnknownRequestError(SourceError):
     """The source does not know this method or path: perhaps it speaks another version."""
 
 
-class Access(NamedTuple):
-    """How the source lets in, and whom to trust; its text form shows no secret."""
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the source lets in, and whom to trust; its text form does not show the token."""
 
-    token: str
+    token: str = field(repr=False)
     context: ssl.SSLContext
-
-    def __repr__(self) -> str:
-        """Leave the token out."""
-        return "Access(...)"
-
-    __str__ = __repr__
 
 
 class Answer:

@@ -36,8 +36,8 @@ _PAUSE_SECONDS: Final = 0.05
 
 class _Item(msgspec.Struct, gc=False):
     type: str
-    payload: msgspec.Raw | None = None
-    data: msgspec.Raw | None = None
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _decode_item: Final = msgspec.json.Decoder(_Item).decode
@@ -221,7 +221,7 @@ def _items_of(answer: Answer, version: Version) -> Iterator[tuple[str, msgspec.R
         except NOT_JSON as error:
             raise _no_item(error) from error
         body = item.payload if version is V1 else item.data
-        if body is not None:
+        if body is not msgspec.UNSET:
             yield item.type, body
 
 
@@ -230,7 +230,7 @@ def _read_event_type(body: msgspec.Raw, version: Version) -> SourceType:
         found = version.name_of(body)
     except NOT_JSON as error:
         raise _no_item(error) from error
-    if found.schema is None or bytes(found.schema) == b"null":
+    if found.schema is msgspec.UNSET or bytes(found.schema) == b"null":
         return SourceType(found.type, None)
     try:
         name = parse_event_type(found.type, field="eventType")

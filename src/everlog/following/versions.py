@@ -3,7 +3,7 @@
 What is left to others: sending it (`connection`), and what an event may be (`writes`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -21,7 +21,7 @@ class Name(msgspec.Struct, gc=False):
     """An event type, perhaps with its schema."""
 
     type: str
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ItemV1(msgspec.Struct, gc=False):
@@ -40,7 +40,7 @@ class ItemV2(msgspec.Struct, gc=False):
 
 class _NameV1(msgspec.Struct, rename="camel", gc=False):
     event_type: str
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def _name_v1(body: bytes | msgspec.Raw) -> Name:
@@ -64,7 +64,7 @@ class Version(NamedTuple):
     # The member of an item that holds what it is about.
     body: str
     # What decodes whole lines that are nothing but events.
-    decode_events: Callable[[bytes], list[ItemV1] | list[ItemV2]]
+    decode_events: Callable[[bytes], Sequence[ItemV1 | ItemV2]]
     event_of: Callable[[ItemV1 | ItemV2], SourceEvent]
     name_of: Callable[[bytes | msgspec.Raw], Name]
 

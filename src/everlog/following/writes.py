@@ -12,6 +12,7 @@ What is left to others: where lines come from (`source`), and who stores them.
 """
 
 import re
+from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
@@ -23,7 +24,7 @@ from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event import AcceptedEvent, EventCandidate, to_event_json
 from everlog.domain.json_text import NOT_JSON
 from everlog.domain.known_event import KnownEvent
-from everlog.following.versions import SourceEvent, Version
+from everlog.following.versions import ItemV1, ItemV2, SourceEvent, Version
 from everlog.service.mirroring.source import SourceError, UnfitSourceError, Writes
 from everlog.storage.line import Mark, render_line
 from everlog.transfer.chaining import check_size, check_values
@@ -40,8 +41,8 @@ _match_code: Final = re.compile(r"(?:.*/)?([a-z][a-z-]{1,60})").fullmatch
 
 class _Item(msgspec.Struct, gc=False):
     type: str
-    payload: msgspec.Raw | None = None
-    data: msgspec.Raw | None = None
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _ErrorBody(msgspec.Struct):
@@ -108,13 +109,14 @@ class WriteReader:
         lines.pop()
         if not self._lines:
             self._began_at = monotonic()
+        items: Sequence[ItemV1 | ItemV2]
         try:
             # The decoder looks at the encoding of what it decodes only, and leaves `data` as it is.
             if not block.isascii():
                 block.decode()
             items = self._version.decode_events(block)
         except NOT_JSON:
-            items = []
+            items = ()
         if len(items) != len(lines):
             for line in lines:
                 self._take_line(line)
@@ -300,10 +302,10 @@ def _as_last(line: bytes) -> bytes:
     return line if line.endswith(b" \n") else line[:-1] + b" \n"
 
 
-def _code_of(body: msgspec.Raw | None) -> str:
+def _code_of(body: msgspec.Raw | msgspec.UnsetType) -> str:
     """Return the code of an error of version 2, if there is one and it is nothing else."""
     try:
-        found = "" if body is None else msgspec.json.decode(body, type=_ErrorBody).code
+        found = "" if body is msgspec.UNSET else msgspec.json.decode(body, type=_ErrorBody).code
     except NOT_JSON:
         return ""
     match = _match_code(found)

@@ -17,19 +17,22 @@ last answer is old.
 What is left to others: asking and verifying (`source`), and storing (`writing.writer`).
 """
 
+import asyncio
 import math
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from everlog.domain.errors import Code, EverlogError, RefusedError
+from everlog.domain.errors import DiskFullError, EverlogError, JournalUnreachableError
+from everlog.domain.event import AcceptedEvent
 from everlog.domain.known_event import KnownEvent
 from everlog.service.mirroring.source import (
     Source,
@@ -38,7 +41,9 @@ from everlog.service.mirroring.source import (
     UnfitSourceError,
     Writes,
 )
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import (
+    Batch,
     Engine,
     Head,
     JournalEntry,
@@ -76,6 +81,9 @@ _PROOF_SECONDS: Final = 2.0
 _CATCHING_UP_SECONDS: Final = 5.0
 _PROGRESS_SECONDS: Final = 10.0
 
+# Between two attempts to store what there was no room for.
+_RETRY_SECONDS: Final = 1.0
+
 
 class FollowingState(StrEnum):
     """How a follower stands to its source."""
@@ -107,6 +115,8 @@ class FollowingFigures(msgspec.Struct, frozen=True, kw_only=True):
     lag_events: int
     # For how long it has been known to have more, or not been heard of.
     lag_seconds: float
+    # Why what has come cannot be stored, empty where it can.
+    storing_failure: str
     # Since the start.
     event_count: int
     size: int
@@ -114,48 +124,58 @@ class FollowingFigures(msgspec.Struct, frozen=True, kw_only=True):
     failure_count: int
 
 
+def _ignore(*_: object) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowingEvents:
     """Whom a follower tells what happens; each is called on the event loop's thread."""
 
     # The source was reached: which version it speaks, and whether it says where its writes end.
-    connected: Callable[[str, bool], None]
+    connected: Callable[[str, bool], None] = _ignore
     # It cannot be read for now.
-    lost: Callable[[str], None]
+    lost: Callable[[str], None] = _ignore
     # It has fewer events than are here.
-    behind: Callable[[str], None]
+    behind: Callable[[str], None] = _ignore
     # It is not followed any more: why, and the position of the first event that differs.
-    refused: Callable[[str, int | None], None]
+    refused: Callable[[str, int | None], None] = _ignore
     # So many events are here, of so many that the source has.
-    progressed: Callable[[int, int], None]
+    progressed: Callable[[int, int], None] = _ignore
     # All is here, after so many events.
-    caught_up: Callable[[int], None]
-    bug: Callable[[Exception], None]
+    caught_up: Callable[[int], None] = _ignore
+    bug: Callable[[Exception], None] = _ignore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowingOptions:
+    """Whom to follow, and whom to tell."""
+
+    source: Source
+    events: FollowingEvents = field(default_factory=FollowingEvents)
 
 
 class Follower:
-    """Mirrors a source into an engine whose writer takes over what is here."""
+    """The order of a log whose events are those of a source."""
 
     def __init__(
-        self,
-        engine: Engine,
-        source: Source,
-        events: FollowingEvents,
-        *,
-        call: Callable[..., object],
+        self, engine: Engine, options: FollowingOptions, *, loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Do nothing yet; `call` has a function called on the event loop's thread."""
+        """Ask nothing yet."""
         self._engine: Final = engine
-        self._source: Final = source
-        self._events: Final = events
-        self._call: Final = call
-        self._take_over: Callable[[], None] = _nothing
+        self._source: Final = options.source
+        self._events: Final = options.events
+        self._loop: Final = loop
+        self._take_over: Callable[[], None] = _ignore
         self._thread: Final = threading.Thread(target=self._run, name="follow", daemon=True)
         # What waits, and its size; what was taken by the writer last, until it is stored.
         self._changed: Final = threading.Condition()
         self._waiting: Final[deque[Writes | StagedSchema]] = deque()
         self._waiting_size = 0
         self._taken: JournalEntry | None = None
+        # Why that failed, and when it is tried again.
+        self._storing_failure = ""
+        self._retry_at = -math.inf
         self._is_stopped = False
         self._woken: Final = threading.Event()
         self._stream: SourceStream | None = None
@@ -179,47 +199,64 @@ class Follower:
         self._current_at = time.monotonic()
         self._event_count = self._size = self._connection_count = self._failure_count = 0
 
-    # On the event loop's thread.
+    # On the event loop's thread: the order of a writer (`writing.order`).
 
-    def start(self, take_over: Callable[[], None]) -> None:
-        """Begin to follow; `take_over` tells the writer that there is something to be taken."""
-        self._take_over = take_over
+    def start(self, writer: Writer) -> None:
+        """Begin to follow; the writer is one that this is the order of."""
+        self._take_over = writer.take_over
         self._thread.start()
 
     def take(self) -> Sequence[JournalEntry]:
-        """Return what follows the head, at most a few megabytes of it."""
-        head = self._engine.head
-        taken = self._taken
-        if taken is not None:
-            if not self._is_stored(taken, head):
-                # There was no room for it: it is tried again.
-                return (taken,)
-            self._taken = None
-        with self._changed:
-            entry = self._merge(head)
-            self._changed.notify_all()
-        if entry is None:
+        """Return what follows the head, a few megabytes of it."""
+        if self._taken is None and self._waiting:
+            with self._changed:
+                self._taken = self._merge(self._engine.head)
+                self._changed.notify_all()
+        if self._is_stopped or self._taken is None or time.monotonic() < self._retry_at:
             return ()
-        self._taken = entry
-        return (entry,)
+        return (self._taken,)
+
+    def note_applied(self, count: int, failure: Exception | None) -> None:
+        """Take note that what was taken is stored, or why it is not: then it is tried again."""
+        self._storing_failure = ""
+        if count:
+            self._taken = None
+            self._note_stored(self._engine.head.event_count)
+        if failure is not None:
+            self._storing_failure = (
+                str(failure) if isinstance(failure, DiskFullError) else type(failure).__name__
+            )
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
 
     @property
-    def has_more(self) -> bool:
-        """Whether there is something to be taken."""
-        return bool(self._waiting)
+    def batch_size_max(self) -> int:
+        """Nothing is appended."""
+        return 0
 
-    async def append(self, _: object) -> None:
-        """Refuse to append: nothing that is written here gets as far as this."""
-        raise self.refusal()
+    async def append(self, _: Batch) -> None:
+        """Refuse: nothing that is written here gets as far as this."""
+        raise JournalUnreachableError("nothing is written to a follower")
+
+    def note_stored(self, _: Exception | None) -> None:
+        """Nothing is appended."""
+
+    def is_current(self, _: float) -> bool:
+        """Tell that refusals may leave: they are based on nothing but that this is a follower."""
+        return True
 
     async def confirm(self) -> None:
-        """Confirm what is judged here, which is nothing but that writes are refused."""
+        """There is nothing to be confirmed."""
 
-    def refusal(self) -> RefusedError:
-        """Return what whoever wants to change the store is told."""
-        address = self._source.address
-        message = f"this server follows {address}: write there"
-        return RefusedError(Code.STORE_READ_ONLY, message, source=address)
+    @property
+    def is_contended(self) -> bool:
+        """Nothing is judged here."""
+        return False
+
+    def courtesy(self) -> float:
+        """Nobody waits for a turn."""
+        return 0.0
+
+    # For whoever watches it, and whoever ends it.
 
     def figures(self) -> FollowingFigures:
         """Return where it is."""
@@ -243,6 +280,7 @@ class Follower:
             is_marked=self._is_marked,
             lag_events=lag_events,
             lag_seconds=lag_seconds,
+            storing_failure=self._storing_failure,
             event_count=self._event_count,
             size=self._size,
             connection_count=self._connection_count,
@@ -263,16 +301,11 @@ class Follower:
         if stream is not None:
             stream.close()
 
-    def _is_stored(self, entry: JournalEntry, head: Head) -> bool:
-        if head.event_count < entry.first_position + len(entry.lines):
-            return False
-        stored = (self._engine.event_type(schema.event_type, head) for schema in entry.schemas)
-        return all(found is not None and found.schema is not None for found in stored)
-
     def _merge(self, head: Head) -> JournalEntry | None:
         """Make one entry of what waits, as much of it as one batch may be."""
         lines: list[bytes] = []
-        read = ReadLines([], head.time)
+        events: list[AcceptedEvent] = []
+        time_ = head.time
         schemas: list[StagedSchema] = []
         size = 0
         while self._waiting and size < _BATCH_SIZE_MAX:
@@ -285,8 +318,8 @@ class Follower:
                 size += len(following.text)
             else:
                 lines += following.lines
-                read.events.extend(following.events)
-                read = read._replace(time=following.time)
+                events += following.events
+                time_ = following.time
                 size += following.size
             self._waiting.popleft()
         if not size:
@@ -294,6 +327,7 @@ class Follower:
         self._waiting_size -= size
         if lines:
             lines[-1] = to_last_of_batch(lines[-1])
+        read = ReadLines(events, time_)
         return JournalEntry(head.event_count, head.hash, lines, schemas, read)
 
     def _note_stored(self, stored: int) -> None:
@@ -316,8 +350,7 @@ class Follower:
             except SourceError as error:
                 self._note_lost(error)
             except Exception as error:  # noqa: BLE001 - it is followed all the same.
-                self._note_lost(SourceError("an unexpected error"))
-                self._tell(self._events.bug, error)
+                self._note_bug(error)
             finally:
                 stream, self._stream = self._stream, None
                 if stream is not None:
@@ -513,10 +546,13 @@ class Follower:
             self._progress_at = now
             self._tell(self._events.progressed, stored, count)
 
-    def _tell(self, function: Callable[..., None], *arguments: object) -> None:
+    def _note_bug(self, error: Exception) -> None:
+        # Whoever stops takes away what the thread may be reading.
         if not self._is_stopped:
-            self._call(function, *arguments)
+            self._note_lost(SourceError("an unexpected error"))
+            self._tell(self._events.bug, error)
 
-
-def _nothing() -> None:
-    """There is no writer yet."""
+    def _tell(self, function: Callable[..., None], *arguments: object) -> None:
+        # The loop may have been closed meanwhile.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)

@@ -62,9 +62,13 @@ class SourceType(NamedTuple):
 class SourceStream(Protocol):
     """Everything behind an event, and what comes."""
 
-    # Which version of the API is spoken, and whether the source says where its writes end.
-    version: str
-    is_marked: bool
+    @property
+    def version(self) -> str:
+        """Which version of the API is spoken."""
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the source says where its writes end."""
 
     @property
     def count(self) -> int:
@@ -127,4 +131,3 @@ class Source(Protocol):
         Raises:
             SourceError: There is no answer.
         """
-

@@ -563,7 +563,7 @@ def _read_entry(
         raise UnchainedEntryError(message, position=position)
     if not entry.lines and not entry.schemas:
         raise UnchainedEntryError("there is nothing in the entry", position=None)
-    if is_verified and entry.read is not None:
+    if entry.read is not None:
         assert len(entry.read.events) == len(entry.lines)
         assert not entry.lines or entry.lines[-1].endswith(BATCH_END)
         return entry.read.events, max(time, entry.read.time)
