@@ -215,6 +215,8 @@ class Writer:
         Raises:
             RefusedError: It is so already.
         """
+        if self.condition is Condition.FOLLOWING:
+            raise refusal_of(self.condition, reason=self.reason, source=self._source)
         if self.condition is Condition.READ_ONLY:
             raise StateConflictError(
                 Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
@@ -222,12 +224,8 @@ class Writer:
         self._note(Happening.MADE_READ_ONLY)
         self._take(Settled(answer))
 
-    def begin_restore(self, answer: Answer) -> None:
-        """Refuse every write and registration until `end_restore`, or for good.
-
-        The answer is called once all that had begun has its answer, whatever that is.
-        Raises a RefusedError if none is taken anyway.
-        """
+    def check_restorable(self) -> None:
+        """Raise a RefusedError if no backup can be restored, whatever the store holds."""
         if self.condition in REFUSING:
             raise refusal_of(self.condition, reason=self.reason, source=self._source)
         if self._order is not None:
@@ -236,6 +234,14 @@ class Writer:
                 "the backup into an empty journal with 'everlog journal load'"
             )
             raise RefusedError(Code.STORE_READ_ONLY, message)
+
+    def begin_restore(self, answer: Answer) -> None:
+        """Refuse every write and registration until `end_restore`, or for good.
+
+        The answer is called once all that had begun has its answer, whatever that is.
+        Raises a RefusedError if none is taken anyway.
+        """
+        self.check_restorable()
         self._note(Happening.RESTORE_BEGAN)
         self._take(Settled(answer))
 
