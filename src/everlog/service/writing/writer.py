@@ -701,8 +701,8 @@ class Writer:
         self._enter(Turn.IDLE)
         if self._order is not None:
             self._order.note_applied(len(batches), failure)
-        if batches and self.condition is Condition.DISK_FULL:
-            self._note(Happening.BECAME_DURABLE)
+            if batches and self.condition is Condition.DISK_FULL:
+                self._note(Happening.BECAME_DURABLE)
         for batch in batches:
             for schema in batch.schemas:
                 known = restore_event_schema(schema.event_type, schema.text)

@@ -33,8 +33,8 @@ from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import JournalEntry, Scan
 from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log import LogEngine
-from tests.support.events import a_candidate
 from tests.support.backups import an_event, chained
+from tests.support.events import a_candidate
 from tests.support.server import DEADLINE_SECONDS
 
 SCHEMA = '{"type":"object","properties":{}}'
