@@ -155,7 +155,9 @@ async def open_store(
         OSError: The system refuses to read or write it.
     """
     started = time.monotonic()
-    engine = await _open_engine(directory, disk, is_read_only=options.is_read_only)
+    # A node writes what others append, whatever its own clients are told.
+    is_read_only = options.is_read_only and options.mirroring is None
+    engine = await _open_engine(directory, disk, is_read_only=is_read_only)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
         has_sync_process = disk is None and engine.report.is_writable

@@ -80,6 +80,9 @@ from everlog.storage.engine import (
     StagedSchema,
 )
 
+# Of a batch that others have to read before they go on: more bytes than that become two.
+_BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
+
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
 
@@ -323,7 +326,7 @@ class Writer:
         if self._order is None:
             return True
         size = self._batch_size + change.size
-        if self._batch_size > 0 and size > self._order.batch_size_max:
+        if self._batch_size > 0 and size > min(self._order.batch_size_max, _BATCH_SIZE_WANTED):
             return False
         self._batch_size = size
         return True
