@@ -188,17 +188,24 @@ def running_nats(
     configuration: str = "",
     hosts: Sequence[str] | None = None,
     prefixes: Sequence[Sequence[str]] | None = None,
+    readable: Sequence[Path] = (),
 ) -> Iterator[NatsServers]:
     """Run so many servers until the end of the block; they are ready when it begins.
 
     `credentials` stand in the URL in front of the hosts (`user:password@`), and `configuration` is
     added to that of each server. Each may have an address and a prefix of its command of its own.
+    `readable` are files that the configuration names.
     """
     hosts = hosts or ["127.0.0.1"] * count
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="everlog-nats-")))
         folder.chmod(0o755)
         shutil.copy(Path(sys.executable).parent / "nats-server", folder / "nats-server")
+        for path in readable:
+            copy = folder / path.name
+            shutil.copy(path, copy)
+            _give_away(copy)
+            configuration = configuration.replace(str(path), str(copy))
         servers: list[NatsServer] = []
         for attempt in range(_ATTEMPTS):
             servers = [
@@ -222,6 +229,8 @@ def running_nats(
                 break
             for server in servers:
                 _end(server)
+        else:
+            raise AssertionError("\n".join(server.output for server in servers))
         cluster = NatsServers(servers, credentials=credentials)
         cluster.wait_until_ready()
         yield cluster

@@ -336,7 +336,7 @@ class NatsJournal:
             known = self._known
             barrier = await self._barrier(connection)
             if known.place == after and known.number + 1 == barrier:
-                self._note_known(_Known(after, barrier))
+                self._note_proven(_Known(after, barrier), told_end)
                 return Page((), is_end=True)
             messages, number = await self._scan_until(
                 connection, barrier, after=after, size_max=size_max
@@ -345,9 +345,7 @@ class NatsJournal:
         if number < barrier:
             return Page(entries, is_end=False)
         end = entries[-1].place if entries else after
-        self._note_known(_Known(end, number))
-        if self._told_end == told_end:
-            self._told_end = end
+        self._note_proven(_Known(end, number), told_end)
         return Page(entries, is_end=True)
 
     async def _scan_until(
@@ -474,6 +472,12 @@ class NatsJournal:
         if place > self._told_end:
             self._told_end = place
             self._was_told.set()
+
+    def _note_proven(self, known: _Known, told_end: int) -> None:
+        """Note where the journal ends, whatever was told before that was asked."""
+        self._note_known(known)
+        if self._told_end == told_end:
+            self._told_end = known.place
 
     def _note_known(self, known: _Known) -> None:
         if known.number > self._known.number:
