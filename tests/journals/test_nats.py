@@ -445,9 +445,7 @@ def test_no_secret_is_told_to_a_server_that_does_not_encrypt(access: str) -> Non
         ('{"version":"3.0.0","headers":true}', "JetStream is not enabled"),
     ],
 )
-def test_a_server_that_is_too_old_or_has_no_jetstream_is_refused(
-    told: str, complaint: str
-) -> None:
+def test_a_server_that_is_too_old_or_has_no_jetstream_is_refused(told: str, complaint: str) -> None:
     assert complaint in refusal_by(f"INFO {told}\r\n".encode(), "nats://")[0]
 
 

@@ -313,7 +313,11 @@ def _is_ready(server: NatsServer, count: int) -> bool:
     if count == 1:
         return server.monitor("healthz?js-enabled-only=true") is not None
     cluster = (server.monitor("jsz") or {}).get("meta_cluster", {})
-    return bool(cluster.get("leader")) and cluster.get("cluster_size") == count
+    if not cluster.get("leader") or cluster.get("cluster_size") != count:
+        return False
+    # Only the one that leads knows who follows.
+    others = cluster.get("replicas") or () if cluster["leader"] == server.name else ()
+    return all(other["current"] and not other.get("offline") for other in others)
 
 
 def _leader_as_seen_by(server: NatsServer, stream: str) -> str | None:
