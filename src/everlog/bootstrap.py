@@ -44,6 +44,7 @@ from everlog.domain.errors import (
     DataDirectoryError,
     EverlogError,
     SettingsError,
+    StoreFailedError,
 )
 from everlog.exit_codes import (
     EXIT_CANNOT_LISTEN,
@@ -54,20 +55,22 @@ from everlog.exit_codes import (
     EXIT_UNEXPECTED,
 )
 from everlog.http import Limits, Server
+from everlog.journals import JournalOptions, make_journal
 from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.outgoing import post
 from everlog.process import SIGNALS, fill_standard_descriptors
-from everlog.reporting import restore_events, server_events, store_events
+from everlog.reporting import mirror_events, restore_events, server_events, store_events
 from everlog.service.breaks import Rests
+from everlog.service.mirroring.mirror import MirrorOptions
 from everlog.service.proving.checkpoints import CheckpointOptions
 from everlog.service.proving.witnesses import ANSWER_SIZE_MAX, Answer
 from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore
 from everlog.service.store import StoreOptions, open_store
-from everlog.settings import Settings, check_settings, is_loopback
+from everlog.settings import READS_CURRENT, Settings, check_settings, is_loopback
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
@@ -176,6 +179,7 @@ _EXIT_CODES: Final[tuple[tuple[type[Exception], int], ...]] = (
     (DataDirectoryError, EXIT_DATA_DIRECTORY),
     (OSError, EXIT_DATA_DIRECTORY),
     (_CannotListenError, EXIT_CANNOT_LISTEN),
+    (StoreFailedError, EXIT_UNEXPECTED),
 )
 
 
@@ -255,12 +259,20 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
+    checkpoints = await call_on_thread(partial(_checkpoint_options, settings))
     options = StoreOptions(
-        checkpoints=await call_on_thread(partial(_checkpoint_options, settings)),
+        checkpoints=checkpoints,
         hash_version=settings.hash_version,
         signing_key=form.signing_key,
         is_read_only=settings.read_only,
         query_seconds_max=settings.query_time_limit,
+        mirroring=_mirror_options(
+            settings,
+            log,
+            form,
+            checkpoints,
+            on_failed=lambda error: served.lose(error),  # noqa: PLW0108 - it is opened later.
+        ),
         clock=clock,
         events=store_events(log, directory, on_closing=ending.note),
     )
@@ -275,6 +287,35 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
             ending.begin("the temporary directory")
             _remove(directory)
         ending.begin("the event loop and its threads")
+
+
+def _mirror_options(
+    settings: Settings,
+    log: Log,
+    form: EventForm,
+    checkpoints: CheckpointOptions | None,
+    *,
+    on_failed: Callable[[Exception], None],
+) -> MirrorOptions | None:
+    """Return how this node takes part, None where there is no journal."""
+    if settings.journal is None:
+        return None
+    options = JournalOptions(
+        url=settings.journal.secret,
+        password_file=settings.journal_password_file,
+        ca_file=settings.journal_ca_file,
+        credentials_file=settings.journal_credentials_file,
+        replicas=settings.journal_replicas,
+    )
+    return MirrorOptions(
+        journal=make_journal(options),
+        node=settings.node,
+        version=__version__,
+        signing_key="" if form.signing_key is None else form.signing_key.fingerprint(),
+        checkpoint_key="" if checkpoints is None else checkpoints.key.fingerprint(),
+        reads_are_current=settings.reads == READS_CURRENT,
+        events=mirror_events(log, on_failed=on_failed),
+    )
 
 
 def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:

@@ -4,7 +4,7 @@ What a client sent is never said, nor what an event or a backup holds.
 """
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from everlog.domain.errors import EverlogError, ReadFailedError, RefusedError
 from everlog.http import Crowding, ServerEvents
 from everlog.service.auditing import AuditFailedError, AuditReport
+from everlog.service.mirroring.mirror import MirrorEvents
 from everlog.service.proving.checkpoints import ProvingEvents, describe
 from everlog.service.proving.witnesses import Witness, WitnessState
 from everlog.service.querying.processes import (
@@ -74,8 +75,8 @@ def _telling_conditions(log: Log) -> Callable[[Condition, Exception | None], Non
 
     def tell(condition: Condition, error: Exception | None) -> None:
         nonlocal before
-        # What comes of a restore is said elsewhere.
-        if before is not Condition.RESTORING or condition is not Condition.WRITABLE:
+        # What comes of a restore, and of a journal, is said elsewhere.
+        if before is Condition.DISK_FULL or condition is not Condition.WRITABLE:
             _tell_of_condition(log, condition, error)
         before = condition
 
@@ -186,6 +187,47 @@ def _tell_of_resuming(log: Log, seconds: float) -> None:
     """Say that they do not any more."""
     message = "the commit that waited for the disk has ended: writes are accepted"
     log.info(message, seconds=round(seconds, 3))
+
+
+def mirror_events(log: Log, *, on_failed: Callable[[Exception], None]) -> MirrorEvents:
+    """Return what the log says of the journal that this node shares with others."""
+
+    def opened(identity: str, remarks: Sequence[str], event_count: int) -> None:
+        log.info("the journal is open", journal=identity, eventCount=event_count)
+        for remark in remarks:
+            log.warning("the journal promises less than it could", reason=remark)
+
+    def progressed(event_count: int) -> None:
+        log.info("the node catches up with its journal", eventCount=event_count)
+
+    def caught_up(event_count: int, seconds: float) -> None:
+        message = "the node has what the journal has: requests are accepted"
+        log.info(message, eventCount=event_count, seconds=round(seconds, 3))
+
+    def lost(reason: str) -> None:
+        message = "the journal cannot be reached: writes and current reads are refused meanwhile"
+        log.warning(message, reason=reason)
+
+    def found(seconds: float) -> None:
+        log.info("the journal can be reached again", seconds=round(seconds, 3))
+
+    def mismatched(finding: str) -> None:
+        log.warning("two nodes of the cluster do not fit together", reason=finding)
+
+    def failed(error: Exception) -> None:
+        log.error("the node does not serve its journal any more", reason=str(error))
+        on_failed(error)
+
+    return MirrorEvents(
+        opened=opened,
+        progressed=progressed,
+        caught_up=caught_up,
+        lost=lost,
+        found=found,
+        mismatched=mismatched,
+        failed=failed,
+        bug=log.bug,
+    )
 
 
 def restore_events(log: Log, *, on_begin: Callable[[], None]) -> RestoreEvents:

@@ -1,9 +1,10 @@
 """The settings of one server, read once from flags and environment, checked together, frozen."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from everlog.credentials.certificate import CertificateFiles
@@ -13,6 +14,19 @@ from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
 from everlog.domain.note import SignatureType, VerifierKey, WitnessAddress, parse_origin
 from everlog.texts import to_unicode
+
+READS_CURRENT: Final = "current"
+READS_LOCAL: Final = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalUrl:
+    """The URL of a journal, which may hold a password: shown without."""
+
+    secret: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return redact_url(self.secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +59,16 @@ class Settings:
     # Those that checkpoints are offered to.
     witness: tuple[WitnessAddress, ...]
     read_only: bool
+    # The journal that nodes share, None where there is none; its URL may hold a password.
+    journal: JournalUrl | None
+    journal_password_file: Path | None
+    journal_ca_file: Path | None
+    journal_credentials_file: Path | None
+    journal_replicas: int
+    # Whether reads show all that was acknowledged by any node, or what is here.
+    reads: str
+    # The name of this node, for people.
+    node: str
     # The lowest level of the log that is written.
     log_level: str
 
@@ -80,6 +104,8 @@ class Settings:
 def _redact(value: object) -> object:
     if isinstance(value, ApiToken):
         return "redacted"
+    if isinstance(value, JournalUrl):
+        return str(value)
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return to_unicode(str(value)) if isinstance(value, Path | str) else value
@@ -120,6 +146,7 @@ def check_settings(settings: Settings) -> None:
     if settings.checkpoint_origin is not None:
         parse_origin(settings.checkpoint_origin)
     _check_witnesses(settings)
+    _check_journal(settings)
     if not settings.http_enabled and not settings.https_enabled:
         message = "nothing to listen on: leave HTTPS enabled, or add --http-enabled"
         raise SettingsError(message)
@@ -132,6 +159,24 @@ def check_settings(settings: Settings) -> None:
             "--https-private-key-file; to go without, add --https-enabled=false --http-enabled"
         )
         raise SettingsError(message)
+
+
+def _check_journal(settings: Settings) -> None:
+    if settings.journal is None:
+        for name in ("journal_password_file", "journal_ca_file", "journal_credentials_file"):
+            if getattr(settings, name) is not None:
+                message = f"--{name.replace('_', '-')} is of use with --journal only"
+                raise SettingsError(message)
+        if settings.reads != READS_CURRENT:
+            message = "--reads is of use with --journal only: one server is always current"
+            raise SettingsError(message)
+
+
+def redact_url(url: str) -> str:
+    """Return the URL of a journal without user, password and options, for everybody to see."""
+    scheme, _, rest = url.partition("://")
+    hosts, slash, path = rest.partition("/")
+    return f"{scheme}://{hosts.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
 def _check_witnesses(settings: Settings) -> None:

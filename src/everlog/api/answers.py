@@ -34,6 +34,9 @@ STORE_RESTORED: Final = "io.eventsourcingdb.api.store-restored"
 
 _SOURCE: Final = "https://www.eventsourcingdb.io"
 
+# Whoever was refused since there was too much of something may ask again in a second.
+RETRY_SOON: Final = ((b"Retry-After", b"1"),)
+
 # Enough for the events that many observers get at the same time; a signature takes 50 times as
 # long to compute as to look up.
 _SIGNATURES_KEPT: Final = 4_096

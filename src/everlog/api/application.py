@@ -24,7 +24,7 @@ from everlog.api.answers import text_response
 from everlog.api.bodies import MalformedRequestError
 from everlog.api.look_v1 import SHUTTING_DOWN_TEXT
 from everlog.api.routes import Answer, Route, name_of
-from everlog.api.services import Services
+from everlog.api.services import Services, answer_bug
 from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
     BusyError,
@@ -71,6 +71,25 @@ _CHANGES: Final = frozenset(
     {Answer.EVENTS, Answer.REGISTRATION, Answer.READ_ONLY_MODE, Answer.RESTORATION}
 )
 
+# What a node answers that it has to have all for that was acknowledged before: what it reads. What
+# changes the store its journal decides about, and observers wait for what is to come.
+_READS: Final = frozenset(
+    {
+        Answer.EVENT_STREAM,
+        Answer.ROW_STREAM,
+        Answer.SUBJECT_STREAM,
+        Answer.EVENT_TYPE_STREAM,
+        Answer.EVENT_TYPE,
+        Answer.BACKUP,
+        Answer.VERIFICATION,
+        Answer.AUDIT,
+        Answer.CHECKPOINT,
+        Answer.INCLUSION_PROOF,
+        Answer.CONSISTENCY_PROOF,
+        Answer.TILE,
+    }
+)
+
 # What is always there besides the routes: complete answers by path, for GET.
 Documents = Mapping[str, Response]
 
@@ -99,7 +118,7 @@ class ApiApplication:
         self._documents: Final = documents
         self._endpoints: Final[Mapping[tuple[str, str], Endpoint]] = {
             name_of(route): Endpoint(
-                partial(route.handle, services),
+                _handling(route, services, on_error),
                 route.body_size_max,
                 services.tally.answers[name_of(route)],
                 _refusing(route, services),
@@ -198,6 +217,38 @@ class ApiApplication:
         if method == "OPTIONS":
             return Response(204, b"", b"", allow)
         return text_response(405, "method not allowed", allow)
+
+
+def _handling(
+    route: Route, services: Services, on_error: Callable[[BaseException], None]
+) -> Callable[[Request, Exchange], None]:
+    """Return what handles a route's requests; on a node, once it may show what it has."""
+    handle, mirror = partial(route.handle, services), services.served.latest.mirror
+    if mirror is None or route.answer not in {*_READS, Answer.OBSERVATION}:
+        return handle
+    refuse = _refusing(route, services)
+
+    def handle_when_ready(request: Request, exchange: Exchange) -> None:
+        mirror.check_ready()
+        handle(request, exchange)
+
+    def handle_when_current(request: Request, exchange: Exchange) -> None:
+        def go_on(error: Exception | None) -> None:
+            if exchange.is_disconnected:
+                return
+            try:
+                if error is not None:
+                    raise error  # noqa: TRY301 - it is handled like what the endpoint raises.
+                handle(request, exchange)
+            except Exception as failure:  # noqa: BLE001 - as the HTTP layer does for the others
+                if not refuse(exchange, failure):
+                    on_error(failure)
+                    answer_bug(exchange)
+
+        mirror.when_current(go_on)
+
+    is_current = route.answer in _READS and mirror.reads_are_current
+    return handle_when_current if is_current else handle_when_ready
 
 
 def _refusing(route: Route, services: Services) -> Callable[[Exchange, Exception], bool]:

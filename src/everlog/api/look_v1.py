@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from everlog.api.answers import JSON, NDJSON, text_response
+from everlog.api.answers import JSON, NDJSON, RETRY_SOON, text_response
 from everlog.api.bodies import MalformedRequestError, read_leniently
 from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v1 as requests
@@ -249,7 +249,7 @@ def _failure(error: Failure) -> Response:
         case DiskFullError():
             return text_response(503, str(error))
         case BusyError():
-            return text_response(503, str(error))
+            return text_response(503, str(error), RETRY_SOON)
         case StoreFailedError():
             # Whether the events are there after a restart is not known.
             return text_response(500, "storing failed: whether anything was stored is unknown")

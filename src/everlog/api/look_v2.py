@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
-from everlog.api.answers import JSON, NDJSON, text_response
+from everlog.api.answers import JSON, NDJSON, RETRY_SOON, text_response
 from everlog.api.bodies import MalformedRequestError, read_strictly
 from everlog.api.look import AuditForm, BackupForm, Bodies, Envelope, Look, VerificationForm
 from everlog.api.requests import v2 as requests
@@ -271,7 +271,7 @@ def _failure(error: Failure) -> Response:
         case DiskFullError():
             return Response(200, _error_item(Code.DISK_FULL, str(error), {}), NDJSON)
         case BusyError():
-            return text_response(503, str(error))
+            return text_response(503, str(error), RETRY_SOON)
         case StoreFailedError():
             # An error item would say that nothing was stored, which nobody knows.
             return text_response(500, "storing failed: whether anything was stored is unknown")

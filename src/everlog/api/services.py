@@ -9,9 +9,11 @@ from everlog.api.answers import EventForm, text_response
 from everlog.api.bodies import MalformedRequestError
 from everlog.domain.errors import (
     BusyError,
+    CatchingUpError,
     Code,
     DiskBusyError,
     DiskFullError,
+    JournalUnreachableError,
     ReadFailedError,
     RefusedError,
     StoreFailedError,
@@ -39,6 +41,8 @@ TOO_MANY_QUERIES: Final = "too-many-queries"
 TOO_MANY_AUDITS: Final = "too-many-audits"
 TOO_MUCH_TO_JUDGE: Final = "too-much-to-judge"
 DISK_BUSY: Final = "disk-busy"
+JOURNAL_UNREACHABLE: Final = "journal-unreachable"
+CATCHING_UP: Final = "catching-up"
 CHECKPOINT_MISSING: Final = "checkpoint-missing"
 
 
@@ -151,6 +155,10 @@ def _code(error: Failure) -> str:
             return TOO_MANY_OBSERVERS
         case DiskBusyError():
             return DISK_BUSY
+        case JournalUnreachableError():
+            return JOURNAL_UNREACHABLE
+        case CatchingUpError():
+            return CATCHING_UP
         case TooManyQueriesError():
             return TOO_MANY_QUERIES
         case TooManyAuditsError():

@@ -6,6 +6,7 @@ true, and each has an environment variable, which a flag on the command line ove
 
 import gc
 import os
+import socket
 import sys
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
@@ -20,7 +21,15 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
 from everlog.domain.note import WitnessAddress
-from everlog.settings import Settings, check_settings, parse_networks, parse_witness
+from everlog.settings import (
+    READS_CURRENT,
+    READS_LOCAL,
+    JournalUrl,
+    Settings,
+    check_settings,
+    parse_networks,
+    parse_witness,
+)
 from everlog.telemetry import LEVELS, Level, Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -100,6 +109,16 @@ def _parse_witnesses(
         return tuple(map(parse_witness, values))
     except SettingsError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _parse_journal(
+    context: click.Context,  # noqa: ARG001 - a callback's
+    parameter: click.Parameter,  # noqa: ARG001 - a callback's
+    value: str | None,
+) -> JournalUrl | None:
+    # It may hold a password, which programs that are started from here have no use for.
+    os.environ.pop("EVERLOG_JOURNAL", None)
+    return None if value is None else JournalUrl(value)
 
 
 def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
@@ -212,16 +231,62 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     help="Refuse whatever would change the store; only a restart without this flag ends it.",
 )
 @_option(
+    "--journal",
+    callback=_parse_journal,
+    metavar="URL",
+    help="Share the log with other nodes by a journal: postgresql://... or nats://HOST,.../STREAM. "
+    "The data directory is this node's mirror of it.",
+)
+@_option(
+    "--journal-password-file",
+    type=_FILE,
+    help="A file that holds the password of the journal, where its URL does not.",
+)
+@_option(
+    "--journal-ca-file",
+    type=_FILE,
+    help="Certificates of who may vouch for the journal's servers, PEM; TLS is demanded with it.",
+)
+@_option(
+    "--journal-credentials-file",
+    type=_FILE,
+    help="A NATS credentials file (.creds).",
+)
+@_option(
+    "--journal-replicas",
+    type=click.Choice(["1", "3", "5"]),
+    default="3",
+    help="On how many NATS servers each entry of the journal is.",
+)
+@_option(
+    "--reads",
+    type=click.Choice([READS_CURRENT, READS_LOCAL]),
+    default=READS_CURRENT,
+    help="What reads show on a node: all that any node has acknowledged, which takes a question to "
+    "the journal, or what this node has.",
+)
+@_option(
+    "--node",
+    default=socket.gethostname,
+    show_default="the name of the host",
+    metavar="NAME",
+    help="The name of this node, for people.",
+)
+@_option(
     "--log-level",
     type=click.Choice(LEVELS),
     default=Level.INFO.name.lower(),
     help="Leave out what matters less.",
 )
 @click.pass_context
-def run(context: click.Context, /, hash_version: str, **flags: Any) -> None:
+def run(context: click.Context, /, hash_version: str, journal_replicas: str, **flags: Any) -> None:
     """Run the server; the decorators say with what."""
     _choose_token_source(context, flags)
-    settings = Settings(hash_version=HashVersion(int(hash_version)), **flags)
+    settings = Settings(
+        hash_version=HashVersion(int(hash_version)),
+        journal_replicas=int(journal_replicas),
+        **flags,
+    )
     try:
         check_settings(settings)
     except SettingsError as error:

@@ -13,6 +13,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -96,6 +97,10 @@ class CheckpointKey:
             "the checkpoint key must be an Ed25519 key, alone or with an ML-DSA-44 key behind it; "
             "'everlog generate checkpoint-key' makes both"
         )
+
+    def fingerprint(self) -> str:
+        """Return what tells it from others: the SHA-256 of its Ed25519 public key, in hex."""
+        return sha256(self.ed25519.public_key().public_bytes_raw()).hexdigest()
 
     def to_pem(self) -> bytes:
         """Return the keys as a text of PKCS#8 PEM blocks, which is a secret."""

@@ -135,6 +135,13 @@ class UnknownFormatError(DataDirectoryError):
     """The data directory was written in a format that this version does not know."""
 
 
+class DivergedError(DataDirectoryError):
+    """What a data directory mirrors has other events than it has; the message says from where on.
+
+    Raised also while a server runs, when what comes does not continue its log.
+    """
+
+
 class CorruptLogError(DataDirectoryError):
     """Stored data inside the durable part of the log is damaged.
 
@@ -196,6 +203,24 @@ class NoCheckpointError(EverlogError):
 
 class DiskBusyError(BusyError):
     """The disk has not answered for long, or too much waits for it; nothing was stored."""
+
+
+class JournalUnreachableError(BusyError):
+    """The journal that nodes share does not answer; nothing was stored, nor will be.
+
+    `reason` says why, for an operator, and holds no secret: neither a password nor an event.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the journal cannot be reached: nothing was stored; try again later")
+        self.reason: Final = reason
+
+
+class CatchingUpError(BusyError):
+    """The node does not have all events yet that the journal has; asking again will succeed."""
+
+    def __init__(self) -> None:
+        super().__init__("the node catches up with its journal: try again later")
 
 
 class DiskFullError(EverlogError):

@@ -9,6 +9,7 @@ What is left to others: reading key files (credentials).
 import re
 from base64 import b64decode
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -48,6 +49,10 @@ class SigningKey:
     """The secret half of a key pair; its text form does not show it."""
 
     private_key: Ed25519PrivateKey
+
+    def fingerprint(self) -> str:
+        """Return what tells the public half from others: the SHA-256 of its 32 bytes, in hex."""
+        return sha256(self.private_key.public_key().public_bytes_raw()).hexdigest()
 
     @classmethod
     def from_pem(cls, pem: bytes) -> "SigningKey":

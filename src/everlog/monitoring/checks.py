@@ -104,6 +104,16 @@ def _writability(figures: Figures) -> Finding:
         case Condition.RESTORING:
             output = "a backup is being restored: whatever else is asked is refused meanwhile"
             return Finding(value, Status.WARN, output)
+        case Condition.CATCHING_UP:
+            output = "the node does not have all events of its journal yet: requests are refused"
+            return Finding(value, Status.FAIL, output)
+        case Condition.JOURNAL_UNREACHABLE:
+            output = (
+                f"writes are refused: the journal cannot be reached: {figures.condition_reason}"
+            )
+            return Finding(value, Status.FAIL, output)
+        case Condition.FOLLOWING:
+            return Finding(value)
         case Condition.DISK_FULL:
             output = f"the last write found no room: {figures.condition_reason}"
             return Finding(value, Status.FAIL, output)
@@ -252,6 +262,38 @@ def _of_those_allowed(count: int, count_max: int, output: str) -> Finding:
     return Finding(count)
 
 
+def _journal(figures: Figures) -> Finding | None:
+    mirror = figures.mirror
+    if mirror is None:
+        return None
+    if mirror.failure:
+        return Finding("failed", Status.FAIL, mirror.failure)
+    if mirror.unreachable_since is not None:
+        since = format_moment(mirror.unreachable_since)
+        output = f"the journal cannot be reached since {since}: {mirror.unreachable_reason}"
+        return Finding("unreachable", Status.FAIL, output)
+    return Finding("reachable")
+
+
+def _journal_lag(figures: Figures) -> Finding | None:
+    mirror = figures.mirror
+    if mirror is None:
+        return None
+    if not mirror.is_caught_up:
+        output = f"the node catches up with its journal: it has {figures.head.event_count} events"
+        return Finding(mirror.behind_events, Status.FAIL, output)
+    return Finding(mirror.behind_events)
+
+
+def _nodes(figures: Figures) -> Finding | None:
+    mirror = figures.mirror
+    if mirror is None:
+        return None
+    if mirror.mismatches:
+        return Finding(mirror.nodes, Status.WARN, "; ".join(mirror.mismatches))
+    return Finding(mirror.nodes)
+
+
 # In the order in which they are shown.
 CHECKS: Final = (
     Check("store:writability", "datastore", "", _writability),
@@ -266,6 +308,9 @@ CHECKS: Final = (
     Check("tree:events", "datastore", "events", _tree),
     Check("tree:checkpoint", "datastore", "events", _checkpoint),
     Check("tree:witnesses", "component", "witnesses", _witnesses),
+    Check("cluster:journal", "datastore", "", _journal),
+    Check("cluster:behind", "datastore", "events", _journal_lag),
+    Check("cluster:nodes", "component", "nodes", _nodes),
     Check("tls:certificateEnd", "component", "", _certificate_end),
     Check("http:connections", "component", "connections", _connections),
     Check("http:observers", "component", "observers", _observers),

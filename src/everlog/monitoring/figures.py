@@ -16,6 +16,7 @@ from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
+from everlog.service.mirroring.mirror import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures
 from everlog.service.served_store import ServedStore
 from everlog.service.writing.figures import CommitFigures, Histogram
@@ -49,6 +50,8 @@ class Figures:
     snapshot_failure_count: int
     has_snapshot_failed: bool
     proving: ProvingFigures
+    # None where the log is not shared.
+    mirror: MirrorFigures | None
     observer_count: int
     query_count: int
     http: Statistics
@@ -129,6 +132,7 @@ class Monitor:
             snapshot_failure_count=snapshots.failure_count,
             has_snapshot_failed=snapshots.has_failed,
             proving=store.checkpoints.figures(),
+            mirror=None if store.mirror is None else store.mirror.figures,
             observer_count=store.observers.permits.held_count,
             query_count=store.queries.permits.held_count,
             http=self.statistics(),

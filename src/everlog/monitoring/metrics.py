@@ -12,6 +12,7 @@ from everlog.domain.limits import OBSERVERS_MAX, QUERIES_MAX
 from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
+from everlog.service.mirroring.mirror import MirrorFigures
 from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import Histogram
 from everlog.service.writing.states import Condition
@@ -86,6 +87,19 @@ def _states(name: str, help_: str, states: Iterable[str], read: Callable[[Figure
             yield Sample(int(state == current), {name: state})
 
     return Metric(name, Kind.STATESET, "", help_, samples)
+
+
+def _of_mirror(
+    name: str, kind: Kind, help_: str, read: Callable[[MirrorFigures], float | None]
+) -> Metric:
+    """Describe a number about the journal of a node; without a journal there is no sample."""
+
+    def samples(figures: Figures) -> Iterator[Sample]:
+        value = None if figures.mirror is None else read(figures.mirror)
+        if value is not None:
+            yield Sample(value, suffix=_TOTAL if kind is Kind.COUNTER else "")
+
+    return Metric(name, kind, "", help_, samples)
 
 
 _TOTAL: Final = "_total"
@@ -230,6 +244,73 @@ METRICS: Final = (
         "everlog_checkpoint_failures",
         "Snapshots of the index that could not be saved.",
         lambda found: found.snapshot_failure_count,
+    ),
+    # The journal that nodes share; absent without one.
+    _of_mirror(
+        "everlog_journal_up",
+        Kind.GAUGE,
+        "Is 1 if the journal can be reached, and 0 if it cannot.",
+        lambda found: int(found.unreachable_since is None and not found.failure),
+    ),
+    _of_mirror(
+        "everlog_journal_appends",
+        Kind.COUNTER,
+        "Batches of this node that stand in the journal.",
+        lambda found: found.appends,
+    ),
+    _of_mirror(
+        "everlog_journal_lost_appends",
+        Kind.COUNTER,
+        "Batches of this node that lost their place to another node's, and were judged again.",
+        lambda found: found.lost_appends,
+    ),
+    _of_mirror(
+        "everlog_journal_unknown_appends",
+        Kind.COUNTER,
+        "Answers of the journal that were lost, so that it was asked what stands there.",
+        lambda found: found.unknown_appends,
+    ),
+    _of_mirror(
+        "everlog_journal_barriers",
+        Kind.COUNTER,
+        "Questions to the journal for reads that wait to be current.",
+        lambda found: found.barriers,
+    ),
+    _of_mirror(
+        "everlog_journal_barrier_reads",
+        Kind.COUNTER,
+        "Reads that waited for such a question; several share one.",
+        lambda found: found.barrier_callers,
+    ),
+    _of_mirror(
+        "everlog_mirror_applied_entries",
+        Kind.COUNTER,
+        "Batches of other nodes that were applied here.",
+        lambda found: found.applied_entries,
+    ),
+    _of_mirror(
+        "everlog_mirror_applied_events",
+        Kind.COUNTER,
+        "Events of other nodes that were applied here.",
+        lambda found: found.applied_events,
+    ),
+    _of_mirror(
+        "everlog_mirror_behind_events",
+        Kind.GAUGE,
+        "Events that were read from the journal, and are not here yet.",
+        lambda found: found.behind_events,
+    ),
+    _of_mirror(
+        "everlog_mirror_caught_up",
+        Kind.GAUGE,
+        "Is 1 once the node had all that the journal has, since it was started.",
+        lambda found: int(found.is_caught_up),
+    ),
+    _of_mirror(
+        "everlog_cluster_nodes",
+        Kind.GAUGE,
+        "Nodes that spoke up within the last minute, this one included.",
+        lambda found: found.nodes,
     ),
     # The tree.
     _gauge(

@@ -83,6 +83,11 @@ class ServedStore:
             self.lost.set_result(error)
             raise
 
+    def lose(self, error: Exception) -> None:
+        """Let the server end for an error for which the store must not be served any more."""
+        if not self.lost.done():
+            self.lost.set_result(error)
+
     def check_serves(self, store: Store) -> None:
         """Raise a RefusedError if this store is not served any more, or not now."""
         if self._is_ending:

@@ -26,6 +26,7 @@ from everlog.service.auditing import AuditFailedError, AuditReport, Audits
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
+from everlog.service.mirroring.mirror import Mirror, MirrorOptions
 from everlog.service.observers import Observers
 from everlog.service.proving.checkpoints import CheckpointOptions, Checkpoints, ProvingEvents
 from everlog.service.proving.tree import Tree
@@ -99,6 +100,8 @@ class StoreOptions:
     query_seconds_max: float = QUERY_SECONDS_MAX
     # What the log's tree is signed with; there are no checkpoints without.
     checkpoints: CheckpointOptions | None = None
+    # The journal that the log is shared by, if it is.
+    mirroring: MirrorOptions | None = None
     clock: Callable[[], int] = time.time_ns
     events: StoreEvents = StoreEvents()
 
@@ -118,6 +121,8 @@ class Store:
     snapshots: IndexSnapshots
     tree: Tree
     checkpoints: Checkpoints
+    # None where this is the only store of its log.
+    mirror: Mirror | None = None
 
     def end_streams(self) -> None:
         """End what may go on for long: observers, queries, audits; those to come end at once."""
@@ -201,6 +206,7 @@ async def run_store(
         tree.note(batch)
         snapshots.save_if_due()
 
+    mirror = _mirror(engine, options, loop)
     writer = Writer(
         engine,
         clock=options.clock,
@@ -209,6 +215,8 @@ async def run_store(
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
+        order=mirror,
+        condition=Condition.WRITABLE if mirror is None else Condition.CATCHING_UP,
     )
     queries = _start_queries(engine, reader, options)
     audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
@@ -234,7 +242,10 @@ async def run_store(
         snapshots,
         tree,
         checkpoints,
+        mirror,
     )
+    if mirror is not None:
+        mirror.start(writer)
     look = loop.create_task(_look_after(store))
     with tree_files:
         try:
@@ -253,8 +264,14 @@ async def _close(store: Store, watch: CommitWatch, closing: Callable[[str], None
     await store.queries.close()
     closing("judging")
     await store.judge.close()
+    if store.mirror is not None:
+        closing("what is read of the journal")
+        await store.mirror.stop()
     closing("the commit on its way to the disk")
     await store.writer.stop()
+    if store.mirror is not None:
+        closing("the journal")
+        await store.mirror.close()
     watch.stop()
     closing("a snapshot of the index")
     await store.snapshots.wait()
@@ -262,6 +279,20 @@ async def _close(store: Store, watch: CommitWatch, closing: Callable[[str], None
     await store.checkpoints.stop()
     closing("reading threads")
     store.reader.close()
+
+
+def _mirror(
+    engine: Engine, options: StoreOptions, loop: asyncio.AbstractEventLoop
+) -> Mirror | None:
+    if options.mirroring is None:
+        return None
+    return Mirror(
+        engine,
+        options.mirroring,
+        clock=options.clock,
+        hash_version=options.hash_version,
+        loop=loop,
+    )
 
 
 def _start_queries(engine: Engine, reader: Reader, options: StoreOptions) -> Queries:

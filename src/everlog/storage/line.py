@@ -28,8 +28,9 @@ class Mark(IntEnum):
 
 
 BATCH_END: Final = b"}}  \n"
+_WRITE_END: Final = b"}} \n"
 
-_ENDS: Final = ((Mark.WRITE, b"}} \n"), (Mark.BATCH, BATCH_END), (Mark.EVENT, b"}}\n"))
+_ENDS: Final = ((Mark.WRITE, _WRITE_END), (Mark.BATCH, BATCH_END), (Mark.EVENT, b"}}\n"))
 
 # What stands behind an event's own text, by its mark.
 _LINE_ENDS: Final = (b"}\n", b"} \n", b"}  \n")
@@ -64,6 +65,20 @@ def to_last_of_batch(line: bytes) -> bytes:
     """Return the last line of a write as the last line of a batch, which is one byte longer."""
     assert line.endswith(_WRITE_LINE_END)
     return line[:-1] + b" \n"
+
+
+def merge_batches(batches: Sequence[bytes]) -> list[bytes]:
+    """Return the lines of batches that follow each other as those of one batch.
+
+    All but the last one end like a write then: what shares a sync differs from place to place, and
+    the events and where their writes end do not.
+    """
+    lines: list[bytes] = []
+    for batch in batches:
+        if lines:
+            lines[-1] = lines[-1][: -len(BATCH_END)] + _WRITE_END
+        lines += batch.splitlines(keepends=True)
+    return lines
 
 
 def parse_line(line: bytes) -> tuple[Event, Mark]:

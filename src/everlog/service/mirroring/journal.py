@@ -10,7 +10,7 @@ how it ended; whoever calls decides what to do next (`mirror`). Of an append the
 - it returns the place: the entry is durable, by whatever quorum the journal has;
 - `EntryLostError`: something stands behind that place already, perhaps this very entry, by an
   earlier attempt whose answer was lost;
-- `JournalUnreachableError`: nothing of it was stored, nor will be;
+- `JournalUnreachableError` (`domain.errors`): nothing of it was stored, nor will be;
 - `OutcomeUnknownError`: nobody knows. Whoever wants to know reads what stands there, and appends
   the very same entry again: that can store it once only, since its place is taken then.
 
@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from everlog.domain.errors import BusyError, EverlogError, SettingsError
+from everlog.domain.errors import EverlogError, SettingsError, UnknownFormatError
 from everlog.storage.engine import StagedSchema
 
 # The place before all entries.
@@ -35,13 +35,6 @@ ENTRY_FORMAT: Final = 1
 
 # What stands in front of each entry, so that nothing else is taken for one.
 _MAGIC: Final = b"everlog-entry "
-
-
-class JournalUnreachableError(BusyError):
-    """The journal does not answer, or refuses for now; nothing was stored, nor will be.
-
-    `str` says why for an operator and holds no secret: neither a password nor an event.
-    """
 
 
 class OutcomeUnknownError(EverlogError):
@@ -56,7 +49,7 @@ class UnfitJournalError(SettingsError):
     """The journal cannot keep what is promised, or is none of ours; the message says what to do."""
 
 
-class UnknownEntryFormatError(EverlogError):
+class UnknownEntryFormatError(UnknownFormatError):
     """What stands in the journal was written by another version; it is refused, not guessed."""
 
 
@@ -126,6 +119,8 @@ class SharedJournal(Protocol):
 
     # How many bytes an encoded entry may have.
     entry_size_max: int
+    # What is worth a warning about it, for an operator; known once it is open.
+    remarks: Sequence[str]
 
     async def open(self) -> str:
         """Connect, create the journal if there is none, check that it can keep what is promised.
@@ -198,9 +193,9 @@ _decode_header = msgspec.json.Decoder(_Header).decode
 def encode_entry(entry: Entry) -> bytes:
     """Return an entry as it stands in a journal: a line that describes it, and its lines.
 
-        everlog-entry {"format":1,"batchId":...}<LF>
-        {"type":"event","payload":{...}}<LF>
-        ...
+    everlog-entry {"format":1,"batchId":...}<LF>
+    {"type":"event","payload":{...}}<LF>
+    ...
     """
     header = _Header(
         format=ENTRY_FORMAT,

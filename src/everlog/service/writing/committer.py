@@ -7,6 +7,9 @@ millisecond at most: their clients have nothing else to ask for meanwhile, and t
 pass the interpreter's lock to and fro lose more than the sync of a fast disk takes. The thread also
 does what takes more than writing, such as a new segment, and everything where there is no process.
 
+Where the order is decided elsewhere (`order`), a batch is appended there first, and goes to the
+disk here when it stands there for good.
+
 Guarantees that the end of each batch is told once, on the loop's thread, and that the engine is
 asked for one batch at a time.
 
@@ -24,6 +27,8 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Final, NamedTuple, TypeVar
 
+from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.order import Order
 from everlog.service.writing.sync_process import SyncProcess, SyncProcessLostError
 from everlog.storage.engine import Batch, Engine, JournalEntry
 
@@ -48,6 +53,8 @@ class Ended(NamedTuple):
     batch: Batch
     failure: Exception | None
     seconds: float
+    # Whether it had its place in the log for good when it failed, wherever that is decided.
+    is_appended: bool = False
 
 
 class Committer:
@@ -59,13 +66,19 @@ class Committer:
         *,
         loop: asyncio.AbstractEventLoop,
         sync_process: SyncProcess | None,
+        figures: CommitFigures,
         on_end: Callable[[Ended], None],
+        order: Order | None = None,
     ) -> None:
         """Start the thread; without a process it does everything."""
         self._engine: Final = engine
         self._loop: Final = loop
         self._sync_process: Final = sync_process
-        self._on_end: Final = on_end
+        self._figures: Final = figures
+        self._tell_end: Final = on_end
+        self._order: Final = order
+        # Appends and confirms; kept here, since nobody else holds it.
+        self._asking: asyncio.Task[None] | None = None
         # What the thread is to do next, None for its end.
         self._work: Final[SimpleQueue[Callable[[], None] | None]] = SimpleQueue()
         self._ended: Final[SimpleQueue[Ended]] = SimpleQueue()
@@ -89,6 +102,41 @@ class Committer:
 
         If the loop waits for it, its end may be told before this returns.
         """
+        if self._order is None:
+            self._store(batch, write_count, size)
+        else:
+            asking = self._append_and_store(self._order, batch, write_count, size)
+            self._asking = self._loop.create_task(asking)
+
+    def confirm(self, on_end: Callable[[Exception | None], None]) -> None:
+        """Ask whether the head is what it is for others; tell why it is not, or is not known."""
+        assert self._order is not None
+        self._asking = self._loop.create_task(self._confirm(self._order, on_end))
+
+    async def _append_and_store(
+        self, order: Order, batch: Batch, write_count: int, size: int
+    ) -> None:
+        try:
+            await order.append(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the writer must learn of it
+            self._tell_end(Ended(batch, error, 0.0))
+            return
+        self._store(batch, write_count, size)
+
+    async def _confirm(self, order: Order, on_end: Callable[[Exception | None], None]) -> None:
+        failure: Exception | None = None
+        try:
+            await order.confirm()
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+        on_end(failure)
+
+    def _on_end(self, ended: Ended) -> None:
+        """Tell how a batch ended that was on its way to the disk."""
+        self._tell_end(ended if self._order is None else ended._replace(is_appended=True))
+
+    def _store(self, batch: Batch, write_count: int, size: int) -> None:
+        self._figures.begun_at = self._loop.time()
         if (
             write_count >= _MANY_WRITES
             and size <= _HAND_OVER_SIZE_MAX
@@ -205,8 +253,8 @@ class Committer:
         failure: Exception | None = None
         try:
             for entry in entries:
-                # Whoever decided the order has verified what stands there.
-                batch = self._engine.apply(entry, is_verified=True)
+                # It has been through other hands, and a hash costs less than a wrong copy.
+                batch = self._engine.apply(entry, is_verified=False)
                 batches.append(batch)
         except Exception as error:  # noqa: BLE001 - as above
             failure = error

@@ -18,6 +18,11 @@ who is told that a subject is not pristine learns of an event, which must not va
 every change waits with those that came while it was judged, refused or not: what it is based on was
 staged before it, and is in their batch or in one before.
 
+**Others may write, too.** Where the order is decided elsewhere (`order`), a batch has its place only
+when it stands there. Refusals among accepted writes are proven by that; where there is nothing but
+refusals, the head is confirmed before they leave. While others write, nothing is judged ahead of a
+commit, since it would be judged again.
+
 State is told by two words (`states`): `Condition` is what a new change is told, `Turn` what is done
 with those that wait. Each has its table of transitions, and nothing else changes either.
 All of it happens on the event loop's thread.
@@ -36,9 +41,12 @@ import msgspec
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
+    BusyError,
+    CatchingUpError,
     Code,
     DiskBusyError,
     DiskFullError,
+    JournalUnreachableError,
     RefusedError,
     StateConflictError,
     StoreFailedError,
@@ -53,6 +61,7 @@ from everlog.service.judging import UnjudgedError, Verdict, check_last_events, j
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
+from everlog.service.writing.order import Order, size_of
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.storage.engine import (
@@ -84,6 +93,11 @@ _AT_ONCE_WORK_MAX: Final = 8 * 1024 * 1024
 _BIT_EVENTS: Final = 16
 
 
+# A schema as it stands in a batch: each quote in it takes two bytes, and its event type some.
+_REGISTRATION_FACTOR: Final = 2
+_REGISTRATION_SIZE: Final = 2 * 1024
+
+
 _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
     {
         Condition.FAILED: (
@@ -100,6 +114,12 @@ _REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
             "the store is read-only until the server is restarted without --read-only",
         ),
     }
+)
+
+
+# What refuses every new change.
+_REFUSING: Final = frozenset(
+    {*_REFUSALS, Condition.CATCHING_UP, Condition.JOURNAL_UNREACHABLE, Condition.FOLLOWING}
 )
 
 
@@ -123,6 +143,17 @@ class _Change(Protocol):
     def answer(self) -> Answer:
         """Whom to tell the outcome, once."""
 
+    @property
+    def came_at(self) -> float:
+        """When it came, in the loop's time, where the order is decided elsewhere.
+
+        It is refused only by what was so for everybody at that moment or later.
+        """
+
+    @property
+    def size(self) -> int:
+        """How many bytes of a batch it takes at most, where the order is decided elsewhere."""
+
     def judge(self, writer: "Writer") -> Outcome | None:
         """Judge it at the tip, and stage it unless it is refused; None if that takes long."""
 
@@ -136,6 +167,8 @@ class _Write(msgspec.Struct):
     answer: Answer
     verdict: Verdict | None
     outcome: Outcome = ()
+    came_at: float = 0.0
+    size: int = 0
 
     def judge(self, writer: "Writer") -> Outcome | None:
         return writer.judge_write(self.candidates, self.preconditions, self.verdict)
@@ -152,6 +185,8 @@ class _Registration(msgspec.Struct):
     checked_event_count: int
     answer: Answer
     outcome: Outcome = ()
+    came_at: float = 0.0
+    size: int = 0
 
     def judge(self, writer: "Writer") -> Outcome:
         return writer.judge_registration(self.schema, self.checked_event_count)
@@ -166,6 +201,8 @@ class _Settled(msgspec.Struct):
 
     answer: Answer
     outcome: Outcome = ()
+    came_at: float = 0.0
+    size: int = 0
 
     def judge(self, _: "Writer") -> Outcome:
         return self.outcome
@@ -187,16 +224,24 @@ class Writer:
         events: WriterEvents,
         loop: asyncio.AbstractEventLoop,
         sync_process: SyncProcess | None = None,
+        order: Order | None = None,
+        condition: Condition = Condition.WRITABLE,
+        source: str = "",
     ) -> None:
-        """Take over the process that syncs; the clock returns nanoseconds since 1970."""
+        """Take over the process that syncs; the clock returns nanoseconds since 1970.
+
+        `source` is the address of the server that is followed, if the condition says so.
+        """
         self._engine: Final = engine
+        self._order: Final = order
+        self._source: Final = source
         self._clock: Final = clock
         self.hash_version: Final = hash_version
         # By event type; those that are staged are in force for whatever comes behind them.
         self.schemas: Final = {schema.event_type: schema for schema in schemas}
         self._events: Final = events
         self._loop: Final = loop
-        self.condition = Condition.WRITABLE
+        self.condition = condition
         # Why it is so, empty where nobody has to be told.
         self.reason = ""
         self._turn = Turn.IDLE
@@ -207,12 +252,22 @@ class Writer:
         self._unjudged: Final[deque[_Change]] = deque()
         # What queries have taken in since the last batch set out.
         self._work = 0
+        # How many bytes of the next batch are taken, where the order is decided elsewhere.
+        self._batch_size = 0
+        # Whether what was staged behind the batch on its way is not wanted any more.
+        self._is_staged_in_vain = False
+        self._yielding: asyncio.TimerHandle | None = None
         self._judging: asyncio.Task[None] | None = None
         self.figures: Final = CommitFigures()
         # Done when nothing waits any more; none while nobody wants to know.
         self._drained: asyncio.Future[None] | None = None
         self._committer: Final = Committer(
-            engine, loop=loop, sync_process=sync_process, on_end=self._finish_commit
+            engine,
+            loop=loop,
+            sync_process=sync_process,
+            figures=self.figures,
+            on_end=self._finish_commit,
+            order=order,
         )
 
     def write(
@@ -230,13 +285,18 @@ class Writer:
         once, where the disk hangs or too much waits for it.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
-        if self.condition in _REFUSALS:
-            self._take(_Settled(answer, _refusal(self.condition)))
+        if self.condition in _REFUSING:
+            self._take(_Settled(answer, self._refusal()))
             return
         if self.figures.is_hanging or (
             self._engine.tip.log_size - self._engine.head.log_size > UNSYNCED_SIZE_MAX
         ):
             answer(_busy())
+            return
+        if self._order is not None:
+            write = _Write(candidates, preconditions, answer, verdict)
+            write.came_at, write.size = self._loop.time(), size_of(candidates)
+            self._take_in_order(write, self._order)
             return
         # As `_take`, with fewer calls: this runs for every write.
         write = _Write(candidates, preconditions, answer, verdict)
@@ -251,12 +311,20 @@ class Writer:
 
     def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
         """Stage an event schema against which so many first events have been checked already."""
-        if self.condition in _REFUSALS:
-            self._take(_Settled(answer, _refusal(self.condition)))
+        if self.condition in _REFUSING:
+            self._take(_Settled(answer, self._refusal()))
         elif self.figures.is_hanging:
             answer(_busy())
         else:
-            self._take(_Registration(schema, checked_event_count, answer))
+            registration = _Registration(schema, checked_event_count, answer)
+            if self._order is None:
+                self._take(registration)
+                return
+            registration.came_at = self._loop.time()
+            registration.size = _REGISTRATION_SIZE + _REGISTRATION_FACTOR * len(
+                schema.text.encode()
+            )
+            self._take_in_order(registration, self._order)
 
     def become_read_only(self, answer: Answer) -> None:
         """Refuse every write and registration from now on, until the server is restarted.
@@ -279,8 +347,14 @@ class Writer:
         The answer is called once all that had begun has its answer, whatever that is.
         Raises a RefusedError if none is taken anyway.
         """
-        if self.condition in _REFUSALS:
-            raise _refusal(self.condition)
+        if self.condition in _REFUSING:
+            raise self._refusal()
+        if self._order is not None:
+            message = (
+                "the store takes its events from a journal that it shares with other nodes: load "
+                "the backup into an empty journal with 'everlog journal load'"
+            )
+            raise RefusedError(Code.STORE_READ_ONLY, message)
         self._note(Happening.RESTORE_BEGAN)
         self._take(_Settled(answer))
 
@@ -291,6 +365,33 @@ class Writer:
     def fail(self, error: StoreFailedError) -> None:
         """Refuse every change from now on: somebody else found out that the store has failed."""
         self._note(Happening.BROKE, error)
+
+    def note_journal(self, *, error: JournalUnreachableError | None) -> None:
+        """Take note that the journal answers and the log has what stands there, or why not.
+
+        Who waits, and is not on the way to the journal, is told that nothing was stored.
+        """
+        if error is None:
+            self._note(Happening.JOURNAL_FOUND)
+            return
+        self._note(Happening.JOURNAL_LOST, error)
+        if self._turn is Turn.COMMITTING:
+            changes = [*self._waiting, *self._unjudged]
+            self._waiting = [change for change in changes if isinstance(change, _Settled)]
+            self._is_staged_in_vain = True
+            self._unjudged.clear()
+            given_up = [change for change in changes if not isinstance(change, _Settled)]
+            for change in given_up:
+                change.outcome = error
+            self._deliver(given_up)
+
+    def take_over(self) -> None:
+        """Apply what others have appended, as soon as nothing is on its way."""
+        assert self._order is not None
+        if self._yielding is not None:
+            self._end_yielding()
+        elif self._turn is Turn.IDLE:
+            self._apply_others()
 
     async def stop(self) -> None:
         """Refuse new writes, finish those begun, and end who brought them to the disk."""
@@ -311,9 +412,50 @@ class Writer:
         if self._turn is Turn.IDLE:
             self._schedule()
 
+    def _take_in_order(self, change: "_Write | _Registration", order: Order) -> None:
+        """Take a change whose place is decided elsewhere."""
+        if change.size > order.batch_size_max:
+            message = (
+                f"the write may take {change.size} bytes in the journal, and an entry of it may "
+                f"have {order.batch_size_max}: write less at a time"
+            )
+            change.answer(RefusedError(Code.EVENT_TOO_LARGE, message, limit=order.batch_size_max))
+        elif (
+            self._unjudged
+            or order.is_contended
+            or self._is_staged_in_vain
+            or self._turn is Turn.APPLYING
+            or not self._has_room(change)
+        ):
+            self._put_off(change)
+        else:
+            self._take(change)
+
+    def _has_room(self, change: _Change) -> bool:
+        """Tell whether a change can be part of the next batch, and if so, let it be."""
+        if self._order is None:
+            return True
+        size = self._batch_size + change.size
+        if self._batch_size > 0 and size > self._order.batch_size_max:
+            return False
+        self._batch_size = size
+        return True
+
     def _put_off(self, change: _Change) -> None:
         self._unjudged.append(change)
         self._settle()
+
+    def _refusal(self) -> RefusedError | BusyError:
+        """Return what a new change is told while none is taken."""
+        if self.condition is Condition.CATCHING_UP:
+            return CatchingUpError()
+        if self.condition is Condition.JOURNAL_UNREACHABLE:
+            return JournalUnreachableError(self.reason)
+        if self.condition is Condition.FOLLOWING:
+            message = f"this server follows {self._source}: write there"
+            return RefusedError(Code.STORE_READ_ONLY, message, source=self._source)
+        code, message = _REFUSALS[self.condition]
+        return RefusedError(code, message)
 
     def _note(self, happening: Happening, error: Exception | None = None) -> None:
         """Let something happen to the condition, and say so where that makes it another one."""
@@ -323,8 +465,12 @@ class Writer:
             self.reason = "" if error is None else str(error)
             self._events.condition_changed(condition, error)
 
-    def _note_failure(self, failure: Exception) -> DiskFullError | StoreFailedError:
+    def _note_failure(
+        self, failure: Exception
+    ) -> DiskFullError | StoreFailedError | JournalUnreachableError:
         """Let a failure happen, and return what those who wait are told."""
+        if isinstance(failure, JournalUnreachableError):
+            return failure
         if isinstance(failure, DiskFullError):
             self._note(Happening.DISK_FILLED, failure)
             return failure
@@ -345,7 +491,7 @@ class Writer:
         assert count > 0
         engine = self._engine
         if self.condition is Condition.FAILED:
-            return _refusal(self.condition)
+            return self._refusal()
         if count > 1 and _is_large(candidates):
             return None
         try:
@@ -373,7 +519,7 @@ class Writer:
     def judge_registration(self, schema: EventSchema, checked_event_count: int) -> Outcome:
         """Judge the registration of a schema at the tip, and stage it unless it is refused."""
         if self.condition is Condition.FAILED:
-            return _refusal(self.condition)
+            return self._refusal()
         try:
             if schema.event_type in self.schemas:
                 raise StateConflictError(
@@ -459,6 +605,8 @@ class Writer:
         while self._unjudged:
             self._work = 0
             change = self._unjudged[0]
+            if not self._has_room(change):
+                break
             try:
                 outcome = change.judge(self)
             except Exception as error:  # noqa: BLE001 - the others are judged all the same
@@ -545,7 +693,9 @@ class Writer:
             self._enter(Turn.IDLE)
         # What waits is based on nothing but itself and what is durable.
         assert not self._in_flight
-        self._work = 0
+        self._work = self._batch_size = 0
+        if self._order is not None and self._apply_others():
+            return
         changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
@@ -556,22 +706,33 @@ class Writer:
             return
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
+            if self._order is not None and (changes := self._deliver_current(changes, self._order)):
+                self._in_flight = changes
+                self._enter(Turn.COMMITTING)
+                self._committer.confirm(self._finish_confirming)
+                return
             self._deliver(changes)
             self._settle()
             return
         self._in_flight = changes
         self._enter(Turn.COMMITTING)
-        self.figures.begun_at = self._loop.time()
         size = batch.head.log_size - self._engine.head.log_size
         self._committer.begin(batch, write_count=len(changes), size=size)
 
     def _finish_commit(self, ended: Ended) -> None:
-        batch, failure, seconds = ended
+        batch, failure, seconds, _ = ended
         if isinstance(failure, BatchLostError):
             self._begin_again(failure.entries)
             return
         changes, self._in_flight = self._in_flight, []
         self._enter(Turn.IDLE)
+        if ended.is_appended:
+            assert self._order is not None
+            if failure is not None:
+                self._order.note_stored(failure)
+                # They are stored for good, though not here.
+                self._deliver(changes)
+                changes = []
         if failure is None:
             if self.condition is Condition.DISK_FULL:
                 self._note_room(changes)
@@ -583,7 +744,14 @@ class Writer:
                 schemas=len(batch.schemas),
             )
             self._engine.publish(batch)
-            if self._waiting and self._committer.is_handed_over(len(self._waiting)):
+            if self._order is not None:
+                self._order.note_stored(None)
+            if self._is_staged_in_vain:
+                self._is_staged_in_vain = False
+                self._roll_back()
+            if self._waiting and (
+                self._order is not None or self._committer.is_handed_over(len(self._waiting))
+            ):
                 # Before the answers leave, so that the disk has something to do meanwhile.
                 self._start_commit()
             self._deliver(changes)
@@ -596,9 +764,35 @@ class Writer:
         if self._waiting or self._unjudged or self._drained is not None:
             self._settle()
 
+    def _finish_confirming(self, failure: Exception | None) -> None:
+        if isinstance(failure, BatchLostError):
+            self._begin_again(failure.entries)
+            return
+        changes, self._in_flight = self._in_flight, []
+        self._enter(Turn.IDLE)
+        if failure is None:
+            self._deliver(changes)
+        else:
+            changes += self._waiting
+            self._waiting = []
+            self._fail(changes, failure)
+        self._settle()
+
+    def _deliver_current(self, changes: list[_Change], order: Order) -> list[_Change]:
+        """Deliver the refusals that are known to be right for everybody; return the others."""
+        others: list[_Change] = []
+        for change in changes:
+            if isinstance(change, _Settled) or order.is_current(change.came_at):
+                self._deliver([change])
+            else:
+                others.append(change)
+        return others
+
     def _settle(self) -> None:
         """Go on with what gathered, or let whoever waits for the end know that it is there."""
         if self._turn is not Turn.IDLE:
+            return
+        if self._order is not None and self._let_others(self._order):
             return
         if self._unjudged:
             self._judge_unjudged()
@@ -609,6 +803,7 @@ class Writer:
 
     def _fail(self, changes: list[_Change], failure: Exception) -> None:
         self.figures.fail()
+        self._is_staged_in_vain = False
         self._roll_back()
         outcome = self._note_failure(failure)
         for change in changes:
@@ -639,14 +834,45 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - the answers of others must go out
                 self._events.answer_failed(error)
 
-    # Losing.
+    # Others' batches.
+
+    def _let_others(self, order: Order) -> bool:
+        """Apply what others have appended, or let them append first, if it is their turn."""
+        if self._apply_others():
+            return True
+        seconds = order.courtesy() if self._unjudged else 0.0
+        if seconds <= 0.0:
+            return False
+        self._enter(Turn.YIELDING)
+        self._yielding = self._loop.call_later(seconds, self._end_yielding)
+        return True
+
+    def _end_yielding(self) -> None:
+        assert self._yielding is not None
+        self._yielding.cancel()
+        self._yielding = None
+        self._enter(Turn.IDLE)
+        self._settle()
+
+    def _apply_others(self) -> bool:
+        """Begin to apply what others have appended; return False if there is nothing."""
+        assert self._order is not None
+        if self.condition is Condition.FAILED:
+            return False
+        entries = self._order.take()
+        if not entries:
+            return False
+        self._begin_again(entries)
+        return True
 
     def _begin_again(self, entries: Sequence[JournalEntry]) -> None:
         """Forget what was judged on a tip that is none, and take over what stands in its place."""
         self._enter(Turn.APPLYING)
+        if self._in_flight:
+            self.figures.fail()
         self._unjudged.extendleft(reversed([*self._in_flight, *self._waiting]))
         self._in_flight, self._waiting = [], []
-        self.figures.fail()
+        self._batch_size, self._is_staged_in_vain = 0, False
         self._roll_back()
         for change in self._unjudged:
             change.forget(self._engine.head)
@@ -655,6 +881,10 @@ class Writer:
     def _judge_again(self, batches: Sequence[Batch], failure: Exception | None) -> None:
         """Judge all that waits in its order, behind the others' batches."""
         self._enter(Turn.IDLE)
+        if self._order is not None:
+            self._order.note_applied(len(batches), failure)
+        if batches and self.condition is Condition.DISK_FULL:
+            self._note(Happening.BECAME_DURABLE)
         for batch in batches:
             for schema in batch.schemas:
                 known = restore_event_schema(schema.event_type, schema.text)
@@ -680,11 +910,6 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
     name = type(precondition).__name__
     scope = " recursively" if precondition.recursive else ""
     return f"{name[0].lower()}{name[1:]} on '{precondition.subject}'{scope}"
-
-
-def _refusal(condition: Condition) -> RefusedError:
-    code, message = _REFUSALS[condition]
-    return RefusedError(code, message)
 
 
 def _busy() -> DiskBusyError:

@@ -1,0 +1,851 @@
+"""A node's mirror: the log here, and the journal that it shares with other nodes.
+
+The order is decided by the journal alone. What this node appends stands there first, and is then
+committed here; what others append is read from there, and applied. So the log here is a beginning
+of what the journal has, with the same ids, times and hashes, and any node can answer for all.
+
+**Unknown outcomes are resolved by asking.** An append whose answer was lost is told by its batch's
+id from whatever else stands in its place; where nothing stands there, the very same entry is
+appended again. Nobody is answered before that is known, and nothing is stored twice.
+
+**Reading what is current** takes a *barrier*: one question to the journal, shared by all who came
+since the one before was asked, and whatever it brings is applied before they go on. A refusal needs
+the same, unless it leaves with a write that was appended behind what it is based on.
+
+**Others have their turn.** Who has just appended, and has seen others do so lately, lets them in
+before its next batch, for about as long as an append takes: else the loser of a race, who has more
+to do than its winner, would lose the next one, too.
+
+A log that does not continue what the journal has says so, and takes and shows nothing any more.
+All of it happens on the event loop's thread. What is left to others: judging and applying
+(`writing.writer`), and how a journal keeps its promises (`everlog.journals`).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, NamedTuple
+from uuid import uuid4
+
+from msgspec.structs import replace
+
+from everlog.domain.chain import HashVersion
+from everlog.domain.errors import (
+    CatchingUpError,
+    DivergedError,
+    EverlogError,
+    JournalUnreachableError,
+    StoreFailedError,
+)
+from everlog.service.mirroring.journal import (
+    BEGINNING,
+    ENTRY_FORMAT,
+    Announced,
+    Announcement,
+    Entry,
+    EntryLostError,
+    OutcomeUnknownError,
+    PlacedEntry,
+    SharedJournal,
+)
+from everlog.service.writing.order import OrderGivenUpError
+from everlog.service.writing.writer import Writer
+from everlog.storage.engine import (
+    Batch,
+    BatchLostError,
+    Engine,
+    JournalEntry,
+    StagedSchema,
+    UnchainedEntryError,
+)
+from everlog.storage.line import merge_batches
+
+# What is asked of the journal at once, and what may be here and not applied yet.
+_PAGE_SIZE: Final = 8 * 1024 * 1024
+_ARRIVED_SIZE_MAX: Final = 4 * _PAGE_SIZE
+# What is applied with one sync.
+_MERGED_SIZE_MAX: Final = 4 * 1024 * 1024
+
+# Between two attempts to reach the journal.
+_PAUSE_SECONDS_MIN: Final = 0.1
+_PAUSE_SECONDS_MAX: Final = 1.0
+# Between two looks whether a journal is back that everybody waits for.
+_LOOK_AGAIN_SECONDS: Final = 0.25
+
+# How long the reads of a barrier are kept waiting for what it brought to be applied.
+_BARRIER_SECONDS_MAX: Final = 10.0
+
+_ANNOUNCE_SECONDS: Final = 5.0
+_CLOCK_SECONDS_MAX: Final = 1.0
+_PROGRESS_SECONDS: Final = 5.0
+# How long an unknown outcome is looked for when the server stops.
+_GIVE_UP_SECONDS: Final = 5.0
+
+# Others write, as long as they have done so within this time; and how long they are let in first,
+# in what an append takes on average, and at most.
+_CONTENTION_SECONDS: Final = 0.1
+_COURTESY_APPENDS: Final = 1.5
+_COURTESY_SECONDS_MAX: Final = 0.02
+# The weight of the newest append in the average.
+_AVERAGE_WEIGHT: Final = 0.1
+
+Callback = Callable[[Exception | None], None]
+
+
+def _ignore(*_: object) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorEvents:
+    """Whom a mirror tells; each is called on the event loop's thread."""
+
+    # The journal is open: its identity, what is worth a warning, and how many events are here.
+    opened: Callable[[str, Sequence[str], int], None] = _ignore
+    # So many events are here, of those that are known to be there, while the node catches up.
+    progressed: Callable[[int], None] = _ignore
+    # The node has what the journal has: so many events, after so many seconds.
+    caught_up: Callable[[int, float], None] = _ignore
+    # It cannot be reached, and why; and it can again, after so many seconds.
+    lost: Callable[[str], None] = _ignore
+    found: Callable[[float], None] = _ignore
+    # What is wrong between this node and others, each said once.
+    mismatched: Callable[[str], None] = _ignore
+    # The log here is not what the journal has, or the journal cannot be used: nothing goes on.
+    failed: Callable[[Exception], None] = _ignore
+    bug: Callable[[Exception], None] = _ignore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorOptions:
+    """How a node takes part."""
+
+    journal: SharedJournal
+    node: str
+    version: str = ""
+    # The fingerprints of public keys, empty where there is none.
+    signing_key: str = ""
+    checkpoint_key: str = ""
+    # Whether reads wait for a barrier; else they show what is here.
+    reads_are_current: bool = True
+    events: MirrorEvents = field(default_factory=MirrorEvents)
+
+
+@dataclass(slots=True, kw_only=True)
+class MirrorFigures:
+    """What a mirror has done since the node was started."""
+
+    appends: int = 0
+    lost_appends: int = 0
+    unknown_appends: int = 0
+    applied_entries: int = 0
+    applied_events: int = 0
+    # Questions to the journal what stands behind the head, and who shared them.
+    barriers: int = 0
+    barrier_callers: int = 0
+    # Seconds since 1970; None while it can be reached.
+    unreachable_since: float | None = None
+    unreachable_reason: str = ""
+    is_caught_up: bool = False
+    # How many events are known of and not here yet.
+    behind_events: int = 0
+    mismatches: Sequence[str] = ()
+    nodes: int = 1
+    failure: str = ""
+
+
+class _Proof(NamedTuple):
+    """Whoever has the entry at a place has all that was acknowledged before a moment."""
+
+    place: int
+    began: float
+
+
+class Mirror:
+    """The order of a node's log (`writing.order`), decided by a journal."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: MirrorOptions,
+        *,
+        clock: Callable[[], int],
+        hash_version: HashVersion,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Ask nothing yet; the clock returns nanoseconds since 1970."""
+        self._engine: Final = engine
+        self._journal: Final = options.journal
+        self._options: Final = options
+        self._events: Final = options.events
+        self._clock: Final = clock
+        self._hash_version: Final = hash_version
+        self._loop: Final = loop
+        self._node_id: Final = uuid4().hex
+        self.reads_are_current: Final = options.reads_are_current
+        self.figures: Final = MirrorFigures()
+        self.batch_size_max: Final = options.journal.entry_size_max
+        # The place of the last entry that is here, that of the last one that is known, and those
+        # between, in their order. `_seam` says how many events were here when that began.
+        self._place = BEGINNING
+        self._known = BEGINNING
+        self._arrived: Final[deque[PlacedEntry]] = deque()
+        self._arrived_size = 0
+        self._seam = 0
+        # How many of those that arrived each entry has that the writer is applying.
+        self._taken: list[int] = []
+        # The entry that is being committed here, and stands in the journal.
+        self._appended: PlacedEntry | None = None
+        # What was found out and is of use once its entries are here; and up to when all is here.
+        self._proofs: Final[deque[_Proof]] = deque()
+        self._proven_at = float("-inf")
+        self._reading: Final = asyncio.Lock()
+        # Who waits for the next barrier, and who for entries to be applied.
+        self._callers: list[Callback] = []
+        self._barrier: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        # Why nothing of what arrived can be applied now, until that is tried again.
+        self._held_up: Exception | None = None
+        self._failure: Exception | None = None
+        self._lost_at: float | None = None
+        self._is_stopping = False
+        # The loop's time when others' entry was seen last; whether the last one was ours, and
+        # others have not been let in since.
+        self._others_at = float("-inf")
+        self._owes_turn = False
+        self._append_seconds = 0.004
+        self._mismatches: Final[set[str]] = set()
+        self._writer: Writer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, writer: Writer) -> None:
+        """Begin to catch up; the writer is one that this is the order of."""
+        self._writer = writer
+        self._tasks = [self._loop.create_task(self._run())]
+
+    async def stop(self) -> None:
+        """Read nothing any more, and resolve what is unknown within seconds or not at all."""
+        self._is_stopping = True
+        self._release(partial(JournalUnreachableError, "the server is shutting down"))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Let go of the journal; nothing may be on its way there any more."""
+        if self._barrier is not None:
+            self._barrier.cancel()
+            await asyncio.wait({self._barrier})
+        await self._journal.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the node has caught up with its journal since it was started."""
+        return self.figures.is_caught_up and self._failure is None
+
+    # For readers.
+
+    def check_ready(self) -> None:
+        """Raise what keeps everybody from reading here, if something does.
+
+        Raises:
+            CatchingUpError: Not everything is here yet.
+            StoreFailedError: What is here is not what the journal has.
+        """
+        if self._failure is not None:
+            raise StoreFailedError(str(self._failure))
+        if not self.figures.is_caught_up:
+            raise CatchingUpError
+
+    def when_current(self, callback: Callback) -> None:
+        """Call back once all is here that was acknowledged before this call, or say why not.
+
+        It is called with None, or with an error that `check_ready` raises, or with a
+        `JournalUnreachableError`.
+        """
+        try:
+            self.check_ready()
+        except EverlogError as error:
+            callback(error)
+            return
+        if self._lost_at is not None or self._is_stopping:
+            callback(self._unreachable())
+            return
+        self._callers.append(callback)
+        if self._barrier is None:
+            self._barrier = self._loop.create_task(self._run_barriers())
+
+    async def wait_current(self) -> None:
+        """Return when `when_current` would call back; raise what it would say."""
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def note(error: Exception | None) -> None:
+            if not done.done():
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+        self.when_current(note)
+        await done
+
+    async def _run_barriers(self) -> None:
+        try:
+            while self._callers:
+                callers, self._callers = self._callers, []
+                self.figures.barriers += 1
+                self.figures.barrier_callers += len(callers)
+                error: Exception | None = None
+                try:
+                    async with asyncio.timeout(_BARRIER_SECONDS_MAX):
+                        await self._catch_up_once()
+                except TimeoutError:
+                    error = JournalUnreachableError("what it has could not be applied in time")
+                except Exception as failure:  # noqa: BLE001 - whoever waits is told
+                    error = self._as_reason(failure)
+                self._tell(callers, error)
+        finally:
+            self._barrier = None
+
+    def _as_reason(self, failure: Exception) -> Exception:
+        """Return what readers are told where something failed, and report what is a bug."""
+        if isinstance(failure, JournalUnreachableError):
+            self._note_lost(failure)
+        elif not isinstance(failure, EverlogError):
+            self._events.bug(failure)
+            return StoreFailedError("the journal could not be read: an unexpected error")
+        return failure
+
+    def _tell(self, callers: Sequence[Callback], error: Exception | None) -> None:
+        for caller in callers:
+            try:
+                caller(error)
+            except Exception as failure:  # noqa: BLE001 - the others are told all the same
+                self._events.bug(failure)
+
+    def _release(self, make_error: Callable[[], Exception]) -> None:
+        callers, self._callers = self._callers, []
+        self._tell(callers, make_error())
+
+    async def _catch_up_once(self) -> None:
+        """Return when all is applied that stood in the journal when this was called."""
+        while True:
+            is_end = await self._fetch()
+            end = self._known
+            self._urge()
+            while self._place < end:
+                self._raise_hindrance()
+                self._changed.clear()
+                await self._changed.wait()
+            if is_end:
+                return
+
+    def _raise_hindrance(self) -> None:
+        if self._failure is not None:
+            raise StoreFailedError(str(self._failure))
+        if self._held_up is not None:
+            raise self._held_up
+
+    # Reading the journal.
+
+    async def _fetch(self) -> bool:
+        """Read what stands behind what is known; return whether that is all."""
+        async with self._reading:
+            began = self._loop.time()
+            page = await self._journal.read(after=self._known, size_max=_PAGE_SIZE)
+            self._note_found()
+            for placed in page.entries:
+                self._arrive(placed)
+            if page.is_end:
+                self._proofs.append(_Proof(self._known, began))
+                self._settle_proofs()
+            return page.is_end
+
+    def _arrive(self, placed: PlacedEntry) -> None:
+        if placed.place <= self._known:
+            # It is our own, which was appended meanwhile.
+            return
+        self._known = placed.place
+        if placed.entry.batch_id != self._batch_id:
+            self._others_at = self._loop.time()
+        self._arrived.append(placed)
+        self._arrived_size += len(placed.entry.lines)
+        self.figures.behind_events = placed.entry.end - self._engine.head.event_count
+
+    # The id of the batch that is being appended, empty while none is.
+    _batch_id = ""
+
+    def _settle_proofs(self) -> None:
+        while self._proofs and self._proofs[0].place <= self._place:
+            self._proven_at = max(self._proven_at, self._proofs.popleft().began)
+
+    def _advance(self, place: int) -> None:
+        """Note that everything up to a place is here."""
+        self._place = place
+        self._known = max(self._known, place)
+        while self._arrived and self._arrived[0].place <= place:
+            self._arrived_size -= len(self._arrived.popleft().entry.lines)
+        end = self._arrived[-1].entry.end if self._arrived else self._engine.head.event_count
+        self.figures.behind_events = end - self._engine.head.event_count
+        self._settle_proofs()
+        self._changed.set()
+
+    def _urge(self) -> None:
+        """Let the writer apply what arrived."""
+        if self._arrived and self._writer is not None:
+            self._writer.take_over()
+
+    # For the writer.
+
+    def take(self) -> Sequence[JournalEntry]:
+        """Return what arrived, as far as it continues the head; few entries of many batches."""
+        if self._held_up is not None or self._failure is not None:
+            return ()
+        self._taken = []
+        head = self._engine.head
+        position, hash_ = head.event_count, head.hash
+        run: list[Entry] = []
+        size = 0
+        try:
+            for placed in self._arrived:
+                if run and (size + len(placed.entry.lines) > _MERGED_SIZE_MAX):
+                    break
+                entry = self._behind(placed.entry, position, hash_)
+                if run and entry.schemas:
+                    break
+                run.append(entry)
+                size += len(entry.lines)
+                position, hash_ = entry.end, entry.hash
+        except DivergedError as error:
+            self._fail(error)
+            return ()
+        if not run:
+            return ()
+        merged = _merge(run)
+        if merged.lines or merged.schemas:
+            self._taken = [len(run)]
+            return [merged]
+        # All of it is here already, where a log met its journal.
+        self._advance(self._arrived[len(run) - 1].place)
+        return self.take()
+
+    def _behind(self, entry: Entry, position: int, hash_: str) -> Entry:
+        """Return what an entry has behind a position of the log here.
+
+        Raises:
+            DivergedError: What stands in front of that is not what is here.
+        """
+        if entry.first == position and entry.predecessor_hash == hash_:
+            schemas = [schema for schema in entry.schemas if not self._is_known(schema)]
+            return entry if len(schemas) == len(entry.schemas) else replace(entry, schemas=schemas)
+        lines = entry.lines.splitlines(keepends=True)
+        skipped = position - entry.first
+        is_ours = 0 < skipped <= len(lines) and f'"hash":"{hash_}"'.encode() in lines[skipped - 1]
+        if not is_ours:
+            message = (
+                f"the data directory has other events than the journal, from the event with id "
+                f"{min(position, entry.first)} on or before it: it belongs to another journal, or "
+                "one of them was put back to an earlier state; start with an empty directory to "
+                "mirror the journal, or without --journal to keep what is here"
+            )
+            raise DivergedError(message)
+        schemas = [schema for schema in entry.schemas if not self._is_known(schema)]
+        rest = b"".join(lines[skipped:])
+        return replace(entry, first=position, predecessor_hash=hash_, lines=rest, schemas=schemas)
+
+    def _is_known(self, schema: StagedSchema) -> bool:
+        entry = self._engine.event_type(schema.event_type, self._engine.head)
+        if entry is None or entry.schema is None:
+            return False
+        if entry.schema != schema.text:
+            name = schema.event_type
+            message = f"the event type {name!r} has another schema here than in the journal"
+            raise DivergedError(message)
+        return True
+
+    def note_applied(self, count: int, failure: Exception | None) -> None:
+        """Take note that so many of the entries that were taken are here, and why not more."""
+        number = sum(self._taken[:count])
+        if number > 0:
+            entries = [self._arrived[index] for index in range(number)]
+            self.figures.applied_entries += number
+            self.figures.applied_events += sum(
+                placed.entry.end - placed.entry.first for placed in entries
+            )
+            self._owes_turn = False
+            self._advance(entries[-1].place)
+        if isinstance(failure, UnchainedEntryError):
+            self._fail(DivergedError(f"the journal does not continue the log here: {failure}"))
+        elif failure is not None:
+            self._held_up = failure
+            self._changed.set()
+
+    async def append(self, batch: Batch) -> None:
+        """Return when the batch stands in the journal, behind what is here."""
+        self._raise_hindrance()
+        self._raise_if_lost()
+        entry = self._entry_of(batch)
+        self._batch_id = entry.batch_id
+        began = self._loop.time()
+        try:
+            place = await self._append(entry)
+        except BaseException:
+            self._batch_id = ""
+            raise
+        seconds = self._loop.time() - began
+        self._append_seconds += _AVERAGE_WEIGHT * (seconds - self._append_seconds)
+        self.figures.appends += 1
+        self._appended = PlacedEntry(place, entry)
+        self._owes_turn = True
+
+    def _raise_if_lost(self) -> None:
+        """Raise a BatchLostError if others' batches are here that are not applied."""
+        taken = self.take()
+        # Nothing is taken of what cannot be applied.
+        self._raise_hindrance()
+        if taken:
+            raise BatchLostError(taken)
+
+    def _entry_of(self, batch: Batch) -> Entry:
+        head = self._engine.head
+        return Entry(
+            batch_id=uuid4().hex,
+            node=self._options.node,
+            first=batch.first_position,
+            end=batch.first_position + len(batch.lines),
+            predecessor_hash=head.hash,
+            hash=batch.head.hash,
+            hash_version=int(self._hash_version),
+            schemas=batch.schemas,
+            lines=b"".join(batch.lines),
+        )
+
+    async def _append(self, entry: Entry) -> int:
+        """Return the place of an entry, once it is known where it stands."""
+        after, is_unknown, pauses = self._place, False, _Pauses()
+        while True:
+            try:
+                place = await self._journal.append(entry, after=after)
+            except EntryLostError:
+                pass
+            except OutcomeUnknownError as error:
+                is_unknown = True
+                self.figures.unknown_appends += 1
+                self._note_lost(JournalUnreachableError(str(error)))
+            except JournalUnreachableError as error:
+                self._note_lost(error)
+                if not is_unknown:
+                    raise
+                await self._pause(pauses)
+                continue
+            else:
+                self._note_found()
+                return place
+            standing = await self._ask_what_stands(pauses)
+            if standing is None:
+                # The other one may have been on its way only.
+                await self._pause(pauses)
+                continue
+            if standing.entry.batch_id == entry.batch_id:
+                return standing.place
+            self.figures.lost_appends += 1
+            self._raise_if_lost()
+
+    async def _ask_what_stands(self, pauses: "_Pauses") -> PlacedEntry | None:
+        """Return the first entry behind what is here, None if there is none."""
+        while not self._arrived:
+            try:
+                if await self._fetch() and not self._arrived:
+                    return None
+            except JournalUnreachableError as error:
+                self._note_lost(error)
+                await self._pause(pauses)
+        return self._arrived[0]
+
+    async def _pause(self, pauses: "_Pauses") -> None:
+        if self._is_stopping and pauses.seconds > _GIVE_UP_SECONDS:
+            raise OrderGivenUpError("whether what was written is stored is unknown")
+        await asyncio.sleep(pauses.next())
+
+    def note_stored(self, failure: Exception | None) -> None:
+        """Take note that the batch that was appended is here, or why it is not."""
+        assert self._appended is not None
+        appended, self._appended = self._appended, None
+        self._batch_id = ""
+        if failure is None:
+            self._advance(appended.place)
+            return
+        # It is applied like any other's, when that is possible.
+        self._held_up = failure
+        if not self._arrived or self._arrived[0].place > appended.place:
+            self._arrived.appendleft(appended)
+            self._arrived_size += len(appended.entry.lines)
+            self._known = max(self._known, appended.place)
+        self._changed.set()
+
+    def is_current(self, since: float) -> bool:
+        """Tell whether all is here that was acknowledged before a moment of the loop's time."""
+        return self._proven_at >= since
+
+    async def confirm(self) -> None:
+        """Return when nothing more stood in the journal than is here."""
+        self._raise_hindrance()
+        while True:
+            is_end = await self._fetch_or_note()
+            self._raise_if_lost()
+            if is_end:
+                return
+
+    async def _fetch_or_note(self) -> bool:
+        try:
+            return await self._fetch()
+        except JournalUnreachableError as error:
+            self._note_lost(error)
+            raise
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether others have written lately."""
+        return self._loop.time() - self._others_at < _CONTENTION_SECONDS
+
+    def courtesy(self) -> float:
+        """Return for how many seconds others are let in first."""
+        if not self._owes_turn or not self.is_contended:
+            return 0.0
+        self._owes_turn = False
+        return min(_COURTESY_APPENDS * self._append_seconds, _COURTESY_SECONDS_MAX)
+
+    # The life of a node.
+
+    async def _run(self) -> None:
+        try:
+            await self._open()
+            await self._find_place()
+            await self._catch_up()
+            self._tasks.append(self._loop.create_task(self._announce_often()))
+            while True:
+                await self._follow()
+        except (EverlogError, OSError) as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a node that reads nothing must not seem well
+            self._events.bug(error)
+            self._fail(StoreFailedError(f"an unexpected error: {type(error).__name__}"))
+
+    async def _open(self) -> None:
+        pauses = _Pauses()
+        while True:
+            try:
+                identity = await self._journal.open()
+            except JournalUnreachableError as error:
+                self._note_lost(error)
+                await asyncio.sleep(pauses.next())
+            else:
+                self._note_found()
+                count = self._engine.head.event_count
+                self._events.opened(identity, self._journal.remarks, count)
+                return
+
+    async def _find_place(self) -> None:
+        pauses = _Pauses()
+        self._seam = self._engine.head.event_count
+        while True:
+            try:
+                self._place = self._known = await self._journal.find(self._seam)
+            except JournalUnreachableError as error:
+                self._note_lost(error)
+                await asyncio.sleep(pauses.next())
+            else:
+                return
+
+    async def _catch_up(self) -> None:
+        began = said_at = self._loop.time()
+        pauses = _Pauses()
+        is_end = False
+        while not is_end:
+            try:
+                is_end = await self._fetch()
+                self._check_seam()
+                self._urge()
+                # What is read may be ahead of what is applied, but not by more than this.
+                while self._arrived and (is_end or self._arrived_size > _ARRIVED_SIZE_MAX):
+                    if self._failure is not None:
+                        raise self._failure
+                    await self._wait_for_change(1.0)
+                    self._try_again()
+                if self._loop.time() - said_at >= _PROGRESS_SECONDS:
+                    said_at = self._loop.time()
+                    self._events.progressed(self._engine.head.event_count)
+            except JournalUnreachableError as error:
+                self._note_lost(error)
+                await asyncio.sleep(pauses.next())
+        self.figures.is_caught_up = True
+        self._note_ready()
+        count = self._engine.head.event_count
+        self._events.caught_up(count, self._loop.time() - began)
+
+    def _check_seam(self) -> None:
+        """Raise a DivergedError if the log here has events that the journal does not have."""
+        if self._seam > 0 and not self._arrived and self._place == self._known:
+            raise self._ahead()
+        self._seam = 0
+
+    def _ahead(self) -> DivergedError:
+        count = self._engine.head.event_count
+        return DivergedError(
+            f"the data directory has {count} events, and the journal does not have all of them: it "
+            "belongs to another journal, or the journal was put back to an earlier state; load "
+            "what is here into an empty journal with 'everlog journal load', or start with an "
+            "empty directory to mirror this one"
+        )
+
+    async def _wait_for_change(self, seconds: float) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _try_again(self) -> None:
+        """Let what could not be applied be tried again."""
+        self._held_up = None
+        self._urge()
+
+    async def _follow(self) -> None:
+        """Look once what others have appended."""
+        if self._lost_at is None:
+            await self._journal.wait(after=self._known)
+        else:
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        try:
+            self._try_again()
+            await self._fetch()
+            self._urge()
+            while self._arrived_size > _ARRIVED_SIZE_MAX and self._failure is None:
+                await self._wait_for_change(1.0)
+                self._try_again()
+        except JournalUnreachableError as error:
+            self._note_lost(error)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _announce_often(self) -> None:
+        while True:
+            try:
+                others = await self._journal.announce(self._announcement())
+                self._compare(others)
+            except JournalUnreachableError as error:
+                self._note_lost(error)
+            except Exception as error:  # noqa: BLE001 - it is said, and tried again
+                self._events.bug(error)
+            await asyncio.sleep(_ANNOUNCE_SECONDS)
+
+    def _announcement(self) -> Announcement:
+        return Announcement(
+            node_id=self._node_id,
+            node=self._options.node,
+            version=self._options.version,
+            entry_format=ENTRY_FORMAT,
+            hash_version=int(self._hash_version),
+            signing_key=self._options.signing_key,
+            checkpoint_key=self._options.checkpoint_key,
+            clock=self._clock(),
+        )
+
+    def _compare(self, others: Sequence[Announced]) -> None:
+        ours = self._announcement()
+        found: list[str] = []
+        for announced in others:
+            theirs = announced.announcement
+            if theirs.node_id == self._node_id:
+                continue
+            found += [
+                f"the node {theirs.node} has another {what}"
+                for what, is_same in (
+                    ("version of the journal's entries", theirs.entry_format == ours.entry_format),
+                    ("hash version", theirs.hash_version == ours.hash_version),
+                    ("signing key", theirs.signing_key == ours.signing_key),
+                    ("checkpoint key", theirs.checkpoint_key == ours.checkpoint_key),
+                )
+                if not is_same
+            ]
+            if abs(announced.clock_offset) > _CLOCK_SECONDS_MAX:
+                direction = "ahead of" if announced.clock_offset > 0 else "behind"
+                found.append(f"the clock of the node {theirs.node} is {direction} the one here")
+        self.figures.nodes = 1 + sum(
+            announced.announcement.node_id != self._node_id for announced in others
+        )
+        self.figures.mismatches = found
+        for finding in found:
+            if finding not in self._mismatches:
+                self._events.mismatched(finding)
+        self._mismatches.clear()
+        self._mismatches.update(found)
+
+    # Whether the journal answers.
+
+    def _unreachable(self) -> JournalUnreachableError:
+        return JournalUnreachableError(self.figures.unreachable_reason)
+
+    def _note_lost(self, error: JournalUnreachableError) -> None:
+        if self._lost_at is not None or self._is_stopping:
+            return
+        self._lost_at = self._loop.time()
+        self.figures.unreachable_since = time.time()
+        self.figures.unreachable_reason = error.reason
+        self._events.lost(error.reason)
+        if self._writer is not None and self.figures.is_caught_up:
+            self._writer.note_journal(error=error)
+        self._release(self._unreachable)
+
+    def _note_found(self) -> None:
+        if self._lost_at is None:
+            return
+        seconds = self._loop.time() - self._lost_at
+        self._lost_at = None
+        self.figures.unreachable_since, self.figures.unreachable_reason = None, ""
+        self._events.found(seconds)
+        self._note_ready()
+
+    def _note_ready(self) -> None:
+        if self._writer is not None and self.figures.is_caught_up:
+            self._writer.note_journal(error=None)
+
+    def _fail(self, error: Exception) -> Exception:
+        """Take and show nothing any more; return what is wrong."""
+        if self._failure is None:
+            self._failure = error
+            self.figures.failure = str(error)
+            self._changed.set()
+            if self._writer is not None:
+                self._writer.fail(StoreFailedError(str(error)))
+            self._release(partial(StoreFailedError, str(error)))
+            self._events.failed(error)
+        return error
+
+
+class _Pauses:
+    """Pauses that become longer."""
+
+    def __init__(self) -> None:
+        self._pause = _PAUSE_SECONDS_MIN
+        # Of all that there were.
+        self.seconds = 0.0
+
+    def next(self) -> float:
+        pause = self._pause
+        self._pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+        self.seconds += pause
+        return pause
+
+
+def _merge(entries: Sequence[Entry]) -> JournalEntry:
+    """Return entries that follow each other as one, which is synced as a whole."""
+    lines = merge_batches([entry.lines for entry in entries])
+    schemas = [schema for entry in entries for schema in entry.schemas]
+    first = entries[0]
+    return JournalEntry(first.first, first.predecessor_hash, lines, schemas)

@@ -1,0 +1,74 @@
+"""The port of whoever decides what comes next in the log, where that is not its writer alone.
+
+The writer judges, stages and seals as ever; then it asks here before the batch is committed. What
+others have appended comes in here too, and is applied by the writer as soon as nothing is on its
+way. Everything here belongs to the event loop's thread.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from everlog.domain.errors import EverlogError
+from everlog.domain.event import EventCandidate, candidate_size
+from everlog.storage.engine import Batch, JournalEntry
+
+
+class Order(Protocol):
+    """Who decides what comes next; a store that is the only one of its log has none."""
+
+    @property
+    def batch_size_max(self) -> int:
+        """How large a batch may be, in bytes, its schemas included."""
+
+    def take(self) -> Sequence[JournalEntry]:
+        """Return others' batches that are here and continue the head, in their order.
+
+        Raises:
+            DivergedError: What is here does not continue it.
+        """
+
+    def note_applied(self, count: int, failure: Exception | None) -> None:
+        """Take note that so many of them are applied, and why the others are not."""
+
+    async def append(self, batch: Batch) -> None:
+        """Return when the batch stands behind the head for good, whatever becomes of this node.
+
+        Raises:
+            BatchLostError: Another one stands there.
+            JournalUnreachableError: Nothing was stored, nor will be.
+            OrderGivenUpError: Nobody knows, and nobody waits for it any more.
+        """
+
+    def note_stored(self, failure: Exception | None) -> None:
+        """Take note that the batch that was appended is in the log here, or why it is not."""
+
+    def is_current(self, since: float) -> bool:
+        """Tell whether the head has all that was appended before a moment of the loop's time."""
+
+    async def confirm(self) -> None:
+        """Return when the head is known to be what it was for others at some moment of the call.
+
+        Raises:
+            BatchLostError: There was more; it is applied first.
+            JournalUnreachableError: That cannot be found out.
+        """
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether others write too, so that judging ahead of a commit would be in vain."""
+
+    def courtesy(self) -> float:
+        """Return for how many seconds others should be let in first, before the next batch."""
+
+
+class OrderGivenUpError(EverlogError):
+    """Whether a batch was appended is unknown, and the server stops: nobody will be told."""
+
+
+# What stands around the values of an event in its line: names, id, time and hashes, and escapes.
+_ENVELOPE_SIZE: Final = 2 * 1024
+
+
+def size_of(candidates: Sequence[EventCandidate]) -> int:
+    """Return how many bytes the lines of a write take at most."""
+    return sum([_ENVELOPE_SIZE + candidate_size(candidate) for candidate in candidates])
