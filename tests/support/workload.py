@@ -50,6 +50,9 @@ OBSERVED: Final = (
 # Of all reads; a query looks at all events behind the lower bound.
 _QUERIES_SHARE: Final = 0.1
 
+# What a whole answer of version 2 ends with.
+_END: Final = b'{"type":"end","data":{}}\n'
+
 _SCHEMA: Final = {"type": "object", "properties": {"write": {"type": "string"}}}
 
 
@@ -152,9 +155,7 @@ class WritingClient:
 
     def outcome(self, key: str, answer: Answer) -> Outcome | None:
         """Return what an answer says; what should not be said is a surprise."""
-        is_whole = answer.body.startswith(b"[") or answer.body.endswith(
-            b'{"type":"end","data":{}}\n'
-        )
+        is_whole = answer.body.startswith(b"[") or answer.body.endswith(_END)
         if answer.status == 200 and is_whole:
             self._board.note(answer.events)
             return Accepted(answer.events)
@@ -204,7 +205,8 @@ class ReadingClient:
         invoked = monotonic()
         answer = ask(name, body)
         answered = monotonic()
-        if answer.status != 200:
+        is_whole = ask == connection.v1 or answer.body.endswith(_END)
+        if answer.status != 200 or not is_whole:
             self.note_refusal(answer)
             return
         read = Read(
@@ -221,7 +223,8 @@ class ReadingClient:
 
     def note_refusal(self, answer: Answer) -> None:
         """Note that there was an answer, and that it has no events."""
-        self._history.surprises.append(f"{self._name} was answered {answer.status}")
+        told = f"{answer.status} {answer.body[-200:]!r}"
+        self._history.surprises.append(f"{self._name} was answered {told}")
 
 
 class ObservingClient:
@@ -342,10 +345,9 @@ def read_log(url: str) -> Log:
     return Log(check_chain(body.splitlines()))
 
 
-def find_lost_schemas(url: str, history: History) -> list[str]:
+def find_lost_schemas(connection: Connection, history: History) -> list[str]:
     """Return the event types whose schema was acknowledged and is not there."""
-    with Connection(url) as connection:
-        items = connection.v2("read-event-types").items
+    items = connection.v2("read-event-types").items
     kept = {item["data"].get("type") for item in items if item["data"].get("schema") is not None}
     acknowledged = {name for name, is_known in tuple(history.schemas.items()) if is_known}
     return [f"the schema of {name} was acknowledged and is lost" for name in acknowledged - kept]
