@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 from threading import Thread
 from typing import Final, NamedTuple
 
-# From the range that is reserved for tests of networks (RFC 2544); each host has a /24 of it.
+# The range that is reserved for tests of networks (RFC 2544); each host has a /24 of it.
+NETWORK_RANGE: Final = "198.18.0.0/15"
 _RANGE: Final = "198.18"
 
 _CLONE_NEWNET: Final = 0x40000000
