@@ -8,11 +8,11 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from everlog.journals import JournalOptions, make_journal
 from everlog.service.mirroring.journal import BEGINNING
@@ -26,7 +26,6 @@ from tests.support.planted_bugs import Bug
 from tests.support.rack import UNREADABLE
 from tests.support.rack_server import CLUSTER_MOMENTS, SPOTS, Kill, Plan, entry_point
 from tests.support.server import (
-    DEADLINE_SECONDS,
     RunningServer,
     run_to_end,
     starting_server,
@@ -37,6 +36,9 @@ from tests.support.workload import GONE, find_lost_schemas, read_body
 
 # Of so many lives of nodes, one ends at a named moment.
 _NAMED_ENDS_EVERY: Final = 3
+
+# Within which a node that is ready answers.
+_READY_SECONDS: Final = 8.0
 
 # What is read of the journal at once.
 _PAGE_SIZE: Final = 8 * 1024 * 1024
@@ -57,7 +59,7 @@ class JournalServer(Protocol):
     def start_again(self) -> None: ...
 
 
-class Journal(Protocol):
+class Journal(NamedTuple):
     """The engine that the journal stands on, and where its servers are on the network."""
 
     # The journal's URL, for whoever is on the network.
@@ -81,14 +83,14 @@ class Node:
         self.ends_by_itself = False
         self.server: RunningServer | None = None
         self._life = ExitStack()
-        directory.mkdir()
+        directory.mkdir(parents=True)
         self.set_clock(0)
 
     @property
     def door(self) -> Door | None:
         """Where clients find it, None while nobody listens."""
         server = self.server
-        if server is None or not server.urls:
+        if server is None or self.is_over or not server.urls:
             return None
         return Door(self.name, server.url, self.host, self.mode)
 
@@ -148,10 +150,10 @@ class Cluster:
         network: Network,
         *,
         hosts: Sequence[Host],
-        bugs: Sequence[Bug | None] = (),
+        bug: Bug | None = None,
         modes: Sequence[Reads] = (Reads.CURRENT, Reads.CURRENT, Reads.LOCAL),
     ) -> None:
-        """Make a node on each host; which of them have a bug, and how each reads, may be said."""
+        """Make a node on each host; all have the bug, and how each reads may be said."""
         self.rng: Final = Random(seed)
         self.journal: Final = journal
         self.network: Final = network
@@ -164,7 +166,7 @@ class Cluster:
             )
             for number, host in enumerate(hosts)
         ]
-        self._bugs: Final = dict(zip(self.nodes, bugs, strict=False))
+        self._bug: Final = bug
         self._modes: Final = dict(zip(self.nodes, modes, strict=False))
         self.work: Final = ClusterWorkload(seed, self.nodes)
         self.findings: Final[list[str]] = []
@@ -175,7 +177,7 @@ class Cluster:
 
     def start(self, node: Node, *, kill: Kill | None = None) -> None:
         """Begin a life of a node; nobody waits for it."""
-        plan = Plan(clock_file=str(node.clock), kill=kill, bug=self._bugs.get(node))
+        plan = Plan(clock_file=str(node.clock), kill=kill, bug=self._bug)
         node.start(plan, self.journal.url, mode=self._modes[node], replicas=self.journal.replicas)
         self.life_count += 1
 
@@ -210,7 +212,9 @@ class Cluster:
     def wait_until_ready(self) -> None:
         """Wait until each node answers a current read, so that it has caught up."""
         for node in self.nodes:
-            wait_until(partial(is_ready, node))
+            with suppress(AssertionError):
+                wait_until(partial(_is_ready_or_over, node))
+            assert is_ready(node), _describe_unready(node)
 
     def settle(self) -> list[str]:
         """Let everything run and come to rest, and hold all that was told against the log."""
@@ -221,8 +225,8 @@ class Cluster:
                 self.start(node)
         try:
             self.wait_until_ready()
-        except AssertionError:
-            return [*self.findings, *map(_describe_unready, self.nodes)]
+        except AssertionError as error:
+            return [*self.findings, str(error)]
         self.work.stop_working()
         return [*self.findings, *self._judge(), *self._stop()]
 
@@ -240,7 +244,7 @@ class Cluster:
         ]
         for node in self.nodes:
             assert node.door is not None
-            with connect(node.door, timeout=DEADLINE_SECONDS) as connection:
+            with connect(node.door) as connection:
                 findings += find_lost_schemas(connection, self.work.history)
         try:
             wait_until(lambda: self.work.has_caught_up(log))
@@ -300,7 +304,7 @@ class Cluster:
 def read_lines(node: Node) -> list[bytes]:
     """Return the whole log of a node, as it serves it."""
     assert node.door is not None
-    with connect(node.door, timeout=DEADLINE_SECONDS) as connection:
+    with connect(node.door) as connection:
         answer = connection.v1("read-events", read_body(Selection()))
     assert answer.status == 200, answer.text
     return answer.body.splitlines()
@@ -316,13 +320,17 @@ def is_ready(node: Node) -> bool:
     if door is None:
         return False
     try:
-        with connect(door) as connection:
+        with connect(door, timeout=_READY_SECONDS) as connection:
             never = {"type": "isSubjectPopulated", "payload": {"subject": "/never"}}
             body = {"events": [an_event("/never")], "preconditions": [never]}
             is_writable = connection.v1("write-events", body).status == 409
             return is_writable and connection.v1("read-event-types").status == 200
     except GONE:
         return False
+
+
+def _is_ready_or_over(node: Node) -> bool:
+    return node.is_over or is_ready(node)
 
 
 def _describe_unready(node: Node) -> str:

@@ -64,13 +64,18 @@ def possible_harms(cluster: Cluster) -> list[Harm]:
     ]
 
 
-def do_harm(cluster: Cluster, *, seconds: float) -> Counter[Harm]:
-    """Do harm for about so many seconds, undo all of it, and return what was done how often."""
+def do_harm(
+    cluster: Cluster, *, seconds: float, only: Sequence[Harm] | None = None
+) -> Counter[Harm]:
+    """Do harm for about so many seconds, undo all of it, and return what was done how often.
+
+    It is everything that can be done, or else only what is named.
+    """
     rng, done = Random(cluster.rng.random()), Counter[Harm]()
     end = time.monotonic() + seconds
-    harms = possible_harms(cluster)
+    harms = [harm for harm in possible_harms(cluster) if only is None or harm in only]
     while time.monotonic() < end:
-        chosen = rng.sample(harms, rng.choice([1, 1, 2]))
+        chosen = rng.sample(harms, min(len(harms), rng.choice([1, 1, 2])))
         is_long = rng.randrange(_LONG_HARMS_EVERY) == 0
         duration = rng.uniform(*(_LONG_HARM_SECONDS if is_long else _HARM_SECONDS))
         calm = rng.uniform(*_CALM_SECONDS)
@@ -109,10 +114,15 @@ def _end_nodes(cluster: Cluster, nodes: Sequence[Node]) -> Undo:
 
 
 def _stop_node(cluster: Cluster, rng: Random) -> Undo:
-    node = rng.choice(cluster.nodes)
-    if node.server is not None:
-        node.server.ask_to_stop()
-    return lambda: None
+    server = rng.choice(cluster.nodes).server
+    if server is None:
+        return lambda: None
+    server.ask_to_stop()
+
+    def undo() -> None:
+        server.wait()
+
+    return undo
 
 
 def _pause_node(cluster: Cluster, rng: Random) -> Undo:

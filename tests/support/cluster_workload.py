@@ -15,14 +15,16 @@ from typing import Final, NamedTuple, Protocol
 from tests.support.api import Answer, Connection
 from tests.support.history import ROOT, History, Log, Outcome, Reads, Selection, Unavailable
 from tests.support.network import Host
+from tests.support.server import DEADLINE_SECONDS
 from tests.support.threads import Background
 from tests.support.workload import GONE, Board, ObservingClient, ReadingClient, WritingClient
 
 WRITERS: Final = 5
 READERS: Final = 3
 
-# How long a client waits for an answer before it takes the outcome for unknown.
-_TIMEOUT_SECONDS: Final = 8.0
+# How long clients wait for an answer before they take the outcome for unknown: some give up before
+# a node knows, others do not.
+_TIMEOUTS_SECONDS: Final = (2.0, 8.0)
 # An observer hears of a node more often than that.
 _OBSERVER_TIMEOUT_SECONDS: Final = 4.0
 
@@ -51,7 +53,7 @@ class Reachable(Protocol):
         """Where it is, None while it is nowhere."""
 
 
-def connect(door: Door, *, timeout: float = _TIMEOUT_SECONDS) -> Connection:
+def connect(door: Door, *, timeout: float = DEADLINE_SECONDS) -> Connection:
     """Return a connection to a node that knows which one it is."""
     connection = Connection(door.url, host=door.host, timeout=timeout)
     connection.node, connection.mode = door.node, door.mode
@@ -175,7 +177,8 @@ class ClusterWorkload:
                     time.sleep(_GONE_SECONDS)
                     continue
                 if door.url not in open_ones:
-                    open_ones[door.url] = stack.enter_context(connect(door))
+                    timeout = rng.choice(_TIMEOUTS_SECONDS)
+                    open_ones[door.url] = stack.enter_context(connect(door, timeout=timeout))
                 try:
                     act(open_ones[door.url])
                 except GONE:
