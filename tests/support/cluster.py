@@ -16,7 +16,6 @@ from typing import Final, NamedTuple, Protocol
 
 from everlog.journals import JournalOptions, make_journal
 from everlog.service.mirroring.journal import BEGINNING
-from tests.support.api import an_event
 from tests.support.chain import check_chain
 from tests.support.cluster_workload import ClusterWorkload, Door, connect
 from tests.support.history import Log, Reads, Selection
@@ -32,13 +31,10 @@ from tests.support.server import (
     wait_until,
 )
 from tests.support.threads import run_together
-from tests.support.workload import GONE, find_lost_schemas, read_body
+from tests.support.workload import find_lost_schemas, read_body
 
 # Of so many lives of nodes, one ends at a named moment.
 _NAMED_ENDS_EVERY: Final = 3
-
-# Within which a node that is ready answers.
-_READY_SECONDS: Final = 8.0
 
 # What is read of the journal at once.
 _PAGE_SIZE: Final = 8 * 1024 * 1024
@@ -210,11 +206,19 @@ class Cluster:
             self.findings.append(f"{node.name}: {error}")
 
     def wait_until_ready(self) -> None:
-        """Wait until each node answers a current read, so that it has caught up."""
+        """Wait until each node takes a write and answers a read, or has ended."""
         for node in self.nodes:
             with suppress(AssertionError):
-                wait_until(partial(_is_ready_or_over, node))
-            assert is_ready(node), _describe_unready(node)
+                wait_until(partial(self._is_ready_or_over, node))
+            assert self.is_ready(node), _describe(node)
+
+    def _is_ready_or_over(self, node: Node) -> bool:
+        return node.is_over or self.is_ready(node)
+
+    def is_ready(self, node: Node) -> bool:
+        """Tell whether a node takes a write and answers a read."""
+        door = node.door
+        return door is not None and self.work.probe(door)
 
     def settle(self) -> list[str]:
         """Let everything run and come to rest, and hold all that was told against the log."""
@@ -226,9 +230,18 @@ class Cluster:
         try:
             self.wait_until_ready()
         except AssertionError as error:
-            return [*self.findings, str(error)]
+            self.work.stop_working()
+            return [*self.findings, *self._judge_without_nodes(), str(error)]
         self.work.stop_working()
         return [*self.findings, *self._judge(), *self._stop()]
+
+    def _judge_without_nodes(self) -> list[str]:
+        """Hold everything that was told against what stands in the journal."""
+        try:
+            log = Log(check_chain(self.read_journal()))
+        except UNREADABLE as error:
+            return [f"the journal is not a chain of events: {error!r}"]
+        return find_violations(self.work.history, log)
 
     def _judge(self) -> list[str]:
         try:
@@ -314,30 +327,11 @@ def _has_lines(node: Node, count: int) -> bool:
     return len(read_lines(node)) >= count
 
 
-def is_ready(node: Node) -> bool:
-    """Tell whether a node answers a read and takes a write that changes nothing."""
-    door = node.door
-    if door is None:
-        return False
-    try:
-        with connect(door, timeout=_READY_SECONDS) as connection:
-            never = {"type": "isSubjectPopulated", "payload": {"subject": "/never"}}
-            body = {"events": [an_event("/never")], "preconditions": [never]}
-            is_writable = connection.v1("write-events", body).status == 409
-            return is_writable and connection.v1("read-event-types").status == 200
-    except GONE:
-        return False
-
-
-def _is_ready_or_over(node: Node) -> bool:
-    return node.is_over or is_ready(node)
-
-
-def _describe_unready(node: Node) -> str:
+def _describe(node: Node) -> str:
     if node.server is None:
         return f"{node.name} does not run"
     tail = b"".join([*node.server.output[-5:], *node.server.errors[-5:]]).decode()
-    return f"{node.name} does not take requests: {is_ready(node)} {tail}"
+    return f"{node.name} does not take requests: {tail}"
 
 
 def _a_kill(rng: Random) -> Kill:

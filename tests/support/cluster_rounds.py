@@ -113,7 +113,6 @@ def run_round(
         try:
             for node in cluster.nodes:
                 cluster.start(node)
-            cluster.wait_until_ready()
             cluster.work.start()
             began = time.monotonic()
             harms = do_harm(cluster, seconds=seconds, only=only)

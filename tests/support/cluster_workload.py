@@ -9,11 +9,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import count
+from math import inf
 from threading import Event
 from typing import Final, NamedTuple, Protocol
 
-from tests.support.api import Answer, Connection
-from tests.support.history import ROOT, History, Log, Outcome, Reads, Selection, Unavailable
+from tests.support.api import Answer, Connection, an_event
+from tests.support.history import (
+    ROOT,
+    Accepted,
+    History,
+    Log,
+    Outcome,
+    Reads,
+    Selection,
+    Unavailable,
+    Write,
+)
 from tests.support.network import Host
 from tests.support.server import DEADLINE_SECONDS
 from tests.support.threads import Background
@@ -27,6 +39,9 @@ READERS: Final = 3
 _TIMEOUTS_SECONDS: Final = (2.0, 8.0)
 # An observer hears of a node more often than that.
 _OBSERVER_TIMEOUT_SECONDS: Final = 4.0
+
+# Within which a node that is ready has answered.
+_PROBE_SECONDS: Final = 8.0
 
 _THINK_SECONDS_MAX: Final = 0.03
 _GONE_SECONDS: Final = 0.05
@@ -106,6 +121,8 @@ class ClusterWorkload:
         def new_rng() -> random.Random:
             return random.Random(rng.random())
 
+        self._probing: Final = NodeWritingClient("p", new_rng(), board, self.history)
+        self._probes: Final = count()
         self._working: Final[list[Callable[[Connection], None]]] = [
             *(
                 NodeWritingClient(f"w{n}", new_rng(), board, self.history).act
@@ -143,6 +160,29 @@ class ClusterWorkload:
             Background(partial(self._observe, client, nodes, rng))
             for client, nodes, rng in self._observing
         ]
+
+    def probe(self, door: Door) -> bool:
+        """Tell whether a node takes a write and answers a read."""
+        key = f"p-{next(self._probes)}"
+        event = an_event("/probe", data={"write": key, "index": 0})
+        invoked, outcome = time.monotonic(), None
+        try:
+            with connect(door, timeout=_PROBE_SECONDS) as connection:
+                answer = connection.v2("write-events", {"events": [event]})
+                outcome = self._probing.outcome(key, answer)
+                is_readable = connection.v1("read-event-types").status == 200
+        except GONE:
+            is_readable = False
+        write = Write(
+            key=key,
+            node=door.node,
+            subjects=["/probe"],
+            invoked=invoked,
+            answered=inf if outcome is None else time.monotonic(),
+            outcome=outcome,
+        )
+        self.history.writes.append(write)
+        return is_readable and isinstance(outcome, Accepted)
 
     def stop_working(self) -> None:
         """Let writers and readers finish what they have begun; observers go on."""

@@ -285,8 +285,13 @@ def _hide_the_others() -> None:
     """Tell observers of our own batches only."""
     judge_again = Writer._judge_again
 
-    def judge(self: Writer, _: Sequence[Batch], failure: Exception | None) -> None:
-        judge_again(self, (), failure)
+    def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
+        events = self._events
+        vars(self)["_events"] = replace(events, published=lambda _: None)
+        try:
+            judge_again(self, batches, failure)
+        finally:
+            vars(self)["_events"] = events
 
     _replace(Writer, "_judge_again", judge)
 

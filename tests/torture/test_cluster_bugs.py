@@ -11,31 +11,36 @@ from tests.support.planted_bugs import Bug
 
 # A bug must be noticed after so many rounds at the latest.
 ROUNDS_MAX = 4
-SECONDS = 4.0
 NODES = 2
 
-CALM = ()
-LOSING_ANSWERS = (Harm.PAUSE_JOURNAL, Harm.CUT_WAY_BACK)
+# For how long there is which harm.
+CALM = (3.0, ())
+# Longer than a node waits for an answer.
+CUT_WAY_BACK = (8.0, (Harm.CUT_WAY_BACK,))
+CUT_OFF = (8.0, (Harm.CUT_NODE,))
 
-# Each row: the bug, what harm brings it to light, and what is said about it.
-NOTICED: tuple[tuple[Bug, tuple[Harm, ...], str], ...] = (
+OTHER_EVENTS = "other events than the journal"
+
+# Each row: the bug, what brings it to light, and what is said about it.
+NOTICED: tuple[tuple[Bug, tuple[float, tuple[Harm, ...]], str], ...] = (
     (Bug.PUBLISHES_EARLY, CALM, "is lost"),
-    (Bug.RENAMES_THE_UNKNOWN, LOSING_ANSWERS, "events, of which the log holds"),
-    (Bug.PUTS_OFF_THE_UNKNOWN, LOSING_ANSWERS, "was told that nothing was stored, and is stored"),
+    (Bug.RENAMES_THE_UNKNOWN, CUT_WAY_BACK, "events, of which the log holds"),
+    (Bug.PUTS_OFF_THE_UNKNOWN, CUT_WAY_BACK, "was told that nothing was stored, and is stored"),
     (Bug.READS_WITHOUT_BARRIER, CALM, "though the log went from"),
-    (Bug.REFUSES_WITHOUT_ASKING, CALM, "was refused, but from"),
-    (Bug.APPLIES_OUT_OF_ORDER, LOSING_ANSWERS, "other events than the journal"),
-    (Bug.MISCOUNTS_PLACES, LOSING_ANSWERS, "other events than the journal"),
+    (Bug.REFUSES_WITHOUT_ASKING, CUT_OFF, "was refused, but from"),
+    (Bug.APPLIES_OUT_OF_ORDER, CUT_OFF, OTHER_EVENTS),
+    (Bug.MISCOUNTS_PLACES, CUT_OFF, OTHER_EVENTS),
     (Bug.TRUSTS_WHAT_HELD, CALM, "where this did not hold"),
     (Bug.HIDES_THE_OTHERS, CALM, "observe"),
 )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug, harms, sentence", NOTICED)
+@pytest.mark.parametrize("bug, harm, sentence", NOTICED)
 def test_nodes_with_a_bug_are_noticed(
-    tmp_path: Path, bug: Bug, harms: tuple[Harm, ...], sentence: str
+    tmp_path: Path, bug: Bug, harm: tuple[float, tuple[Harm, ...]], sentence: str
 ) -> None:
+    seconds, only = harm
     findings: list[str] = []
     for seed in range(ROUNDS_MAX):
         findings = run_round(
@@ -43,9 +48,9 @@ def test_nodes_with_a_bug_are_noticed(
             seed,
             partial(on_postgresql, node_count=NODES),
             Report(),
-            seconds=SECONDS,
+            seconds=seconds,
             bug=bug,
-            only=harms,
+            only=only,
         )
         if findings:
             break
