@@ -4,6 +4,7 @@ A *place* has one journal, which is empty; each `connect` is another node's view
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 from everlog.journals.postgresql import PostgresqlJournal
-from everlog.service.mirroring.journal import Entry, SharedJournal
+from everlog.service.mirroring.journal import Announcement, Entry, SharedJournal
 from tests.support.postgresql_server import PostgresqlServer, running_postgresql
 from tests.support.shared_journal import Faults, MemoryJournal, SharedLog
 
@@ -114,6 +115,20 @@ def make_entry(
         # As it is decoded.
         schemas=[],
         lines=(text * size)[:size] if count else b"",
+    )
+
+
+def make_announcement(node: str, *, ahead: float = 0.0) -> Announcement:
+    """Return what a node says whose clock is so many seconds ahead of ours."""
+    return Announcement(
+        node_id=node,
+        node=f"node {node}",
+        version="1.0",
+        entry_format=1,
+        hash_version=1,
+        signing_key="key",
+        checkpoint_key="",
+        clock=time.time_ns() + int(ahead * 1e9),
     )
 
 

@@ -25,8 +25,8 @@ from everlog.domain.errors import (
 )
 from everlog.service.served_store import ServedStore
 from everlog.service.store import Store
+from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition
-from everlog.service.writing.writer import Outcome
 from everlog.threads import call_on_thread
 
 _Restored = TypeVar("_Restored")
@@ -114,6 +114,7 @@ async def restore(
             store again does: then it is lost.
     """
     with served.locked(body.cut) as store:
+        store.writer.check_restorable()
         _check_empty(store)
         quiet: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         store.writer.begin_restore(quiet.set_result)
