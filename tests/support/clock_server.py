@@ -15,7 +15,6 @@ from typing import Final
 
 from tests.support.altered_server import run_altered
 
-
 _TEXT_SIZE_MAX: Final = 64
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from everlog.journals import JournalOptions, make_journal
 from everlog.service.mirroring.journal import BEGINNING
 from tests.support.chain import check_chain
@@ -35,6 +37,9 @@ from tests.support.workload import find_lost_schemas, read_body
 
 # Of so many lives of nodes, one ends at a named moment.
 _NAMED_ENDS_EVERY: Final = 3
+
+# How long nodes wait for an answer of the journal where they do not wait as long as ever.
+_HASTY_SECONDS: Final = 0.5
 
 # What is read of the journal at once.
 _PAGE_SIZE: Final = 8 * 1024 * 1024
@@ -147,9 +152,10 @@ class Cluster:
         *,
         hosts: Sequence[Host],
         bug: Bug | None = None,
+        is_hasty: bool = False,
         modes: Sequence[Reads] = (Reads.CURRENT, Reads.CURRENT, Reads.LOCAL),
     ) -> None:
-        """Make a node on each host; all have the bug, and how each reads may be said."""
+        """Make a node on each host; all have the bug, and wait for the journal as ever or less."""
         self.rng: Final = Random(seed)
         self.journal: Final = journal
         self.network: Final = network
@@ -162,7 +168,7 @@ class Cluster:
             )
             for number, host in enumerate(hosts)
         ]
-        self._bug: Final = bug
+        self._plan: Final = Plan(bug=bug, answer_seconds_max=_HASTY_SECONDS if is_hasty else None)
         self._modes: Final = dict(zip(self.nodes, modes, strict=False))
         self.work: Final = ClusterWorkload(seed, self.nodes)
         self.findings: Final[list[str]] = []
@@ -173,7 +179,7 @@ class Cluster:
 
     def start(self, node: Node, *, kill: Kill | None = None) -> None:
         """Begin a life of a node; nobody waits for it."""
-        plan = Plan(clock_file=str(node.clock), kill=kill, bug=self._bug)
+        plan = replace(self._plan, clock_file=str(node.clock), kill=kill)
         node.start(plan, self.journal.url, mode=self._modes[node], replicas=self.journal.replicas)
         self.life_count += 1
 
@@ -192,7 +198,8 @@ class Cluster:
         if server is not None:
             code = server.wait()
             self.named_end_count += node.ends_by_itself and code == -signal.SIGKILL
-            if code not in {-signal.SIGKILL, 0}:
+            # It may be asked to stop before it can listen to that.
+            if code not in {-signal.SIGKILL, -signal.SIGTERM, 0}:
                 tail = b"".join([*server.output[-3:], *server.errors[-3:]]).decode()
                 self.findings.append(f"{node.name} ended with {code}: {tail}")
             self.findings.extend(
@@ -233,7 +240,7 @@ class Cluster:
             self.work.stop_working()
             return [*self.findings, *self._judge_without_nodes(), str(error)]
         self.work.stop_working()
-        return [*self.findings, *self._judge(), *self._stop()]
+        return [*self._judge(), *self._stop()]
 
     def _judge_without_nodes(self) -> list[str]:
         """Hold everything that was told against what stands in the journal."""

@@ -69,15 +69,14 @@ def do_harm(
 ) -> Counter[Harm]:
     """Do harm for about so many seconds, undo all of it, and return what was done how often.
 
-    It is everything that can be done, mostly for a short while, or else only what is named, and for
-    long.
+    It is everything that can be done, or else only what is named.
     """
     rng, done = Random(cluster.rng.random()), Counter[Harm]()
     end = time.monotonic() + seconds
     harms = [harm for harm in possible_harms(cluster) if only is None or harm in only]
     while time.monotonic() < end:
         chosen = rng.sample(harms, min(len(harms), rng.choice([1, 1, 2])))
-        is_long = only is not None or rng.randrange(_LONG_HARMS_EVERY) == 0
+        is_long = rng.randrange(_LONG_HARMS_EVERY) == 0
         duration = rng.uniform(*(_LONG_HARM_SECONDS if is_long else _HARM_SECONDS))
         calm = rng.uniform(*_CALM_SECONDS)
         undos = [_HARMS[harm](cluster, Random(rng.random())) for harm in chosen]

@@ -109,7 +109,10 @@ def run_round(
     All nodes have the bug; `only` names what harm is done, if it is not everything.
     """
     with lay() as (journal, network, hosts):
-        cluster = Cluster(directory, seed, journal, network, hosts=hosts, bug=bug)
+        is_hasty = bug is not None or seed % 2 == 1
+        cluster = Cluster(
+            directory, seed, journal, network, hosts=hosts, bug=bug, is_hasty=is_hasty
+        )
         try:
             for node in cluster.nodes:
                 cluster.start(node)

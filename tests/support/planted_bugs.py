@@ -25,6 +25,7 @@ from everlog.domain.selection import Selection
 from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events
+from everlog.service.mirroring.arrivals import Arrivals
 from everlog.service.mirroring.journal import (
     Entry,
     EntryLostError,
@@ -341,7 +342,7 @@ def _put_off_the_unknown() -> None:
 
     async def append_once(self: Mirror, entry: Entry) -> int:
         try:
-            return await self._journal.append(entry, after=self._place)
+            return await self._journal.append(entry, after=self._arrivals.place)
         except OutcomeUnknownError as error:
             raise JournalUnreachableError(str(error)) from error
         except EntryLostError:
@@ -373,27 +374,37 @@ def _refuse_without_asking() -> None:
 
 def _apply_out_of_order() -> None:
     """Take the second one of two entries that came together for the first."""
-    arrive = Mirror._arrive
+    arrive = Arrivals.arrive
 
-    def arrive_before(self: Mirror, placed: PlacedEntry) -> None:
-        arrive(self, placed)
-        if len(self._arrived) > 1:
-            self._arrived[-1], self._arrived[-2] = self._arrived[-2], self._arrived[-1]
+    def arrive_before(self: Arrivals, placed: PlacedEntry) -> bool:
+        is_new = arrive(self, placed)
+        if len(self) > 1:
+            self._entries[-1], self._entries[-2] = self._entries[-2], self._entries[-1]
+        return is_new
 
-    _replace(Mirror, "_arrive", arrive_before)
+    _replace(Arrivals, "arrive", arrive_before)
 
 
 def _miscount_places() -> None:
     """Think after a reconnection that the next entry is here."""
-    note_found = Mirror._note_found
+    note_found, arrive = Mirror._note_found, Arrivals.arrive
+    was_lost = False
 
     def note(self: Mirror) -> None:
-        was_lost = self._lost_at is not None
+        nonlocal was_lost
+        was_lost = was_lost or self._lost_at is not None
         note_found(self)
-        if was_lost and self._arrived:
-            self._advance(self._arrived[0].place)
+
+    def arrive_or_skip(self: Arrivals, placed: PlacedEntry) -> bool:
+        nonlocal was_lost
+        is_new = arrive(self, placed)
+        if was_lost and is_new:
+            was_lost = False
+            self.advance(placed.place)
+        return is_new
 
     _replace(Mirror, "_note_found", note)
+    _replace(Arrivals, "arrive", arrive_or_skip)
 
 
 def _trust_the_clock() -> None:

@@ -175,6 +175,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shortage: Shortage | None = None
     # Holds the nanoseconds since 1970 that the clock shows, if it is not the system's.
     clock_file: str | None = None
+    # How long a journal may take for an answer, if not as long as ever.
+    answer_seconds_max: float | None = None
     # How many files the process may have open: what it begins with, and what it may ask for.
     file_limits: tuple[int, int] | None = None
     bug: Bug | None = None
@@ -259,6 +261,21 @@ def _end_at_the_journal(spot: Spot, kill: Kill) -> None:
     vars(bootstrap)["make_journal"] = make
 
 
+def _be_hasty(seconds: float) -> None:
+    """Wait less for journals, so that it is more often unknown what became of an append."""
+    from everlog.journals import nats  # noqa: PLC0415 - an extra, of nodes only
+    from everlog.journals.postgresql_connections import Link  # noqa: PLC0415 - the same
+
+    vars(nats)["_CALL_SECONDS"] = seconds
+    ask = Link.ask
+
+    async def ask_hastily(self: Link, *arguments: Any, seconds: float = seconds) -> list[Any]:
+        return await ask(self, *arguments, seconds=min(seconds, seconds_max))
+
+    seconds_max = seconds
+    setattr(Link, ask.__name__, ask_hastily)
+
+
 def _with_shortage(function: Callable[..., Any], shortage: Shortage) -> Callable[..., Any]:
     hits = count(1)
 
@@ -286,6 +303,8 @@ def prepare(plan: Plan) -> None:
             _end_at_the_journal(spot, plan.kill)
         else:
             setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+    if plan.answer_seconds_max is not None:
+        _be_hasty(plan.answer_seconds_max)
     if plan.shortage is not None:
         spot = SPOTS[plan.shortage.moment]
         function = getattr(spot.owner, spot.name)

@@ -1,5 +1,6 @@
 """Nodes with a bug are noticed by the rack that finds nothing wrong with those without."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -15,16 +16,16 @@ NODES = 2
 
 # For how long there is which harm.
 CALM = (3.0, ())
-# Longer than a node waits for an answer.
-CUT_WAY_BACK = (8.0, (Harm.CUT_WAY_BACK,))
-CUT_OFF = (8.0, (Harm.CUT_NODE,))
+# Some of it longer than a node waits for an answer.
+CUT_WAY_BACK = (6.0, (Harm.CUT_WAY_BACK,))
+CUT_OFF = (6.0, (Harm.CUT_NODE,))
 
 OTHER_EVENTS = "other events than the journal"
 
 # Each row: the bug, what brings it to light, and what is said about it.
 NOTICED: tuple[tuple[Bug, tuple[float, tuple[Harm, ...]], str], ...] = (
     (Bug.PUBLISHES_EARLY, CALM, "is lost"),
-    (Bug.RENAMES_THE_UNKNOWN, CUT_WAY_BACK, "events, of which the log holds"),
+    (Bug.RENAMES_THE_UNKNOWN, CUT_WAY_BACK, "which the log holds|was refused and is stored"),
     (Bug.PUTS_OFF_THE_UNKNOWN, CUT_WAY_BACK, "was told that nothing was stored, and is stored"),
     (Bug.READS_WITHOUT_BARRIER, CALM, "though the log went from"),
     (Bug.REFUSES_WITHOUT_ASKING, CUT_OFF, "was refused, but from"),
@@ -55,4 +56,4 @@ def test_nodes_with_a_bug_are_noticed(
         if findings:
             break
 
-    assert any(sentence in finding for finding in findings), findings[:5]
+    assert any(re.search(sentence, finding) for finding in findings), findings[:5]
