@@ -5,6 +5,8 @@ EVERLOG_CLUSTER_SEED which; a longer run has more rounds, each with a seed and a
 """
 
 import os
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import pytest
 
 from tests.support.cluster import Cluster, Journal
 from tests.support.cluster_harms import Harm, do_harm
@@ -127,13 +131,20 @@ def run_round(
             cluster.kill_all()
 
 
-def run_rounds(directory: Path, lay: Lay) -> tuple[list[str], Report]:
-    """Run rounds, until there was harm for so long as is asked for, or something is found."""
+def check_rounds(directory: Path, lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run rounds until there was harm for so long as is asked for; fail if something is found.
+
+    What was done is said in the end, also where nobody asks for what tests print.
+    """
     report, seed, left = Report(), SEED, SECONDS
-    findings: list[str] = []
-    while left > 0 and not findings:
+    while left > 0:
         seconds = min(left, _ROUND_SECONDS_MAX)
-        findings = run_round(directory / f"seed-{seed}", seed, lay, report, seconds=seconds)
-        findings = [f"EVERLOG_CLUSTER_SEED={seed}: {finding}" for finding in findings]
+        round_directory = directory / f"seed-{seed}"
+        findings = run_round(round_directory, seed, lay, report, seconds=seconds)
+        if findings:
+            again = f"EVERLOG_CLUSTER_SEED={seed} repeats the choices of this round; {report}"
+            pytest.fail("\n".join([again, *findings[:20]]), pytrace=False)
+        shutil.rmtree(round_directory)
         left, seed = left - seconds, seed + 1
-    return findings, report
+    with capsys.disabled():
+        sys.stdout.write(f"\n{report}\n")
