@@ -71,7 +71,7 @@ from everlog.service.register_event_schema import register_event_schema as regis
 from everlog.service.run_eventql_query import run_eventql_query as run
 from everlog.service.served_store import restore_in_progress
 from everlog.service.write import CandidateText, parse_candidates, write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Scan
 from everlog.storage.line import LINE_PREFIX
 
@@ -364,6 +364,10 @@ async def _write_large(look: Look, services: Services, body: bytes, exchange: Ex
         answer_write(look, services, exchange, outcome)
         return
     first = int(_decode_id(outcome[0].json).id)
+    if store.engine.head.event_count < first + len(outcome):
+        # They stand in the journal, and the disk here could not take them.
+        answer_write(look, services, exchange, outcome)
+        return
     _answer_from_log(look, services, exchange, Scan(start=first, stop=first + len(outcome)))
 
 

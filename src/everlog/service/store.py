@@ -27,17 +27,19 @@ from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.mirroring.following import Follower, FollowingOptions
-from everlog.service.mirroring.mirror import Mirror, MirrorOptions
+from everlog.service.mirroring.mirror import Mirror
+from everlog.service.mirroring.options import MirrorOptions
 from everlog.service.observers import Observers
 from everlog.service.proving.checkpoints import CheckpointOptions, Checkpoints, ProvingEvents
 from everlog.service.proving.tree import Tree
 from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader, ReadFailures
+from everlog.service.writing.changes import WriterEvents
 from everlog.service.writing.commit_watch import CommitWatch
 from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
-from everlog.service.writing.writer import Writer, WriterEvents
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, may_write
 from everlog.storage.log.disk import Disk, PosixDisk
@@ -154,7 +156,9 @@ async def open_store(
         OSError: The system refuses to read or write it.
     """
     started = time.monotonic()
-    engine = await _open_engine(directory, disk, is_read_only=options.is_read_only)
+    # A node writes what others append, whatever its own clients are told.
+    is_read_only = options.is_read_only and options.mirroring is None
+    engine = await _open_engine(directory, disk, is_read_only=is_read_only)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
         has_sync_process = disk is None and engine.report.is_writable

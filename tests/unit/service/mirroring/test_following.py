@@ -33,8 +33,8 @@ from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import JournalEntry, Scan
 from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log import LogEngine
-from tests.support.events import a_candidate
 from tests.support.backups import an_event, chained
+from tests.support.events import a_candidate
 from tests.support.server import DEADLINE_SECONDS
 
 SCHEMA = '{"type":"object","properties":{}}'
@@ -49,9 +49,7 @@ def a_log(count: int, *, data: str = '{"n":1}', types: tuple[str, ...] = (TYPE,)
     found = []
     events = [an_event(data, type_=types[number % len(types)]) for number in range(count)]
     for event, hash_ in chained(events):
-        candidate = EventCandidate(
-            event["source"], event["subject"], event["type"], event["data"]
-        )
+        candidate = EventCandidate(event["source"], event["subject"], event["type"], event["data"])
         json = to_event_json(
             candidate,
             specversion="1.0",
