@@ -60,8 +60,9 @@ class Faults:
     unknown_and_stored_later: float = 0.0
     unreachable: float = 0.0
     seconds: float = 0.0
-    # Nobody gets through while this is set.
+    # Nobody gets through while this is set; it can be set when an answer is lost.
     is_away: bool = False
+    is_away_after_unknown: bool = False
 
 
 class MemoryJournal:
@@ -81,6 +82,8 @@ class MemoryJournal:
         self.entry_size_max = entry_size_max
         self.remarks: Sequence[str] = ()
         self._random: Final = random.Random(seed)
+        # What was asked to be read, the place each time.
+        self.reads: Final[list[int]] = []
         self._later: Final[set[asyncio.Task[None]]] = set()
 
     async def open(self) -> str:
@@ -93,7 +96,9 @@ class MemoryJournal:
         await self._way()
         content = encode_entry(entry)
         assert len(content) <= self.entry_size_max
-        match self._fault():
+        fault = self._fault()
+        self.faults.is_away |= bool(fault) and self.faults.is_away_after_unknown
+        match fault:
             case "stored":
                 self.shared.append(content, after)
                 raise OutcomeUnknownError("the answer was lost")
@@ -116,6 +121,7 @@ class MemoryJournal:
 
     async def read(self, *, after: int, size_max: int) -> Page:
         """Return what stands behind a place."""
+        self.reads.append(after)
         await self._way()
         found: list[PlacedEntry] = []
         size = 0
