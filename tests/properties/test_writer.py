@@ -35,10 +35,12 @@ from everlog.domain.precondition import (
 )
 from everlog.domain.schema import compile_event_schema
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
+from everlog.service.writing import changes as changes_module
 from everlog.service.writing import writer as writer_module
+from everlog.service.writing.changes import Outcome, WriterEvents
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.states import Turn
-from everlog.service.writing.writer import Outcome, Writer, WriterEvents
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import Batch, BatchLostError, JournalEntry, StagedSchema
 from tests.support.engines import event_types_of
 from tests.support.events import a_candidate, entries_behind
@@ -466,7 +468,7 @@ def is_met(condition: Condition, log: Sequence[Event]) -> bool:
 @pytest.fixture(autouse=True)
 def bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writes of few events be large, judged event by event, with a break after each."""
-    monkeypatch.setattr(writer_module, "_AT_ONCE_EVENTS_MAX", AT_ONCE_EVENTS_MAX)
+    monkeypatch.setattr(changes_module, "_AT_ONCE_EVENTS_MAX", AT_ONCE_EVENTS_MAX)
     monkeypatch.setattr(writer_module, "_BIT_EVENTS", 1)
     monkeypatch.setattr(writer_module, "PAUSE_SECONDS_MAX", PATIENCE_SECONDS)
     monkeypatch.setattr("everlog.service.breaks._SECONDS", -1.0)

@@ -22,7 +22,7 @@ from everlog.api.services import Services
 from everlog.cli import main
 from everlog.domain.event import AcceptedEvent
 from everlog.http import Endpoint, Exchange, Head, Request, Response, Stream
-from everlog.service.writing.writer import _Settled
+from everlog.service.writing.changes import Settled
 from everlog.storage.engine import Batch
 from everlog.storage.log import LogEngine
 
@@ -156,7 +156,7 @@ def _meet(bug: Bug, services: Services, request: Request, exchange: Exchange) ->
         case Bug.ANSWER:
             answer = partial(answer_write, V1, services, exchange)
             written: Any = [_Unshowable(text)]
-            services.store.writer._take(_Settled(answer, written))
+            services.store.writer._take(Settled(answer, written))
         case Bug.STREAM:
             exchange.stream(200, b"text/plain", produce)
         case Bug.DISCONNECT:

@@ -10,7 +10,7 @@ from everlog.domain.precondition import Precondition
 from everlog.service.mirroring.mirror import Mirror, MirrorEvents, MirrorOptions
 from everlog.service.store import Store, StoreOptions, open_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Scan
 from everlog.storage.line import parse_line
 from tests.support.events import a_candidate

@@ -25,8 +25,9 @@ from everlog.service import observe_events, read_events
 from everlog.service.querying.conditions import StandingQuery
 from everlog.service.store import Store
 from everlog.service.writing import writer
+from everlog.service.writing.changes import Answer, Settled, Write
 from everlog.service.writing.states import Turn
-from everlog.service.writing.writer import Answer, Writer, _Settled, _Write
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import Batch, JournalEntry, Scan
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.line import Mark, parse_line, render_line
@@ -79,7 +80,7 @@ def _answer_early() -> None:
         outcome = self.judge_write(candidates, preconditions, verdict)
         assert outcome is not None
         answer(outcome)
-        self._waiting.append(_Settled(lambda _: None))
+        self._waiting.append(Settled(lambda _: None))
         if self._turn is Turn.IDLE:
             self._schedule()
 
@@ -189,7 +190,7 @@ def _trust_what_held() -> None:
 
     def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
         for change in self._unjudged:
-            if isinstance(change, _Write):
+            if isinstance(change, Write):
                 change.preconditions = ()
         judge_again(self, batches, failure)
 

@@ -13,8 +13,9 @@ from everlog.domain.event import AcceptedEvent, Event, EventCandidate, is_hash_v
 from everlog.domain.precondition import IsSubjectPristine
 from everlog.domain.schema import EventSchema, compile_event_schema
 from everlog.domain.time import parse_time
+from everlog.service.writing.changes import Outcome, Preconditions, WriterEvents
 from everlog.service.writing.states import Turn
-from everlog.service.writing.writer import Outcome, Preconditions, Writer, WriterEvents
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import Batch, Engine, JournalEntry, StagedSchema
 from tests.support.engines import events_of, read
 from tests.support.events import a_candidate, entries_behind

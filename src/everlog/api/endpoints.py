@@ -71,7 +71,7 @@ from everlog.service.register_event_schema import register_event_schema as regis
 from everlog.service.run_eventql_query import run_eventql_query as run
 from everlog.service.served_store import restore_in_progress
 from everlog.service.write import CandidateText, parse_candidates, write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Scan
 from everlog.storage.line import LINE_PREFIX
 

@@ -94,6 +94,21 @@ def judge_at_once(schemas: Schemas, candidates: Sequence[EventCandidate]) -> Ver
     return Verdict(found, violation)
 
 
+def check_by_schemas(
+    schemas: Schemas, candidates: Sequence[EventCandidate], verdict: Verdict | None
+) -> None:
+    """Refuse a write by the schemas in force, by a verdict that was found by them if there is one.
+
+    Raises:
+        RefusedError: An event does not match its schema.
+        UnjudgedError: That may take more than a few milliseconds to tell.
+    """
+    if verdict is None or not verdict.is_current(schemas):
+        verdict = judge_at_once(schemas, candidates)
+    if verdict.violation is not None:
+        raise verdict.violation
+
+
 def find_violation_at_once(
     schema: EventSchema, events: Iterable[tuple[str, str]]
 ) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from everlog.domain.errors import BusyError
 from everlog.domain.schema import EventSchema
 from everlog.service.judging import UnjudgedError, stored_data, stored_violation
 from everlog.service.store import Store
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Head
 
 # Each time all events are judged that came during the time before.

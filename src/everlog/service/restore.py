@@ -25,8 +25,8 @@ from everlog.domain.errors import (
 )
 from everlog.service.served_store import ServedStore
 from everlog.service.store import Store
+from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition
-from everlog.service.writing.writer import Outcome
 from everlog.threads import call_on_thread
 
 _Restored = TypeVar("_Restored")

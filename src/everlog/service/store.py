@@ -33,10 +33,11 @@ from everlog.service.proving.tree import Tree
 from everlog.service.querying.processes import QueryProcessLostError
 from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader, ReadFailures
+from everlog.service.writing.changes import WriterEvents
 from everlog.service.writing.commit_watch import CommitWatch
 from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
-from everlog.service.writing.writer import Writer, WriterEvents
+from everlog.service.writing.writer import Writer
 from everlog.storage.engine import Batch, Engine
 from everlog.storage.log import LogEngine, OpeningReport, ReadOnlyEngine, may_write
 from everlog.storage.log.disk import Disk, PosixDisk

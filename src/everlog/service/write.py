@@ -47,7 +47,7 @@ from everlog.service.querying.conditions import (
 )
 from everlog.service.querying.queries import is_going_down
 from everlog.service.store import Store
-from everlog.service.writing.writer import Answer, Outcome, Preconditions
+from everlog.service.writing.changes import Answer, Outcome, Preconditions
 
 # Each is a whole evaluation; events that matter have come during all of them.
 _ATTEMPTS_MAX: Final = 10

@@ -16,6 +16,9 @@ from everlog.monitoring.tally import Tally
 
 OLD, NEW = parse_token(b"old"), parse_token(b"new")
 
+# A store that is not shared with other nodes.
+SERVED = SimpleNamespace(latest=SimpleNamespace(mirror=None))
+
 
 def make_application(
     token: TokenCheck, *, rate_limit: RateLimit | None = None, **services: Any
@@ -25,7 +28,8 @@ def make_application(
         ROUTES,
         {},
         services=cast(
-            "Services", SimpleNamespace(**{"tally": tally, "is_locked": False, **services})
+            "Services",
+            SimpleNamespace(**{"tally": tally, "is_locked": False, "served": SERVED, **services}),
         ),
         token=token,
         failed_attempts=FailedAttempts(lambda _: None),

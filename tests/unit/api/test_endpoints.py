@@ -22,7 +22,7 @@ from everlog.domain.errors import (
 )
 from everlog.http import Exchange, Response
 from everlog.http.framing import PLAIN
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Head
 from tests.support.events import a_candidate, accept_at
 

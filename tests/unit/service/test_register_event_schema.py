@@ -15,7 +15,7 @@ from everlog.service.judging import UnjudgedError
 from everlog.service.register_event_schema import register_event_schema
 from everlog.service.store import Store, open_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from tests.support.events import a_candidate
 from tests.support.hostile_schemas import an_object, expressions
 

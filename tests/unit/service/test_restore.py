@@ -16,7 +16,7 @@ from everlog.service.restore import RestoreEvents, Restores, restore
 from everlog.service.served_store import ServedStore
 from everlog.service.store import open_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.log import LogEngine
 from everlog.transfer.restoring import Restored, Restoring
 from tests.support.backups import an_event, chained, lines_of

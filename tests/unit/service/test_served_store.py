@@ -12,7 +12,7 @@ from everlog.domain.errors import Code, RefusedError
 from everlog.service.served_store import ServedStore
 from everlog.service.store import Store, open_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from tests.support.events import a_candidate
 
 

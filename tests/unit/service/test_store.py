@@ -22,8 +22,8 @@ from everlog.service.register_event_schema import register_event_schema
 from everlog.service.run_eventql_query import run_eventql_query
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
 from everlog.service.write import write
+from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition
-from everlog.service.writing.writer import Outcome
 from everlog.storage.line import parse_line
 from tests.support.events import a_candidate
 

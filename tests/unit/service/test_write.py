@@ -16,7 +16,7 @@ from everlog.service import write as write_module
 from everlog.service.querying.conditions import StaleQueryError
 from everlog.service.store import Store, StoreOptions, run_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Head, JournalEntry
 from tests.support.events import FIRST_TIME, a_candidate, an_entry
 from tests.support.memory_engine import MemoryEngine

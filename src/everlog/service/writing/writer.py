@@ -31,20 +31,13 @@ What is left to others: single values (the domain), queries (`querying`), the di
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import islice
-from types import MappingProxyType
-from typing import Final, Protocol
-
-import msgspec
+from typing import Final
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
-    BusyError,
-    CatchingUpError,
     Code,
-    DiskBusyError,
     DiskFullError,
     JournalUnreachableError,
     RefusedError,
@@ -53,41 +46,39 @@ from everlog.domain.errors import (
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
 from everlog.domain.limits import PAUSE_SECONDS_MAX, UNSYNCED_SIZE_MAX
-from everlog.domain.precondition import SubjectPrecondition, holds
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
-from everlog.service.judging import UnjudgedError, Verdict, check_last_events, judge_at_once
+from everlog.service.judging import UnjudgedError, Verdict, check_by_schemas, check_last_events
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
+from everlog.service.writing.changes import (
+    REFUSING,
+    Answer,
+    Change,
+    Outcome,
+    Preconditions,
+    Registration,
+    Settled,
+    Write,
+    WriterEvents,
+    as_store_failed,
+    busy,
+    is_large,
+    refusal_of,
+)
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
 from everlog.service.writing.order import Order, size_of
+from everlog.service.writing.precondition_checks import PreconditionChecks
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.storage.engine import (
     Batch,
     BatchLostError,
     Engine,
-    Head,
     JournalEntry,
-    Scan,
     StagedSchema,
 )
-from everlog.storage.line import Mark, render_line
-
-# Either the events as stored, in the order of the request, or why nothing was stored.
-Outcome = Sequence[AcceptedEvent] | Exception
-Answer = Callable[[Outcome], None]
-Preconditions = Sequence[SubjectPrecondition | StandingQuery]
-
-# What is judged as soon as it arrives: so many events of one write, and characters of their data,
-# take some milliseconds. More of either is judged bit by bit.
-_AT_ONCE_EVENTS_MAX: Final = 256
-_AT_ONCE_LENGTH_MAX: Final = 1024 * 1024
-
-# What the queries of all writes that are judged at once take in before the next batch sets out, as
-# `StandingQuery.work` counts it: some milliseconds.
-_AT_ONCE_WORK_MAX: Final = 8 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
@@ -96,119 +87,6 @@ _BIT_EVENTS: Final = 16
 # A schema as it stands in a batch: each quote in it takes two bytes, and its event type some.
 _REGISTRATION_FACTOR: Final = 2
 _REGISTRATION_SIZE: Final = 2 * 1024
-
-
-_REFUSALS: Final[Mapping[Condition, tuple[Code, str]]] = MappingProxyType(
-    {
-        Condition.FAILED: (
-            Code.STORE_FAILED,
-            "the store has failed: no write is accepted until the server is restarted",
-        ),
-        Condition.STOPPING: (Code.SERVER_SHUTTING_DOWN, "server is shutting down"),
-        Condition.RESTORING: (
-            Code.RESTORE_IN_PROGRESS,
-            "a backup is being restored: writing is not permitted",
-        ),
-        Condition.READ_ONLY: (
-            Code.STORE_READ_ONLY,
-            "the store is read-only until the server is restarted without --read-only",
-        ),
-    }
-)
-
-
-# What refuses every new change.
-_REFUSING: Final = frozenset(
-    {*_REFUSALS, Condition.CATCHING_UP, Condition.JOURNAL_UNREACHABLE, Condition.FOLLOWING}
-)
-
-
-class WriterEvents(msgspec.Struct, frozen=True):
-    """Whom the writer tells; each is called on the event loop's thread."""
-
-    # Ours or another's: readers see it.
-    published: Callable[[Batch], None]
-    # What new changes are told from now on, and the error that made it so, if one did.
-    condition_changed: Callable[[Condition, Exception | None], None]
-    # An answer could not be delivered: a bug, which must not harm the other answers of its batch.
-    answer_failed: Callable[[Exception], None]
-
-
-class _Change(Protocol):
-    """A change that waits until what it is based on is durable, kept whole until then."""
-
-    outcome: Outcome
-
-    @property
-    def answer(self) -> Answer:
-        """Whom to tell the outcome, once."""
-
-    @property
-    def came_at(self) -> float:
-        """When it came, in the loop's time, where the order is decided elsewhere.
-
-        It is refused only by what was so for everybody at that moment or later.
-        """
-
-    @property
-    def size(self) -> int:
-        """How many bytes of a batch it takes at most, where the order is decided elsewhere."""
-
-    def judge(self, writer: "Writer") -> Outcome | None:
-        """Judge it at the tip, and stage it unless it is refused; None if that takes long."""
-
-    def forget(self, head: Head) -> None:
-        """Forget what is known of events behind a head: others stand there now."""
-
-
-class _Write(msgspec.Struct):
-    candidates: Sequence[EventCandidate]
-    preconditions: Preconditions
-    answer: Answer
-    verdict: Verdict | None
-    outcome: Outcome = ()
-    came_at: float = 0.0
-    size: int = 0
-
-    def judge(self, writer: "Writer") -> Outcome | None:
-        return writer.judge_write(self.candidates, self.preconditions, self.verdict)
-
-    def forget(self, head: Head) -> None:
-        for precondition in self.preconditions:
-            if isinstance(precondition, StandingQuery):
-                precondition.forget(head)
-
-
-class _Registration(msgspec.Struct):
-    schema: EventSchema
-    # So many first events have been checked.
-    checked_event_count: int
-    answer: Answer
-    outcome: Outcome = ()
-    came_at: float = 0.0
-    size: int = 0
-
-    def judge(self, writer: "Writer") -> Outcome:
-        return writer.judge_registration(self.schema, self.checked_event_count)
-
-    def forget(self, head: Head) -> None:
-        # Only published events have been checked.
-        assert self.checked_event_count <= head.event_count
-
-
-class _Settled(msgspec.Struct):
-    """What depends on no event, however often the others are judged: it waits for its turn only."""
-
-    answer: Answer
-    outcome: Outcome = ()
-    came_at: float = 0.0
-    size: int = 0
-
-    def judge(self, _: "Writer") -> Outcome:
-        return self.outcome
-
-    def forget(self, _: Head) -> None:
-        """There is nothing that it knows."""
 
 
 class Writer:
@@ -247,11 +125,10 @@ class Writer:
         self._turn = Turn.IDLE
         # What is being committed, what has been judged and belongs to the next batch, and what is
         # not judged yet, each in the order in which it came.
-        self._in_flight: list[_Change] = []
-        self._waiting: list[_Change] = []
-        self._unjudged: Final[deque[_Change]] = deque()
-        # What queries have taken in since the last batch set out.
-        self._work = 0
+        self._in_flight: list[Change] = []
+        self._waiting: list[Change] = []
+        self._unjudged: Final[deque[Change]] = deque()
+        self._checks: Final = PreconditionChecks(engine)
         # How many bytes of the next batch are taken, where the order is decided elsewhere.
         self._batch_size = 0
         # Whether what was staged behind the batch on its way is not wanted any more.
@@ -285,21 +162,23 @@ class Writer:
         once, where the disk hangs or too much waits for it.
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
-        if self.condition in _REFUSING:
-            self._take(_Settled(answer, self._refusal()))
+        if self.condition in REFUSING:
+            self._take(
+                Settled(answer, refusal_of(self.condition, reason=self.reason, source=self._source))
+            )
             return
         if self.figures.is_hanging or (
             self._engine.tip.log_size - self._engine.head.log_size > UNSYNCED_SIZE_MAX
         ):
-            answer(_busy())
+            answer(busy())
             return
         if self._order is not None:
-            write = _Write(candidates, preconditions, answer, verdict)
+            write = Write(candidates, preconditions, answer, verdict)
             write.came_at, write.size = self._loop.time(), size_of(candidates)
             self._take_in_order(write, self._order)
             return
         # As `_take`, with fewer calls: this runs for every write.
-        write = _Write(candidates, preconditions, answer, verdict)
+        write = Write(candidates, preconditions, answer, verdict)
         outcome = None if self._unjudged else self.judge_write(candidates, preconditions, verdict)
         if outcome is None:
             self._put_off(write)
@@ -311,12 +190,14 @@ class Writer:
 
     def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
         """Stage an event schema against which so many first events have been checked already."""
-        if self.condition in _REFUSING:
-            self._take(_Settled(answer, self._refusal()))
+        if self.condition in REFUSING:
+            self._take(
+                Settled(answer, refusal_of(self.condition, reason=self.reason, source=self._source))
+            )
         elif self.figures.is_hanging:
-            answer(_busy())
+            answer(busy())
         else:
-            registration = _Registration(schema, checked_event_count, answer)
+            registration = Registration(schema, checked_event_count, answer)
             if self._order is None:
                 self._take(registration)
                 return
@@ -339,7 +220,7 @@ class Writer:
                 Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
             )
         self._note(Happening.MADE_READ_ONLY)
-        self._take(_Settled(answer))
+        self._take(Settled(answer))
 
     def begin_restore(self, answer: Answer) -> None:
         """Refuse every write and registration until `end_restore`, or for good.
@@ -347,8 +228,8 @@ class Writer:
         The answer is called once all that had begun has its answer, whatever that is.
         Raises a RefusedError if none is taken anyway.
         """
-        if self.condition in _REFUSING:
-            raise self._refusal()
+        if self.condition in REFUSING:
+            raise refusal_of(self.condition, reason=self.reason, source=self._source)
         if self._order is not None:
             message = (
                 "the store takes its events from a journal that it shares with other nodes: load "
@@ -356,7 +237,7 @@ class Writer:
             )
             raise RefusedError(Code.STORE_READ_ONLY, message)
         self._note(Happening.RESTORE_BEGAN)
-        self._take(_Settled(answer))
+        self._take(Settled(answer))
 
     def end_restore(self) -> None:
         """Take writes and registrations again: nothing was restored."""
@@ -377,10 +258,10 @@ class Writer:
         self._note(Happening.JOURNAL_LOST, error)
         if self._turn is Turn.COMMITTING:
             changes = [*self._waiting, *self._unjudged]
-            self._waiting = [change for change in changes if isinstance(change, _Settled)]
+            self._waiting = [change for change in changes if isinstance(change, Settled)]
             self._is_staged_in_vain = True
             self._unjudged.clear()
-            given_up = [change for change in changes if not isinstance(change, _Settled)]
+            given_up = [change for change in changes if not isinstance(change, Settled)]
             for change in given_up:
                 change.outcome = error
             self._deliver(given_up)
@@ -402,7 +283,7 @@ class Writer:
             await asyncio.shield(self._drained)
         self._committer.stop()
 
-    def _take(self, change: _Change) -> None:
+    def _take(self, change: Change) -> None:
         outcome = None if self._unjudged else change.judge(self)
         if outcome is None:
             self._put_off(change)
@@ -412,7 +293,7 @@ class Writer:
         if self._turn is Turn.IDLE:
             self._schedule()
 
-    def _take_in_order(self, change: "_Write | _Registration", order: Order) -> None:
+    def _take_in_order(self, change: Write | Registration, order: Order) -> None:
         """Take a change whose place is decided elsewhere."""
         if change.size > order.batch_size_max:
             message = (
@@ -431,7 +312,7 @@ class Writer:
         else:
             self._take(change)
 
-    def _has_room(self, change: _Change) -> bool:
+    def _has_room(self, change: Change) -> bool:
         """Tell whether a change can be part of the next batch, and if so, let it be."""
         if self._order is None:
             return True
@@ -441,21 +322,9 @@ class Writer:
         self._batch_size = size
         return True
 
-    def _put_off(self, change: _Change) -> None:
+    def _put_off(self, change: Change) -> None:
         self._unjudged.append(change)
         self._settle()
-
-    def _refusal(self) -> RefusedError | BusyError:
-        """Return what a new change is told while none is taken."""
-        if self.condition is Condition.CATCHING_UP:
-            return CatchingUpError()
-        if self.condition is Condition.JOURNAL_UNREACHABLE:
-            return JournalUnreachableError(self.reason)
-        if self.condition is Condition.FOLLOWING:
-            message = f"this server follows {self._source}: write there"
-            return RefusedError(Code.STORE_READ_ONLY, message, source=self._source)
-        code, message = _REFUSALS[self.condition]
-        return RefusedError(code, message)
 
     def _note(self, happening: Happening, error: Exception | None = None) -> None:
         """Let something happen to the condition, and say so where that makes it another one."""
@@ -474,7 +343,7 @@ class Writer:
         if isinstance(failure, DiskFullError):
             self._note(Happening.DISK_FILLED, failure)
             return failure
-        error = _as_store_failed(failure)
+        error = as_store_failed(failure)
         self._note(Happening.BROKE, error)
         return error
 
@@ -491,14 +360,14 @@ class Writer:
         assert count > 0
         engine = self._engine
         if self.condition is Condition.FAILED:
-            return self._refusal()
-        if count > 1 and _is_large(candidates):
+            return refusal_of(self.condition, reason=self.reason, source=self._source)
+        if count > 1 and is_large(candidates):
             return None
         try:
-            if preconditions and not self._check_preconditions(preconditions):
+            if preconditions and not self._checks.check(preconditions):
                 return None
             if self.schemas:
-                self._check_schemas(candidates, verdict)
+                check_by_schemas(self.schemas, candidates, verdict)
             tip = engine.tip
             time, time_text = next_event_time(self._clock(), previous=tip.time)
             events = accept_events(
@@ -519,7 +388,7 @@ class Writer:
     def judge_registration(self, schema: EventSchema, checked_event_count: int) -> Outcome:
         """Judge the registration of a schema at the tip, and stage it unless it is refused."""
         if self.condition is Condition.FAILED:
-            return self._refusal()
+            return refusal_of(self.condition, reason=self.reason, source=self._source)
         try:
             if schema.event_type in self.schemas:
                 raise StateConflictError(
@@ -537,63 +406,6 @@ class Writer:
         self.schemas[schema.event_type] = schema
         return ()
 
-    def _check_preconditions(self, preconditions: Preconditions) -> bool:
-        """Refuse what is not met at the tip; return False if telling that takes long."""
-        is_behind = True
-        for index, precondition in enumerate(preconditions):
-            if isinstance(precondition, StandingQuery):
-                if is_behind and not self._bring_up(preconditions):
-                    return False
-                is_behind = False
-                is_met = precondition.is_true()
-            else:
-                is_met = holds(precondition, self._engine.state)
-            if not is_met:
-                raise StateConflictError(
-                    Code.PRECONDITION_VIOLATED,
-                    f"precondition failed: {describe(precondition)}",
-                    # The original's own framework reads the first of these names.
-                    precondition=index,
-                    preconditionIndex=index,
-                )
-        return True
-
-    def _bring_up(self, preconditions: Preconditions) -> bool:
-        """Let all queries take in what came since, up to the tip; False if that takes long."""
-        tip, behind = self._engine.tip, list[StandingQuery]()
-        for precondition in preconditions:
-            if isinstance(precondition, StandingQuery) and not (
-                precondition.head is tip and precondition.is_light
-            ):
-                behind.append(precondition)
-        if not behind:
-            return True
-        work = sum([query.work(tip) for query in behind])
-        if self._work + work > _AT_ONCE_WORK_MAX:
-            return False
-        self._work += int(work)
-        lines: dict[int, bytes] = {}
-        for query in behind:
-            position = query.head.event_count
-            if position not in lines:
-                lines[position] = self._lines_since(position)
-            query.advance((lines[position],), tip)
-        return True
-
-    def _lines_since(self, position: int) -> bytes:
-        """Return the lines from a position up to the tip, those that are only staged included."""
-        head = self._engine.head
-        published = self._engine.scan(Scan(start=position, stop=head.event_count), head)
-        seen = max(position - head.event_count, 0)
-        staged = islice(self._engine.unpublished_events(), seen, None)
-        return b"".join([*published, *(render_line(event.json, Mark.EVENT) for event in staged)])
-
-    def _check_schemas(self, candidates: Sequence[EventCandidate], verdict: Verdict | None) -> None:
-        if verdict is None or not verdict.is_current(self.schemas):
-            verdict = judge_at_once(self.schemas, candidates)
-        if verdict.violation is not None:
-            raise verdict.violation
-
     # Judging what was put off.
 
     def _judge_unjudged(self) -> None:
@@ -603,7 +415,7 @@ class Writer:
         """
         breaks = Breaks()
         while self._unjudged:
-            self._work = 0
+            self._checks.work = 0
             change = self._unjudged[0]
             if not self._has_room(change):
                 break
@@ -630,7 +442,7 @@ class Writer:
     async def _judge_first(self) -> None:
         """Judge the write that is the first in the line, bit by bit."""
         write = self._unjudged[0]
-        assert isinstance(write, _Write)
+        assert isinstance(write, Write)
         outcome: Outcome
         try:
             outcome = await self._judge_bit_by_bit(write)
@@ -646,7 +458,7 @@ class Writer:
         self._settle_first(outcome)
         self._settle()
 
-    async def _judge_bit_by_bit(self, write: _Write) -> Outcome:
+    async def _judge_bit_by_bit(self, write: Write) -> Outcome:
         """Do what `judge_write` does; who calls takes back what was staged before an error."""
         engine, candidates, preconditions = self._engine, write.candidates, write.preconditions
         # All that is staged from here on belongs to this write.
@@ -656,10 +468,10 @@ class Writer:
             take_in_all = partial(take_in, engine, queries, engine.tip, PAUSE_SECONDS_MAX)
             # By the committing thread, which has nothing to commit now, and nobody to wait for.
             await self._committer.run(take_in_all)
-        is_judged = self._check_preconditions(preconditions)
+        is_judged = self._checks.check(preconditions)
         assert is_judged
         if self.schemas:
-            self._check_schemas(candidates, write.verdict)
+            check_by_schemas(self.schemas, candidates, write.verdict)
         breaks = Breaks()
         time, time_text = next_event_time(self._clock(), previous=engine.tip.time)
         events: list[AcceptedEvent] = []
@@ -693,7 +505,7 @@ class Writer:
             self._enter(Turn.IDLE)
         # What waits is based on nothing but itself and what is durable.
         assert not self._in_flight
-        self._work = self._batch_size = 0
+        self._checks.work = self._batch_size = 0
         if self._order is not None and self._apply_others():
             return
         changes, self._waiting = self._waiting, []
@@ -778,11 +590,11 @@ class Writer:
             self._fail(changes, failure)
         self._settle()
 
-    def _deliver_current(self, changes: list[_Change], order: Order) -> list[_Change]:
+    def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
         """Deliver the refusals that are known to be right for everybody; return the others."""
-        others: list[_Change] = []
+        others: list[Change] = []
         for change in changes:
-            if isinstance(change, _Settled) or order.is_current(change.came_at):
+            if isinstance(change, Settled) or order.is_current(change.came_at):
                 self._deliver([change])
             else:
                 others.append(change)
@@ -801,13 +613,13 @@ class Writer:
         elif self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    def _fail(self, changes: list[_Change], failure: Exception) -> None:
+    def _fail(self, changes: list[Change], failure: Exception) -> None:
         self.figures.fail()
         self._is_staged_in_vain = False
         self._roll_back()
         outcome = self._note_failure(failure)
         for change in changes:
-            if not isinstance(change, _Settled):
+            if not isinstance(change, Settled):
                 change.outcome = outcome
         self._deliver(changes)
 
@@ -821,13 +633,13 @@ class Writer:
                 break
             del self.schemas[latest]
 
-    def _note_room(self, changes: list[_Change]) -> None:
+    def _note_room(self, changes: list[Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
         judged = (*changes, *self._waiting)
         if not any(isinstance(change.outcome, DiskFullError) for change in judged):
             self._note(Happening.BECAME_DURABLE)
 
-    def _deliver(self, changes: list[_Change]) -> None:
+    def _deliver(self, changes: list[Change]) -> None:
         for change in changes:
             try:
                 change.answer(change.outcome)
@@ -895,31 +707,3 @@ class Writer:
             self._unjudged.clear()
             self._fail(changes, failure)
         self._settle()
-
-
-def _is_large(candidates: Sequence[EventCandidate]) -> bool:
-    if len(candidates) > _AT_ONCE_EVENTS_MAX:
-        return True
-    return sum([len(candidate.data) for candidate in candidates]) > _AT_ONCE_LENGTH_MAX
-
-
-def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
-    """Return a precondition in a few words, for the one whose write it refused."""
-    if isinstance(precondition, StandingQuery):
-        return "the query's answer is FALSE"
-    name = type(precondition).__name__
-    scope = " recursively" if precondition.recursive else ""
-    return f"{name[0].lower()}{name[1:]} on '{precondition.subject}'{scope}"
-
-
-def _busy() -> DiskBusyError:
-    return DiskBusyError("the disk does not keep up: nothing was stored; try again later")
-
-
-def _as_store_failed(failure: Exception) -> StoreFailedError:
-    if isinstance(failure, StoreFailedError):
-        return failure
-    # Its kind only: what it says may quote an event.
-    error = StoreFailedError(f"an unexpected error while storing: {type(failure).__name__}")
-    error.__cause__ = failure
-    return error

@@ -23,8 +23,8 @@ from everlog.service.mirroring import mirror as mirror_module
 from everlog.service.mirroring.journal import decode_entry, encode_entry
 from everlog.service.register_event_schema import register_event_schema
 from everlog.service.store import StoreOptions, open_store
+from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition, Turn
-from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import JournalEntry
 from everlog.storage.log import LogEngine
 from tests.support.nodes import Node, open_node, until

@@ -23,7 +23,7 @@ from everlog.service.proving.checkpoints import (
 from everlog.service.proving.witnesses import Answer, WitnessState
 from everlog.service.store import Store, StoreEvents, StoreOptions, open_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.changes import Outcome
 from everlog.storage.log.disk import PosixDisk
 from tests.support.events import a_candidate
 from tests.support.signed_notes import COSIGNATURE, NoteKey

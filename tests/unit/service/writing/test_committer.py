@@ -13,6 +13,7 @@ import pytest
 from everlog.domain.errors import StoreFailedError
 from everlog.service.writing import committer as committer_module
 from everlog.service.writing.committer import Committer, Ended
+from everlog.service.writing.figures import CommitFigures
 from everlog.service.writing.sync_process import OnEnd, SyncProcess, SyncProcessLostError
 from everlog.storage.engine import Batch, BatchLostError, UnchainedEntryError
 from everlog.storage.log import LogEngine
@@ -56,6 +57,7 @@ class Bench:
             self.engine,
             loop=asyncio.get_running_loop(),
             sync_process=cast("SyncProcess", self.process),
+            figures=CommitFigures(),
             on_end=self._end,
         )
 

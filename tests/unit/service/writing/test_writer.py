@@ -13,8 +13,8 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.service.writing import writer as writer_module
+from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition
-from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Batch
 from tests.support.events import a_candidate
 from tests.support.writer_bench import CLOSED_TYPE, Bench, run_bench

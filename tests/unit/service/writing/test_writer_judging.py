@@ -13,6 +13,7 @@ from everlog.domain.errors import Code, DiskFullError, RefusedError, StoreFailed
 from everlog.domain.precondition import IsSubjectPopulated, IsSubjectPristine
 from everlog.service.judging import UnjudgedError
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
+from everlog.service.writing import precondition_checks as checks_module
 from everlog.service.writing import writer as writer_module
 from everlog.service.writing.states import Condition, Turn
 from everlog.storage.engine import Head
@@ -364,7 +365,7 @@ def test_what_all_queries_of_a_batch_take_in_is_bounded() -> None:
         bench.let_go()
         bench.write("first", "/a")
         # Each could be judged at once, but not all of them.
-        weight = writer_module._AT_ONCE_WORK_MAX // (2 * bench.engine.tip.log_size)
+        weight = checks_module._AT_ONCE_WORK_MAX // (2 * bench.engine.tip.log_size)
         for number in range(6):
             tally = Tally(1 + number, weight=weight // (1 + number))
             bench.write_if([tally.standing], f"{number}", "/b")

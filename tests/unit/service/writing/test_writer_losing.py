@@ -32,8 +32,8 @@ from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.reader import AS_STORED
 from everlog.service.store import Store, StoreOptions, run_store
 from everlog.service.write import write
+from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition
-from everlog.service.writing.writer import Outcome
 from everlog.storage.engine import Batch, JournalEntry, UnchainedEntryError
 from tests.support.engines import events_of, split_lines
 from tests.support.events import FIRST_TIME, a_candidate, a_schema
