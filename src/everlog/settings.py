@@ -13,6 +13,7 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
 from everlog.domain.note import SignatureType, VerifierKey, WitnessAddress, parse_origin
+from everlog.journals import redact_url
 from everlog.texts import to_unicode
 
 READS_CURRENT: Final = "current"
@@ -170,13 +171,6 @@ def _check_journal(settings: Settings) -> None:
         if settings.reads != READS_CURRENT:
             message = "--reads is of use with --journal only: one server is always current"
             raise SettingsError(message)
-
-
-def redact_url(url: str) -> str:
-    """Return the URL of a journal without user, password and options, for everybody to see."""
-    scheme, _, rest = url.partition("://")
-    hosts, slash, path = rest.partition("/")
-    return f"{scheme}://{hosts.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
 def _check_witnesses(settings: Settings) -> None:
