@@ -56,6 +56,7 @@ PACKAGES = (
     "eventql",
     *(f"eventql/{name}" for name in EVENTQL_PACKAGES),
     "http",
+    "journals",
     "maintenance",
     "monitoring",
     "service",

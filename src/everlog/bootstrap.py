@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from functools import partial
@@ -38,6 +38,7 @@ from everlog.api.services import Services, Tasks
 from everlog.credentials.checkpoint_key import load_checkpoint_key
 from everlog.credentials.live import LiveCredentials
 from everlog.credentials.signing_key import load_signing_key
+from everlog.credentials.source_access import load_source_access
 from everlog.credentials.token import TokenCheck
 from everlog.domain.errors import (
     CorruptLogError,
@@ -54,6 +55,8 @@ from everlog.exit_codes import (
     EXIT_SETTINGS,
     EXIT_UNEXPECTED,
 )
+from everlog.following.connection import Access
+from everlog.following.source import HttpSource
 from everlog.http import Limits, Server
 from everlog.journals import JournalOptions, make_journal
 from everlog.monitoring.diagnostics import RELEASE, describe_server
@@ -62,15 +65,22 @@ from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.tally import Tally
 from everlog.outgoing import post
 from everlog.process import SIGNALS, fill_standard_descriptors
-from everlog.reporting import mirror_events, restore_events, server_events, store_events
+from everlog.reporting import (
+    following_events,
+    mirror_events,
+    restore_events,
+    server_events,
+    store_events,
+)
 from everlog.service.breaks import Rests
+from everlog.service.mirroring.following import FollowingOptions
 from everlog.service.mirroring.mirror import MirrorOptions
 from everlog.service.proving.checkpoints import CheckpointOptions
 from everlog.service.proving.witnesses import ANSWER_SIZE_MAX, Answer
 from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore
 from everlog.service.store import StoreOptions, open_store
-from everlog.settings import READS_CURRENT, Settings, check_settings, is_loopback
+from everlog.settings import READS_CURRENT, Settings, check_settings, is_loopback, is_private
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
 from everlog.threads import call_on_thread
@@ -260,6 +270,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
     checkpoints = await call_on_thread(partial(_checkpoint_options, settings))
+    source = await call_on_thread(partial(_open_source, settings, log))
     options = StoreOptions(
         checkpoints=checkpoints,
         hash_version=settings.hash_version,
@@ -273,15 +284,26 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
             checkpoints,
             on_failed=lambda error: served.lose(error),  # noqa: PLW0108 - it is opened later.
         ),
+        following=_following_options(source, log),
         clock=clock,
         events=store_events(log, directory, on_closing=ending.note),
     )
     restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
         async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
-            await _serve(
-                settings, log, clock, served, restores, directory, form, credentials, limits, ending
+            reads = (
+                credentials.read_tokens,
+                credentials.read_certificate,
+                _reading_access(settings, log, served, source),
             )
+            reloading = asyncio.get_running_loop().create_task(_reload(reads, ending.hung_up, log))
+            try:
+                await _serve(
+                    *(settings, log, clock, served, restores, directory, form),
+                    *(credentials, limits, ending),
+                )
+            finally:
+                reloading.cancel()
     finally:
         if settings.data_directory_temporary:
             ending.begin("the temporary directory")
@@ -316,6 +338,55 @@ def _mirror_options(
         reads_are_current=settings.reads == READS_CURRENT,
         events=mirror_events(log, on_failed=on_failed),
     )
+
+
+def _open_source(settings: Settings, log: Log) -> HttpSource | None:
+    """Return the server that is followed, None if there is none."""
+    if settings.follow is None:
+        return None
+    if not is_private(settings.follow):
+        message = "the source is followed over plain HTTP: the token and all events can be read"
+        log.warning(message, source=settings.follow)
+    return HttpSource(settings.follow, _load_access(settings))
+
+
+def _load_access(settings: Settings) -> Access:
+    assert settings.follow_token_file is not None
+    return Access(*load_source_access(settings.follow_token_file, settings.follow_ca_file))
+
+
+def _following_options(source: HttpSource | None, log: Log) -> FollowingOptions | None:
+    if source is None:
+        return None
+    return FollowingOptions(source=source, events=following_events(log, source.address))
+
+
+def _reading_access(
+    settings: Settings, log: Log, served: ServedStore, source: HttpSource | None
+) -> Callable[[], Callable[[], None]]:
+    """Return what reads anew how the source lets in, and returns what puts that into force."""
+
+    def read() -> Callable[[], None]:
+        if source is None:
+            return lambda: None
+        try:
+            access = _load_access(settings)
+        except SettingsError as error:
+            message = "the files for the source cannot be used: its token stays as it is"
+            # What it says is all there is to say.
+            log.error(message, reason=str(error))  # noqa: TRY400
+            return lambda: None
+
+        def put_into_force() -> None:
+            source.access = access
+            follower = served.latest.follower
+            assert follower is not None
+            follower.wake()
+            log.info("the token file of the source was read again")
+
+        return put_into_force
+
+    return read
 
 
 def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:
@@ -407,7 +478,6 @@ async def _serve(
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
 
-    reloading = loop.create_task(_reload(credentials, ending.hung_up, log))
     try:
         await _listen(server, settings, credentials, log)
         loop_delay.start()
@@ -417,7 +487,6 @@ async def _serve(
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
         ending.begin("requests in flight")
-        reloading.cancel()
         application.stop()
         served.end_streams()
         await server.stop(grace_seconds=_GRACE_SECONDS)
@@ -433,12 +502,14 @@ async def _wait_for_end(ending: _Ending, served: ServedStore) -> str:
     return ending.asked.result()
 
 
-async def _reload(credentials: LiveCredentials, hung_up: asyncio.Event, log: Log) -> None:
+async def _reload(
+    reads: Sequence[Callable[[], Callable[[], None]]], hung_up: asyncio.Event, log: Log
+) -> None:
     """Read the credentials again whenever a SIGHUP has come, also before there was a server."""
     while True:
         await hung_up.wait()
         hung_up.clear()
-        for read in (credentials.read_tokens, credentials.read_certificate):
+        for read in reads:
             try:
                 put_into_force = await call_on_thread(read)
                 put_into_force()

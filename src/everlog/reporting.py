@@ -12,6 +12,7 @@ from typing import Final
 from everlog.domain.errors import EverlogError, ReadFailedError, RefusedError
 from everlog.http import Crowding, ServerEvents
 from everlog.service.auditing import AuditFailedError, AuditReport
+from everlog.service.mirroring.following import FollowingEvents
 from everlog.service.mirroring.mirror import MirrorEvents
 from everlog.service.proving.checkpoints import ProvingEvents, describe
 from everlog.service.proving.witnesses import Witness, WitnessState
@@ -226,6 +227,49 @@ def mirror_events(log: Log, *, on_failed: Callable[[Exception], None]) -> Mirror
         found=found,
         mismatched=mismatched,
         failed=failed,
+        bug=log.bug,
+    )
+
+
+def following_events(log: Log, source: str) -> FollowingEvents:
+    """Return what the log says of the server that is followed, which is at an address."""
+    is_lost = False
+    tell_of_loss, tell_of_lateness = Seldom(log.warning), Seldom(log.warning)
+    tell_of_connection = Seldom(log.info)
+
+    def connected(version: str, is_marked: bool) -> None:  # noqa: FBT001 - a callback's
+        message = "the source can be read again" if is_lost else "the source is followed"
+        tell_of_connection(message, source=source, version=version, saysWhereWritesEnd=is_marked)
+
+    def lost(reason: str) -> None:
+        nonlocal is_lost
+        is_lost = True
+        tell_of_loss("the source cannot be read: that is tried again", source=source, reason=reason)
+
+    def behind(reason: str) -> None:
+        message = "the source has fewer events than are here: it is asked again until it has them"
+        tell_of_lateness(message, source=source, reason=reason)
+
+    def refused(reason: str, position: int | None) -> None:
+        message = "the source is not followed any more: it does not continue what is here"
+        event_id = {} if position is None else {"eventId": str(position)}
+        log.error(message, source=source, reason=reason, **event_id)
+
+    def progressed(event_count: int, source_event_count: int) -> None:
+        message = "the follower catches up with its source"
+        log.info(message, eventCount=event_count, sourceEventCount=source_event_count)
+
+    def caught_up(event_count: int) -> None:
+        tell_of_arrival("the follower has what its source has", eventCount=event_count)
+
+    tell_of_arrival = Seldom(log.info)
+    return FollowingEvents(
+        connected=connected,
+        lost=lost,
+        behind=behind,
+        refused=refused,
+        progressed=progressed,
+        caught_up=caught_up,
         bug=log.bug,
     )
 

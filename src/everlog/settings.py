@@ -70,6 +70,10 @@ class Settings:
     reads: str
     # The name of this node, for people.
     node: str
+    # The URL of the server that is followed, None where there is none.
+    follow: str | None
+    follow_token_file: Path | None
+    follow_ca_file: Path | None
     # The lowest level of the log that is written.
     log_level: str
 
@@ -148,6 +152,7 @@ def check_settings(settings: Settings) -> None:
         parse_origin(settings.checkpoint_origin)
     _check_witnesses(settings)
     _check_journal(settings)
+    _check_following(settings)
     if not settings.http_enabled and not settings.https_enabled:
         message = "nothing to listen on: leave HTTPS enabled, or add --http-enabled"
         raise SettingsError(message)
@@ -171,6 +176,53 @@ def _check_journal(settings: Settings) -> None:
         if settings.reads != READS_CURRENT:
             message = "--reads is of use with --journal only: one server is always current"
             raise SettingsError(message)
+
+
+def _check_following(settings: Settings) -> None:
+    if settings.follow is None:
+        for name in ("follow_token_file", "follow_ca_file"):
+            if getattr(settings, name) is not None:
+                message = f"--{name.replace('_', '-')} is of use with --follow only"
+                raise SettingsError(message)
+        return
+    _check_source_url(settings.follow)
+    if settings.follow_token_file is None:
+        message = "who follows a server needs its token: add --follow-token-file"
+        raise SettingsError(message)
+    if settings.journal is not None:
+        message = (
+            "--follow and --journal exclude each other: the events come from another server, or "
+            "from a journal"
+        )
+        raise SettingsError(message)
+    if settings.read_only:
+        message = (
+            "--follow and --read-only exclude each other: a follower takes the events of its "
+            "source, and refuses all others anyway"
+        )
+        raise SettingsError(message)
+
+
+def _check_source_url(url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    is_plain = url.isascii() and url.isprintable() and not (set(url) & set(" ?#@"))
+    if not (is_url and is_plain):
+        # What is wrong with it is not repeated: there may be a password in it.
+        message = (
+            "--follow takes a URL that begins with https:// or http://, and has neither a user nor "
+            "a query, such as https://events.example.com:4000"
+        )
+        raise SettingsError(message)
+
+
+def is_private(url: str) -> bool:
+    """Tell whether nobody but its ends can read what is sent to a URL."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def _check_witnesses(settings: Settings) -> None:

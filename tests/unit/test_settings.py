@@ -41,6 +41,13 @@ def settings(*, https_enabled: bool) -> Settings:
         checkpoint_origin=None,
         witness=(),
         read_only=False,
+        journal=None,
+        journal_password_file=None,
+        journal_ca_file=None,
+        journal_credentials_file=None,
+        journal_replicas=3,
+        reads="current",
+        node="node",
         log_level="info",
     )
 

@@ -265,6 +265,9 @@ def _failure_text(error: RefusedError) -> str:
         return f"state conflict: {error.message}"
     if error.code is Code.RESTORE_IN_PROGRESS:
         return f"{OPERATION_MODE_TEXT}: {error.message.rpartition(': ')[2]}"
+    if error.code is Code.STORE_READ_ONLY and "source" in error.details:
+        # Clients know the beginning, people need the end: where to write instead.
+        return f"{OPERATION_MODE_TEXT}: {error.message}"
     return _TEXTS.get(error.code, "{message}").replace("{message}", error.message)
 
 

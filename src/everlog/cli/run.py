@@ -273,6 +273,24 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     help="The name of this node, for people.",
 )
 @_option(
+    "--follow",
+    metavar="URL",
+    help="Follow another server, an Everlog or an EventSourcingDB: mirror its events and schemas "
+    "into the data directory, and refuse whatever else would change the store.",
+)
+@_option(
+    "--follow-token-file",
+    type=_FILE,
+    help="A file whose first line is the token of the server that is followed. SIGHUP has it read "
+    "again.",
+)
+@_option(
+    "--follow-ca-file",
+    type=_FILE,
+    help="Certificates to trust for the server that is followed, besides those that the system "
+    "trusts, PEM. SIGHUP has it read again.",
+)
+@_option(
     "--log-level",
     type=click.Choice(LEVELS),
     default=Level.INFO.name.lower(),

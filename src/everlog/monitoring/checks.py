@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.domain.time import format_time
 from everlog.monitoring.figures import Figures
+from everlog.service.mirroring.following import FollowingState
 from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.commit_watch import HANGS_AFTER_SECONDS
 from everlog.service.writing.states import Condition
@@ -43,6 +44,9 @@ CERTIFICATE_WARN_SECONDS: Final = 30 * 24 * 3_600.0
 # All clients wait for the event loop. It is never held up for a twentieth of this by a request; a
 # machine that is too busy, or a disk that is, may do it.
 LOOP_DELAY_WARN_SECONDS: Final = 1.0
+
+# A follower on a healthy network is behind by some milliseconds, and asks again each few seconds.
+LAG_WARN_SECONDS: Final = 10.0
 
 # Of the connections, the observers and the open files that there may be.
 SHARE_WARN: Final = 0.9
@@ -294,6 +298,46 @@ def _nodes(figures: Figures) -> Finding | None:
     return Finding(mirror.nodes)
 
 
+def _source(figures: Figures) -> Finding | None:
+    following = figures.following
+    if following is None:
+        return None
+    state = following.state
+    if following.storing_failure:
+        return Finding(state.value, Status.FAIL, f"nothing is stored: {following.storing_failure}")
+    match state:
+        case FollowingState.FOLLOWING:
+            return Finding(state.value)
+        case FollowingState.REFUSED:
+            output = f"the source is not followed any more: {following.reason}"
+            return Finding(state.value, Status.FAIL, output)
+        case FollowingState.CONNECTING:
+            return Finding(state.value, Status.WARN, "the source has not answered yet")
+        case FollowingState.CATCHING_UP:
+            output = f"the source has {following.lag_events} events that are not here yet"
+            return Finding(state.value, Status.WARN, output)
+        case FollowingState.UNREACHABLE:
+            since = format_moment(figures.now - following.lag_seconds)
+            output = f"the source cannot be read, what is here is of {since}: {following.reason}"
+            return Finding(state.value, Status.WARN, output)
+        case FollowingState.BEHIND:
+            output = f"the source has fewer events than are here: {following.reason}"
+            return Finding(state.value, Status.WARN, output)
+
+
+def _lag_events(figures: Figures) -> Finding | None:
+    return None if figures.following is None else Finding(figures.following.lag_events)
+
+
+def _lag_seconds(figures: Figures) -> Finding | None:
+    if figures.following is None:
+        return None
+    value = round(figures.following.lag_seconds, 3)
+    if value > LAG_WARN_SECONDS:
+        return Finding(value, Status.WARN, "what is here is older than that, as far as is known")
+    return Finding(value)
+
+
 # In the order in which they are shown.
 CHECKS: Final = (
     Check("store:writability", "datastore", "", _writability),
@@ -311,6 +355,9 @@ CHECKS: Final = (
     Check("cluster:journal", "datastore", "", _journal),
     Check("cluster:behind", "datastore", "events", _journal_lag),
     Check("cluster:nodes", "component", "nodes", _nodes),
+    Check("follower:source", "datastore", "", _source),
+    Check("follower:lagEvents", "datastore", "events", _lag_events),
+    Check("follower:lagSeconds", "datastore", "seconds", _lag_seconds),
     Check("tls:certificateEnd", "component", "", _certificate_end),
     Check("http:connections", "component", "connections", _connections),
     Check("http:observers", "component", "observers", _observers),

@@ -16,6 +16,7 @@ from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
+from everlog.service.mirroring.following import FollowingFigures
 from everlog.service.mirroring.mirror import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures
 from everlog.service.served_store import ServedStore
@@ -52,6 +53,8 @@ class Figures:
     proving: ProvingFigures
     # None where the log is not shared.
     mirror: MirrorFigures | None
+    # None where no other server is followed.
+    following: FollowingFigures | None
     observer_count: int
     query_count: int
     http: Statistics
@@ -133,6 +136,7 @@ class Monitor:
             has_snapshot_failed=snapshots.has_failed,
             proving=store.checkpoints.figures(),
             mirror=None if store.mirror is None else store.mirror.figures,
+            following=None if store.follower is None else store.follower.figures(),
             observer_count=store.observers.permits.held_count,
             query_count=store.queries.permits.held_count,
             http=self.statistics(),

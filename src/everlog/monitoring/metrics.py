@@ -12,6 +12,7 @@ from everlog.domain.limits import OBSERVERS_MAX, QUERIES_MAX
 from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
+from everlog.service.mirroring.following import FollowingFigures, FollowingState
 from everlog.service.mirroring.mirror import MirrorFigures
 from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import Histogram
@@ -102,7 +103,27 @@ def _of_mirror(
     return Metric(name, kind, "", help_, samples)
 
 
+def _of_following(
+    name: str, kind: Kind, help_: str, read: Callable[[FollowingFigures], float], *, unit: str = ""
+) -> Metric:
+    """Describe a number about the server that is followed; without one there is no sample."""
+
+    def samples(figures: Figures) -> Iterator[Sample]:
+        if figures.following is not None:
+            suffix = _TOTAL if kind is Kind.COUNTER else ""
+            yield Sample(read(figures.following), suffix=suffix)
+
+    return Metric(name, kind, unit, help_, samples)
+
+
 _TOTAL: Final = "_total"
+
+
+def _following_states(figures: Figures) -> Iterator[Sample]:
+    if figures.following is not None:
+        for state in FollowingState:
+            labels = {"everlog_follower_state": state.value}
+            yield Sample(int(state is figures.following.state), labels)
 
 
 def _release(figures: Figures) -> Iterator[Sample]:
@@ -311,6 +332,52 @@ METRICS: Final = (
         Kind.GAUGE,
         "Nodes that spoke up within the last minute, this one included.",
         lambda found: found.nodes,
+    ),
+    # The server that is followed; absent where there is none.
+    Metric(
+        "everlog_follower_state",
+        Kind.STATESET,
+        "",
+        "How the follower stands to its source.",
+        _following_states,
+    ),
+    _of_following(
+        "everlog_follower_lag_events",
+        Kind.GAUGE,
+        "Events that the source is known to have, and that are not here yet.",
+        lambda found: found.lag_events,
+    ),
+    _of_following(
+        "everlog_follower_lag_seconds",
+        Kind.GAUGE,
+        "For how long the source has been known to have more, or not been heard of.",
+        lambda found: found.lag_seconds,
+        unit="seconds",
+    ),
+    _of_following(
+        "everlog_follower_received_events",
+        Kind.COUNTER,
+        "Events that came from the source, and were verified.",
+        lambda found: found.event_count,
+    ),
+    _of_following(
+        "everlog_follower_received_bytes",
+        Kind.COUNTER,
+        "Bytes of the log that came from the source.",
+        lambda found: found.size,
+        unit="bytes",
+    ),
+    _of_following(
+        "everlog_follower_connections",
+        Kind.COUNTER,
+        "Connections over which the source was followed.",
+        lambda found: found.connection_count,
+    ),
+    _of_following(
+        "everlog_follower_failures",
+        Kind.COUNTER,
+        "Attempts to follow the source that ended with an error.",
+        lambda found: found.failure_count,
     ),
     # The tree.
     _gauge(

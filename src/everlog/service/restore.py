@@ -114,6 +114,7 @@ async def restore(
             store again does: then it is lost.
     """
     with served.locked(body.cut) as store:
+        store.writer.check_restorable()
         _check_empty(store)
         quiet: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         store.writer.begin_restore(quiet.set_result)

@@ -26,6 +26,7 @@ from everlog.service.auditing import AuditFailedError, AuditReport, Audits
 from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
+from everlog.service.mirroring.following import Follower, FollowingOptions
 from everlog.service.mirroring.mirror import Mirror, MirrorOptions
 from everlog.service.observers import Observers
 from everlog.service.proving.checkpoints import CheckpointOptions, Checkpoints, ProvingEvents
@@ -103,6 +104,8 @@ class StoreOptions:
     checkpoints: CheckpointOptions | None = None
     # The journal that the log is shared by, if it is.
     mirroring: MirrorOptions | None = None
+    # The server whose events the store takes over, if there is one.
+    following: FollowingOptions | None = None
     clock: Callable[[], int] = time.time_ns
     events: StoreEvents = StoreEvents()
 
@@ -124,6 +127,8 @@ class Store:
     checkpoints: Checkpoints
     # None where this is the only store of its log.
     mirror: Mirror | None = None
+    # None where no other server is followed.
+    follower: Follower | None = None
 
     def end_streams(self) -> None:
         """End what may go on for long: observers, queries, audits; those to come end at once."""
@@ -150,7 +155,9 @@ async def open_store(
         OSError: The system refuses to read or write it.
     """
     started = time.monotonic()
-    engine = await _open_engine(directory, disk, is_read_only=options.is_read_only)
+    # A node writes what others append, whatever its own clients are told.
+    is_read_only = options.is_read_only and options.mirroring is None
+    engine = await _open_engine(directory, disk, is_read_only=is_read_only)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
         has_sync_process = disk is None and engine.report.is_writable
@@ -207,7 +214,7 @@ async def run_store(
         tree.note(batch)
         snapshots.save_if_due()
 
-    mirror = _mirror(engine, options, loop)
+    mirror, follower = _mirror(engine, options, loop), _follower(engine, options, loop)
     writer = Writer(
         engine,
         clock=options.clock,
@@ -216,8 +223,9 @@ async def run_store(
         events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
         loop=loop,
         sync_process=_start_sync_process(loop, events) if has_sync_process else None,
-        order=mirror,
-        condition=Condition.WRITABLE if mirror is None else Condition.CATCHING_UP,
+        order=mirror or follower,
+        condition=_first_condition(options),
+        source="" if options.following is None else options.following.source.address,
     )
     queries = _start_queries(engine, reader, options)
     audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
@@ -244,9 +252,11 @@ async def run_store(
         tree,
         checkpoints,
         mirror,
+        follower,
     )
-    if mirror is not None:
-        mirror.start(writer)
+    for order in (mirror, follower):
+        if order is not None:
+            order.start(writer)
     look = loop.create_task(_look_after(store))
     with tree_files:
         try:
@@ -268,6 +278,8 @@ async def _close(store: Store, watch: CommitWatch, closing: Callable[[str], None
     if store.mirror is not None:
         closing("what is read of the journal")
         await store.mirror.stop()
+    if store.follower is not None:
+        store.follower.stop()
     closing("the commit on its way to the disk")
     await store.writer.stop()
     if store.mirror is not None:
@@ -280,6 +292,18 @@ async def _close(store: Store, watch: CommitWatch, closing: Callable[[str], None
     await store.checkpoints.stop()
     closing("reading threads")
     store.reader.close()
+
+
+def _first_condition(options: StoreOptions) -> Condition:
+    if options.following is not None:
+        return Condition.FOLLOWING
+    return Condition.WRITABLE if options.mirroring is None else Condition.CATCHING_UP
+
+
+def _follower(
+    engine: Engine, options: StoreOptions, loop: asyncio.AbstractEventLoop
+) -> Follower | None:
+    return None if options.following is None else Follower(engine, options.following, loop=loop)
 
 
 def _mirror(

@@ -67,6 +67,14 @@ class Batch(msgspec.Struct, frozen=True):
     head: Head
 
 
+class ReadLines(NamedTuple):
+    """What lines hold, for who has read and verified them."""
+
+    events: Sequence[AcceptedEvent]
+    # Nanoseconds since 1970 of the last one.
+    time: int
+
+
 class JournalEntry(NamedTuple):
     """A batch as it stands in a journal, for whoever takes it over from there.
 
@@ -80,6 +88,8 @@ class JournalEntry(NamedTuple):
     # As in `storage.line`; none where only event schemas were registered.
     lines: Sequence[bytes]
     schemas: Sequence[StagedSchema] = ()
+    # None where nobody has read the lines.
+    read: ReadLines | None = None
 
 
 class BatchLostError(EverlogError):
@@ -375,7 +385,8 @@ class Engine(LogReader, Journal, Protocol):
 
         Nothing may be staged: what was has been judged on another tip. That the lines are events,
         that their ids follow, and that each names the hash of the one before is always checked;
-        that a hash is that of its event is left out where somebody trusted has verified it.
+        that a hash is that of its event is left out where somebody trusted has verified it. Who has
+        also read the lines says what they hold, and then they are not read again.
 
         Raises:
             UnchainedEntryError: The entry does not continue the log; nothing was changed.

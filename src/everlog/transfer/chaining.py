@@ -109,7 +109,7 @@ class Chain:
             RefusedError: It is not what an event may be, or does not follow.
         """
         found = item.event
-        time = _check_values(found)
+        time = check_values(found)
         # Numbers that no double holds, and the like, are refused here.
         text, data = parse_data(found.data)
         version = self._version_of(item.hash)
@@ -117,7 +117,7 @@ class Chain:
         values = EventCandidate(
             found.source, found.subject, found.type, text, found.traceparent, found.tracestate
         )
-        _check_size(values)
+        check_size(values)
         if time < self.time:
             raise _malformed("it is older than the event before it")
         id_, hash_ = found.id, item.hash
@@ -208,8 +208,12 @@ def _refuse_id(id_: str, expected: str, *, is_first: bool) -> NoReturn:
     raise RefusedError(Code.BACKUP_INCREMENT_DISCONNECTED, message, expected=expected)
 
 
-def _check_values(event: BackedUpEvent) -> int:
-    """Check all values but the data and those of the chain, and return the time."""
+def check_values(event: BackedUpEvent) -> int:
+    """Check all values but the data and those of the chain, and return the time.
+
+    Raises:
+        RefusedError: One is not what it may be.
+    """
     if event.specversion != SPECVERSION and _match_specversion(event.specversion) is None:
         raise _malformed(f"its specversion is '{event.specversion[:100]}'")
     if event.datacontenttype != DATACONTENTTYPE:
@@ -237,7 +241,8 @@ def _check_values(event: BackedUpEvent) -> int:
     return time
 
 
-def _check_size(values: EventCandidate) -> None:
+def check_size(values: EventCandidate) -> None:
+    """Raise a RefusedError if an event is larger than events may be."""
     if len(values.data) > _SMALL_SIZE:
         size = candidate_size(values)
         if size > EVENT_SIZE_MAX:

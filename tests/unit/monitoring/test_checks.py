@@ -11,6 +11,7 @@ from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
+from everlog.service.mirroring.mirror import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures, WitnessFigures
 from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import CommitFigures, Histogram
@@ -55,6 +56,7 @@ WELL = Figures(
     snapshot_failure_count=0,
     has_snapshot_failed=False,
     proving=PROVING,
+    mirror=MirrorFigures(is_caught_up=True, nodes=3),
     observer_count=0,
     query_count=0,
     http=Statistics(),
@@ -86,6 +88,11 @@ def open_files(count: int | None) -> dict[str, Any]:
 
 def proving(**changes: Any) -> dict[str, Any]:
     return {"proving": PROVING._replace(**changes)}
+
+
+def mirror(**changes: Any) -> dict[str, Any]:
+    assert WELL.mirror is not None
+    return {"mirror": replace(WELL.mirror, **changes)}
 
 
 def witnesses(*states: WitnessState) -> dict[str, Any]:
@@ -145,6 +152,16 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("tree:witnesses", witnesses(COSIGNING, COSIGNING), Status.PASS),
     ("tree:witnesses", witnesses(COSIGNING, FAILING), Status.WARN),
     ("tree:witnesses", witnesses(FAILING, CONTRADICTING), Status.FAIL),
+    ("store:writability", {"condition": Condition.CATCHING_UP}, Status.FAIL),
+    ("store:writability", {"condition": Condition.JOURNAL_UNREACHABLE}, Status.FAIL),
+    ("store:writability", {"condition": Condition.FOLLOWING}, Status.PASS),
+    ("cluster:journal", mirror(), Status.PASS),
+    ("cluster:journal", mirror(unreachable_since=NOW, unreachable_reason="gone"), Status.FAIL),
+    ("cluster:journal", mirror(failure="it has other events"), Status.FAIL),
+    ("cluster:behind", mirror(behind_events=9), Status.PASS),
+    ("cluster:behind", mirror(is_caught_up=False), Status.FAIL),
+    ("cluster:nodes", mirror(nodes=1), Status.PASS),
+    ("cluster:nodes", mirror(mismatches=("another key",)), Status.WARN),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY}, Status.PASS),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY - 1}, Status.WARN),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 1}, Status.WARN),
@@ -184,6 +201,9 @@ def test_a_check_finds_what_it_is_for(name: str, changes: dict[str, Any], status
         ("tree:events", proving(tree_size=None)),
         ("tree:checkpoint", proving(has_key=False)),
         ("tree:witnesses", proving(witnesses=())),
+        ("cluster:journal", {"mirror": None}),
+        ("cluster:behind", {"mirror": None}),
+        ("cluster:nodes", {"mirror": None}),
         ("tls:certificateEnd", {"certificate_ends_at": None}),
         ("process:openFiles", open_files(None)),
     ],

@@ -85,11 +85,12 @@ _PROGRESS_SECONDS: Final = 5.0
 _GIVE_UP_SECONDS: Final = 5.0
 
 # Others write, as long as they have done so within this time; and how long they are let in first,
-# in what an append takes on average, and at most.
+# in what they take on average to append behind this node, and at most.
 _CONTENTION_SECONDS: Final = 0.1
-_COURTESY_APPENDS: Final = 1.5
-_COURTESY_SECONDS_MAX: Final = 0.02
-# The weight of the newest append in the average.
+_COURTESY_TURNS: Final = 2.0
+_COURTESY_SECONDS_MAX: Final = 0.05
+# What that average begins with, and the weight of the newest turn in it.
+_TURN_SECONDS: Final = 0.01
 _AVERAGE_WEIGHT: Final = 0.1
 
 Callback = Callable[[Exception | None], None]
@@ -216,7 +217,8 @@ class Mirror:
         # others have not been let in since.
         self._others_at = float("-inf")
         self._owes_turn = False
-        self._append_seconds = 0.004
+        self._appended_at = float("-inf")
+        self._turn_seconds = _TURN_SECONDS
         self._mismatches: Final[set[str]] = set()
         self._writer: Writer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -371,7 +373,7 @@ class Mirror:
             return
         self._known = placed.place
         if placed.entry.batch_id != self._batch_id:
-            self._others_at = self._loop.time()
+            self._note_others()
         self._arrived.append(placed)
         self._arrived_size += len(placed.entry.lines)
         self.figures.behind_events = placed.entry.end - self._engine.head.event_count
@@ -490,14 +492,12 @@ class Mirror:
         self._raise_if_lost()
         entry = self._entry_of(batch)
         self._batch_id = entry.batch_id
-        began = self._loop.time()
         try:
             place = await self._append(entry)
         except BaseException:
             self._batch_id = ""
             raise
-        seconds = self._loop.time() - began
-        self._append_seconds += _AVERAGE_WEIGHT * (seconds - self._append_seconds)
+        self._appended_at = self._loop.time()
         self.figures.appends += 1
         self._appended = PlacedEntry(place, entry)
         self._owes_turn = True
@@ -617,7 +617,15 @@ class Mirror:
         if not self._owes_turn or not self.is_contended:
             return 0.0
         self._owes_turn = False
-        return min(_COURTESY_APPENDS * self._append_seconds, _COURTESY_SECONDS_MAX)
+        return min(_COURTESY_TURNS * self._turn_seconds, _COURTESY_SECONDS_MAX)
+
+    def _note_others(self) -> None:
+        """Note that others have appended, and how long that took them since this node did."""
+        now = self._loop.time()
+        seconds = now - self._appended_at
+        if seconds < _CONTENTION_SECONDS and self._others_at < self._appended_at:
+            self._turn_seconds += _AVERAGE_WEIGHT * (seconds - self._turn_seconds)
+        self._others_at = now
 
     # The life of a node.
 

@@ -80,6 +80,9 @@ from everlog.storage.engine import (
     StagedSchema,
 )
 
+# Of a batch that others have to read before they go on: more bytes than that become two.
+_BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
+
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
 
@@ -215,6 +218,8 @@ class Writer:
         Raises:
             RefusedError: It is so already.
         """
+        if self.condition is Condition.FOLLOWING:
+            raise refusal_of(self.condition, reason=self.reason, source=self._source)
         if self.condition is Condition.READ_ONLY:
             raise StateConflictError(
                 Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
@@ -222,12 +227,8 @@ class Writer:
         self._note(Happening.MADE_READ_ONLY)
         self._take(Settled(answer))
 
-    def begin_restore(self, answer: Answer) -> None:
-        """Refuse every write and registration until `end_restore`, or for good.
-
-        The answer is called once all that had begun has its answer, whatever that is.
-        Raises a RefusedError if none is taken anyway.
-        """
+    def check_restorable(self) -> None:
+        """Raise a RefusedError if no backup can be restored, whatever the store holds."""
         if self.condition in REFUSING:
             raise refusal_of(self.condition, reason=self.reason, source=self._source)
         if self._order is not None:
@@ -236,6 +237,14 @@ class Writer:
                 "the backup into an empty journal with 'everlog journal load'"
             )
             raise RefusedError(Code.STORE_READ_ONLY, message)
+
+    def begin_restore(self, answer: Answer) -> None:
+        """Refuse every write and registration until `end_restore`, or for good.
+
+        The answer is called once all that had begun has its answer, whatever that is.
+        Raises a RefusedError if none is taken anyway.
+        """
+        self.check_restorable()
         self._note(Happening.RESTORE_BEGAN)
         self._take(Settled(answer))
 
@@ -317,7 +326,7 @@ class Writer:
         if self._order is None:
             return True
         size = self._batch_size + change.size
-        if self._batch_size > 0 and size > self._order.batch_size_max:
+        if self._batch_size > 0 and size > min(self._order.batch_size_max, _BATCH_SIZE_WANTED):
             return False
         self._batch_size = size
         return True
@@ -695,8 +704,8 @@ class Writer:
         self._enter(Turn.IDLE)
         if self._order is not None:
             self._order.note_applied(len(batches), failure)
-        if batches and self.condition is Condition.DISK_FULL:
-            self._note(Happening.BECAME_DURABLE)
+            if batches and self.condition is Condition.DISK_FULL:
+                self._note(Happening.BECAME_DURABLE)
         for batch in batches:
             for schema in batch.schemas:
                 known = restore_event_schema(schema.event_type, schema.text)

@@ -31,6 +31,7 @@ from everlog.storage.engine import (
     UnchainedEntryError,
 )
 from everlog.storage.line import (
+    BATCH_END,
     Mark,
     accepted_event,
     parse_next_line,
@@ -550,7 +551,7 @@ def _end_log(segments: Segments, replayed: Replay, bound: DurableBound, origin: 
 
 def _read_entry(
     entry: JournalEntry, head: Head, *, is_verified: bool
-) -> tuple[list[AcceptedEvent], int]:
+) -> tuple[Sequence[AcceptedEvent], int]:
     """Return the events of an entry that continues a head, and the time of the last one.
 
     Raises:
@@ -562,7 +563,11 @@ def _read_entry(
         raise UnchainedEntryError(message, position=position)
     if not entry.lines and not entry.schemas:
         raise UnchainedEntryError("there is nothing in the entry", position=None)
-    events = []
+    if entry.read is not None:
+        assert len(entry.read.events) == len(entry.lines)
+        assert not entry.lines or entry.lines[-1].endswith(BATCH_END)
+        return entry.read.events, max(time, entry.read.time)
+    events: list[AcceptedEvent] = []
     for number, line in enumerate(entry.lines, start=1):
         try:
             event, mark = parse_next_line(

@@ -124,6 +124,9 @@ async def let_happen(bench: Bench, happening: Happening) -> None:
             if bench.writer.condition is Condition.READ_ONLY:
                 with pytest.raises(StateConflictError):
                     bench.writer.become_read_only(bench.keep("read-only again"))
+            elif bench.writer.condition is Condition.FOLLOWING:
+                with pytest.raises(RefusedError):
+                    bench.writer.become_read_only(bench.keep("refused read-only mode"))
             else:
                 bench.writer.become_read_only(bench.keep("read-only"))
         case Happening.JOURNAL_LOST:
