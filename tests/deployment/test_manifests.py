@@ -373,11 +373,6 @@ def test_nodes_talk_to_their_journal_and_the_journal_to_nodes() -> None:
     assert members["from"] == [{"podSelector": journal["podSelector"]}]
 
 
-def test_no_password_is_delivered() -> None:
-    # NATS does not start with a brace too many.
-    assert manifest("nats/users-secret")["stringData"] == {"journal-users": "}"}
-
-
 def test_patroni_is_told_to_acknowledge_nothing_that_stands_on_one_server_only() -> None:
     settings = read(FOLDER / "docker" / "postgresql" / "patroni.yml")
     shared = settings["bootstrap"]["dcs"]

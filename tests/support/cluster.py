@@ -4,7 +4,7 @@ nginx has the configuration that is delivered, without TLS: it sends requests to
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -73,27 +73,30 @@ def running_nodes(
 
 
 @contextmanager
-def running_front(nodes: list[RunningServer]) -> Iterator[Front]:
-    """Run nginx in front of nodes."""
-    with running_nginx(lambda port: configuration(nodes, port)) as port:
+def running_front(ports: Sequence[int]) -> Iterator[Front]:
+    """Run nginx in front of nodes that listen on these ports."""
+    with running_nginx(lambda port: configuration(ports, port)) as port:
         yield Front(f"http://127.0.0.1:{port}")
 
 
 @contextmanager
 def running_cluster(journal_url: str, *flags: str, **options: Any) -> Iterator[Front]:
     """Run three nodes and nginx in front."""
-    with running_nodes(journal_url, *flags, **options) as nodes, running_front(nodes) as front:
+    with (
+        running_nodes(journal_url, *flags, **options) as nodes,
+        running_front([node.port for node in nodes]) as front,
+    ):
         yield front
 
 
-def configuration(nodes: list[RunningServer], port: int) -> str:
+def configuration(ports: Sequence[int], front_port: int) -> str:
     """Return the delivered configuration of nginx for these nodes, without TLS."""
     text = (REPOSITORY / "deploy/nginx/everlog-cluster.conf").read_text(encoding="utf-8")
-    for number, node in enumerate(nodes, 1):
+    for number, port in enumerate(ports, 1):
         assert text.count(f"server everlog-{number}:3000") == 2
-        text = text.replace(f"server everlog-{number}:3000", f"server 127.0.0.1:{node.port}")
+        text = text.replace(f"server everlog-{number}:3000", f"server 127.0.0.1:{port}")
     assert "listen 443 ssl;" in text
-    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{front_port};")
     # The lines that are about TLS, and those of nodes that are not there.
     text = re.sub(r"^    (listen \[::\]|ssl_|server everlog-).*\n", "", text, flags=re.MULTILINE)
     # Beside its other files, which are in a folder of its own.
