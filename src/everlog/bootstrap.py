@@ -74,7 +74,7 @@ from everlog.reporting import (
 )
 from everlog.service.breaks import Rests
 from everlog.service.mirroring.following import FollowingOptions
-from everlog.service.mirroring.mirror import MirrorOptions
+from everlog.service.mirroring.options import MirrorOptions
 from everlog.service.proving.checkpoints import CheckpointOptions
 from everlog.service.proving.witnesses import ANSWER_SIZE_MAX, Answer
 from everlog.service.restore import Restores

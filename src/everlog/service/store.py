@@ -27,7 +27,8 @@ from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.mirroring.following import Follower, FollowingOptions
-from everlog.service.mirroring.mirror import Mirror, MirrorOptions
+from everlog.service.mirroring.mirror import Mirror
+from everlog.service.mirroring.options import MirrorOptions
 from everlog.service.observers import Observers
 from everlog.service.proving.checkpoints import CheckpointOptions, Checkpoints, ProvingEvents
 from everlog.service.proving.tree import Tree
