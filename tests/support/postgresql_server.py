@@ -41,7 +41,6 @@ _SETTINGS: Final = {
     "shared_buffers": "16MB",
     "max_connections": "60",
     "wal_keep_size": "64MB",
-    "fsync": "on",
     "logging_collector": "off",
 }
 
@@ -93,8 +92,10 @@ class PostgresqlServer:
         for name, value in settings.items():
             self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         self.execute("SELECT pg_reload_conf()")
-        for name, value in settings.items():
-            wait_until(lambda: self.execute(f"SHOW {name}") == [(value,)])  # noqa: B023 - called here
+        wait_until(lambda: all(self.shows(name) == value for name, value in settings.items()))
+
+    def shows(self, setting: str) -> str:
+        return str(self.execute(f"SHOW {setting}")[0][0])
 
     def start(self) -> None:
         """Start it, and wait until it takes connections (a standby: for reading)."""
