@@ -11,7 +11,7 @@ from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
-from everlog.service.mirroring.mirror import MirrorFigures
+from everlog.service.mirroring.options import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures, WitnessFigures
 from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import CommitFigures, Histogram
