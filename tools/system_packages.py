@@ -13,6 +13,8 @@ PACKAGES = {"curl": "curl", "nginx": "nginx", "rsync": "rsync", "wrk": "wrk"}
 if sys.platform == "linux":
     # Only the program that judges units is used: nothing is started with it.
     PACKAGES["systemd-analyze"] = "systemd"
+    # What Patroni agrees by, which decides who of several PostgreSQL servers is the primary.
+    PACKAGES["etcd"] = "etcd-server"
     # File systems and networks for tests that may make them; without root they are not used.
     if os.geteuid() == 0:
         PACKAGES |= {"mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}

@@ -11,8 +11,12 @@ from itertools import count
 from typing import Final, Protocol
 from uuid import uuid4
 
+import nats
+
+from everlog.journals.nats import NatsJournal
 from everlog.journals.postgresql import PostgresqlJournal
 from everlog.service.mirroring.journal import Announcement, Entry, SharedJournal
+from tests.support.nats_servers import NatsServers, running_nats
 from tests.support.postgresql_server import PostgresqlServer, running_postgresql
 from tests.support.shared_journal import Faults, MemoryJournal, SharedLog
 
@@ -81,6 +85,34 @@ class PostgresqlPlace:
             self._server.resume()
 
 
+class NatsPlace:
+    """A stream on servers that others use, too."""
+
+    def __init__(self, servers: NatsServers, stream: str) -> None:
+        self._servers: Final = servers
+        self._stream: Final = stream
+
+    def connect(self) -> SharedJournal:
+        return NatsJournal(self._servers.url_of(self._stream))
+
+    async def store(self, content: bytes, *, after: int) -> None:
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(after), "Everlog-After": str(after)}
+        client = await nats.connect(f"nats://{self._servers.servers[0].address}")
+        stream = client.jetstream()
+        await stream.publish(f"{self._stream}.log", content, headers=headers)
+        await client.close()
+
+    @contextmanager
+    def interrupt(self) -> Iterator[None]:
+        for server in self._servers.servers:
+            server.pause()
+        try:
+            yield
+        finally:
+            for server in self._servers.servers:
+                server.resume()
+
+
 @contextmanager
 def _memory_places() -> Iterator[Callable[[], Place]]:
     yield MemoryPlace
@@ -93,9 +125,17 @@ def _postgresql_places() -> Iterator[Callable[[], Place]]:
         yield lambda: PostgresqlPlace(server, f"place_{next(numbers)}")
 
 
+@contextmanager
+def _nats_places() -> Iterator[Callable[[], Place]]:
+    numbers = count()
+    with running_nats(3) as servers:
+        yield lambda: NatsPlace(servers, f"place-{next(numbers)}")
+
+
 # What makes places, for as long as its server runs.
 KINDS: Final[dict[str, Callable[[], AbstractContextManager[Callable[[], Place]]]]] = {
     "memory": _memory_places,
+    "nats": _nats_places,
     "postgresql": _postgresql_places,
 }
 

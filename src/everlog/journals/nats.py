@@ -116,6 +116,16 @@ class _Known(NamedTuple):
     number: int
 
 
+class _Scan(NamedTuple):
+    """What a replica has behind a place, in the stream's order."""
+
+    entries: Sequence[Msg]
+    # Up to this number of the stream, they are all; 0 if there is nothing.
+    number: int
+    # How many messages it has behind that, of entries and barriers.
+    left: int
+
+
 class NatsJournal:
     """A journal in a stream of NATS JetStream; see `service.mirroring.journal`."""
 
@@ -328,11 +338,9 @@ class NatsJournal:
             if known.place == after and known.number + 1 == barrier:
                 self._note_known(_Known(after, barrier))
                 return Page((), is_end=True)
-            while True:
-                messages, number = await self._scan(connection, after=after, size_max=size_max)
-                if messages or number >= barrier:
-                    break
-                await asyncio.sleep(_AGAIN_SECONDS)
+            messages, number = await self._scan_until(
+                connection, barrier, after=after, size_max=size_max
+            )
         entries = await _decode(messages, after)
         if number < barrier:
             return Page(entries, is_end=False)
@@ -341,6 +349,25 @@ class NatsJournal:
         if self._told_end == told_end:
             self._told_end = end
         return Page(entries, is_end=True)
+
+    async def _scan_until(
+        self, connection: Connection, barrier: int, *, after: int, size_max: int
+    ) -> tuple[Sequence[Msg], int]:
+        """Return entries behind a place, and up to which number of the stream these are all.
+
+        That is the barrier's or more, if there are not more entries than were asked for.
+        """
+        entries: list[Msg] = []
+        while True:
+            scan = await self._scan(connection, after=after, size_max=size_max)
+            entries += scan.entries
+            # Where one thing is left, that is the barrier, mostly; where none is, a replica lags.
+            if scan.number >= barrier or (entries and scan.left > 1):
+                return entries, scan.number
+            if scan.entries:
+                after = _number_of(scan.entries[-1])
+            else:
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _barrier(self, connection: Connection, *, is_patient: bool = False) -> int:
         """Return the number of a message that a majority has stored since this was called."""
@@ -359,22 +386,20 @@ class NatsJournal:
             )
         return int(number)
 
-    async def _scan(
-        self, connection: Connection, *, after: int, size_max: int
-    ) -> tuple[Sequence[Msg], int]:
-        """Return entries behind a place, and up to which number there is nothing else.
-
-        A replica answers, which may not have everything yet.
-        """
+    async def _scan(self, connection: Connection, *, after: int, size_max: int) -> "_Scan":
+        """Return what a replica has behind a place; it may not have everything yet."""
         request = {
             "seq": after + 1,
             "next_by_subj": f"{self._stream}.*",
             "batch": _PAGE_COUNT_MAX,
             "max_bytes": min(size_max, _PAGE_SIZE_MAX),
         }
-        found = [message for message in await self._get(connection, request) if _number_of(message)]
-        entries = [each for each in found if _subject_of(each) == f"{self._stream}.log"]
-        return entries, max(map(_number_of, found), default=0)
+        *found, last = await self._get(connection, request)
+        return _Scan(
+            entries=[each for each in found if _subject_of(each) == f"{self._stream}.log"],
+            number=max(map(_number_of, found), default=0),
+            left=int((last.headers or {}).get("Nats-Num-Pending", 0)),
+        )
 
     async def _get(self, connection: Connection, request: Mapping[str, Any]) -> Sequence[Msg]:
         """Return what a replica has, in the stream's order, and its last word."""
