@@ -94,9 +94,7 @@ def test_a_mirror_is_equal_byte_for_byte(tmp_path: Path, token_file: Path) -> No
             wait_until_equal(source, follower)
     # The same log goes on with hashes of another version, and signed.
     with (
-        running_server(
-            data_directory=directory, hash_version=2, signing_key_file=key
-        ) as source,
+        running_server(data_directory=directory, hash_version=2, signing_key_file=key) as source,
         following(source.url, token_file) as follower,
     ):
         write(source, *({"z": number, "a": 1} for number in range(300)))
@@ -158,7 +156,9 @@ def test_a_follower_is_followed_in_turn(token_file: Path) -> None:
 def test_all_reading_works_from_a_follower(token_file: Path) -> None:
     with running_server() as source, following(source.url, token_file) as follower:
         with Connection(follower.url) as observing:
-            stream = observing.send("POST", "/api/v1/observe-events", json.dumps(EVERYTHING).encode())
+            stream = observing.send(
+                "POST", "/api/v1/observe-events", json.dumps(EVERYTHING).encode()
+            )
             write(source, {"n": 1}, {"n": 2}, subject="/books/1")
             lines: list[dict[str, Any]] = []
             while len(lines) < 2:
@@ -360,9 +360,10 @@ def test_a_source_over_https_is_trusted_by_its_certificate(
             line = untrusting.wait_for_log("the source cannot be read")
             assert line["reason"].startswith("its certificate is not trusted: ")
         ca_file = f"--follow-ca-file={files.certificate}"
-        with following(url, token_file, ca_file) as follower, Connection(
-            next(url for url in source.urls if url.startswith("http:"))
-        ) as connection:
+        with (
+            following(url, token_file, ca_file) as follower,
+            Connection(next(url for url in source.urls if url.startswith("http:"))) as connection,
+        ):
             assert connection.v1("write-events", {"events": [an_event()]}).status == 200
             expected = connection.v1("backup").body
             wait_until(lambda: backup(follower) == expected)
@@ -426,7 +427,9 @@ def test_a_source_that_misbehaves_harms_nobody(tmp_path: Path, name: str) -> Non
             assert backup(follower) == b""
             # It is said once, however often it is tried.
             wait_until(lambda: metrics(follower)["everlog_follower_failures_total"] > 2)
-            said = [line for line in follower.log if line["message"].startswith("the source cannot")]
+            said = [
+                line for line in follower.log if line["message"].startswith("the source cannot")
+            ]
             assert len(said) == 1
 
             del source.instead["observe-events"]

@@ -49,7 +49,8 @@ def on_postgresql(*, node_count: int) -> Iterator[Laid]:
     with running_network(1 + node_count) as network:
         place, *nodes = network.hosts
         with running_postgresql(place) as server:
-            yield Laid(Journal(server.url, 1, [server], [place]), network, nodes)
+            journal = Journal(server.url, 1, [server], [place], lambda: server)
+            yield Laid(journal, network, nodes)
 
 
 @contextmanager
@@ -58,7 +59,8 @@ def on_nats(*, node_count: int) -> Iterator[Laid]:
     with running_network(3 + node_count) as network:
         places, nodes = network.hosts[:3], network.hosts[3:]
         with running_nats(3, hosts=places) as servers:
-            yield Laid(Journal(servers.url, 3, servers.servers, places), network, nodes)
+            journal = Journal(servers.url, 3, servers.servers, places, servers.leader)
+            yield Laid(journal, network, nodes)
 
 
 @dataclass
