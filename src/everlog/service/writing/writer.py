@@ -49,7 +49,13 @@ from everlog.domain.limits import UNSYNCED_SIZE_MAX
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
-from everlog.service.judging import UnjudgedError, Verdict, check_by_schemas, check_last_events
+from everlog.service.judging import (
+    UnjudgedError,
+    Verdict,
+    check_by_schemas,
+    check_last_events,
+    forget_unpublished,
+)
 from everlog.service.querying.conditions import StaleQueryError
 from everlog.service.writing.changes import (
     REFUSING,
@@ -585,19 +591,18 @@ class Writer:
         if failure is None:
             self._deliver(changes)
         else:
-            changes += self._waiting
-            self._waiting = []
-            self._fail(changes, failure)
+            waiting, self._waiting = self._waiting, []
+            self._fail(changes + waiting, failure)
         self._settle()
 
     def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
         """Deliver the refusals that are known to be right for everybody; return the others."""
+        current: list[Change] = []
         others: list[Change] = []
         for change in changes:
-            if isinstance(change, Settled) or order.is_current(change.came_at):
-                self._deliver([change])
-            else:
-                others.append(change)
+            is_current = isinstance(change, Settled) or order.is_current(change.came_at)
+            (current if is_current else others).append(change)
+        self._deliver(current)
         return others
 
     def _settle(self) -> None:
@@ -625,13 +630,7 @@ class Writer:
 
     def _roll_back(self) -> None:
         self._engine.roll_back()
-        # Those that were not published came last.
-        while self.schemas:
-            latest = next(reversed(self.schemas))
-            entry = self._engine.event_type(latest, self._engine.head)
-            if entry is not None and entry.schema is not None:
-                break
-            del self.schemas[latest]
+        forget_unpublished(self.schemas, self._engine)
 
     def _note_room(self, changes: list[Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
