@@ -34,7 +34,7 @@ VERSION_MIN: Final = 14
 # How long a server may take to let us in, all that a URL names together, and besides that seeing
 # whether it is fit.
 CONNECT_SECONDS_MAX: Final = 2
-_ALL_CONNECT_SECONDS_MAX: Final = 4.0
+CONNECT_SECONDS_MAX_OF_ALL: Final = 4.0
 _READY_SECONDS_MAX: Final = 6.0
 
 # How long a statement may take, and then giving it up.
@@ -84,7 +84,7 @@ SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('fsync'),
 
 # The releases since which a server that has just started waits for its standbys from the first
 # commit on.
-_WAITING_RELEASES: Final = {14: 18, 15: 13, 16: 9, 17: 5}
+WAITING_RELEASES: Final = {14: 18, 15: 13, 16: 9, 17: 5}
 
 
 class StatementRefusedError(EverlogError):
@@ -157,7 +157,7 @@ class Server:
         try:
             if self._password_file is not None:
                 parameters["password"] = _read_password(self._password_file)
-            async with asyncio.timeout(_ALL_CONNECT_SECONDS_MAX):
+            async with asyncio.timeout(CONNECT_SECONDS_MAX_OF_ALL):
                 return await psycopg.AsyncConnection.connect(
                     make_conninfo(**parameters), autocommit=True, prepare_threshold=0
                 )
@@ -273,10 +273,10 @@ async def _examined(link: "Link") -> Sequence[str]:
             "the journal's server has standbys, and none is synchronous: when one takes over, "
             "acknowledged events may be lost; set synchronous_standby_names"
         )
-    if synchronous and minor < _WAITING_RELEASES.get(version, 0):
+    if synchronous and minor < WAITING_RELEASES.get(version, 0):
         remarks.append(
             f"the journal's server is PostgreSQL {version}.{minor}, which may acknowledge without "
-            f"its standbys when it has just started: take {version}.{_WAITING_RELEASES[version]}"
+            f"its standbys when it has just started: take {version}.{WAITING_RELEASES[version]}"
         )
     return tuple(remarks)
 
