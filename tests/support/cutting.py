@@ -40,7 +40,8 @@ class Cutter:
             _shut(connection)
 
     def _connect(self, client: socket.socket) -> None:
-        with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        target = ("127.0.0.1", self._target)
+        with suppress(OSError), client, socket.create_connection(target) as server:
             self._open |= {client, server}
             there = threading.Thread(target=self._pass_on, args=(client, server), daemon=True)
             there.start()
@@ -51,7 +52,9 @@ class Cutter:
             there.join()
             self._open -= {client, server}
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, left: int | None = None) -> None:
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, left: int | None = None
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(_PIECE_SIZE):
                 if left is not None:

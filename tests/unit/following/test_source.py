@@ -179,8 +179,10 @@ WRONG: dict[str, tuple[Callable[[Handler], None], str]] = {
     ),
     "other-server": (
         answer_with(b"", server="nginx"),
-        "it is no EventSourcingDB: its answer has no header Server that begins with "
-        "EventSourcingDB/",
+        (
+            "it is no EventSourcingDB: its answer has no header Server that begins with "
+            "EventSourcingDB/"
+        ),
     ),
 }
 
