@@ -194,6 +194,18 @@ def test_an_answer_that_is_none_is_told(followed: Followed, name: str) -> None:
     assert failure_of(lambda: source_of(followed.url).observe(None, time=0)) == reason
 
 
+def test_a_redirect_is_not_followed(followed: Followed) -> None:
+    with running_followed() as elsewhere:
+        for name in ("observe-events", "read-events", "read-event-types"):
+            followed.instead[name] = refuse_with(307, Location=f"{elsewhere.url}/api/v2/data")
+        asked = source_of(followed.url)
+        failure_of(lambda: asked.observe(None, time=0))
+        failure_of(lambda: asked.find_latest(0))
+        failure_of(lambda: list(asked.read_event_types()))
+
+        assert elsewhere.asked == []
+
+
 def test_a_path_that_no_version_has_is_told(followed: Followed) -> None:
     followed.versions = set()
 
