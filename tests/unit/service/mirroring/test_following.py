@@ -359,6 +359,21 @@ async def test_schemas_come_before_the_events_that_they_are_about(tmp_path: Path
 
 
 @on_a_loop
+async def test_few_schemas_are_taken_over_at_once(tmp_path: Path) -> None:
+    source = ScriptedSource()
+    source.types = {f"io.everlog.test.number-{number}": SCHEMA for number in range(30)}
+    async with patient_follower(tmp_path, source) as (engine, follower):
+        counts = []
+        while sum(counts) < 30:
+            entry = await taken(follower)
+            counts.append(len(entry.schemas))
+            engine.apply(entry, is_verified=False)
+            follower.note_applied(1, None)
+
+        assert max(counts) <= following._BATCH_SCHEMAS_MAX
+
+
+@on_a_loop
 async def test_a_schema_without_events_comes_after_some_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
