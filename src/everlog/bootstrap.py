@@ -374,8 +374,7 @@ def _reading_access(
             access = _load_access(settings)
         except SettingsError as error:
             message = "the files for the source cannot be used: its token stays as it is"
-            tell = log.error
-            tell(message, reason=str(error))
+            log.error(message, reason=str(error))  # noqa: TRY400 - that is all there is to say.
             return lambda: None
 
         def put_into_force() -> None:

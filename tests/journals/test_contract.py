@@ -1,7 +1,6 @@
 """What every journal that nodes share promises, tried with each of them on a real server."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -12,14 +11,20 @@ from msgspec.structs import replace
 from everlog.domain.errors import JournalUnreachableError
 from everlog.service.mirroring.journal import (
     BEGINNING,
-    Announcement,
     EntryLostError,
     OutcomeUnknownError,
     SharedJournal,
     UnknownEntryFormatError,
 )
 from everlog.storage.engine import StagedSchema
-from tests.support.journal_places import Place, append_all, make_entry, outcome_of, read_all
+from tests.support.journal_places import (
+    Place,
+    append_all,
+    make_announcement,
+    make_entry,
+    outcome_of,
+    read_all,
+)
 
 RACERS = 16
 
@@ -38,19 +43,6 @@ def run(place: Place, test: Callable[..., Awaitable[None]], *, nodes: int = 1) -
             await test(*journals)
 
     uvloop.run(running())
-
-
-def announcement(name: str, *, ahead: float = 0.0) -> Announcement:
-    return Announcement(
-        node_id=name,
-        node=f"node {name}",
-        version="1.0",
-        entry_format=1,
-        hash_version=1,
-        signing_key="key",
-        checkpoint_key="",
-        clock=time.time_ns() + int(ahead * 1e9),
-    )
 
 
 def test_a_journal_has_one_identity_for_all_who_open_it_at_once(place: Place) -> None:
@@ -198,18 +190,18 @@ def test_who_waits_hears_of_an_entry(place: Place) -> None:
 
 def test_nodes_hear_of_each_other(place: Place) -> None:
     async def announcing(one: SharedJournal, other: SharedJournal) -> None:
-        assert list(await one.announce(announcement("one"))) == []
-        ahead = announcement("other", ahead=40.0)
+        assert list(await one.announce(make_announcement("one"))) == []
+        ahead = make_announcement("other", ahead=40.0)
         (heard,) = await other.announce(ahead)
-        assert replace(heard.announcement, clock=0) == replace(announcement("one"), clock=0)
+        assert replace(heard.announcement, clock=0) == replace(make_announcement("one"), clock=0)
         assert -60 < heard.clock_offset < -20
-        (heard,) = await one.announce(announcement("one"))
+        (heard,) = await one.announce(make_announcement("one"))
         assert heard.announcement == ahead
         assert 20 < heard.clock_offset < 60
         assert 0 <= heard.age < 60
         # What was said before is forgotten.
-        (heard,) = await other.announce(announcement("other"))
-        (heard,) = await one.announce(announcement("one"))
+        (heard,) = await other.announce(make_announcement("other"))
+        (heard,) = await one.announce(make_announcement("one"))
         assert -20 < heard.clock_offset < 20
 
     run(place, announcing, nodes=2)
@@ -264,7 +256,7 @@ def test_while_nobody_answers_each_call_ends_and_afterwards_all_goes_on(place: P
                 outcome_of(journal.append(entry, after=after)),
                 outcome_of(journal.read(after=after, size_max=1000)),
                 outcome_of(journal.find(1)),
-                outcome_of(journal.announce(announcement("one"))),
+                outcome_of(journal.announce(make_announcement("one"))),
                 outcome_of(journal.wait(after=after)),
                 # Here nothing was asked before.
                 outcome_of(other.read(after=after, size_max=1000)),

@@ -4,14 +4,19 @@ A *place* has one journal, which is empty; each `connect` is another node's view
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Final, Protocol
 from uuid import uuid4
 
+import nats
+
+from everlog.journals.nats import NatsJournal
 from everlog.journals.postgresql import PostgresqlJournal
-from everlog.service.mirroring.journal import Entry, SharedJournal
+from everlog.service.mirroring.journal import Announcement, Entry, SharedJournal
+from tests.support.nats_servers import NatsServers, running_nats
 from tests.support.postgresql_server import PostgresqlServer, running_postgresql
 from tests.support.shared_journal import Faults, MemoryJournal, SharedLog
 
@@ -80,6 +85,34 @@ class PostgresqlPlace:
             self._server.resume()
 
 
+class NatsPlace:
+    """A stream on servers that others use, too."""
+
+    def __init__(self, servers: NatsServers, stream: str) -> None:
+        self._servers: Final = servers
+        self._stream: Final = stream
+
+    def connect(self) -> SharedJournal:
+        return NatsJournal(self._servers.url_of(self._stream))
+
+    async def store(self, content: bytes, *, after: int) -> None:
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(after), "Everlog-After": str(after)}
+        client = await nats.connect(f"nats://{self._servers.servers[0].address}")
+        stream = client.jetstream()
+        await stream.publish(f"{self._stream}.log", content, headers=headers)
+        await client.close()
+
+    @contextmanager
+    def interrupt(self) -> Iterator[None]:
+        for server in self._servers.servers:
+            server.pause()
+        try:
+            yield
+        finally:
+            for server in self._servers.servers:
+                server.resume()
+
+
 @contextmanager
 def _memory_places() -> Iterator[Callable[[], Place]]:
     yield MemoryPlace
@@ -92,9 +125,17 @@ def _postgresql_places() -> Iterator[Callable[[], Place]]:
         yield lambda: PostgresqlPlace(server, f"place_{next(numbers)}")
 
 
+@contextmanager
+def _nats_places() -> Iterator[Callable[[], Place]]:
+    numbers = count()
+    with running_nats(3) as servers:
+        yield lambda: NatsPlace(servers, f"place-{next(numbers)}")
+
+
 # What makes places, for as long as its server runs.
 KINDS: Final[dict[str, Callable[[], AbstractContextManager[Callable[[], Place]]]]] = {
     "memory": _memory_places,
+    "nats": _nats_places,
     "postgresql": _postgresql_places,
 }
 
@@ -114,6 +155,20 @@ def make_entry(
         # As it is decoded.
         schemas=[],
         lines=(text * size)[:size] if count else b"",
+    )
+
+
+def make_announcement(node: str, *, ahead: float = 0.0) -> Announcement:
+    """Return what a node says whose clock is so many seconds ahead of ours."""
+    return Announcement(
+        node_id=node,
+        node=f"node {node}",
+        version="1.0",
+        entry_format=1,
+        hash_version=1,
+        signing_key="key",
+        checkpoint_key="",
+        clock=time.time_ns() + int(ahead * 1e9),
     )
 
 

@@ -18,6 +18,7 @@ import select
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,7 +116,7 @@ class Server:
             self._parameters["sslrootcert"] = str(ca_file)
             if not os.environ.get("PGSSLMODE"):
                 self._parameters.setdefault("sslmode", "verify-full")
-        # Whoever let us in last is asked first, and who did not answer comes last.
+        # In the order in which they are asked.
         self._hosts: Final = _hosts(self._parameters)
         self.remarks: Sequence[str] = ()
 
@@ -126,7 +127,12 @@ class Server:
             JournalUnreachableError: There is none.
             UnfitJournalError: What answers cannot keep what is promised.
         """
-        link = Link(await self._connect(), self._scrubbed)
+        connection = await self._connect()
+        host = self._host_of(connection)
+        link = Link(connection, self._scrubbed, fell_silent=partial(self.ask_last, host))
+        # Whoever let us in is asked first.
+        self._hosts.remove(host)
+        self._hosts.insert(0, host)
         try:
             self.remarks = await _examined(link)
         except (StatementRefusedError, OutcomeUnknownError) as error:
@@ -137,32 +143,35 @@ class Server:
             raise
         return link
 
-    def ask_last(self) -> None:
-        """Ask the host last that was asked first: it is there, and does not answer."""
-        self._hosts.append(self._hosts.pop(0))
+    def ask_last(self, host: dict[str, str]) -> None:
+        """Ask a host last: it did not answer, and another one may be the primary by now."""
+        if host in self._hosts:
+            self._hosts.remove(host)
+            self._hosts.append(host)
 
-    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        first = self._hosts[0]
         parameters = self._parameters | _joined(self._hosts)
         try:
             if self._password_file is not None:
                 parameters["password"] = _read_password(self._password_file)
             async with asyncio.timeout(ALL_CONNECT_SECONDS_MAX):
-                connection = await psycopg.AsyncConnection.connect(
+                return await psycopg.AsyncConnection.connect(
                     make_conninfo(**parameters), autocommit=True, prepare_threshold=0
                 )
         except (psycopg.Error, OSError, SettingsError) as error:
-            self.ask_last()
+            self.ask_last(first)
             # A timeout has no text.
             text = self._scrubbed(str(error)) or "nobody answered in time"
             raise JournalUnreachableError(text) from None
-        self._ask_first(connection.info.host, str(connection.info.port))
-        return connection
 
-    def _ask_first(self, host: str, port: str) -> None:
-        for index, each in enumerate(self._hosts):
-            if each.get("host") == host and each.get("port", port) == port:
-                self._hosts.insert(0, self._hosts.pop(index))
-                return
+    def _host_of(self, connection: psycopg.AsyncConnection[Any]) -> dict[str, str]:
+        """Return what the URL says of the host that a connection leads to."""
+        name, port = connection.info.host, str(connection.info.port)
+        for host in self._hosts:
+            if host.get("host", name) == name and host.get("port", port) == port:
+                return host
+        return self._hosts[0]
 
     def _scrubbed(self, text: str) -> str:
         """Return what an operator may read of what libpq, or the server, has said."""
@@ -274,8 +283,13 @@ class Link:
     """One connection; it is of no use once an answer was missing."""
 
     def __init__(
-        self, connection: "psycopg.AsyncConnection[Any]", scrub: Callable[[str], str]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        scrub: Callable[[str], str],
+        *,
+        fell_silent: Callable[[], None],
     ) -> None:
+        self._fell_silent: Final = fell_silent
         self._connection: Final = connection
         self._scrub: Final = scrub
         self._warnings: Final[list[str]] = []
@@ -317,6 +331,7 @@ class Link:
         try:
             await asyncio.wait({task}, timeout=seconds)
             if not task.done():
+                self._fell_silent()
                 await self._give_up(task)
             has_answered = task.done()
         finally:
@@ -357,7 +372,7 @@ class Link:
         ):
             duplicate.shutdown(socket.SHUT_RDWR)
 
-    async def _give_up(self, task: "asyncio.Task[Any]") -> None:
+    async def _give_up(self, task: asyncio.Task[Any]) -> None:
         """Tell the server that nobody waits any more: it would, for its standbys above all."""
         with suppress(psycopg.Error, OSError):
             await self._connection.cancel_safe(timeout=_CANCEL_SECONDS_MAX)
@@ -379,7 +394,7 @@ class Link:
         await cursor.execute(statement.encode(), values or None, prepare=has_parameters)
         return await cursor.fetchall() if cursor.description is not None else []
 
-    def _judged(self, error: "psycopg.Error", *, seconds: float | None) -> EverlogError:
+    def _judged(self, error: psycopg.Error, *, seconds: float | None) -> EverlogError:
         state, severity = error.sqlstate, error.diag.severity_nonlocalized
         # A broken rule says nothing of the connection; of all else, a new one may be free.
         self.is_broken = state is None or not state.startswith(_INTEGRITY_VIOLATION)
@@ -390,7 +405,7 @@ class Link:
             return OutcomeUnknownError(f"the server has not answered for {seconds:.0f} seconds")
         return OutcomeUnknownError(self._scrub(str(error)))
 
-    def _note(self, diagnostic: "psycopg.errors.Diagnostic") -> None:
+    def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         if diagnostic.severity_nonlocalized == "WARNING":
             self._warnings.append(diagnostic.message_primary or "a warning")
 

@@ -27,7 +27,7 @@ class Barriers:
         loop: asyncio.AbstractEventLoop,
         on_failure: Callable[[Exception], Exception],
     ) -> None:
-        """Ask by `pass_`, which returns when all is here that was acknowledged before it was called.
+        """Ask by `pass_`, which returns when all is here that was acknowledged before the call.
 
         `on_failure` takes note of what it raises, and returns what those who wait are told.
         """

@@ -116,7 +116,6 @@ class Mirror:
         self._node_id: Final = uuid4().hex
         self.reads_are_current: Final = options.reads_are_current
         self.figures: Final = MirrorFigures()
-        self.batch_size_max: Final = options.journal.entry_size_max
         self._arrivals: Final = Arrivals(engine)
         # How many events were here when it began, until it is known that the journal has them.
         self._seam = 0
@@ -164,6 +163,11 @@ class Mirror:
         """Let go of the journal; nothing may be on its way there any more."""
         await self._barriers.stop()
         await self._journal.close()
+
+    @property
+    def batch_size_max(self) -> int:
+        """How many bytes a batch may have; the journal may know it once it is open only."""
+        return self._journal.entry_size_max
 
     @property
     def is_ready(self) -> bool:
