@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import (
+from tests.support.balanced_cluster import (
     JOURNALS,
     Front,
     NewJournal,

@@ -13,7 +13,7 @@ from eventsourcingdb import (
     ReadSubjectsOptions,
 )
 
-from tests.support.cluster import Front
+from tests.support.balanced_cluster import Front
 from tests.support.keys import write_certificate
 from tests.support.sdk import Place, Sdk, collect, take
 from tests.support.server import running_server, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import Front
+from tests.support.balanced_cluster import Front
 from tests.support.server import DEADLINE_SECONDS, TOKEN
 
 CHECKS_FILE = Path(__file__).with_name("sdk_v1_checks.py")

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.support.api import Connection, an_event
-from tests.support.cluster import Front, running_front, running_journals, running_nodes
+from tests.support.balanced_cluster import Front, running_front, running_journals, running_nodes
 from tests.support.postgresql_server import running_postgresql
 from tests.support.proxy import free_port
 from tests.support.server import (

@@ -4,12 +4,13 @@ Run as `python -m tests.support.rack_server <plan> run <flags>`, the plan being 
 Nothing in the product knows of it: functions are wrapped from outside.
 """
 
+import asyncio
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from functools import wraps
 from itertools import count
@@ -19,6 +20,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from everlog import bootstrap
+from everlog.journals import JournalOptions
+from everlog.service.mirroring.journal import SharedJournal
 from everlog.service.writing import committer
 from everlog.service.writing.writer import Writer
 from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
@@ -38,7 +42,8 @@ class Side(StrEnum):
     """Where in a moment the process ends."""
 
     BEFORE = "before"
-    # Of a write to the disk: when half of it is done.
+    # Of a write to the disk: when half of it is done; of a question to the journal: when it is on
+    # its way, or the answer is.
     HALFWAY = "halfway"
     AFTER = "after"
 
@@ -73,6 +78,10 @@ class Moment(StrEnum):
     REPLACE = "replace"
     # Opening.
     REPLAY = "replay"
+    # Of a node: what is asked of its journal, and others' entries.
+    APPEND = "append"
+    READ = "read"
+    APPLY = "apply"
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -85,9 +94,15 @@ class Spot(msgspec.Struct, frozen=True):
     is_write: bool = False
 
     @property
+    def is_of_the_journal(self) -> bool:
+        """Return whether it is a call of the journal, which is the same for each kind of it."""
+        return self.owner is SharedJournal
+
+    @property
     def sides(self) -> tuple[Side, ...]:
         """Return where in the moment the process may end."""
-        return tuple(Side) if self.is_write else (Side.BEFORE, Side.AFTER)
+        has_half = self.is_write or self.is_of_the_journal
+        return tuple(Side) if has_half else (Side.BEFORE, Side.AFTER)
 
 
 SPOTS: Final = MappingProxyType(
@@ -114,8 +129,19 @@ SPOTS: Final = MappingProxyType(
         Moment.NAMES: Spot(snapshot, "write_all", 14, is_write=True),
         Moment.REPLACE: Spot(snapshot, "replace_file", 3),
         Moment.REPLAY: Spot(engine, "replay", 1),
+        Moment.APPEND: Spot(SharedJournal, "append", 60),
+        Moment.READ: Spot(SharedJournal, "read", 60),
+        Moment.APPLY: Spot(LogEngine, "apply", 30),
     }
 )
+
+# What only a node comes by, and what one comes by often.
+NODE_MOMENTS: Final = (Moment.APPEND, Moment.READ, Moment.APPLY)
+CLUSTER_MOMENTS: Final = (*NODE_MOMENTS, Moment.WRITE, Moment.PUBLISH, Moment.ANSWER)
+
+
+# Within which an answer of a journal may be on its way, one of them drawn by the hit.
+_MILLISECONDS: Final = 5
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -149,6 +175,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shortage: Shortage | None = None
     # Holds the nanoseconds since 1970 that the clock shows, if it is not the system's.
     clock_file: str | None = None
+    # How long a journal may take for an answer, if not as long as ever.
+    answer_seconds_max: float | None = None
     # How many files the process may have open: what it begins with, and what it may ask for.
     file_limits: tuple[int, int] | None = None
     bug: Bug | None = None
@@ -199,6 +227,55 @@ def _with_end(function: Callable[..., Any], kill: Kill) -> Callable[..., Any]:
     return call
 
 
+def _with_end_of_question(
+    function: Callable[..., Awaitable[Any]], kill: Kill
+) -> Callable[..., Awaitable[Any]]:
+    """Do the same for what is asked of a journal, from that call on at which it is possible."""
+    hits = count(1)
+
+    @wraps(function)
+    async def call(*arguments: Any, **options: Any) -> Any:
+        is_due = next(hits) >= kill.hit
+        if is_due and kill.side is Side.BEFORE:
+            die()
+        if is_due and kill.side is Side.HALFWAY:
+            asking = asyncio.ensure_future(function(*arguments, **options))
+            await asyncio.wait({asking}, timeout=kill.hit % _MILLISECONDS / 1_000)
+            die()
+        result = await function(*arguments, **options)
+        if is_due:
+            die()
+        return result
+
+    return call
+
+
+def _end_at_the_journal(spot: Spot, kill: Kill) -> None:
+    make_journal = vars(bootstrap)["make_journal"]
+
+    def make(options: JournalOptions) -> SharedJournal:
+        journal: SharedJournal = make_journal(options)
+        setattr(journal, spot.name, _with_end_of_question(getattr(journal, spot.name), kill))
+        return journal
+
+    vars(bootstrap)["make_journal"] = make
+
+
+def _be_hasty(seconds: float) -> None:
+    """Wait less for journals, so that it is more often unknown what became of an append."""
+    from everlog.journals import nats  # noqa: PLC0415 - an extra, of nodes only
+    from everlog.journals.postgresql_connections import Link  # noqa: PLC0415 - the same
+
+    vars(nats)["_CALL_SECONDS"] = seconds
+    ask = Link.ask
+
+    async def ask_hastily(self: Link, *arguments: Any, seconds: float = seconds) -> list[Any]:
+        return await ask(self, *arguments, seconds=min(seconds, seconds_max))
+
+    seconds_max = seconds
+    setattr(Link, ask.__name__, ask_hastily)
+
+
 def _with_shortage(function: Callable[..., Any], shortage: Shortage) -> Callable[..., Any]:
     hits = count(1)
 
@@ -222,7 +299,12 @@ def prepare(plan: Plan) -> None:
         PLANTED[plan.bug]()
     if plan.kill is not None:
         spot = SPOTS[plan.kill.moment]
-        setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+        if spot.is_of_the_journal:
+            _end_at_the_journal(spot, plan.kill)
+        else:
+            setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+    if plan.answer_seconds_max is not None:
+        _be_hasty(plan.answer_seconds_max)
     if plan.shortage is not None:
         spot = SPOTS[plan.shortage.moment]
         function = getattr(spot.owner, spot.name)

@@ -188,8 +188,8 @@ _decode_announcement = msgspec.json.Decoder(Announcement).decode
 class PostgresqlJournal:
     """A journal in the schema `everlog` of a database; see the module's text."""
 
-    # PostgreSQL takes a GiB in a value; this is what a batch of a node can become at most.
-    entry_size_max = 512 * 1024 * 1024
+    # PostgreSQL takes a GiB in a value; this is more than the largest write becomes.
+    entry_size_max = 128 * 1024 * 1024
 
     def __init__(
         self, url: str, *, password_file: Path | None = None, ca_file: Path | None = None
