@@ -374,8 +374,7 @@ def _reading_access(
             access = _load_access(settings)
         except SettingsError as error:
             message = "the files for the source cannot be used: its token stays as it is"
-            # What it says is all there is to say.
-            log.error(message, reason=str(error))  # noqa: TRY400
+            log.error(message, reason=str(error))  # noqa: TRY400 - that is all there is to say.
             return lambda: None
 
         def put_into_force() -> None:

@@ -49,7 +49,13 @@ from everlog.domain.limits import UNSYNCED_SIZE_MAX
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
-from everlog.service.judging import UnjudgedError, Verdict, check_by_schemas, check_last_events
+from everlog.service.judging import (
+    UnjudgedError,
+    Verdict,
+    check_by_schemas,
+    check_last_events,
+    forget_unpublished,
+)
 from everlog.service.querying.conditions import StaleQueryError
 from everlog.service.writing.changes import (
     REFUSING,
@@ -70,7 +76,7 @@ from everlog.service.writing.changes import (
 )
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
-from everlog.service.writing.order import Order, size_of
+from everlog.service.writing.order import Order, size_of, size_of_schema
 from everlog.service.writing.precondition_checks import PreconditionChecks
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
@@ -87,11 +93,6 @@ _BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
-
-
-# A schema as it stands in a batch: each quote in it takes two bytes, and its event type some.
-_REGISTRATION_FACTOR: Final = 2
-_REGISTRATION_SIZE: Final = 2 * 1024
 
 
 class Writer:
@@ -177,8 +178,7 @@ class Writer:
             return
         if self._order is not None:
             write = Write(candidates, preconditions, answer, verdict)
-            write.came_at, write.size = self._loop.time(), size_of(candidates)
-            self._take_in_order(write, self._order)
+            self._take_in_order(write, size_of(candidates), self._order)
             return
         # As `_take`, with fewer calls: this runs for every write.
         write = Write(candidates, preconditions, answer, verdict)
@@ -201,12 +201,8 @@ class Writer:
             registration = Registration(schema, checked_event_count, answer)
             if self._order is None:
                 self._take(registration)
-                return
-            registration.came_at = self._loop.time()
-            registration.size = _REGISTRATION_SIZE + _REGISTRATION_FACTOR * len(
-                schema.text.encode()
-            )
-            self._take_in_order(registration, self._order)
+            else:
+                self._take_in_order(registration, size_of_schema(schema), self._order)
 
     def become_read_only(self, answer: Answer) -> None:
         """Refuse every write and registration from now on, until the server is restarted.
@@ -296,8 +292,9 @@ class Writer:
         if self._turn is Turn.IDLE:
             self._schedule()
 
-    def _take_in_order(self, change: Write | Registration, order: Order) -> None:
-        """Take a change whose place is decided elsewhere."""
+    def _take_in_order(self, change: Write | Registration, size: int, order: Order) -> None:
+        """Take a change of so many bytes whose place is decided elsewhere."""
+        change.came_at, change.size = self._loop.time(), size
         if change.size > order.batch_size_max:
             change.answer(too_large(change.size, order.batch_size_max))
         elif (
@@ -585,19 +582,18 @@ class Writer:
         if failure is None:
             self._deliver(changes)
         else:
-            changes += self._waiting
-            self._waiting = []
-            self._fail(changes, failure)
+            waiting, self._waiting = self._waiting, []
+            self._fail(changes + waiting, failure)
         self._settle()
 
     def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
         """Deliver the refusals that are known to be right for everybody; return the others."""
+        current: list[Change] = []
         others: list[Change] = []
         for change in changes:
-            if isinstance(change, Settled) or order.is_current(change.came_at):
-                self._deliver([change])
-            else:
-                others.append(change)
+            is_current = isinstance(change, Settled) or order.is_current(change.came_at)
+            (current if is_current else others).append(change)
+        self._deliver(current)
         return others
 
     def _settle(self) -> None:
@@ -625,13 +621,7 @@ class Writer:
 
     def _roll_back(self) -> None:
         self._engine.roll_back()
-        # Those that were not published came last.
-        while self.schemas:
-            latest = next(reversed(self.schemas))
-            entry = self._engine.event_type(latest, self._engine.head)
-            if entry is not None and entry.schema is not None:
-                break
-            del self.schemas[latest]
+        forget_unpublished(self.schemas, self._engine)
 
     def _note_room(self, changes: list[Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""
