@@ -12,6 +12,7 @@ from benchmarks.audits import measure_audits, measure_audits_beside_writes
 from benchmarks.crowds import measure_idle_connections, measure_observers, measure_slow_readers
 from benchmarks.fan_out import measure_peer_observers
 from benchmarks.figures import Figure, render, take_medians
+from benchmarks.following import measure_following
 from benchmarks.growth import measure_growth
 from benchmarks.machine import describe_machine
 from benchmarks.opening import measure_opening
@@ -65,6 +66,7 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "proofs": measure_proofs,
     "audits": measure_audits,
     "audits-beside-writes": measure_audits_beside_writes,
+    "following": measure_following,
     "growth": measure_growth,
 }
 

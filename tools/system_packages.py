@@ -13,9 +13,12 @@ PACKAGES = {"curl": "curl", "nginx": "nginx", "rsync": "rsync", "wrk": "wrk"}
 if sys.platform == "linux":
     # Only the program that judges units is used: nothing is started with it.
     PACKAGES["systemd-analyze"] = "systemd"
-    # File systems for tests that may mount them; without root they are not used.
+    # What Patroni agrees by, which decides who of several PostgreSQL servers is the primary.
+    PACKAGES["etcd"] = "etcd-server"
+    # File systems and networks for tests that may make them; without root they are not used.
     if os.geteuid() == 0:
         PACKAGES |= {"mkfs.xfs": "xfsprogs", "mkfs.btrfs": "btrfs-progs"}
+        PACKAGES |= {"ip": "iproute2"}
 
 # Servers are installed where only root's PATH looks.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])

@@ -39,6 +39,16 @@ def write(session: Session, _: Context) -> Operation:
     return operate
 
 
+def write_10(session: Session, _: Context) -> Operation:
+    """Write 10 events at once."""
+
+    def operate(number: int) -> int:
+        session.write([_event(number * 10 + more) for more in range(10)])
+        return 10
+
+    return operate
+
+
 def write_100(session: Session, _: Context) -> Operation:
     """Write 100 events at once."""
 
@@ -110,6 +120,7 @@ WORKS: dict[str, Callable[[Session, Context], Operation]] = {
     work.__name__: work
     for work in (
         write,
+        write_10,
         write_100,
         write_pristine,
         write_next,

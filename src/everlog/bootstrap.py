@@ -74,7 +74,7 @@ from everlog.reporting import (
 )
 from everlog.service.breaks import Rests
 from everlog.service.mirroring.following import FollowingOptions
-from everlog.service.mirroring.mirror import MirrorOptions
+from everlog.service.mirroring.options import MirrorOptions
 from everlog.service.proving.checkpoints import CheckpointOptions
 from everlog.service.proving.witnesses import ANSWER_SIZE_MAX, Answer
 from everlog.service.restore import Restores
@@ -256,16 +256,7 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
     if os.geteuid() == 0:
         log.warning("running as root: give the server a user of its own")
     # On a thread, as all that may wait for a disk or a pipe, so that a signal is heard meanwhile.
-    credentials = await call_on_thread(
-        partial(
-            LiveCredentials,
-            log,
-            clock=clock,
-            token=settings.api_token,
-            token_file=settings.api_token_file,
-            certificate_files=settings.certificate_files,
-        )
-    )
+    credentials = await call_on_thread(partial(_load_credentials, settings, log, clock))
     form = EventForm(await call_on_thread(partial(load_signing_key, settings.signing_key_file)))
     limits = _limits_within(_raise_file_limit(), log)
     directory = settings.data_directory or Path(tempfile.mkdtemp(prefix="everlog-"))
@@ -309,6 +300,16 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
             ending.begin("the temporary directory")
             _remove(directory)
         ending.begin("the event loop and its threads")
+
+
+def _load_credentials(settings: Settings, log: Log, clock: Callable[[], int]) -> LiveCredentials:
+    return LiveCredentials(
+        log,
+        clock=clock,
+        token=settings.api_token,
+        token_file=settings.api_token_file,
+        certificate_files=settings.certificate_files,
+    )
 
 
 def _mirror_options(
@@ -373,8 +374,7 @@ def _reading_access(
             access = _load_access(settings)
         except SettingsError as error:
             message = "the files for the source cannot be used: its token stays as it is"
-            # What it says is all there is to say.
-            log.error(message, reason=str(error))  # noqa: TRY400
+            log.error(message, reason=str(error))  # noqa: TRY400 - that is all there is to say.
             return lambda: None
 
         def put_into_force() -> None:

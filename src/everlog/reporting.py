@@ -13,7 +13,7 @@ from everlog.domain.errors import EverlogError, ReadFailedError, RefusedError
 from everlog.http import Crowding, ServerEvents
 from everlog.service.auditing import AuditFailedError, AuditReport
 from everlog.service.mirroring.following import FollowingEvents
-from everlog.service.mirroring.mirror import MirrorEvents
+from everlog.service.mirroring.options import MirrorEvents
 from everlog.service.proving.checkpoints import ProvingEvents, describe
 from everlog.service.proving.witnesses import Witness, WitnessState
 from everlog.service.querying.processes import (

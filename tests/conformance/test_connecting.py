@@ -13,9 +13,10 @@ from eventsourcingdb import (
     ReadSubjectsOptions,
 )
 
+from tests.support.balanced_cluster import Front
 from tests.support.keys import write_certificate
 from tests.support.sdk import Place, Sdk, collect, take
-from tests.support.server import RunningServer, running_server, wait_until
+from tests.support.server import running_server, wait_until
 
 Act = Callable[[Client], Awaitable[object]]
 
@@ -56,7 +57,7 @@ def test_refuses_everything_else_with_a_wrong_token(api: Sdk, name: str) -> None
     assert (raised.value.status, raised.value.description) == (401, "unauthorized")
 
 
-def test_the_sdk_prefers_version_2(server: RunningServer) -> None:
+def test_the_sdk_prefers_version_2(server: Front) -> None:
     assert Sdk(server.url).run(lambda client: client._get_api_version()) == "v2"
 
 

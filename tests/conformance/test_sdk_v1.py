@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.keys import write_signing_key
-from tests.support.server import DEADLINE_SECONDS, TOKEN, running_server
+from tests.support.balanced_cluster import Front
+from tests.support.server import DEADLINE_SECONDS, TOKEN
 
 CHECKS_FILE = Path(__file__).with_name("sdk_v1_checks.py")
 
@@ -19,22 +19,17 @@ NAMES = re.findall(r"^async def (check_\w+)", CHECKS_FILE.read_text(), re.MULTIL
 
 @pytest.fixture(scope="module")
 def results(
-    sdk_v1_directory: Path, tmp_path_factory: pytest.TempPathFactory
+    sdk_v1_directory: Path, server: Front, signing_server: tuple[Front, str]
 ) -> dict[str, str | None]:
     """Run all checks at once, in a process that has the older SDK."""
-    key_file = tmp_path_factory.mktemp("keys") / "key.pem"
-    key = write_signing_key(key_file).public_bytes_raw().hex()
-    with (
-        running_server(hash_version=1) as server,
-        running_server(hash_version=1, signing_key_file=key_file) as signing_server,
-    ):
-        done = subprocess.run(
-            [sys.executable, CHECKS_FILE, server.url, TOKEN, signing_server.url, key],
-            env=os.environ | {"PYTHONPATH": str(sdk_v1_directory)},
-            capture_output=True,
-            timeout=DEADLINE_SECONDS * 2,
-            check=False,
-        )
+    signing, key = signing_server
+    done = subprocess.run(
+        [sys.executable, CHECKS_FILE, server.url, TOKEN, signing.url, key],
+        env=os.environ | {"PYTHONPATH": str(sdk_v1_directory)},
+        capture_output=True,
+        timeout=DEADLINE_SECONDS * 2,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr.decode()
     results: dict[str, str | None] = json.loads(done.stdout)
     return results

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from deploy.docker.ping import Address, address_of
+from deploy.docker.ping import Address, address_of, token_of
 from everlog._version import __version__
 from tests.support.images import Instruction, build_context, build_stage, read_stages
 from tests.support.keys import write_certificate
@@ -240,3 +240,13 @@ def test_the_health_check_asks_where_the_server_was_told_to_listen(
     words: list[str], environment: dict[str, str], address: Address
 ) -> None:
     assert address_of(words, environment) == address
+
+
+def test_the_health_check_has_the_token_that_the_server_has(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("new\nold\n")
+
+    assert token_of(["run", "--api-token=given"], {"EVERLOG_API_TOKEN": "variable"}) == "given"
+    assert token_of(["run"], {"EVERLOG_API_TOKEN": "variable"}) == "variable"
+    assert token_of(["run", f"--api-token-file={file}"], {}) == "new"
+    assert token_of(["run"], {"EVERLOG_API_TOKEN_FILE": str(file)}) == "new"

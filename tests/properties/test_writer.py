@@ -36,6 +36,7 @@ from everlog.domain.precondition import (
 from everlog.domain.schema import compile_event_schema
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.writing import changes as changes_module
+from everlog.service.writing import precondition_checks as checks_module
 from everlog.service.writing import writer as writer_module
 from everlog.service.writing.changes import Outcome, WriterEvents
 from everlog.service.writing.committer import Committer, Ended
@@ -470,7 +471,7 @@ def bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writes of few events be large, judged event by event, with a break after each."""
     monkeypatch.setattr(changes_module, "_AT_ONCE_EVENTS_MAX", AT_ONCE_EVENTS_MAX)
     monkeypatch.setattr(writer_module, "_BIT_EVENTS", 1)
-    monkeypatch.setattr(writer_module, "PAUSE_SECONDS_MAX", PATIENCE_SECONDS)
+    monkeypatch.setattr(checks_module, "PAUSE_SECONDS_MAX", PATIENCE_SECONDS)
     monkeypatch.setattr("everlog.service.breaks._SECONDS", -1.0)
     monkeypatch.setattr(Committer, "run", run_here)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from tests.support.history import Reads
+from tests.support.network import LOOPBACK, Host
 from tests.support.server import DEADLINE_SECONDS, TOKEN
 
 CODE_PREFIX: Final = "https://docs.eventsourcingdb.io/errors/"
@@ -47,11 +49,12 @@ class Answer:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Return the events, of whatever version and endpoint the answer is."""
+        """Return the events, of whatever version and endpoint the answer is, rows of queries too."""
         if self.body.startswith(b"["):
             return list(self.json)
-        items = [item for item in self.items if item["type"] == "event"]
-        return [item.get("payload") or item["data"] for item in items]
+        items = [item for item in self.items if item["type"] in {"event", "row"}]
+        events = [item.get("payload") or item["data"] for item in items]
+        return [event.get("value", event) for event in events]
 
     @property
     def error(self) -> dict[str, Any]:
@@ -66,21 +69,43 @@ class Answer:
         return str(self.error["code"]).removeprefix(CODE_PREFIX)
 
 
+class _HostConnection(http.client.HTTPConnection):
+    """A connection that is opened on a host of a network which a test has made."""
+
+    def __init__(self, name: str, port: int | None, *, host: Host, timeout: float) -> None:
+        super().__init__(name, port, timeout=timeout)
+        self._host: Final = host
+
+    def connect(self) -> None:
+        with self._host.entered():
+            super().connect()
+
+
 class Connection:
     """One connection to a server; requests carry the token unless they say otherwise."""
 
-    def __init__(self, url: str, *, context: ssl.SSLContext | None = None) -> None:
+    # Which of several nodes it leads to, and what that one promises to who reads.
+    node: str = ""
+    mode: Reads = Reads.CURRENT
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        context: ssl.SSLContext | None = None,
+        host: Host = LOOPBACK,
+        timeout: float = DEADLINE_SECONDS,
+    ) -> None:
         self.token: Final = TOKEN
         parts = urlsplit(url)
         assert parts.hostname is not None
+        address = (parts.hostname, parts.port)
         if parts.scheme == "https":
             self.http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=DEADLINE_SECONDS, context=context
+                *address, timeout=timeout, context=context
             )
         else:
-            self.http = http.client.HTTPConnection(
-                parts.hostname, parts.port, timeout=DEADLINE_SECONDS
-            )
+            self.http = _HostConnection(*address, host=host, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,10 @@ Answer = TypeVar("Answer")
 class Appender:
     """It appends until it is stopped, and resolves each outcome before the next entry."""
 
-    def __init__(self, journal: SharedJournal, name: str, *, seed: int) -> None:
+    def __init__(
+        self, journal: SharedJournal, name: str, *, seed: int, pause_seconds: float = 0.0
+    ) -> None:
+        self._pause_seconds: Final = pause_seconds
         self._journal: Final = journal
         self._name: Final = name
         self._random: Final = random.Random(seed)
@@ -43,6 +46,7 @@ class Appender:
             # Here a mirror would judge what is written.
             entry = make_entry(self._end, self._random.randrange(4), node=self._name)
             await self._append(entry)
+            await asyncio.sleep(self._pause_seconds)
 
     async def _append(self, entry: Entry) -> None:
         """Append an entry, or take others over that stand in its place."""

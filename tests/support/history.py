@@ -2,6 +2,7 @@
 
 Times are those of one monotonic clock, in seconds, so that "before" means the same to everybody.
 Each write marks its events: `data` says which write, which of its events, and of how many.
+Where there are several nodes, what a client was told has the name of the one that told it.
 """
 
 from bisect import bisect_left
@@ -29,6 +30,15 @@ class Kind(StrEnum):
     ON_EVENT_ID = "isSubjectOnEventId"
 
 
+class Reads(StrEnum):
+    """What a node promises to who reads."""
+
+    # All that any node had acknowledged before.
+    CURRENT = "current"
+    # Some state of the one log, and on this node never an earlier one than before.
+    LOCAL = "local"
+
+
 class Condition(NamedTuple):
     """A precondition."""
 
@@ -50,16 +60,24 @@ class Refused(NamedTuple):
     condition_index: int | None
 
 
+class Unavailable(NamedTuple):
+    """The answer that nothing was stored, nor will be, and that another time may be better."""
+
+
+Outcome = Accepted | Refused | Unavailable
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """One write; without an outcome where no answer came, so that it may have taken place."""
 
     key: str
+    node: str = ""
     subjects: Sequence[str]
     conditions: Sequence[Condition] = ()
     invoked: float
     answered: float = inf
-    outcome: Accepted | Refused | None = None
+    outcome: Outcome | None = None
 
 
 class Selection(NamedTuple):
@@ -75,6 +93,8 @@ class Read:
     """One read that got a whole answer."""
 
     client: str
+    node: str = ""
+    mode: Reads = Reads.CURRENT
     selection: Selection
     invoked: float
     answered: float
@@ -86,6 +106,8 @@ class Observation:
     """All that one observer saw, over as many connections as it took, each event with its time."""
 
     client: str
+    # The node that it stays with, empty if it takes any.
+    node: str = ""
     selection: Selection
     sightings: list[tuple[float, Event]] = field(default_factory=list)
 
@@ -106,6 +128,8 @@ class History:
     observations: list[Observation] = field(default_factory=list)
     # Event types whose schema was registered, and whether that was acknowledged.
     schemas: dict[str, bool] = field(default_factory=dict)
+    # How many reads were told that another time may be better.
+    put_off_count: int = 0
     # Answers that no client should get.
     surprises: list[str] = field(default_factory=list)
 
@@ -120,12 +144,11 @@ class History:
     @property
     def accepted_count(self) -> int:
         """Return how many writes were acknowledged."""
-        return sum(isinstance(write.outcome, Accepted) for write in tuple(self.writes))
+        return self.count(Accepted)
 
-    @property
-    def refused_count(self) -> int:
-        """Return how many writes were refused."""
-        return sum(isinstance(write.outcome, Refused) for write in tuple(self.writes))
+    def count(self, kind: type[Outcome]) -> int:
+        """Return how many writes ended like this."""
+        return sum(isinstance(write.outcome, kind) for write in tuple(self.writes))
 
 
 class Log:

@@ -6,13 +6,17 @@ knows that whatever is asked from then on comes behind it; a write that was aske
 answer cannot have had a part in it. Between these two bounds lies the place at which a read or a
 refusal was true.
 
+Of several nodes, each is held to what any of them has told, except for local reads: these are held
+to what their own node has told, and, like all others, to the one log.
+
 Every function returns findings, each a sentence; none of them means that the history is sound.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.support.history import (
     Accepted,
@@ -21,7 +25,9 @@ from tests.support.history import (
     Log,
     Observation,
     Read,
+    Reads,
     Refused,
+    Unavailable,
     Write,
 )
 
@@ -40,14 +46,25 @@ def find_violations(history: History, log: Log) -> list[str]:
     ]
 
 
+class Telling(NamedTuple):
+    """When somebody was told of which place, by which node."""
+
+    moment: float
+    place: int
+    node: str
+
+
 class Bounds:
     """Between which places something happened that took from one moment to another."""
 
     def __init__(self, history: History, log: Log) -> None:
         """Gather what was told when, and what was asked for when."""
-        told = sorted(_told(history, log))
-        self._told_at: Final = [moment for moment, _ in told]
-        self._told_places: Final = list(accumulate((place for _, place in told), max))
+        tellings = sorted(_told(history, log))
+        self._told: Final = _Told(tellings)
+        by_node: dict[str, list[Telling]] = defaultdict(list)
+        for telling in tellings:
+            by_node[telling.node].append(telling)
+        self._told_by: Final = {node: _Told(some) for node, some in by_node.items()}
         asked = sorted(
             (
                 (write.invoked, log.writes[write.key][0])
@@ -63,15 +80,29 @@ class Bounds:
 
     def low(self, moment: float) -> int:
         """Return the place that somebody had been told of before a moment."""
-        count = bisect_left(self._told_at, moment)
-        return self._told_places[count - 1] if count > 0 else 0
+        return self._told.low(moment)
+
+    def low_of(self, node: str, moment: float) -> int:
+        """Return the place that a node had told somebody of before a moment."""
+        told = self._told_by.get(node)
+        return 0 if told is None else told.low(moment)
 
     def high(self, moment: float) -> int:
         """Return the place before everything that was asked for after a moment."""
         return self._asked_places[bisect_right(self._asked_at, moment)]
 
 
-def _told(history: History, log: Log) -> Iterator[tuple[float, int]]:
+class _Told:
+    def __init__(self, tellings: Sequence[Telling]) -> None:
+        self._moments: Final = [telling.moment for telling in tellings]
+        self._places: Final = list(accumulate((telling.place for telling in tellings), max))
+
+    def low(self, moment: float) -> int:
+        count = bisect_left(self._moments, moment)
+        return self._places[count - 1] if count > 0 else 0
+
+
+def _told(history: History, log: Log) -> Iterator[Telling]:
     """Yield when which place was told of, as far as it is one of the log."""
 
     def place_behind(event: Event) -> int:
@@ -79,13 +110,13 @@ def _told(history: History, log: Log) -> Iterator[tuple[float, int]]:
 
     for write in history.writes:
         if isinstance(write.outcome, Accepted) and write.outcome.events:
-            yield write.answered, place_behind(write.outcome.events[-1])
+            yield Telling(write.answered, place_behind(write.outcome.events[-1]), write.node)
     for read in history.reads:
         if read.events:
-            yield read.answered, place_behind(read.events[-1])
-    for observation in history.observations:
-        for moment, event in observation.sightings:
-            yield moment, place_behind(event)
+            yield Telling(read.answered, place_behind(read.events[-1]), read.node)
+    for seen in history.observations:
+        for moment, event in seen.sightings:
+            yield Telling(moment, place_behind(event), seen.node)
 
 
 def find_broken_writes(writes: Sequence[Write], log: Log) -> Iterator[str]:
@@ -103,6 +134,8 @@ def find_broken_writes(writes: Sequence[Write], log: Log) -> Iterator[str]:
                 yield f"{write.key} is not stored as it was acknowledged"
             case Refused() if stored:
                 yield f"{write.key} was refused and is stored"
+            case Unavailable() if stored:
+                yield f"{write.key} was told that nothing was stored, and is stored"
         if stored:
             yield from _find_broken_write(write, positions, stored)
 
@@ -165,12 +198,18 @@ def find_impossible_reads(reads: Iterable[Read], log: Log, bounds: Bounds) -> It
         # At which places exactly so many of the selection's events are there.
         first = expected[count - 1] + 1 if count > 0 else 0
         last = expected[count] if count < len(expected) else log.end
-        low, high = bounds.low(read.invoked), bounds.high(read.answered)
+        is_local = read.mode is Reads.LOCAL
+        low = bounds.low_of(read.node, read.invoked) if is_local else bounds.low(read.invoked)
+        high = bounds.high(read.answered)
         if not log.places_between(max(first, low), min(last, high)):
             yield (
-                f"{read.client} read {read.selection} as of {first} to {last}, "
+                f"{read.client} read {read.selection} as of {first} to {last}{_at(read.node)}, "
                 f"though the log went from {low} to {high} at that time"
             )
+
+
+def _at(node: str) -> str:
+    return f" at {node}" if node else ""
 
 
 def find_broken_observations(observations: Iterable[Observation], log: Log) -> Iterator[str]:
@@ -191,4 +230,18 @@ def find_broken_observations(observations: Iterable[Observation], log: Log) -> I
             yield (
                 f"{observation.client} observed {observation.selection}: its event number {place} "
                 f"has the id {seen[place]['id']}, where the log has {expected[place : place + 1]}"
+            )
+
+
+def find_differences(copies: Mapping[str, Sequence[bytes]]) -> Iterator[str]:
+    """Look for copies of the log, line by line, that are not the same as the first one."""
+    (first, expected), *others = copies.items()
+    for name, lines in others:
+        if list(lines) != list(expected):
+            pairs = enumerate(zip(lines, expected, strict=False))
+            shortest = min(len(lines), len(expected))
+            place = next((n for n, (one, other) in pairs if one != other), shortest)
+            yield (
+                f"{name} has {len(lines)} events and {first} {len(expected)}, "
+                f"and from {place} on they differ"
             )

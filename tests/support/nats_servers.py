@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.network import LOOPBACK, Host
 from tests.support.server import DEADLINE_SECONDS, wait_until
 
 STREAM: Final = "everlog"
@@ -54,13 +55,12 @@ cluster {{
 class NatsServer:
     """One server: its process may come and go, its name, ports and data stay."""
 
-    def __init__(self, name: str, *, host: str, ports: Sequence[int], folder: Path) -> None:
+    def __init__(self, name: str, *, host: Host, ports: Sequence[int], folder: Path) -> None:
         self.name: Final = name
+        # Where it is on the network; what starts it and asks it goes there.
         self.host: Final = host
         self.port, self.http_port, self.cluster_port = ports
         self.folder: Final = folder
-        # What is put in front of the command, to run it elsewhere; a network namespace, say.
-        self.prefix: Sequence[str] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,7 +74,7 @@ class NatsServer:
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host.address}:{self.port}"
 
     @property
     def output(self) -> str:
@@ -86,9 +86,9 @@ class NatsServer:
     def start_again(self) -> None:
         """Start it with what it has stored; it may take a moment until it serves."""
         assert not self.is_running
-        with (self.folder / "output").open("ab") as output:
+        with (self.folder / "output").open("ab") as output, self.host.entered():
             self.process = subprocess.Popen(
-                [*self.prefix, str(_program(self.folder)), "-c", str(self.folder / "nats.conf")],
+                [str(_program(self.folder)), "-c", str(self.folder / "nats.conf")],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -117,9 +117,13 @@ class NatsServer:
     def monitor(self, path: str) -> Any:
         """Return what its monitoring port says; None if it says nothing."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        url = f"http://{self.host}:{self.http_port}/{path}"
+        url = f"http://{self.host.address}:{self.http_port}/{path}"
         # A server that is paused accepts, and says nothing.
-        with suppress(OSError, ValueError), opener.open(url, timeout=1) as answer:
+        with (
+            suppress(OSError, ValueError),
+            self.host.entered(),
+            opener.open(url, timeout=1) as answer,
+        ):
             return json.load(answer)
         return None
 
@@ -186,17 +190,16 @@ def running_nats(
     sync_interval: str = "always",
     credentials: str = "",
     configuration: str = "",
-    hosts: Sequence[str] | None = None,
-    prefixes: Sequence[Sequence[str]] | None = None,
+    hosts: Sequence[Host] | None = None,
     readable: Sequence[Path] = (),
 ) -> Iterator[NatsServers]:
     """Run so many servers until the end of the block; they are ready when it begins.
 
     `credentials` stand in the URL in front of the hosts (`user:password@`), and `configuration` is
-    added to that of each server. Each may have an address and a prefix of its command of its own.
+    added to that of each server. Each may be on a host of its own, of a network of the test's.
     `readable` are files that the configuration names.
     """
-    hosts = hosts or ["127.0.0.1"] * count
+    hosts = hosts or [LOOPBACK] * count
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="everlog-nats-")))
         folder.chmod(0o755)
@@ -214,8 +217,7 @@ def running_nats(
                 )
                 for index, (host, ports) in enumerate(zip(hosts, _free_ports(hosts), strict=True))
             ]
-            for server, prefix in zip(servers, prefixes or [()] * count, strict=True):
-                server.prefix = prefix
+            for server in servers:
                 _configure(
                     server,
                     servers,
@@ -248,7 +250,7 @@ def _configure(
     (server.folder / "data").mkdir()
     text = _CONFIGURATION.format(
         name=server.name,
-        host=server.host,
+        host=server.host.address,
         port=server.port,
         http_port=server.http_port,
         folder=server.folder,
@@ -256,8 +258,10 @@ def _configure(
         sync_interval=sync_interval,
     )
     if len(servers) > 1:
-        routes = ", ".join(f'"nats://{each.host}:{each.cluster_port}"' for each in servers)
-        text += _CLUSTER.format(host=server.host, cluster_port=server.cluster_port, routes=routes)
+        routes = ", ".join(f'"nats://{each.host.address}:{each.cluster_port}"' for each in servers)
+        text += _CLUSTER.format(
+            host=server.host.address, cluster_port=server.cluster_port, routes=routes
+        )
     (server.folder / "nats.conf").write_text(text + more)
     for path in (server.folder, *server.folder.iterdir()):
         _give_away(path)
@@ -281,20 +285,17 @@ def _give_away(path: Path) -> None:
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
 
 
-def _free_ports(hosts: Sequence[str]) -> list[tuple[int, int, int]]:
+def _free_ports(hosts: Sequence[Host]) -> list[tuple[int, int, int]]:
     # All are held until the last one is chosen, so that none is chosen twice.
     with ExitStack() as stack:
         ports = [_free_port(stack, host) for host in hosts for _ in range(3)]
     return [(a, b, c) for a, b, c in zip(ports[::3], ports[1::3], ports[2::3], strict=True)]
 
 
-def _free_port(stack: ExitStack, host: str) -> int:
-    chosen = stack.enter_context(socket.socket())
-    # An address of another namespace cannot be bound here.
-    with suppress(OSError):
-        chosen.bind((host, 0))
-        return int(chosen.getsockname()[1])
-    chosen.bind(("127.0.0.1", 0))
+def _free_port(stack: ExitStack, host: Host) -> int:
+    with host.entered():
+        chosen = stack.enter_context(socket.socket())
+    chosen.bind((host.address, 0))
     return int(chosen.getsockname()[1])
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from everlog.domain.precondition import Precondition
-from everlog.service.mirroring.mirror import Mirror, MirrorEvents, MirrorOptions
+from everlog.service.mirroring.mirror import Mirror
+from everlog.service.mirroring.options import MirrorEvents, MirrorOptions
 from everlog.service.store import Store, StoreOptions, open_store
 from everlog.service.write import write
 from everlog.service.writing.changes import Outcome

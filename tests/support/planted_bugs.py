@@ -3,6 +3,7 @@
 They alter the server of the process that plants them, for good; `rack_server` does so.
 """
 
+import asyncio
 import fcntl
 import os
 import sys
@@ -12,20 +13,32 @@ from enum import StrEnum
 from functools import wraps
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import uuid4
 
 from msgspec.structs import replace
 
 from everlog import bootstrap
 from everlog.api.application import ApiApplication
+from everlog.domain.errors import JournalUnreachableError
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.selection import Selection
 from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events
+from everlog.service.mirroring.arrivals import Arrivals
+from everlog.service.mirroring.journal import (
+    Entry,
+    EntryLostError,
+    OutcomeUnknownError,
+    PlacedEntry,
+)
+from everlog.service.mirroring.mirror import Mirror
 from everlog.service.querying.conditions import StandingQuery
 from everlog.service.store import Store
 from everlog.service.writing import writer
 from everlog.service.writing.changes import Answer, Settled, Write
+from everlog.service.writing.committer import Committer
+from everlog.service.writing.order import Order
 from everlog.service.writing.states import Turn
 from everlog.service.writing.writer import Writer
 from everlog.storage.engine import Batch, JournalEntry, Scan
@@ -52,6 +65,14 @@ class Bug(StrEnum):
     KEEPS_LOST_ANSWERS = "keeps-lost-answers"
     FORGETS_WHO_CAME = "forgets-who-came"
     HIDES_THE_OTHERS = "hides-the-others"
+    # Of a node.
+    PUBLISHES_EARLY = "publishes-early"
+    RENAMES_THE_UNKNOWN = "renames-the-unknown"
+    PUTS_OFF_THE_UNKNOWN = "puts-off-the-unknown"
+    READS_WITHOUT_BARRIER = "reads-without-barrier"
+    REFUSES_WITHOUT_ASKING = "refuses-without-asking"
+    APPLIES_OUT_OF_ORDER = "applies-out-of-order"
+    MISCOUNTS_PLACES = "miscounts-places"
     # Of the machine.
     TRUSTS_THE_CLOCK = "trusts-the-clock"
     SHARES_THE_DIRECTORY = "shares-the-directory"
@@ -266,10 +287,124 @@ def _hide_the_others() -> None:
     """Tell observers of our own batches only."""
     judge_again = Writer._judge_again
 
-    def judge(self: Writer, _: Sequence[Batch], failure: Exception | None) -> None:
-        judge_again(self, (), failure)
+    def judge(self: Writer, batches: Sequence[Batch], failure: Exception | None) -> None:
+        events = self._events
+        vars(self)["_events"] = replace(events, published=lambda _: None)
+        try:
+            judge_again(self, batches, failure)
+        finally:
+            vars(self)["_events"] = events
 
     _replace(Writer, "_judge_again", judge)
+
+
+def _publish_early() -> None:
+    """Store, publish and answer while the append is on its way."""
+    note_stored = Mirror.note_stored
+
+    async def store_at_once(
+        self: Committer, order: Order, batch: Batch, write_count: int, size: int
+    ) -> None:
+        self._asking = self._loop.create_task(order.append(batch))
+        await asyncio.sleep(0)
+        self._store(batch, write_count, size)
+
+    def note(self: Mirror, failure: Exception | None) -> None:
+        if self._appended is not None:
+            note_stored(self, failure)
+
+    _replace(Committer, "_append_and_store", store_at_once)
+    _replace(Mirror, "note_stored", note)
+
+
+def _rename_the_unknown() -> None:
+    """Give each attempt to append another id, so that an earlier one is taken for another's."""
+    append = Mirror._append
+
+    async def append_renamed(self: Mirror, entry: Entry) -> int:
+        journal = self._journal
+        ask = journal.append
+
+        async def append_again(entry: Entry, *, after: int) -> int:
+            return await ask(replace(entry, batch_id=uuid4().hex), after=after)
+
+        vars(journal)["append"] = append_again
+        try:
+            return await append(self, entry)
+        finally:
+            vars(journal)["append"] = ask
+
+    _replace(Mirror, "_append", append_renamed)
+
+
+def _put_off_the_unknown() -> None:
+    """Say that nothing was stored where nobody knows."""
+
+    async def append_once(self: Mirror, entry: Entry) -> int:
+        try:
+            return await self._journal.append(entry, after=self._arrivals.place)
+        except OutcomeUnknownError as error:
+            raise JournalUnreachableError(str(error)) from error
+        except EntryLostError:
+            await self._fetch()
+            self._raise_if_lost()
+            raise
+
+    _replace(Mirror, "_append", append_once)
+
+
+def _read_without_barrier() -> None:
+    """Show what is here for what is current."""
+
+    def call_back(self: Mirror, callback: Callable[[Exception | None], None]) -> None:
+        del self
+        callback(None)
+
+    _replace(Mirror, "when_current", call_back)
+
+
+def _refuse_without_asking() -> None:
+    """Refuse by what is here, whatever is there."""
+
+    async def believe(self: Mirror) -> None:
+        del self
+
+    _replace(Mirror, "confirm", believe)
+
+
+def _apply_out_of_order() -> None:
+    """Take the second one of two entries that came together for the first."""
+    arrive = Arrivals.arrive
+
+    def arrive_before(self: Arrivals, placed: PlacedEntry) -> bool:
+        is_new = arrive(self, placed)
+        if len(self) > 1:
+            self._entries[-1], self._entries[-2] = self._entries[-2], self._entries[-1]
+        return is_new
+
+    _replace(Arrivals, "arrive", arrive_before)
+
+
+def _miscount_places() -> None:
+    """Think after a reconnection that the next entry is here."""
+    note_found, arrive = Mirror._note_found, Arrivals.arrive
+    was_lost = False
+
+    def note(self: Mirror) -> None:
+        nonlocal was_lost
+        was_lost = was_lost or self._lost_at is not None
+        note_found(self)
+
+    def arrive_or_skip(self: Arrivals, placed: PlacedEntry) -> bool:
+        nonlocal was_lost
+        is_new = arrive(self, placed)
+        if was_lost and is_new:
+            was_lost = False
+            self.advance(placed.place)
+        return is_new
+
+    _replace(Mirror, "_note_found", note)
+    _replace(Arrivals, "arrive", arrive_or_skip)
 
 
 def _trust_the_clock() -> None:
@@ -350,6 +485,13 @@ PLANTED: Final[Mapping[Bug, Callable[[], None]]] = MappingProxyType(
         Bug.KEEPS_LOST_ANSWERS: _keep_lost_answers,
         Bug.FORGETS_WHO_CAME: _forget_who_came,
         Bug.HIDES_THE_OTHERS: _hide_the_others,
+        Bug.PUBLISHES_EARLY: _publish_early,
+        Bug.RENAMES_THE_UNKNOWN: _rename_the_unknown,
+        Bug.PUTS_OFF_THE_UNKNOWN: _put_off_the_unknown,
+        Bug.READS_WITHOUT_BARRIER: _read_without_barrier,
+        Bug.REFUSES_WITHOUT_ASKING: _refuse_without_asking,
+        Bug.APPLIES_OUT_OF_ORDER: _apply_out_of_order,
+        Bug.MISCOUNTS_PLACES: _miscount_places,
         Bug.TRUSTS_THE_CLOCK: _trust_the_clock,
         Bug.SHARES_THE_DIRECTORY: _share_the_directory,
         Bug.KEEPS_THE_FILE_LIMIT: _keep_the_file_limit,

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import psycopg
 
+from tests.support.network import LOOPBACK, NETWORK_RANGE, Host
 from tests.support.server import DEADLINE_SECONDS, wait_until
 
 # It says nothing of its types.
@@ -36,7 +37,6 @@ _INSTALLED: Final = _PACKAGE / "pginstall"
 
 # Small, and as safe as in production: what is not said here has its default.
 _SETTINGS: Final = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "16MB",
     "max_connections": "60",
@@ -48,11 +48,18 @@ _SETTINGS: Final = {
 class PostgresqlServer:
     """A server, seen from outside: what becomes of its processes is up to the test."""
 
-    def __init__(self, directory: Path, *, port: int, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, *, port: int, settings: Mapping[str, str], host: Host = LOOPBACK
+    ) -> None:
         self.directory: Final = directory
         self.port: Final = port
-        self._settings: Final = {**_SETTINGS, **settings}
+        self.host: Final = host
+        self._settings: Final = {"listen_addresses": host.address, **_SETTINGS, **settings}
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     @property
     def data_directory(self) -> Path:
@@ -68,7 +75,7 @@ class PostgresqlServer:
         return self.url_of("postgres", PASSWORD)
 
     def url_of(self, user: str, password: str) -> str:
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{user}:{password}@{self.host.address}:{self.port}/postgres"
 
     def url_of_database(self, database: str) -> str:
         return f"{self.url.rpartition('/')[0]}/{database}"
@@ -76,7 +83,8 @@ class PostgresqlServer:
     def connect(self, database: str = "postgres") -> "psycopg.Connection[Any]":
         """Return a connection of the superuser in autocommit mode; who asks closes it."""
         url = self.url_of_database(database)
-        return psycopg.connect(url, autocommit=True, connect_timeout=10)
+        with self.host.entered():
+            return psycopg.connect(url, autocommit=True, connect_timeout=10)
 
     def execute(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Execute statements as the superuser, and return what the last one returns."""
@@ -100,7 +108,7 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start it, and wait until it takes connections (a standby: for reading)."""
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
-        with (self.directory / "log").open("ab") as log:
+        with (self.directory / "log").open("ab") as log, self.host.entered():
             self._process = subprocess.Popen(
                 [_program("postgres"), "-D", self.data_directory, f"-p{self.port}", *options],
                 stdin=subprocess.DEVNULL,
@@ -164,10 +172,10 @@ class PostgresqlServer:
 
 
 @contextmanager
-def running_postgresql(**settings: str) -> Iterator[PostgresqlServer]:
+def running_postgresql(host: Host = LOOPBACK, **settings: str) -> Iterator[PostgresqlServer]:
     """Run a new server with an empty database until the end of the block."""
     with ExitStack() as stack:
-        server = _new_server(stack, settings)
+        server = _new_server(stack, settings, host)
         password_file = server.directory / "password"
         password_file.write_text(PASSWORD)
         run_program(
@@ -181,6 +189,8 @@ def running_postgresql(**settings: str) -> Iterator[PostgresqlServer]:
             "--no-sync",
             "--no-instructions",
         )
+        with (server.data_directory / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {NETWORK_RANGE} scram-sha-256\n")
         server.start()
         yield server
 
@@ -204,9 +214,11 @@ def running_standby(
         yield server
 
 
-def _new_server(stack: ExitStack, settings: Mapping[str, str]) -> PostgresqlServer:
+def _new_server(
+    stack: ExitStack, settings: Mapping[str, str], host: Host = LOOPBACK
+) -> PostgresqlServer:
     directory = Path(stack.enter_context(unprivileged_directory()))
-    server = PostgresqlServer(directory, port=free_port(), settings=settings)
+    server = PostgresqlServer(directory, port=free_port(), settings=settings, host=host)
     stack.callback(server.close)
     return server
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tests.support.api import Connection
 from tests.support.history import Log
 from tests.support.history_checker import find_broken_observations, find_violations
 from tests.support.rack_server import Plan, entry_point
@@ -104,7 +105,8 @@ class Rack:
         except UNREADABLE as error:
             return [f"the log is not a chain of events: {error!r}"]
         self.work.history.note_rivals(log)
-        lost = find_lost_schemas(server.url, self.work.history)
+        with Connection(server.url) as connection:
+            lost = find_lost_schemas(connection, self.work.history)
         return [*find_violations(self.work.history, log), *lost]
 
     def _judge_observers(self, server: RunningServer) -> list[str]:

@@ -4,14 +4,15 @@ Run as `python -m tests.support.rack_server <plan> run <flags>`, the plan being 
 Nothing in the product knows of it: functions are wrapped from outside.
 """
 
+import asyncio
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from everlog import bootstrap
+from everlog.journals import JournalOptions
+from everlog.service.mirroring.journal import SharedJournal
 from everlog.service.writing import committer
 from everlog.service.writing.writer import Writer
 from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
@@ -38,7 +42,8 @@ class Side(StrEnum):
     """Where in a moment the process ends."""
 
     BEFORE = "before"
-    # Of a write to the disk: when half of it is done.
+    # Of a write to the disk: when half of it is done; of a question to the journal: when it is on
+    # its way, or the answer is.
     HALFWAY = "halfway"
     AFTER = "after"
 
@@ -73,6 +78,10 @@ class Moment(StrEnum):
     REPLACE = "replace"
     # Opening.
     REPLAY = "replay"
+    # Of a node: what is asked of its journal, and others' entries.
+    APPEND = "append"
+    READ = "read"
+    APPLY = "apply"
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -85,9 +94,15 @@ class Spot(msgspec.Struct, frozen=True):
     is_write: bool = False
 
     @property
+    def is_of_the_journal(self) -> bool:
+        """Return whether it is a call of the journal, which is the same for each kind of it."""
+        return self.owner is SharedJournal
+
+    @property
     def sides(self) -> tuple[Side, ...]:
         """Return where in the moment the process may end."""
-        return tuple(Side) if self.is_write else (Side.BEFORE, Side.AFTER)
+        has_half = self.is_write or self.is_of_the_journal
+        return tuple(Side) if has_half else (Side.BEFORE, Side.AFTER)
 
 
 SPOTS: Final = MappingProxyType(
@@ -114,8 +129,22 @@ SPOTS: Final = MappingProxyType(
         Moment.NAMES: Spot(snapshot, "write_all", 14, is_write=True),
         Moment.REPLACE: Spot(snapshot, "replace_file", 3),
         Moment.REPLAY: Spot(engine, "replay", 1),
+        Moment.APPEND: Spot(SharedJournal, "append", 60),
+        Moment.READ: Spot(SharedJournal, "read", 60),
+        Moment.APPLY: Spot(LogEngine, "apply", 30),
     }
 )
+
+# What only a node comes by, and what one comes by often.
+NODE_MOMENTS: Final = (Moment.APPEND, Moment.READ, Moment.APPLY)
+CLUSTER_MOMENTS: Final = (*NODE_MOMENTS, Moment.WRITE, Moment.PUBLISH, Moment.ANSWER)
+
+
+# For a node that hears late.
+_LATE_SECONDS: Final = 0.25
+
+# Within which an answer of a journal may be on its way, one of them drawn by the hit.
+_MILLISECONDS: Final = 5
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -149,6 +178,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shortage: Shortage | None = None
     # Holds the nanoseconds since 1970 that the clock shows, if it is not the system's.
     clock_file: str | None = None
+    # How long a journal may take for an answer, if not as long as ever.
+    answer_seconds_max: float | None = None
+    # Whether the node hears of others' entries late, if it does not ask; nothing is promised of it.
+    hears_late: bool = False
     # How many files the process may have open: what it begins with, and what it may ask for.
     file_limits: tuple[int, int] | None = None
     bug: Bug | None = None
@@ -199,6 +232,66 @@ def _with_end(function: Callable[..., Any], kill: Kill) -> Callable[..., Any]:
     return call
 
 
+def _with_end_of_question(
+    function: Callable[..., Awaitable[Any]], kill: Kill
+) -> Callable[..., Awaitable[Any]]:
+    """Do the same for what is asked of a journal, from that call on at which it is possible."""
+    hits = count(1)
+
+    @wraps(function)
+    async def call(*arguments: Any, **options: Any) -> Any:
+        is_due = next(hits) >= kill.hit
+        if is_due and kill.side is Side.BEFORE:
+            die()
+        if is_due and kill.side is Side.HALFWAY:
+            asking = asyncio.ensure_future(function(*arguments, **options))
+            await asyncio.wait({asking}, timeout=kill.hit % _MILLISECONDS / 1_000)
+            die()
+        result = await function(*arguments, **options)
+        if is_due:
+            die()
+        return result
+
+    return call
+
+
+def _wrap_the_journal(
+    name: str, wrap: Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]
+) -> None:
+    """Let a call of whatever journal the node has be another one."""
+    make_journal = vars(bootstrap)["make_journal"]
+
+    def make(options: JournalOptions) -> SharedJournal:
+        journal: SharedJournal = make_journal(options)
+        setattr(journal, name, wrap(getattr(journal, name)))
+        return journal
+
+    vars(bootstrap)["make_journal"] = make
+
+
+def _hearing_late(_: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def wait(*, after: int) -> None:
+        del after
+        await asyncio.sleep(_LATE_SECONDS)
+
+    return wait
+
+
+def _be_hasty(seconds: float) -> None:
+    """Wait less for journals, so that it is more often unknown what became of an append."""
+    from everlog.journals import nats  # noqa: PLC0415 - an extra, of nodes only
+    from everlog.journals.postgresql_connections import Link  # noqa: PLC0415 - the same
+
+    vars(nats)["_CALL_SECONDS"] = seconds
+    ask = Link.ask
+
+    async def ask_hastily(self: Link, *arguments: Any, seconds: float = seconds) -> list[Any]:
+        return await ask(self, *arguments, seconds=min(seconds, seconds_max))
+
+    seconds_max = seconds
+    setattr(Link, ask.__name__, ask_hastily)
+
+
 def _with_shortage(function: Callable[..., Any], shortage: Shortage) -> Callable[..., Any]:
     hits = count(1)
 
@@ -222,7 +315,14 @@ def prepare(plan: Plan) -> None:
         PLANTED[plan.bug]()
     if plan.kill is not None:
         spot = SPOTS[plan.kill.moment]
-        setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+        if spot.is_of_the_journal:
+            _wrap_the_journal(spot.name, partial(_with_end_of_question, kill=plan.kill))
+        else:
+            setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+    if plan.hears_late:
+        _wrap_the_journal("wait", _hearing_late)
+    if plan.answer_seconds_max is not None:
+        _be_hasty(plan.answer_seconds_max)
     if plan.shortage is not None:
         spot = SPOTS[plan.shortage.moment]
         function = getattr(spot.owner, spot.name)

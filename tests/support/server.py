@@ -30,6 +30,9 @@ WATCHED: Final = (sys.executable, "-m", "tests.support.watchdog")
 # Far longer than anything takes here: whoever waits that long has found a bug.
 DEADLINE_SECONDS: Final = 30.0
 
+# Within which a server that was paused is itself again.
+_AWAKE_SECONDS: Final = 1.0
+
 LogLine = dict[str, Any]
 
 
@@ -43,6 +46,9 @@ class RunningServer:
         # Every line of standard output, as it was written.
         self.output: Final[list[bytes]] = []
         self.errors: Final[list[bytes]] = []
+        # From when to when it was paused, by the monotonic clock that all processes share.
+        self.pauses: Final[list[tuple[float, float]]] = []
+        self._paused_at = 0.0
         self._changed: Final = threading.Condition()
         self._readers: Final = [
             threading.Thread(target=self._read, args=(pipe, lines))
@@ -113,6 +119,16 @@ class RunningServer:
         self.process.kill()
         self.wait()
 
+    def pause(self) -> None:
+        """Let it do nothing until `resume`, as a machine does that hangs."""
+        self._paused_at = time.monotonic()
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        # It takes a moment to notice how late it is.
+        self.pauses.append((self._paused_at, time.monotonic() + _AWAKE_SECONDS))
+
     def _read(self, pipe: Any, lines: list[bytes]) -> None:
         with pipe:
             for line in pipe:
@@ -146,7 +162,7 @@ def started_process(
             command, data_directory, {REPORT_VARIABLE: str(report), **environment}
         ) as server:
             yield server
-        check_report(report)
+        check_report(report, server.pauses)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,8 @@ class WatchedLoopDelay(LoopDelay):
     def _bark(self, seconds: float) -> None:
         stack, self._stack = self._stack, ""
         if self._report is not None:
-            line = json.dumps({"seconds": round(seconds, 3), "stack": stack}).encode() + b"\n"
+            found = {"until": time.monotonic(), "seconds": round(seconds, 3), "stack": stack}
+            line = json.dumps(found).encode() + b"\n"
             with self._report.open("ab", buffering=0) as report:
                 report.write(line)
 
@@ -93,10 +95,15 @@ def waited_nanoseconds() -> dict[str, int]:
     return waited
 
 
-def check_report(report: Path) -> None:
-    """Fail where a loop was held up."""
+def check_report(report: Path, pauses: Sequence[tuple[float, float]] = ()) -> None:
+    """Fail where a loop was held up, other than by being paused from one moment to another."""
+
+    def was_paused(until: float, seconds: float) -> bool:
+        return any(begin < until and until - seconds < end for begin, end in pauses)
+
     lines = report.read_text().splitlines() if report.exists() else []
     told = [json.loads(line) for line in lines]
+    told = [found for found in told if not was_paused(found["until"], found["seconds"])]
     text = "\n".join(f"{found['seconds']} s\n{found['stack']}" for found in told)
     assert not told, f"the event loop of the server was held up:\n{text}"
 

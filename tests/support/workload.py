@@ -16,6 +16,7 @@ from typing import Any, Final
 from tests.support.api import Answer, Connection, an_event
 from tests.support.chain import check_chain
 from tests.support.history import (
+    ROOT,
     Accepted,
     Condition,
     Event,
@@ -23,6 +24,7 @@ from tests.support.history import (
     Kind,
     Log,
     Observation,
+    Outcome,
     Read,
     Refused,
     Selection,
@@ -44,6 +46,12 @@ OBSERVED: Final = (
     Selection("/account", recursive=True),
     Selection("/account/1", recursive=False),
 )
+
+# Of all reads; a query looks at all events behind the lower bound.
+_QUERIES_SHARE: Final = 0.1
+
+# What a whole answer of version 2 ends with.
+_END: Final = b'{"type":"end","data":{}}\n'
 
 _SCHEMA: Final = {"type": "object", "properties": {"write": {"type": "string"}}}
 
@@ -73,12 +81,12 @@ class WritingClient:
         self._history: Final = history
         self._numbers: Final = count()
 
-    def run(self, connection: Connection, stopping: threading.Event) -> None:
-        while not stopping.is_set():
-            if self._rng.random() < 0.02:
-                self._register(connection)
-            else:
-                self._write(connection)
+    def act(self, connection: Connection) -> None:
+        """Do one thing; raise what is raised when the server is gone."""
+        if self._rng.random() < 0.02:
+            self._register(connection)
+        else:
+            self._write(connection)
 
     def _write(self, connection: Connection) -> None:
         key = f"{self._name}-{next(self._numbers)}"
@@ -103,10 +111,11 @@ class WritingClient:
             answer = ask("write-events", body)
         finally:
             answered = monotonic()
-            outcome = None if answer is None else self._outcome(key, answer)
+            outcome = None if answer is None else self.outcome(key, answer)
             self._history.writes.append(
                 Write(
                     key=key,
+                    node=connection.node,
                     subjects=subjects,
                     conditions=conditions,
                     invoked=invoked,
@@ -144,10 +153,9 @@ class WritingClient:
             conditions.insert(0, Condition(Kind.POPULATED, other, recursive))
         return conditions
 
-    def _outcome(self, key: str, answer: Answer) -> Accepted | Refused | None:
-        is_whole = answer.body.startswith(b"[") or answer.body.endswith(
-            b'{"type":"end","data":{}}\n'
-        )
+    def outcome(self, key: str, answer: Answer) -> Outcome | None:
+        """Return what an answer says; what should not be said is a surprise."""
+        is_whole = answer.body.startswith(b"[") or answer.body.endswith(_END)
         if answer.status == 200 and is_whole:
             self._board.note(answer.events)
             return Accepted(answer.events)
@@ -165,11 +173,11 @@ class WritingClient:
         answer = connection.v1("register-event-schema", body)
         self._history.schemas[event_type] = answer.status == 200
         if answer.status != 200:
-            self._history.surprises.append(f"{event_type} was answered {answer.status}")
+            self.outcome(event_type, answer)
 
 
 class ReadingClient:
-    """Reads the end of the log, one subject, or a subject with all below it."""
+    """Reads the end of the log, one subject, or a subject with all below it, some by a query."""
 
     def __init__(self, name: str, rng: random.Random, board: Board, history: History) -> None:
         self._name: Final = name
@@ -177,11 +185,8 @@ class ReadingClient:
         self._board: Final = board
         self._history: Final = history
 
-    def run(self, connection: Connection, stopping: threading.Event) -> None:
-        while not stopping.is_set():
-            self._read(connection)
-
-    def _read(self, connection: Connection) -> None:
+    def act(self, connection: Connection) -> None:
+        """Read once; raise what is raised when the server is gone."""
         rng = self._rng
         lower = max(0, self._board.last_id - rng.choice([5, 50, 400]))
         account = f"/account/{rng.randrange(ACCOUNTS)}"
@@ -194,14 +199,20 @@ class ReadingClient:
             ]
         )
         ask = rng.choice([connection.v1, connection.v2])
+        is_query = rng.random() < _QUERIES_SHARE
+        name = "run-eventql-query" if is_query else "read-events"
+        body = _query_body(selection) if is_query else read_body(selection)
         invoked = monotonic()
-        answer = ask("read-events", read_body(selection))
+        answer = ask(name, body)
         answered = monotonic()
-        if answer.status != 200:
-            self._history.surprises.append(f"{self._name} was answered {answer.status}")
+        is_whole = ask == connection.v1 or answer.body.endswith(_END)
+        if answer.status != 200 or not is_whole:
+            self.note_refusal(answer)
             return
         read = Read(
             client=self._name,
+            node=connection.node,
+            mode=connection.mode,
             selection=selection,
             invoked=invoked,
             answered=answered,
@@ -210,17 +221,24 @@ class ReadingClient:
         self._history.reads.append(read)
         self._board.note(read.events[-1:])
 
+    def note_refusal(self, answer: Answer) -> None:
+        """Note that there was an answer, and that it has no events."""
+        told = f"{answer.status} {answer.body[-200:]!r}"
+        self._history.surprises.append(f"{self._name} was answered {told}")
+
 
 class ObservingClient:
     """Observes a selection, and goes on behind the last event that it saw."""
 
-    def __init__(self, name: str, version: str, selection: Selection, history: History) -> None:
+    def __init__(
+        self, name: str, version: str, selection: Selection, history: History, *, node: str = ""
+    ) -> None:
         self._version: Final = version
-        self.observation: Final = Observation(client=name, selection=selection)
+        self.observation: Final = Observation(client=name, node=node, selection=selection)
         history.observations.append(self.observation)
 
-    def run(self, connection: Connection, stopping: threading.Event) -> None:
-        del stopping  # Who observes waits for the server to end.
+    def observe(self, connection: Connection) -> None:
+        """Observe until the server ends it; raise what is raised when the server is gone."""
         seen = self.observation
         subject, recursive, _ = seen.selection
         bound = {"id": str(seen.next_position), "type": "inclusive"}
@@ -260,12 +278,13 @@ class Workload:
             version = ("v1", "v2")[number % 2]
             client = ObservingClient(f"o{number}", version, selection, self.history)
             self._observing.append(client)
-        workers = (
-            *(client.run for client in self._writing),
-            *(client.run for client in self._reading),
-        )
-        self._running = [self._connect(run, url) for run in workers]
-        self._observers_running = [self._connect(client.run, url) for client in self._observing]
+        workers = [
+            *(client.act for client in self._writing),
+            *(client.act for client in self._reading),
+        ]
+        self._running = [self._connect(self._repeat(act), url) for act in workers]
+        observers = [client.observe for client in self._observing]
+        self._observers_running = [self._connect(observe, url) for observe in observers]
 
     def wait_for_writes(self, number: int, *, gone: Callable[[], bool]) -> None:
         """Wait until so many more writes are acknowledged, or the server is gone."""
@@ -300,13 +319,19 @@ class Workload:
         for running in (*self._running, *self._observers_running):
             running.result()
 
-    def _connect(
-        self, run: Callable[[Connection, threading.Event], None], url: str
-    ) -> Background[None]:
+    def _repeat(self, act: Callable[[Connection], None]) -> Callable[[Connection], None]:
+        def run(connection: Connection) -> None:
+            while not self._stopping.is_set():
+                act(connection)
+
+        return run
+
+    @staticmethod
+    def _connect(run: Callable[[Connection], None], url: str) -> Background[None]:
         def work() -> None:
             try:
                 with Connection(url) as connection:
-                    run(connection, self._stopping)
+                    run(connection)
             except GONE:
                 return
 
@@ -320,10 +345,9 @@ def read_log(url: str) -> Log:
     return Log(check_chain(body.splitlines()))
 
 
-def find_lost_schemas(url: str, history: History) -> list[str]:
+def find_lost_schemas(connection: Connection, history: History) -> list[str]:
     """Return the event types whose schema was acknowledged and is not there."""
-    with Connection(url) as connection:
-        items = connection.v2("read-event-types").items
+    items = connection.v2("read-event-types").items
     kept = {item["data"].get("type") for item in items if item["data"].get("schema") is not None}
     acknowledged = {name for name, is_known in tuple(history.schemas.items()) if is_known}
     return [f"the schema of {name} was acknowledged and is lost" for name in acknowledged - kept]
@@ -334,6 +358,16 @@ def read_body(selection: Selection) -> dict[str, Any]:
     bound = {"id": str(selection.lower), "type": "inclusive"}
     options = {"recursive": selection.recursive, "lowerBound": bound}
     return {"subject": selection.subject, "options": options}
+
+
+def _query_body(selection: Selection) -> dict[str, Any]:
+    """Return the body of the request that reads a selection by a query."""
+    subject, recursive, lower = selection
+    query = f"FROM e IN events WHERE e.id AS INT >= {lower}"
+    if not (recursive and subject == ROOT):
+        below = f" OR STARTSWITH(e.subject, '{subject}/')" if recursive else ""
+        query += f" AND (e.subject == '{subject}'{below})"
+    return {"query": f"{query} PROJECT INTO e"}
 
 
 def _to_json(condition: Condition) -> dict[str, Any]:

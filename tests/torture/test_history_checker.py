@@ -13,11 +13,13 @@ from tests.support.history import (
     Log,
     Observation,
     Read,
+    Reads,
     Refused,
     Selection,
+    Unavailable,
     Write,
 )
-from tests.support.history_checker import find_violations
+from tests.support.history_checker import find_differences, find_violations
 
 
 def an_event(position: int, write: str, index: int, subject: str) -> Event:
@@ -61,10 +63,17 @@ def a_refused(*conditions: Condition, at: float, index: int | None = 0) -> Write
 
 
 def a_read(
-    *positions: int, at: float, answered: float | None = None, selection: Selection = EVERYTHING
+    *positions: int,
+    at: float,
+    answered: float | None = None,
+    selection: Selection = EVERYTHING,
+    node: str = "",
+    mode: Reads = Reads.CURRENT,
 ) -> Read:
     return Read(
         client="r",
+        node=node,
+        mode=mode,
         selection=selection,
         invoked=at,
         answered=at + 0.5 if answered is None else answered,
@@ -72,9 +81,15 @@ def a_read(
     )
 
 
-def an_observation(*positions: int, selection: Selection = EVERYTHING) -> Observation:
-    sightings = [(10.0 + position, LOG.events[position]) for position in positions]
-    return Observation(client="o", selection=selection, sightings=sightings)
+def a_local_read(*positions: int, at: float, node: str = "one") -> Read:
+    return a_read(*positions, at=at, node=node, mode=Reads.LOCAL)
+
+
+def an_observation(
+    *positions: int, selection: Selection = EVERYTHING, at: float = 10.0, node: str = ""
+) -> Observation:
+    sightings = [(at + position, LOG.events[position]) for position in positions]
+    return Observation(client="o", node=node, selection=selection, sightings=sightings)
 
 
 A, B, C = (a_write(key, at=at) for at, key in enumerate("abc", start=1))
@@ -153,6 +168,23 @@ SOUND: dict[str, Callable[[], list[str]]] = {
             an_observation(2, 3, selection=Selection(lower=2)),
             an_observation(),
         ]
+    ),
+    "local reads of what another node has acknowledged long ago": lambda: findings(
+        [a_write(key, at=at, node="two") for at, key in enumerate("abc", start=1)],
+        reads=[a_local_read(at=5), a_local_read(0, at=6), a_local_read(0, 1, 2, at=7)],
+    ),
+    "local reads of two nodes, of which one is behind": lambda: findings(
+        reads=[
+            a_local_read(0, 1, 2, 3, at=5, node="one"),
+            a_local_read(0, at=6, node="two"),
+            a_local_read(0, 1, 2, 3, at=7, node="one"),
+        ]
+    ),
+    "a local read while the node acknowledges": lambda: findings(
+        [A, B, a_write("c", at=3, answered=4.0, node="one")], reads=[a_local_read(0, 1, 2, at=3.8)]
+    ),
+    "nothing stored of what was put off": lambda: findings(
+        more=[a_write("d", at=4, subjects=["/x"], outcome=Unavailable())]
     ),
 }
 
@@ -263,6 +295,72 @@ BROKEN: dict[str, tuple[Callable[[], list[str]], str]] = {
         lambda: findings(observations=[an_observation(1, 2, selection=Selection(lower=2))]),
         "its event number 0 has the id 1, where the log has [2]",
     ),
+    "a current read without what another node acknowledged": (
+        lambda: findings(
+            [A, B, a_write("c", at=3, node="two")], reads=[a_read(0, at=4, node="one")]
+        ),
+        "as of 1 to 1 at one, though the log went from 4 to 4",
+    ),
+    "a current read without what another node showed locally": (
+        lambda: findings(
+            [A, B, a_write("c", at=3, outcome=None)],
+            reads=[a_local_read(0, 1, 2, 3, at=4, node="two"), a_read(0, 1, 2, at=5, node="one")],
+        ),
+        "as of 3 to 3 at one, though the log went from 4 to 4",
+    ),
+    "a current read without what another node's observer saw": (
+        lambda: findings(
+            [A, B, a_write("c", at=3, outcome=None)],
+            observations=[an_observation(0, 1, 2, 3, at=2, node="two")],
+            reads=[a_read(0, 1, 2, at=6, node="one")],
+        ),
+        "as of 3 to 3 at one, though the log went from 4 to 4",
+    ),
+    "a local read that goes back behind another one of its node": (
+        lambda: findings(reads=[a_local_read(0, 1, 2, 3, at=5), a_local_read(0, 1, 2, at=6)]),
+        "as of 3 to 3 at one, though the log went from 4 to 4",
+    ),
+    "a local read that lacks what its node acknowledged": (
+        lambda: findings([A, B, a_write("c", at=3, node="one")], reads=[a_local_read(0, at=4)]),
+        "as of 1 to 1 at one, though the log went from 4 to 4",
+    ),
+    "a local read that lacks what an observer of its node saw": (
+        lambda: findings(
+            observations=[an_observation(0, 1, 2, at=2, node="one")],
+            reads=[a_local_read(0, at=6)],
+        ),
+        "as of 1 to 1 at one, though the log went from 3 to 4",
+    ),
+    "a local read of half a write": (
+        lambda: findings(reads=[a_local_read(0, 1, at=5)]),
+        "as of 2 to 2 at one, though the log went from 0 to 4",
+    ),
+    "a local read that knows the future": (
+        lambda: findings(reads=[a_local_read(0, 1, 2, 3, at=2.1)]),
+        "as of 4 to 4 at one, though the log went from 0 to 3",
+    ),
+    "a local read with a hole": (
+        lambda: findings(reads=[a_local_read(0, 3, at=4)]),
+        "not what the log holds",
+    ),
+    "a refusal by a state that another node has left behind": (
+        lambda: findings(
+            [A, B, a_write("c", at=3, node="two")],
+            more=[a_refused(Condition(Kind.ON_EVENT_ID, "/x", event_id=3), at=3.6)],
+        ),
+        "r was refused, but from 4 to 4",
+    ),
+    "a put off write that is stored": (
+        lambda: findings([A, B, a_write("c", at=3, outcome=Unavailable())]),
+        "c was told that nothing was stored, and is stored",
+    ),
+    "a write that two nodes stored": (
+        lambda: findings(
+            [A, B, a_write("c", at=3, outcome=None)],
+            log=Log([*LOG.events, an_event(4, "c", 0, "/x")]),
+        ),
+        "c has 1 events, of which the log holds 2",
+    ),
 }
 
 
@@ -294,3 +392,22 @@ def test_what_a_rival_wrote_is_nobodys_finding_once_it_is_noted() -> None:
     assert len(history.writes) == 4
     torn = Log([*LOG.events, an_event(4, "rival-1", 0, "/x"), an_event(5, "rival-1", 0, "/x")])
     assert find_violations(history, torn) != []
+
+
+COPIES: dict[str, tuple[list[bytes], str]] = {
+    "one event less": ([b"a", b"b"], "from 2 on they differ"),
+    "one event more": ([b"a", b"b", b"c", b"d"], "from 3 on they differ"),
+    "another event": ([b"a", b"x", b"c"], "from 1 on they differ"),
+    "another order": ([b"b", b"a", b"c"], "from 0 on they differ"),
+}
+
+
+@pytest.mark.parametrize("case", COPIES)
+def test_copies_that_are_not_the_same_are_found(case: str) -> None:
+    lines, sentence = COPIES[case]
+    same = [b"a", b"b", b"c"]
+
+    assert [*find_differences({"one": same, "two": [*same]})] == []
+    (found,) = find_differences({"one": same, "two": [*same], "three": lines})
+    assert found.startswith("three has")
+    assert found.endswith(sentence)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.planted_bugs import Bug
 from tests.support.rack import Rack
-from tests.support.rack_server import SPOTS, Kill, Moment, Plan, Side, Spot
+from tests.support.rack_server import NODE_MOMENTS, SPOTS, Kill, Moment, Plan, Side, Spot
 
 SEED_COUNT = int(os.environ.get("EVERLOG_KILL_SEEDS", "4"))
 REPEATED = os.environ.get("EVERLOG_KILL_SEED")
@@ -30,6 +30,8 @@ WRITES_MAX = 150
 # A bug must be noticed after so many kills at the latest.
 ROUNDS_MAX = 20
 
+
+MOMENTS = [moment for moment in Moment if moment not in NODE_MOMENTS]
 
 # What only the process that syncs brings about, and what it keeps from coming about.
 OF_THE_PROCESS = (Moment.HAND_OVER, Moment.SYNCED)
@@ -68,7 +70,7 @@ def test_a_server_killed_at_any_moment_has_kept_every_promise(tmp_path: Path, se
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS_OF_MOMENTS)
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_server_killed_at_a_named_moment_has_kept_every_promise(
     tmp_path: Path, moment: Moment, seed: int
 ) -> None:

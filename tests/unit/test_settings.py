@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,11 @@ from everlog.credentials.certificate import CertificateFiles
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.settings import (
+    JournalUrl,
     Settings,
     check_settings,
     is_loopback,
+    is_private,
     parse_networks,
     parse_witness,
 )
@@ -48,6 +51,9 @@ def settings(*, https_enabled: bool) -> Settings:
         journal_replicas=3,
         reads="current",
         node="node",
+        follow=None,
+        follow_token_file=None,
+        follow_ca_file=None,
         log_level="info",
     )
 
@@ -182,3 +188,65 @@ def test_checkpoints_need_a_key_and_a_name_and_witnesses_need_checkpoints() -> N
     ):
         with pytest.raises(SettingsError, match=reason):
             check_settings(wrong)
+
+
+def test_who_follows_needs_a_token_and_may_not_have_a_journal_nor_be_read_only() -> None:
+    followed = "https://events.example.com:4000/prefix"
+    following = replace(
+        settings(https_enabled=True), follow=followed, follow_token_file=Path("token")
+    )
+
+    check_settings(following)
+    check_settings(replace(following, follow_ca_file=Path("ca")))
+    changes: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"follow_token_file": None}, "add --follow-token-file"),
+        ({"read_only": True}, "--follow and --read-only exclude each other"),
+        ({"journal": JournalUrl("nats://x/y")}, "--follow and --journal exclude each other"),
+        ({"follow": None}, "--follow-token-file is of use with --follow only"),
+    )
+    for change, reason in changes:
+        with pytest.raises(SettingsError, match=reason):
+            check_settings(replace(following, **change))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "events.example.com",
+        "ftp://events.example.com",
+        "https://",
+        "https://user:password@events.example.com",
+        "https://events.example.com?a=password",
+        "https://events.example.com#password",
+        "https://events.example.com:99999",
+        "https://events.example.com:0",
+        "https://ev\u00e4nts.example.com",
+        "https://events example.com",
+        "",
+    ],
+)
+def test_a_url_that_cannot_be_followed_is_refused_and_not_shown(url: str) -> None:
+    following = replace(settings(https_enabled=True), follow=url, follow_token_file=Path("token"))
+
+    with pytest.raises(SettingsError, match="--follow takes a URL") as refusal:
+        check_settings(following)
+
+    assert "password" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url, expected",
+    [
+        ("https://events.example.com", True),
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1", True),
+        ("http://[::1]:3000", True),
+        ("http://events.example.com", False),
+        ("http://10.0.0.7", False),
+    ],
+)
+def test_plain_http_is_private_on_one_machine_only(
+    url: str,
+    expected: bool,  # noqa: FBT001 - a case
+) -> None:
+    assert is_private(url) is expected

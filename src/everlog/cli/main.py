@@ -65,6 +65,12 @@ def _generate() -> click.Command:
     return generate
 
 
+def _journal() -> click.Command:
+    from everlog.cli.journal import journal
+
+    return journal
+
+
 def _query() -> click.Command:
     from everlog.cli.query import query
 
@@ -100,6 +106,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "backup": Listed("Write all events and event schemas to a file.", _backup),
     "diagnostics": Listed("Print version, system and licence as JSON.", _diagnostics),
     "generate": Listed("Make tokens, keys and certificates.", _generate),
+    "journal": Listed("Fill or check a journal that nodes share.", _journal),
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
     "restore": Listed("Make a store of a backup.", _restore),
     "run": Listed("Run the server.", _run),

@@ -88,7 +88,7 @@ def restore(
     progress = Progress()
     try:
         version = HashVersion(int(hash_version))
-        restored, digests = _restore(
+        restored, digests = restore_files(
             files, directory, progress, rechain=rechain, hash_version=version
         )
     except RefusedError as error:
@@ -106,14 +106,21 @@ def restore(
     _print(directory, restored, digests, format_)
 
 
-def _restore(
+def restore_files(
     names: tuple[str, ...],
     directory: Path,
     progress: Progress,
     *,
-    rechain: bool,
-    hash_version: HashVersion,
+    rechain: bool = False,
+    hash_version: HashVersion = HashVersion.V1,
 ) -> "tuple[Restored, list[FileDigest]]":
+    """Make a store of a full backup and its increments, in files or standard input.
+
+    Raises:
+        RefusedError: The directory is not empty, or a backup is not as it was written.
+        CorruptLogError, DataDirectoryError, DiskFullError, StoreFailedError, OSError: The directory
+            cannot be used, or a file cannot be read.
+    """
     # With what writing a store takes.
     from everlog.transfer.restoring import Restoring, empty_store
 

@@ -93,6 +93,30 @@ def parse_data(
     return text, data
 
 
+def check_data(raw: bytes | msgspec.Raw, *, field: str = "data") -> str:
+    """Return the text of a JSON object as it stands, if every reader can read it.
+
+    It is what `parse_data` takes, and nothing is removed from it: of what was hashed elsewhere.
+
+    Raises:
+        RefusedError: It is none.
+    """
+    if len(raw) >= _LARGE_SIZE:
+        parse_data(raw, field=field)
+        return bytes(raw).decode()
+    content = bytes(raw)
+    try:
+        _decode(content)
+        text = content.decode()
+    except NOT_JSON as error:
+        raise _malformed(_explain(content, error), field) from error
+    if len(content) > 2 * JSON_NESTING_MAX:
+        fault = find_fault(content)
+        if fault is not None:
+            raise _malformed(fault, field)
+    return text
+
+
 def keep_members(text: str, data: dict[str, object]) -> str:
     """Return a text of `parse_data` as it is, if no name comes twice in an object."""
     fault = find_repeated_name(text.encode(), data)

@@ -4,6 +4,7 @@ What is left to others: sending it (`connection`), and what an event may be (`wr
 """
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -77,7 +78,7 @@ V1: Final = Version(
     "/api/v1/read-event-types",
     "payload",
     msgspec.json.Decoder(ItemV1).decode_lines,
-    lambda item: item.payload,  # type: ignore[union-attr]
+    attrgetter("payload"),
     _name_v1,
 )
 
@@ -89,6 +90,6 @@ V2: Final = Version(
     "/api/v2/data/read-event-types",
     "data",
     msgspec.json.Decoder(ItemV2).decode_lines,
-    lambda item: item.data,  # type: ignore[union-attr]
+    attrgetter("data"),
     _name_v2,
 )

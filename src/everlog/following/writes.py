@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from everlog.domain.chain import GENESIS_HASH, HashVersion, hash_v1, hash_v2, hash_version_of
-from everlog.domain.data import parse_data
+from everlog.domain.data import check_data
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.event import AcceptedEvent, EventCandidate, to_event_json
 from everlog.domain.json_text import NOT_JSON
@@ -122,9 +122,8 @@ class WriteReader:
                 self._take_line(line)
             return
         self.is_current = False
-        event_of = self._version.event_of
-        for item, line in zip(items, lines, strict=True):
-            self._take(event_of(item), line)
+        for event, line in zip(map(self._version.event_of, items), lines, strict=True):
+            self._take(event, line)
 
     def take(self, *, is_silent: bool) -> Writes | None:
         """Return the writes that are known to be whole.
@@ -253,10 +252,7 @@ def _data_of(event: SourceEvent) -> str:
     Raises:
         RefusedError: It is none.
     """
-    minified, _ = parse_data(event.data)
-    if len(event.data) == len(minified):
-        return minified
-    text = bytes(event.data).decode()
+    text = check_data(event.data)
     if "\r" in text:
         # A line of the log ends where somebody sees the end of a line.
         raise RefusedError(Code.DATA_MALFORMED, "its data has a carriage return between tokens")
@@ -265,36 +261,35 @@ def _data_of(event: SourceEvent) -> str:
 
 def _hash_of(event: SourceEvent, text: str) -> str:
     """Return the hash that the content has in the version that the event names."""
-    match hash_version_of(event.hash):
-        case HashVersion.V1:
-            return hash_v1(
-                event.specversion,
-                event.id,
-                event.predecessorhash,
-                event.time,
-                event.source,
-                event.subject,
-                event.type,
-                event.datacontenttype,
-                text,
-            )
-        case HashVersion.V2:
-            return hash_v2(
-                event.specversion,
-                event.id,
-                event.predecessorhash,
-                event.time,
-                event.source,
-                event.subject,
-                event.type,
-                event.datacontenttype,
-                event.traceparent,
-                event.tracestate,
-                text,
-            )
-        case _:
-            message = "its hash is of a version that is not known"
-            raise RefusedError(Code.EVENT_HASH_VERSION_UNKNOWN, message)
+    version = hash_version_of(event.hash)
+    if version is HashVersion.V1:
+        return hash_v1(
+            event.specversion,
+            event.id,
+            event.predecessorhash,
+            event.time,
+            event.source,
+            event.subject,
+            event.type,
+            event.datacontenttype,
+            text,
+        )
+    if version is HashVersion.V2:
+        return hash_v2(
+            event.specversion,
+            event.id,
+            event.predecessorhash,
+            event.time,
+            event.source,
+            event.subject,
+            event.type,
+            event.datacontenttype,
+            event.traceparent,
+            event.tracestate,
+            text,
+        )
+    message = "its hash is of a version that is not known"
+    raise RefusedError(Code.EVENT_HASH_VERSION_UNKNOWN, message)
 
 
 def _as_last(line: bytes) -> bytes:

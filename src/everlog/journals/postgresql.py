@@ -188,8 +188,8 @@ _decode_announcement = msgspec.json.Decoder(Announcement).decode
 class PostgresqlJournal:
     """A journal in the schema `everlog` of a database; see the module's text."""
 
-    # PostgreSQL takes a GiB in a value; this is what a batch of a node can become at most.
-    entry_size_max = 512 * 1024 * 1024
+    # PostgreSQL takes a GiB in a value; this is more than the largest write becomes.
+    entry_size_max = 128 * 1024 * 1024
 
     def __init__(
         self, url: str, *, password_file: Path | None = None, ca_file: Path | None = None
@@ -263,7 +263,7 @@ class PostgresqlJournal:
             raise JournalUnreachableError(str(error)) from error
         return place
 
-    async def read(self, *, after: int, size_max: int) -> Page:
+    async def read(self, *, after: int, size_max: int, proves_end: bool = True) -> Page:  # noqa: ARG002 - one statement does either.
         """See `SharedJournal.read`.
 
         Raises:

@@ -17,7 +17,7 @@ from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
 from everlog.monitoring.tally import EndpointName, Tally
 from everlog.service.mirroring.following import FollowingFigures
-from everlog.service.mirroring.mirror import MirrorFigures
+from everlog.service.mirroring.options import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures
 from everlog.service.served_store import ServedStore
 from everlog.service.writing.figures import CommitFigures, Histogram

@@ -13,7 +13,7 @@ from everlog.monitoring.checks import Status, judge, overall
 from everlog.monitoring.figures import Figures
 from everlog.monitoring.openmetrics import Family, Kind, Sample, format_number, render
 from everlog.service.mirroring.following import FollowingFigures, FollowingState
-from everlog.service.mirroring.mirror import MirrorFigures
+from everlog.service.mirroring.options import MirrorFigures
 from everlog.service.proving.witnesses import WitnessState
 from everlog.service.writing.figures import Histogram
 from everlog.service.writing.states import Condition

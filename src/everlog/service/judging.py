@@ -94,6 +94,16 @@ def judge_at_once(schemas: Schemas, candidates: Sequence[EventCandidate]) -> Ver
     return Verdict(found, violation)
 
 
+def forget_unpublished(schemas: dict[str, EventSchema], log: LogReader) -> None:
+    """Remove the schemas that readers do not see; those came last."""
+    while schemas:
+        latest = next(reversed(schemas))
+        entry = log.event_type(latest, log.head)
+        if entry is not None and entry.schema is not None:
+            break
+        del schemas[latest]
+
+
 def check_by_schemas(
     schemas: Schemas, candidates: Sequence[EventCandidate], verdict: Verdict | None
 ) -> None:

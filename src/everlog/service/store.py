@@ -11,7 +11,7 @@ What is left to others: what a client may ask for (use cases, one file each), an
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,8 @@ from everlog.service.index_snapshots import IndexSnapshots
 from everlog.service.judging import Judge
 from everlog.service.judging_processes import JudgingProcesses
 from everlog.service.mirroring.following import Follower, FollowingOptions
-from everlog.service.mirroring.mirror import Mirror, MirrorOptions
+from everlog.service.mirroring.mirror import Mirror
+from everlog.service.mirroring.options import MirrorOptions
 from everlog.service.observers import Observers
 from everlog.service.proving.checkpoints import CheckpointOptions, Checkpoints, ProvingEvents
 from everlog.service.proving.tree import Tree
@@ -36,6 +37,7 @@ from everlog.service.querying.queries import Queries
 from everlog.service.reader import Reader, ReadFailures
 from everlog.service.writing.changes import WriterEvents
 from everlog.service.writing.commit_watch import CommitWatch
+from everlog.service.writing.order import Order
 from everlog.service.writing.states import Condition
 from everlog.service.writing.sync_process import SyncProcess
 from everlog.service.writing.writer import Writer
@@ -215,22 +217,13 @@ async def run_store(
         snapshots.save_if_due()
 
     mirror, follower = _mirror(engine, options, loop), _follower(engine, options, loop)
-    writer = Writer(
-        engine,
-        clock=options.clock,
-        hash_version=options.hash_version,
-        schemas=await call_on_thread(partial(_restore_schemas, engine)),
-        events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
-        loop=loop,
-        sync_process=_start_sync_process(loop, events) if has_sync_process else None,
-        order=mirror or follower,
-        condition=_first_condition(options),
-        source="" if options.following is None else options.following.source.address,
+    schemas = await call_on_thread(partial(_restore_schemas, engine))
+    sync_process = _start_sync_process(loop, events) if has_sync_process else None
+    writer = _start_writer(
+        engine, options, publish, schemas, loop, sync_process, order=mirror or follower
     )
     queries = _start_queries(engine, reader, options)
     audits = Audits(engine, on_ended=events.audit_ended, on_failed=events.audit_failed)
-    if options.is_read_only:
-        writer.become_read_only(_ignore)
     judge = Judge(JudgingProcesses())
     watch = CommitWatch(
         writer.figures, loop=loop, on_hanging=events.commit_hangs, on_resumed=events.commit_resumed
@@ -240,19 +233,8 @@ async def run_store(
         engine, reader, tree, options.checkpoints, clock=options.clock, events=events.proving
     )
     store = Store(
-        engine,
-        writer,
-        reader,
-        judge,
-        failures,
-        observers,
-        queries,
-        audits,
-        snapshots,
-        tree,
-        checkpoints,
-        mirror,
-        follower,
+        *(engine, writer, reader, judge, failures, observers, queries, audits),
+        *(snapshots, tree, checkpoints, mirror, follower),
     )
     for order in (mirror, follower):
         if order is not None:
@@ -318,6 +300,34 @@ def _mirror(
         hash_version=options.hash_version,
         loop=loop,
     )
+
+
+def _start_writer(
+    engine: Engine,
+    options: StoreOptions,
+    publish: Callable[[Batch], None],
+    schemas: Iterable[EventSchema],
+    loop: asyncio.AbstractEventLoop,
+    sync_process: SyncProcess | None,
+    *,
+    order: Order | None,
+) -> Writer:
+    events = options.events
+    writer = Writer(
+        engine,
+        clock=options.clock,
+        hash_version=options.hash_version,
+        schemas=schemas,
+        events=WriterEvents(publish, events.condition_changed, answer_failed=events.bug),
+        loop=loop,
+        sync_process=sync_process,
+        order=order,
+        condition=_first_condition(options),
+        source="" if options.following is None else options.following.source.address,
+    )
+    if options.is_read_only:
+        writer.become_read_only(_ignore)
+    return writer
 
 
 def _start_queries(engine: Engine, reader: Reader, options: StoreOptions) -> Queries:

@@ -130,6 +130,8 @@ def loaded_modules(arguments: Sequence[str]) -> set[str]:
         ("diagnostics --help", "ssl"),
         ("diagnostics --url=http://127.0.0.1:1", "ssl"),
         ("diagnostics", "importlib.metadata msgspec ssl"),
+        ("journal --help", "asyncio msgspec ssl"),
+        ("journal load --help", "asyncio msgspec ssl"),
         ("query --help", "msgspec ssl"),
         ("query --url=http://127.0.0.1:1 'FROM e IN events'", "msgspec ssl"),
         ("verify --help", ""),

@@ -40,7 +40,8 @@ def render_text(summary: Summary) -> str:
         + (f" of {file.name}" if len(summary.files) > 1 or file.name != summary.place else "")
         for file in summary.files
     )
-    return to_printable(f"{summary.place}: {events}; {schemas}; {digests}")
+    parts = filter(None, (events, schemas, digests))
+    return to_printable(f"{summary.place}: {'; '.join(parts)}")
 
 
 def render_json(summary: Summary, **more: object) -> str:

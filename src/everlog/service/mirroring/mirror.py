@@ -25,12 +25,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, NamedTuple
 from uuid import uuid4
-
-from msgspec.structs import replace
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
@@ -40,8 +36,9 @@ from everlog.domain.errors import (
     JournalUnreachableError,
     StoreFailedError,
 )
+from everlog.service.mirroring.arrivals import Arrivals
+from everlog.service.mirroring.barriers import Barriers, Callback
 from everlog.service.mirroring.journal import (
-    BEGINNING,
     ENTRY_FORMAT,
     Announced,
     Announcement,
@@ -49,8 +46,9 @@ from everlog.service.mirroring.journal import (
     EntryLostError,
     OutcomeUnknownError,
     PlacedEntry,
-    SharedJournal,
 )
+from everlog.service.mirroring.neighbours import find_mismatches, nodes_of
+from everlog.service.mirroring.options import MirrorFigures, MirrorOptions
 from everlog.service.writing.order import OrderGivenUpError
 from everlog.service.writing.writer import Writer
 from everlog.storage.engine import (
@@ -58,10 +56,8 @@ from everlog.storage.engine import (
     BatchLostError,
     Engine,
     JournalEntry,
-    StagedSchema,
     UnchainedEntryError,
 )
-from everlog.storage.line import merge_batches
 
 # What is asked of the journal at once, and what may be here and not applied yet.
 _PAGE_SIZE: Final = 8 * 1024 * 1024
@@ -75,11 +71,7 @@ _PAUSE_SECONDS_MAX: Final = 1.0
 # Between two looks whether a journal is back that everybody waits for.
 _LOOK_AGAIN_SECONDS: Final = 0.25
 
-# How long the reads of a barrier are kept waiting for what it brought to be applied.
-_BARRIER_SECONDS_MAX: Final = 10.0
-
 _ANNOUNCE_SECONDS: Final = 5.0
-_CLOCK_SECONDS_MAX: Final = 1.0
 _PROGRESS_SECONDS: Final = 5.0
 # How long an unknown outcome is looked for when the server stops.
 _GIVE_UP_SECONDS: Final = 5.0
@@ -92,70 +84,6 @@ _COURTESY_SECONDS_MAX: Final = 0.05
 # What that average begins with, and the weight of the newest turn in it.
 _TURN_SECONDS: Final = 0.01
 _AVERAGE_WEIGHT: Final = 0.1
-
-Callback = Callable[[Exception | None], None]
-
-
-def _ignore(*_: object) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorEvents:
-    """Whom a mirror tells; each is called on the event loop's thread."""
-
-    # The journal is open: its identity, what is worth a warning, and how many events are here.
-    opened: Callable[[str, Sequence[str], int], None] = _ignore
-    # So many events are here, of those that are known to be there, while the node catches up.
-    progressed: Callable[[int], None] = _ignore
-    # The node has what the journal has: so many events, after so many seconds.
-    caught_up: Callable[[int, float], None] = _ignore
-    # It cannot be reached, and why; and it can again, after so many seconds.
-    lost: Callable[[str], None] = _ignore
-    found: Callable[[float], None] = _ignore
-    # What is wrong between this node and others, each said once.
-    mismatched: Callable[[str], None] = _ignore
-    # The log here is not what the journal has, or the journal cannot be used: nothing goes on.
-    failed: Callable[[Exception], None] = _ignore
-    bug: Callable[[Exception], None] = _ignore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorOptions:
-    """How a node takes part."""
-
-    journal: SharedJournal
-    node: str
-    version: str = ""
-    # The fingerprints of public keys, empty where there is none.
-    signing_key: str = ""
-    checkpoint_key: str = ""
-    # Whether reads wait for a barrier; else they show what is here.
-    reads_are_current: bool = True
-    events: MirrorEvents = field(default_factory=MirrorEvents)
-
-
-@dataclass(slots=True, kw_only=True)
-class MirrorFigures:
-    """What a mirror has done since the node was started."""
-
-    appends: int = 0
-    lost_appends: int = 0
-    unknown_appends: int = 0
-    applied_entries: int = 0
-    applied_events: int = 0
-    # Questions to the journal what stands behind the head, and who shared them.
-    barriers: int = 0
-    barrier_callers: int = 0
-    # Seconds since 1970; None while it can be reached.
-    unreachable_since: float | None = None
-    unreachable_reason: str = ""
-    is_caught_up: bool = False
-    # How many events are known of and not here yet.
-    behind_events: int = 0
-    mismatches: Sequence[str] = ()
-    nodes: int = 1
-    failure: str = ""
 
 
 class _Proof(NamedTuple):
@@ -188,15 +116,9 @@ class Mirror:
         self._node_id: Final = uuid4().hex
         self.reads_are_current: Final = options.reads_are_current
         self.figures: Final = MirrorFigures()
-        # The place of the last entry that is here, that of the last one that is known, and those
-        # between, in their order. `_seam` says how many events were here when that began.
-        self._place = BEGINNING
-        self._known = BEGINNING
-        self._arrived: Final[deque[PlacedEntry]] = deque()
-        self._arrived_size = 0
+        self._arrivals: Final = Arrivals(engine)
+        # How many events were here when it began, until it is known that the journal has them.
         self._seam = 0
-        # How many of those that arrived each entry has that the writer is applying.
-        self._taken: list[int] = []
         # The entry that is being committed here, and stands in the journal.
         self._appended: PlacedEntry | None = None
         # What was found out and is of use once its entries are here; and up to when all is here.
@@ -204,8 +126,9 @@ class Mirror:
         self._proven_at = float("-inf")
         self._reading: Final = asyncio.Lock()
         # Who waits for the next barrier, and who for entries to be applied.
-        self._callers: list[Callback] = []
-        self._barrier: asyncio.Task[None] | None = None
+        self._barriers: Final = Barriers(
+            self._catch_up_once, self.figures, loop=loop, on_failure=self._as_reason
+        )
         self._changed = asyncio.Event()
         # Why nothing of what arrived can be applied now, until that is tried again.
         self._held_up: Exception | None = None
@@ -230,7 +153,7 @@ class Mirror:
     async def stop(self) -> None:
         """Read nothing any more, and resolve what is unknown within seconds or not at all."""
         self._is_stopping = True
-        self._release(partial(JournalUnreachableError, "the server is shutting down"))
+        self._barriers.release(JournalUnreachableError("the server is shutting down"))
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -238,9 +161,7 @@ class Mirror:
 
     async def close(self) -> None:
         """Let go of the journal; nothing may be on its way there any more."""
-        if self._barrier is not None:
-            self._barrier.cancel()
-            await asyncio.wait({self._barrier})
+        await self._barriers.stop()
         await self._journal.close()
 
     @property
@@ -281,9 +202,7 @@ class Mirror:
         if self._lost_at is not None or self._is_stopping:
             callback(self._unreachable())
             return
-        self._callers.append(callback)
-        if self._barrier is None:
-            self._barrier = self._loop.create_task(self._run_barriers())
+        self._barriers.call_back(callback)
 
     async def wait_current(self) -> None:
         """Return when `when_current` would call back; raise what it would say."""
@@ -299,24 +218,6 @@ class Mirror:
         self.when_current(note)
         await done
 
-    async def _run_barriers(self) -> None:
-        try:
-            while self._callers:
-                callers, self._callers = self._callers, []
-                self.figures.barriers += 1
-                self.figures.barrier_callers += len(callers)
-                error: Exception | None = None
-                try:
-                    async with asyncio.timeout(_BARRIER_SECONDS_MAX):
-                        await self._catch_up_once()
-                except TimeoutError:
-                    error = JournalUnreachableError("what it has could not be applied in time")
-                except Exception as failure:  # noqa: BLE001 - whoever waits is told
-                    error = self._as_reason(failure)
-                self._tell(callers, error)
-        finally:
-            self._barrier = None
-
     def _as_reason(self, failure: Exception) -> Exception:
         """Return what readers are told where something failed, and report what is a bug."""
         if isinstance(failure, JournalUnreachableError):
@@ -326,24 +227,13 @@ class Mirror:
             return StoreFailedError("the journal could not be read: an unexpected error")
         return failure
 
-    def _tell(self, callers: Sequence[Callback], error: Exception | None) -> None:
-        for caller in callers:
-            try:
-                caller(error)
-            except Exception as failure:  # noqa: BLE001 - the others are told all the same
-                self._events.bug(failure)
-
-    def _release(self, make_error: Callable[[], Exception]) -> None:
-        callers, self._callers = self._callers, []
-        self._tell(callers, make_error())
-
     async def _catch_up_once(self) -> None:
         """Return when all is applied that stood in the journal when this was called."""
         while True:
             is_end = await self._fetch()
-            end = self._known
+            end = self._arrivals.known
             self._urge()
-            while self._place < end:
+            while self._arrivals.place < end:
                 self._raise_hindrance()
                 self._changed.clear()
                 await self._changed.wait()
@@ -358,51 +248,40 @@ class Mirror:
 
     # Reading the journal.
 
-    async def _fetch(self) -> bool:
-        """Read what stands behind what is known; return whether that is all."""
+    async def _fetch(self, *, proves_end: bool = True) -> bool:
+        """Read what stands behind what is known; return whether that is known to be all."""
         async with self._reading:
             began = self._loop.time()
-            page = await self._journal.read(after=self._known, size_max=_PAGE_SIZE)
+            page = await self._journal.read(
+                after=self._arrivals.known, size_max=_PAGE_SIZE, proves_end=proves_end
+            )
             self._note_found()
             for placed in page.entries:
-                self._arrive(placed)
+                is_new = self._arrivals.arrive(placed)
+                if is_new and placed.entry.batch_id != self._batch_id:
+                    self._note_others()
+            self.figures.behind_events = self._arrivals.behind_events
             if page.is_end:
-                self._proofs.append(_Proof(self._known, began))
+                self._proofs.append(_Proof(self._arrivals.known, began))
                 self._settle_proofs()
             return page.is_end
-
-    def _arrive(self, placed: PlacedEntry) -> None:
-        if placed.place <= self._known:
-            # It is our own, which was appended meanwhile.
-            return
-        self._known = placed.place
-        if placed.entry.batch_id != self._batch_id:
-            self._note_others()
-        self._arrived.append(placed)
-        self._arrived_size += len(placed.entry.lines)
-        self.figures.behind_events = placed.entry.end - self._engine.head.event_count
 
     # The id of the batch that is being appended, empty while none is.
     _batch_id = ""
 
     def _settle_proofs(self) -> None:
-        while self._proofs and self._proofs[0].place <= self._place:
+        while self._proofs and self._proofs[0].place <= self._arrivals.place:
             self._proven_at = max(self._proven_at, self._proofs.popleft().began)
 
-    def _advance(self, place: int) -> None:
-        """Note that everything up to a place is here."""
-        self._place = place
-        self._known = max(self._known, place)
-        while self._arrived and self._arrived[0].place <= place:
-            self._arrived_size -= len(self._arrived.popleft().entry.lines)
-        end = self._arrived[-1].entry.end if self._arrived else self._engine.head.event_count
-        self.figures.behind_events = end - self._engine.head.event_count
+    def _note_progress(self) -> None:
+        """Note that more of the journal may be here."""
+        self.figures.behind_events = self._arrivals.behind_events
         self._settle_proofs()
         self._changed.set()
 
     def _urge(self) -> None:
         """Let the writer apply what arrived."""
-        if self._arrived and self._writer is not None:
+        if self._arrivals and self._writer is not None:
             self._writer.take_over()
 
     # For the writer.
@@ -411,79 +290,25 @@ class Mirror:
         """Return what arrived, as far as it continues the head; few entries of many batches."""
         if self._held_up is not None or self._failure is not None:
             return ()
-        self._taken = []
-        head = self._engine.head
-        position, hash_ = head.event_count, head.hash
-        run: list[Entry] = []
-        size = 0
         try:
-            for placed in self._arrived:
-                if run and (size + len(placed.entry.lines) > _MERGED_SIZE_MAX):
-                    break
-                entry = self._behind(placed.entry, position, hash_)
-                if run and entry.schemas:
-                    break
-                run.append(entry)
-                size += len(entry.lines)
-                position, hash_ = entry.end, entry.hash
+            entry = self._arrivals.take()
         except DivergedError as error:
             self._fail(error)
             return ()
-        if not run:
+        if entry is None:
+            # All that there was may have been here already, where a log met its journal.
+            self._note_progress()
             return ()
-        merged = _merge(run)
-        if merged.lines or merged.schemas:
-            self._taken = [len(run)]
-            return [merged]
-        # All of it is here already, where a log met its journal.
-        self._advance(self._arrived[len(run) - 1].place)
-        return self.take()
-
-    def _behind(self, entry: Entry, position: int, hash_: str) -> Entry:
-        """Return what an entry has behind a position of the log here.
-
-        Raises:
-            DivergedError: What stands in front of that is not what is here.
-        """
-        if entry.first == position and entry.predecessor_hash == hash_:
-            schemas = [schema for schema in entry.schemas if not self._is_known(schema)]
-            return entry if len(schemas) == len(entry.schemas) else replace(entry, schemas=schemas)
-        lines = entry.lines.splitlines(keepends=True)
-        skipped = position - entry.first
-        is_ours = 0 < skipped <= len(lines) and f'"hash":"{hash_}"'.encode() in lines[skipped - 1]
-        if not is_ours:
-            message = (
-                f"the data directory has other events than the journal, from the event with id "
-                f"{min(position, entry.first)} on or before it: it belongs to another journal, or "
-                "one of them was put back to an earlier state; start with an empty directory to "
-                "mirror the journal, or without --journal to keep what is here"
-            )
-            raise DivergedError(message)
-        schemas = [schema for schema in entry.schemas if not self._is_known(schema)]
-        rest = b"".join(lines[skipped:])
-        return replace(entry, first=position, predecessor_hash=hash_, lines=rest, schemas=schemas)
-
-    def _is_known(self, schema: StagedSchema) -> bool:
-        entry = self._engine.event_type(schema.event_type, self._engine.head)
-        if entry is None or entry.schema is None:
-            return False
-        if entry.schema != schema.text:
-            name = schema.event_type
-            message = f"the event type {name!r} has another schema here than in the journal"
-            raise DivergedError(message)
-        return True
+        return [entry]
 
     def note_applied(self, count: int, failure: Exception | None) -> None:
         """Take note that so many of the entries that were taken are here, and why not more."""
-        number = sum(self._taken[:count])
-        if number > 0:
-            entries = [self._arrived[index] for index in range(number)]
-            self.figures.applied_entries += number
-            self.figures.applied_events += sum(
-                placed.entry.end - placed.entry.first for placed in entries
-            )
+        if count > 0:
+            entries = self._arrivals.note_applied()
+            self.figures.applied_entries += len(entries)
+            self.figures.applied_events += entries[-1].end - entries[0].first
             self._owes_turn = False
-            self._advance(entries[-1].place)
+            self._note_progress()
         if isinstance(failure, UnchainedEntryError):
             self._fail(DivergedError(f"the journal does not continue the log here: {failure}"))
         elif failure is not None:
@@ -530,7 +355,7 @@ class Mirror:
 
     async def _append(self, entry: Entry) -> int:
         """Return the place of an entry, once it is known where it stands."""
-        after, is_unknown, pauses = self._place, False, _Pauses()
+        after, is_unknown, pauses = self._arrivals.place, False, _Pauses()
         while True:
             try:
                 place = await self._journal.append(entry, after=after)
@@ -561,14 +386,14 @@ class Mirror:
 
     async def _ask_what_stands(self, pauses: "_Pauses") -> PlacedEntry | None:
         """Return the first entry behind what is here, None if there is none."""
-        while not self._arrived:
+        while not self._arrivals:
             try:
-                if await self._fetch() and not self._arrived:
+                if await self._fetch() and not self._arrivals:
                     return None
             except JournalUnreachableError as error:
                 self._note_lost(error)
                 await self._pause(pauses)
-        return self._arrived[0]
+        return self._arrivals.first
 
     async def _pause(self, pauses: "_Pauses") -> None:
         if self._is_stopping and pauses.seconds > _GIVE_UP_SECONDS:
@@ -581,14 +406,12 @@ class Mirror:
         appended, self._appended = self._appended, None
         self._batch_id = ""
         if failure is None:
-            self._advance(appended.place)
+            self._arrivals.advance(appended.place)
+            self._note_progress()
             return
         # It is applied like any other's, when that is possible.
         self._held_up = failure
-        if not self._arrived or self._arrived[0].place > appended.place:
-            self._arrived.appendleft(appended)
-            self._arrived_size += len(appended.entry.lines)
-            self._known = max(self._known, appended.place)
+        self._arrivals.put_in_front(appended)
         self._changed.set()
 
     def is_current(self, since: float) -> bool:
@@ -666,7 +489,7 @@ class Mirror:
         self._seam = self._engine.head.event_count
         while True:
             try:
-                self._place = self._known = await self._journal.find(self._seam)
+                self._arrivals.begin(await self._journal.find(self._seam))
             except JournalUnreachableError as error:
                 self._note_lost(error)
                 await asyncio.sleep(pauses.next())
@@ -683,7 +506,7 @@ class Mirror:
                 self._check_seam()
                 self._urge()
                 # What is read may be ahead of what is applied, but not by more than this.
-                while self._arrived and (is_end or self._arrived_size > _ARRIVED_SIZE_MAX):
+                while self._arrivals and (is_end or self._arrivals.size > _ARRIVED_SIZE_MAX):
                     if self._failure is not None:
                         raise self._failure
                     await self._wait_for_change(1.0)
@@ -701,7 +524,7 @@ class Mirror:
 
     def _check_seam(self) -> None:
         """Raise a DivergedError if the log here has events that the journal does not have."""
-        if self._seam > 0 and not self._arrived and self._place == self._known:
+        if self._seam > 0 and not self._arrivals and self._arrivals.place == self._arrivals.known:
             raise self._ahead()
         self._seam = 0
 
@@ -730,14 +553,14 @@ class Mirror:
     async def _follow(self) -> None:
         """Look once what others have appended."""
         if self._lost_at is None:
-            await self._journal.wait(after=self._known)
+            await self._journal.wait(after=self._arrivals.known)
         else:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         try:
             self._try_again()
-            await self._fetch()
+            await self._fetch(proves_end=False)
             self._urge()
-            while self._arrived_size > _ARRIVED_SIZE_MAX and self._failure is None:
+            while self._arrivals.size > _ARRIVED_SIZE_MAX and self._failure is None:
                 await self._wait_for_change(1.0)
                 self._try_again()
         except JournalUnreachableError as error:
@@ -770,28 +593,9 @@ class Mirror:
 
     def _compare(self, others: Sequence[Announced]) -> None:
         ours = self._announcement()
-        found: list[str] = []
-        for announced in others:
-            theirs = announced.announcement
-            if theirs.node_id == self._node_id:
-                continue
-            found += [
-                f"the node {theirs.node} has another {what}"
-                for what, is_same in (
-                    ("version of the journal's entries", theirs.entry_format == ours.entry_format),
-                    ("hash version", theirs.hash_version == ours.hash_version),
-                    ("signing key", theirs.signing_key == ours.signing_key),
-                    ("checkpoint key", theirs.checkpoint_key == ours.checkpoint_key),
-                )
-                if not is_same
-            ]
-            if abs(announced.clock_offset) > _CLOCK_SECONDS_MAX:
-                direction = "ahead of" if announced.clock_offset > 0 else "behind"
-                found.append(f"the clock of the node {theirs.node} is {direction} the one here")
-        self.figures.nodes = 1 + sum(
-            announced.announcement.node_id != self._node_id for announced in others
-        )
-        self.figures.mismatches = found
+        others = nodes_of(others, but=self._node_id)
+        self.figures.nodes = 1 + len(others)
+        found = self.figures.mismatches = find_mismatches(ours, others)
         for finding in found:
             if finding not in self._mismatches:
                 self._events.mismatched(finding)
@@ -812,7 +616,7 @@ class Mirror:
         self._events.lost(error.reason)
         if self._writer is not None and self.figures.is_caught_up:
             self._writer.note_journal(error=error)
-        self._release(self._unreachable)
+        self._barriers.release(self._unreachable())
 
     def _note_found(self) -> None:
         if self._lost_at is None:
@@ -835,7 +639,7 @@ class Mirror:
             self._changed.set()
             if self._writer is not None:
                 self._writer.fail(StoreFailedError(str(error)))
-            self._release(partial(StoreFailedError, str(error)))
+            self._barriers.release(StoreFailedError(str(error)))
             self._events.failed(error)
         return error
 
@@ -853,11 +657,3 @@ class _Pauses:
         self._pause = min(2 * pause, _PAUSE_SECONDS_MAX)
         self.seconds += pause
         return pause
-
-
-def _merge(entries: Sequence[Entry]) -> JournalEntry:
-    """Return entries that follow each other as one, which is synced as a whole."""
-    lines = merge_batches([entry.lines for entry in entries])
-    schemas = [schema for entry in entries for schema in entry.schemas]
-    first = entries[0]
-    return JournalEntry(first.first, first.predecessor_hash, lines, schemas)

@@ -1,4 +1,4 @@
-"""The changes that a writer takes, each kept whole until it is durable, and what refuses all of them.
+"""The changes that a writer takes, each kept whole until it is durable, and what refuses them all.
 
 What is left to others: when they are judged, and in what order (`writer`).
 """
@@ -91,6 +91,24 @@ class WriterEvents(msgspec.Struct, frozen=True):
     answer_failed: Callable[[Exception], None]
 
 
+def shared_refusal() -> RefusedError:
+    """Return what who wants to restore a backup is told where the order is decided elsewhere."""
+    message = (
+        "the store takes its events from a journal that it shares with other nodes: load the "
+        "backup into an empty journal with 'everlog journal load'"
+    )
+    return RefusedError(Code.STORE_READ_ONLY, message)
+
+
+def too_large(size: int, size_max: int) -> RefusedError:
+    """Return what a write is told that no batch can hold."""
+    message = (
+        f"the write may take {size} bytes in the journal, and an entry of it may have {size_max}: "
+        "write less at a time"
+    )
+    return RefusedError(Code.EVENT_TOO_LARGE, message, limit=size_max)
+
+
 class Judging(Protocol):
     """Who judges changes."""
 
@@ -134,6 +152,8 @@ class Change(Protocol):
 
 
 class Write(msgspec.Struct):
+    """Events that are written together, or not at all."""
+
     candidates: Sequence[EventCandidate]
     preconditions: Preconditions
     answer: Answer
@@ -152,6 +172,8 @@ class Write(msgspec.Struct):
 
 
 class Registration(msgspec.Struct):
+    """An event schema on its way into the store."""
+
     schema: EventSchema
     # So many first events have been checked.
     checked_event_count: int
@@ -193,16 +215,19 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
 
 
 def is_large(candidates: Sequence[EventCandidate]) -> bool:
+    """Tell whether judging these takes more than some milliseconds."""
     if len(candidates) > _AT_ONCE_EVENTS_MAX:
         return True
     return sum([len(candidate.data) for candidate in candidates]) > _AT_ONCE_LENGTH_MAX
 
 
 def busy() -> DiskBusyError:
+    """Return what a change is told while the disk does not keep up."""
     return DiskBusyError("the disk does not keep up: nothing was stored; try again later")
 
 
 def as_store_failed(failure: Exception) -> StoreFailedError:
+    """Return a failure as what those who wait for the disk are told."""
     if isinstance(failure, StoreFailedError):
         return failure
     # Its kind only: what it says may quote an event.

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from everlog.domain.errors import EverlogError
 from everlog.domain.event import EventCandidate, candidate_size
+from everlog.domain.schema import EventSchema
 from everlog.storage.engine import Batch, JournalEntry
 
 
@@ -72,3 +73,9 @@ _ENVELOPE_SIZE: Final = 2 * 1024
 def size_of(candidates: Sequence[EventCandidate]) -> int:
     """Return how many bytes the lines of a write take at most."""
     return sum([_ENVELOPE_SIZE + candidate_size(candidate) for candidate in candidates])
+
+
+def size_of_schema(schema: EventSchema) -> int:
+    """Return how many bytes of a batch an event schema takes at most."""
+    # It stands there as a text of JSON, in which each quote takes two.
+    return _ENVELOPE_SIZE + 2 * len(schema.text.encode())

@@ -5,12 +5,15 @@ together. What is left to others: when writes are judged (`writer`), and queries
 (`querying.conditions`).
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from everlog.domain.errors import Code, StateConflictError
+from everlog.domain.limits import PAUSE_SECONDS_MAX
 from everlog.domain.precondition import holds
-from everlog.service.querying.conditions import StandingQuery
+from everlog.service.querying.conditions import StandingQuery, take_in
 from everlog.service.writing.changes import Preconditions, describe
 from everlog.storage.engine import Engine, Scan
 from everlog.storage.line import Mark, render_line
@@ -49,6 +52,13 @@ class PreconditionChecks:
                     preconditionIndex=index,
                 )
         return True
+
+    def catching_up(self, preconditions: Preconditions) -> Callable[[], None] | None:
+        """Return what lets all queries take in what they missed up to the tip, on any thread."""
+        queries = [entry for entry in preconditions if isinstance(entry, StandingQuery)]
+        if not queries:
+            return None
+        return partial(take_in, self._engine, queries, self._engine.tip, PAUSE_SECONDS_MAX)
 
     def _bring_up(self, preconditions: Preconditions) -> bool:
         """Let all queries take in what came since, up to the tip; False if that takes long."""

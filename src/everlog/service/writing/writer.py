@@ -18,10 +18,10 @@ who is told that a subject is not pristine learns of an event, which must not va
 every change waits with those that came while it was judged, refused or not: what it is based on was
 staged before it, and is in their batch or in one before.
 
-**Others may write, too.** Where the order is decided elsewhere (`order`), a batch has its place only
-when it stands there. Refusals among accepted writes are proven by that; where there is nothing but
-refusals, the head is confirmed before they leave. While others write, nothing is judged ahead of a
-commit, since it would be judged again.
+**Others may write, too.** Where the order is decided elsewhere (`order`), a batch has its place
+only when it stands there. Refusals among accepted writes are proven by that; where there is nothing
+but refusals, the head is confirmed before they leave. While others write, nothing is judged ahead
+of a commit, since it would be judged again.
 
 State is told by two words (`states`): `Condition` is what a new change is told, `Turn` what is done
 with those that wait. Each has its table of transitions, and nothing else changes either.
@@ -32,11 +32,11 @@ What is left to others: single values (the domain), queries (`querying`), the di
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Final
 
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
+    BusyError,
     Code,
     DiskFullError,
     JournalUnreachableError,
@@ -45,12 +45,18 @@ from everlog.domain.errors import (
     StoreFailedError,
 )
 from everlog.domain.event import AcceptedEvent, EventCandidate, accept_events
-from everlog.domain.limits import PAUSE_SECONDS_MAX, UNSYNCED_SIZE_MAX
+from everlog.domain.limits import UNSYNCED_SIZE_MAX
 from everlog.domain.schema import EventSchema, restore_event_schema
 from everlog.domain.time import next_event_time
 from everlog.service.breaks import Breaks
-from everlog.service.judging import UnjudgedError, Verdict, check_by_schemas, check_last_events
-from everlog.service.querying.conditions import StaleQueryError, StandingQuery, take_in
+from everlog.service.judging import (
+    UnjudgedError,
+    Verdict,
+    check_by_schemas,
+    check_last_events,
+    forget_unpublished,
+)
+from everlog.service.querying.conditions import StaleQueryError
 from everlog.service.writing.changes import (
     REFUSING,
     Answer,
@@ -65,10 +71,12 @@ from everlog.service.writing.changes import (
     busy,
     is_large,
     refusal_of,
+    shared_refusal,
+    too_large,
 )
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
-from everlog.service.writing.order import Order, size_of
+from everlog.service.writing.order import Order, size_of, size_of_schema
 from everlog.service.writing.precondition_checks import PreconditionChecks
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
@@ -85,11 +93,6 @@ _BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
-
-
-# A schema as it stands in a batch: each quote in it takes two bytes, and its event type some.
-_REGISTRATION_FACTOR: Final = 2
-_REGISTRATION_SIZE: Final = 2 * 1024
 
 
 class Writer:
@@ -166,9 +169,7 @@ class Writer:
         """
         # Asked once: what had begun is finished, even if it is lost and has to be judged again.
         if self.condition in REFUSING:
-            self._take(
-                Settled(answer, refusal_of(self.condition, reason=self.reason, source=self._source))
-            )
+            self._take(Settled(answer, self._refusal()))
             return
         if self.figures.is_hanging or (
             self._engine.tip.log_size - self._engine.head.log_size > UNSYNCED_SIZE_MAX
@@ -177,8 +178,7 @@ class Writer:
             return
         if self._order is not None:
             write = Write(candidates, preconditions, answer, verdict)
-            write.came_at, write.size = self._loop.time(), size_of(candidates)
-            self._take_in_order(write, self._order)
+            self._take_in_order(write, size_of(candidates), self._order)
             return
         # As `_take`, with fewer calls: this runs for every write.
         write = Write(candidates, preconditions, answer, verdict)
@@ -194,21 +194,15 @@ class Writer:
     def register(self, schema: EventSchema, *, checked_event_count: int, answer: Answer) -> None:
         """Stage an event schema against which so many first events have been checked already."""
         if self.condition in REFUSING:
-            self._take(
-                Settled(answer, refusal_of(self.condition, reason=self.reason, source=self._source))
-            )
+            self._take(Settled(answer, self._refusal()))
         elif self.figures.is_hanging:
             answer(busy())
         else:
             registration = Registration(schema, checked_event_count, answer)
             if self._order is None:
                 self._take(registration)
-                return
-            registration.came_at = self._loop.time()
-            registration.size = _REGISTRATION_SIZE + _REGISTRATION_FACTOR * len(
-                schema.text.encode()
-            )
-            self._take_in_order(registration, self._order)
+            else:
+                self._take_in_order(registration, size_of_schema(schema), self._order)
 
     def become_read_only(self, answer: Answer) -> None:
         """Refuse every write and registration from now on, until the server is restarted.
@@ -219,7 +213,7 @@ class Writer:
             RefusedError: It is so already.
         """
         if self.condition is Condition.FOLLOWING:
-            raise refusal_of(self.condition, reason=self.reason, source=self._source)
+            raise self._refusal()
         if self.condition is Condition.READ_ONLY:
             raise StateConflictError(
                 Code.READ_ONLY_MODE_ALREADY_ENABLED, "the read-only mode is enabled already"
@@ -230,13 +224,9 @@ class Writer:
     def check_restorable(self) -> None:
         """Raise a RefusedError if no backup can be restored, whatever the store holds."""
         if self.condition in REFUSING:
-            raise refusal_of(self.condition, reason=self.reason, source=self._source)
+            raise self._refusal()
         if self._order is not None:
-            message = (
-                "the store takes its events from a journal that it shares with other nodes: load "
-                "the backup into an empty journal with 'everlog journal load'"
-            )
-            raise RefusedError(Code.STORE_READ_ONLY, message)
+            raise shared_refusal()
 
     def begin_restore(self, answer: Answer) -> None:
         """Refuse every write and registration until `end_restore`, or for good.
@@ -302,14 +292,11 @@ class Writer:
         if self._turn is Turn.IDLE:
             self._schedule()
 
-    def _take_in_order(self, change: Write | Registration, order: Order) -> None:
-        """Take a change whose place is decided elsewhere."""
+    def _take_in_order(self, change: Write | Registration, size: int, order: Order) -> None:
+        """Take a change of so many bytes whose place is decided elsewhere."""
+        change.came_at, change.size = self._loop.time(), size
         if change.size > order.batch_size_max:
-            message = (
-                f"the write may take {change.size} bytes in the journal, and an entry of it may "
-                f"have {order.batch_size_max}: write less at a time"
-            )
-            change.answer(RefusedError(Code.EVENT_TOO_LARGE, message, limit=order.batch_size_max))
+            change.answer(too_large(change.size, order.batch_size_max))
         elif (
             self._unjudged
             or order.is_contended
@@ -334,6 +321,9 @@ class Writer:
     def _put_off(self, change: Change) -> None:
         self._unjudged.append(change)
         self._settle()
+
+    def _refusal(self) -> RefusedError | BusyError:
+        return refusal_of(self.condition, reason=self.reason, source=self._source)
 
     def _note(self, happening: Happening, error: Exception | None = None) -> None:
         """Let something happen to the condition, and say so where that makes it another one."""
@@ -369,7 +359,7 @@ class Writer:
         assert count > 0
         engine = self._engine
         if self.condition is Condition.FAILED:
-            return refusal_of(self.condition, reason=self.reason, source=self._source)
+            return self._refusal()
         if count > 1 and is_large(candidates):
             return None
         try:
@@ -397,7 +387,7 @@ class Writer:
     def judge_registration(self, schema: EventSchema, checked_event_count: int) -> Outcome:
         """Judge the registration of a schema at the tip, and stage it unless it is refused."""
         if self.condition is Condition.FAILED:
-            return refusal_of(self.condition, reason=self.reason, source=self._source)
+            return self._refusal()
         try:
             if schema.event_type in self.schemas:
                 raise StateConflictError(
@@ -472,11 +462,9 @@ class Writer:
         engine, candidates, preconditions = self._engine, write.candidates, write.preconditions
         # All that is staged from here on belongs to this write.
         assert engine.tip == engine.head
-        queries = [entry for entry in preconditions if isinstance(entry, StandingQuery)]
-        if queries:
-            take_in_all = partial(take_in, engine, queries, engine.tip, PAUSE_SECONDS_MAX)
+        if (catch_up := self._checks.catching_up(preconditions)) is not None:
             # By the committing thread, which has nothing to commit now, and nobody to wait for.
-            await self._committer.run(take_in_all)
+            await self._committer.run(catch_up)
         is_judged = self._checks.check(preconditions)
         assert is_judged
         if self.schemas:
@@ -594,19 +582,18 @@ class Writer:
         if failure is None:
             self._deliver(changes)
         else:
-            changes += self._waiting
-            self._waiting = []
-            self._fail(changes, failure)
+            waiting, self._waiting = self._waiting, []
+            self._fail(changes + waiting, failure)
         self._settle()
 
     def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
         """Deliver the refusals that are known to be right for everybody; return the others."""
+        current: list[Change] = []
         others: list[Change] = []
         for change in changes:
-            if isinstance(change, Settled) or order.is_current(change.came_at):
-                self._deliver([change])
-            else:
-                others.append(change)
+            is_current = isinstance(change, Settled) or order.is_current(change.came_at)
+            (current if is_current else others).append(change)
+        self._deliver(current)
         return others
 
     def _settle(self) -> None:
@@ -634,13 +621,7 @@ class Writer:
 
     def _roll_back(self) -> None:
         self._engine.roll_back()
-        # Those that were not published came last.
-        while self.schemas:
-            latest = next(reversed(self.schemas))
-            entry = self._engine.event_type(latest, self._engine.head)
-            if entry is not None and entry.schema is not None:
-                break
-            del self.schemas[latest]
+        forget_unpublished(self.schemas, self._engine)
 
     def _note_room(self, changes: list[Change]) -> None:
         """Let what became durable say that there is room, unless somebody found none meanwhile."""

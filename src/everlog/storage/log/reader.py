@@ -180,6 +180,10 @@ class ReadOnlyLog(IndexedLog):
         """Tell whether a server may have been writing what was taken for the log's end."""
         return not was_served and is_served(self._directory, self._disk)
 
+    def is_served(self) -> bool:
+        """Tell whether a server has the directory open now, and may go on writing to it."""
+        return is_served(self._directory, self._disk)
+
     def files(self, head: Head) -> LogFiles | None:  # noqa: ARG002 - the port's
         """Return None: what is behind the snapshot is in the memory of this process only."""
         return None

@@ -14,7 +14,6 @@ from everlog.domain.precondition import IsSubjectPopulated, IsSubjectPristine
 from everlog.service.judging import UnjudgedError
 from everlog.service.querying.conditions import StaleQueryError, StandingQuery
 from everlog.service.writing import precondition_checks as checks_module
-from everlog.service.writing import writer as writer_module
 from everlog.service.writing.states import Condition, Turn
 from everlog.storage.engine import Head
 from tests.support.events import a_candidate
@@ -417,7 +416,7 @@ def a_query(head: Head, take: Callable[[bytes], bool]) -> StandingQuery:
 def test_who_cannot_take_it_in_while_the_writer_pauses_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer_module, "PAUSE_SECONDS_MAX", -inf)
+    monkeypatch.setattr(checks_module, "PAUSE_SECONDS_MAX", -inf)
 
     async def work(bench: Bench) -> None:
         bench.let_go()

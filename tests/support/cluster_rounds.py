@@ -1,0 +1,160 @@
+"""Rounds of the rack for several nodes: a cluster, its load, its harm, and what was found.
+
+EVERLOG_CLUSTER_SECONDS says for how long there is harm, in all rounds of a test together, and
+EVERLOG_CLUSTER_SEED which; a longer run has more rounds, each with a seed and a journal of its own.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.support.cluster import Cluster, Journal
+from tests.support.cluster_harms import Harm, do_harm
+from tests.support.history import History, Reads, Refused, Unavailable
+from tests.support.nats_servers import running_nats
+from tests.support.network import Host, Network, running_network
+from tests.support.planted_bugs import Bug
+from tests.support.postgresql_server import running_postgresql
+
+SECONDS: Final = float(os.environ.get("EVERLOG_CLUSTER_SECONDS", "15"))
+SEED: Final = int(os.environ.get("EVERLOG_CLUSTER_SEED", "0"))
+
+# A round keeps all that clients were told until its end.
+_ROUND_SECONDS_MAX: Final = 90.0
+
+
+class Laid(NamedTuple):
+    """A network with a journal on it, and places for nodes."""
+
+    journal: Journal
+    network: Network
+    hosts: Sequence[Host]
+
+
+Lay = Callable[[], AbstractContextManager[Laid]]
+
+
+@contextmanager
+def on_postgresql(*, node_count: int) -> Iterator[Laid]:
+    """Lay a network with one PostgreSQL server, and places for nodes."""
+    with running_network(1 + node_count) as network:
+        place, *nodes = network.hosts
+        with running_postgresql(place) as server:
+            journal = Journal(server.url, 1, [server], [place], lambda: server)
+            yield Laid(journal, network, nodes)
+
+
+@contextmanager
+def on_nats(*, node_count: int) -> Iterator[Laid]:
+    """Lay a network with three NATS servers, and places for nodes."""
+    with running_network(3 + node_count) as network:
+        places, nodes = network.hosts[:3], network.hosts[3:]
+        with running_nats(3, hosts=places) as servers:
+            journal = Journal(servers.url, 3, servers.servers, places, servers.leader)
+            yield Laid(journal, network, nodes)
+
+
+@dataclass
+class Report:
+    """What was done in all rounds."""
+
+    rounds: int = 0
+    seconds: float = 0.0
+    done: Counter[str] = field(default_factory=Counter)
+
+    def note(self, cluster: Cluster, harms: Counter[Harm], seconds: float) -> None:
+        """Add a round."""
+        history = cluster.work.history
+        self.rounds += 1
+        self.seconds += seconds
+        self.done.update(_counts(history))
+        self.done["lives of nodes"] += cluster.life_count
+        self.done["ends at named moments"] += cluster.named_end_count
+        self.done.update({harm.value: count for harm, count in harms.items()})
+
+    def __str__(self) -> str:
+        done = "; ".join(f"{count:,} {what}" for what, count in self.done.items() if count)
+        return f"{self.rounds} rounds, {self.seconds:,.0f} s under harm: {done}"
+
+
+def _counts(history: History) -> dict[str, int]:
+    current = sum(read.mode is Reads.CURRENT for read in history.reads)
+    return {
+        "writes acknowledged": history.accepted_count,
+        "refused by preconditions": history.count(Refused),
+        "put off": history.count(Unavailable),
+        "without an answer": sum(write.outcome is None for write in history.writes),
+        "current reads": current,
+        "local reads": len(history.reads) - current,
+        "reads put off": history.put_off_count,
+        "events observed": sum(len(seen.sightings) for seen in history.observations),
+    }
+
+
+def run_round(
+    directory: Path,
+    seed: int,
+    lay: Lay,
+    report: Report,
+    *,
+    seconds: float,
+    bug: Bug | None = None,
+    only: Sequence[Harm] | None = None,
+) -> list[str]:
+    """Do harm to a new cluster for so many seconds; return what is found in the end.
+
+    All nodes have the bug; `only` names what harm is done, if it is not everything.
+    """
+    with lay() as (journal, network, hosts):
+        cluster = Cluster(
+            directory,
+            seed,
+            journal,
+            network,
+            hosts=hosts,
+            bug=bug,
+            # With a bug, whatever helps to bring it to light.
+            is_hasty=bug is not None or seed % 2 == 1,
+            hears_late=bug is not None or seed % 3 == 2,
+            modes=[Reads.CURRENT] * (len(hosts) - 1) + [Reads.LOCAL],
+        )
+        try:
+            for node in cluster.nodes:
+                cluster.start(node)
+            cluster.work.start()
+            began = time.monotonic()
+            harms = do_harm(cluster, seconds=seconds, only=only)
+            findings = cluster.settle()
+            report.note(cluster, harms, time.monotonic() - began)
+            return findings
+        finally:
+            network.mend()
+            cluster.kill_all()
+
+
+def check_rounds(directory: Path, lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run rounds until there was harm for so long as is asked for; fail if something is found.
+
+    What was done is said in the end, also where nobody asks for what tests print.
+    """
+    report, seed, left = Report(), SEED, SECONDS
+    while left > 0:
+        seconds = min(left, _ROUND_SECONDS_MAX)
+        round_directory = directory / f"seed-{seed}"
+        findings = run_round(round_directory, seed, lay, report, seconds=seconds)
+        if findings:
+            again = f"EVERLOG_CLUSTER_SEED={seed} repeats the choices of this round; {report}"
+            pytest.fail("\n".join([again, *findings[:20]]), pytrace=False)
+        shutil.rmtree(round_directory)
+        left, seed = left - seconds, seed + 1
+    with capsys.disabled():
+        sys.stdout.write(f"\n{report}\n")
