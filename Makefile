@@ -38,6 +38,7 @@ test: check ## Run everything that must hold.
 test-all: export BAD_INPUT_REQUESTS = 100000
 test-all: export EVENTQL_QUERIES = 100000
 test-all: export EVERLOG_KILL_SEEDS = 24
+test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
@@ -45,6 +46,7 @@ test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_JOURNAL_KILLS = 40
 test-all: export EVERLOG_PATRONI_KILLS = 8
 test-all: export EVERLOG_SOAK_SECONDS = 120
+test-all: export EVERLOG_EMPTY_CLUSTERS = 1
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
 	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest -n logical --dist loadfile

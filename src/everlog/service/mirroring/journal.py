@@ -102,6 +102,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_key: str
     # Nanoseconds since 1970, by the node's clock, when it was said.
     clock: int
+    # Whoever only looks says so, since nobody can ask without saying something.
+    is_node: bool = True
 
 
 class Announced(NamedTuple):

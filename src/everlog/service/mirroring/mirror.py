@@ -47,7 +47,7 @@ from everlog.service.mirroring.journal import (
     OutcomeUnknownError,
     PlacedEntry,
 )
-from everlog.service.mirroring.neighbours import find_mismatches
+from everlog.service.mirroring.neighbours import find_mismatches, nodes_of
 from everlog.service.mirroring.options import MirrorFigures, MirrorOptions
 from everlog.service.writing.order import OrderGivenUpError
 from everlog.service.writing.writer import Writer
@@ -591,7 +591,7 @@ class Mirror:
 
     def _compare(self, others: Sequence[Announced]) -> None:
         ours = self._announcement()
-        others = [other for other in others if other.announcement.node_id != self._node_id]
+        others = nodes_of(others, but=self._node_id)
         self.figures.nodes = 1 + len(others)
         found = self.figures.mismatches = find_mismatches(ours, others)
         for finding in found:
