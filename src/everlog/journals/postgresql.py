@@ -269,7 +269,7 @@ class PostgresqlJournal:
             raise JournalUnreachableError(str(error)) from error
         return place
 
-    async def read(self, *, after: int, size_max: int) -> Page:
+    async def read(self, *, after: int, size_max: int, proves_end: bool = True) -> Page:  # noqa: ARG002 - one statement does either.
         """See `SharedJournal.read`.
 
         Raises:
