@@ -36,6 +36,9 @@ _WRITE_SIZE_MAX: Final = 128 * 1024 * 1024
 _PAUSELESS_SECONDS_MAX: Final = 1.0
 _PAUSELESS_SIZE_MAX: Final = 1024 * 1024
 
+# Whose messages hold nothing of an event but numbers.
+_SAID: Final = frozenset({Code.EVENT_TOO_LARGE, Code.EVENT_HASH_VERSION_UNKNOWN})
+
 _match_code: Final = re.compile(r"(?:.*/)?([a-z][a-z-]{1,60})").fullmatch
 
 
@@ -203,7 +206,7 @@ class WriteReader:
             )
             check_size(candidate)
         except RefusedError as error:
-            message = f"its event {position} cannot be stored here: {error.message}"
+            message = f"its event {position} cannot be stored here: {_reason_of(error)}"
             raise UnfitSourceError(message, position=position) from error
         if time < self._time and position > 0:
             message = f"its event {position} is older than the event before it"
@@ -255,7 +258,8 @@ def _data_of(event: SourceEvent) -> str:
     text = check_data(event.data)
     if "\r" in text:
         # A line of the log ends where somebody sees the end of a line.
-        raise RefusedError(Code.DATA_MALFORMED, "its data has a carriage return between tokens")
+        message = "it has a carriage return between its tokens"
+        raise RefusedError(Code.DATA_MALFORMED, message, field="data")
     return text
 
 
@@ -290,6 +294,14 @@ def _hash_of(event: SourceEvent, text: str) -> str:
         )
     message = "its hash is of a version that is not known"
     raise RefusedError(Code.EVENT_HASH_VERSION_UNKNOWN, message)
+
+
+def _reason_of(error: RefusedError) -> str:
+    """Return what is wrong with an event, without quoting it."""
+    if error.code in _SAID:
+        return error.message
+    field = error.details.get("field")
+    return "a value is not what it may be" if field is None else f"its {field} is not allowed"
 
 
 def _as_last(line: bytes) -> bytes:
