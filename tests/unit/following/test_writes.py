@@ -171,7 +171,7 @@ UNFIT = {
     "time": ({"time": "yesterday"}, "event 1 cannot be stored here: its time is not allowed"),
     "content-type": ({"datacontenttype": "text/plain"}, "event 1 cannot be stored here: a value"),
     "no-object": ({"data": "[1]"}, "event 1 cannot be stored here: its data is not allowed"),
-    "carriage-return": ({"data": '{"n":\r1}'}, "its data is not allowed"),
+    "carriage-return": ({"data": '{"n":\r1}'}, "hash of its event 1"),
     "large": ({"data": '{"n":"' + "x" * 200_000 + '"}'}, "an event may hold 131072"),
     "deep": ({"data": '{"n":' + "[" * 99 + "]" * 99 + "}"}, "its data is not allowed"),
 }
