@@ -38,6 +38,7 @@ test: check ## Run everything that must hold.
 test-all: export BAD_INPUT_REQUESTS = 100000
 test-all: export EVENTQL_QUERIES = 100000
 test-all: export EVERLOG_KILL_SEEDS = 24
+test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000

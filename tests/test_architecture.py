@@ -55,6 +55,7 @@ PACKAGES = (
     "domain",
     "eventql",
     *(f"eventql/{name}" for name in EVENTQL_PACKAGES),
+    "following",
     "http",
     "journals",
     "maintenance",

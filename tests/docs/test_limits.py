@@ -9,7 +9,9 @@ from everlog.domain import limits
 from everlog.domain.selection import EVENT_ID_MAX
 from everlog.eventql import limits as eventql_limits
 from everlog.eventql.limits import QueryLimits
+from everlog.following import connection, writes
 from everlog.http import Limits
+from everlog.service.mirroring import following
 from tests.support.pages import read_page
 
 PAGE = "docs/operating/limits.md"
@@ -54,6 +56,25 @@ def test_every_limit_of_connections_is_on_the_page() -> None:
 
 def test_every_limit_of_queries_is_on_the_page() -> None:
     assert documented("Queries") == QUERIES
+
+
+def test_every_limit_of_followers_is_on_the_page() -> None:
+    found = documented("Followers")
+
+    modules = (following, connection, writes)
+    values = {name: value for module in modules for name, value in vars(module).items()}
+    assert found == {name: values[name] for name in found}
+    # The others are in the first table.
+    own = {
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if name.endswith("_MAX") and name not in DOMAIN
+    }
+    assert own - set(found) == {"_PAUSELESS_SECONDS_MAX", "_PAUSELESS_SIZE_MAX"}
+    page = read_page("docs/operating/follower.md")
+    assert f"without a pause for a second, or {writes._PAUSELESS_SIZE_MAX >> 20} MiB" in page
+    assert writes._PAUSELESS_SECONDS_MAX == 1.0
 
 
 def test_the_time_that_a_query_may_compute_is_that_of_its_flag() -> None:

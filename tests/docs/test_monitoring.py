@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS
 from everlog.monitoring.metrics import METRICS, Kind
+from everlog.service.mirroring.following import FollowingState
 from everlog.service.writing.states import Condition
 from tests.support.pages import code_blocks, read_page
 
@@ -47,6 +48,7 @@ def test_the_table_of_checks_names_the_limits_of_the_code() -> None:
     days = checks.CERTIFICATE_WARN_SECONDS / 86_400
     assert f"Less than {days:.0f} days" in table["tls:certificateEnd"][2]
     assert checks.SHARE_WARN == 9 / 10
+    assert table["follower:lagSeconds"][2] == f"Above {checks.LAG_WARN_SECONDS:.0f}."
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
@@ -61,6 +63,12 @@ def test_the_states_of_the_store_are_listed() -> None:
     sentence = f"The states of `everlog_store_condition` are {', '.join(others)} and {last}."
 
     assert sentence in read_page(PAGE)
+
+
+def test_the_states_of_a_follower_are_listed() -> None:
+    *others, last = (f"`{state}`" for state in FollowingState)
+
+    assert f"its states are {', '.join(others)} and {last}." in read_page(PAGE)
 
 
 def sample_names() -> Iterator[str]:

@@ -11,6 +11,7 @@ from everlog.storage.engine import (
     Engine,
     EventType,
     JournalEntry,
+    ReadLines,
     UnchainedEntryError,
 )
 from everlog.storage.line import Mark
@@ -72,6 +73,27 @@ def test_the_events_of_an_entry_are_those_that_were_accepted(engine: Engine) -> 
     accepted = accept_at(engine.head, candidates, time=FIRST_TIME)
 
     assert engine.apply(an_entry(engine.head, candidates), is_verified=False).events == accepted
+
+
+def test_an_entry_that_somebody_has_read_is_taken_over_in_the_same_way(engine: Engine) -> None:
+    candidates = [a_candidate("/a", ONE), a_candidate("/a/b", TWO)]
+    entry = an_entry(engine.head, candidates, schemas=[a_schema(TWO)])
+    events = accept_at(engine.head, candidates, time=FIRST_TIME)
+
+    batch = engine.apply(entry._replace(read=ReadLines(events, FIRST_TIME)), is_verified=False)
+
+    assert split_lines(read(engine)) == entry.lines
+    assert batch.events == events
+    assert batch.head == engine.head
+    assert (engine.head.event_count, engine.head.hash) == (2, events[-1].hash)
+    assert engine.head.time == FIRST_TIME
+    assert positions_of(read(engine, "/a/b")) == [1]
+    found = engine.event_type(TWO, engine.head)
+    assert found is not None
+    assert found.schema is not None
+    # It has to be where it belongs all the same.
+    with pytest.raises(UnchainedEntryError):
+        engine.apply(entry._replace(read=ReadLines(events, FIRST_TIME)), is_verified=False)
 
 
 def test_an_entry_of_schemas_only_leaves_the_log_alone(engine: Engine) -> None:

@@ -7,7 +7,7 @@ against each other and against the journal. What is found is returned, not asser
 import asyncio
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,8 @@ class Journal(NamedTuple):
     replicas: int
     servers: Sequence[JournalServer]
     hosts: Sequence[Host]
+    # The one of them that takes what is appended.
+    leader: Callable[[], JournalServer]
 
 
 class Node:

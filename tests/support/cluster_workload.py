@@ -31,8 +31,8 @@ from tests.support.server import DEADLINE_SECONDS
 from tests.support.threads import Background
 from tests.support.workload import GONE, Board, ObservingClient, ReadingClient, WritingClient
 
-WRITERS: Final = 5
-READERS: Final = 3
+WRITERS: Final = 8
+READERS: Final = 4
 
 # How long clients wait for an answer before they take the outcome for unknown: some give up before
 # a node knows, others do not.
@@ -43,7 +43,7 @@ _OBSERVER_TIMEOUT_SECONDS: Final = 4.0
 # Within which a node that is ready has answered.
 _PROBE_SECONDS: Final = 8.0
 
-_THINK_SECONDS_MAX: Final = 0.03
+_THINK_SECONDS_MAX: Final = 0.02
 _GONE_SECONDS: Final = 0.05
 
 

@@ -40,11 +40,8 @@ class Cutter:
             _shut(connection)
 
     def _connect(self, client: socket.socket) -> None:
-        with (
-            suppress(OSError),
-            client,
-            socket.create_connection(("127.0.0.1", self._target)) as server,
-        ):
+        target = ("127.0.0.1", self._target)
+        with suppress(OSError), client, socket.create_connection(target) as server:
             self._open |= {client, server}
             there = threading.Thread(target=self._pass_on, args=(client, server), daemon=True)
             there.start()

@@ -91,7 +91,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.answer(name, version)
 
-    do_POST = do_QUERY = handle_request
+    def do_POST(self) -> None:
+        self.handle_request()
+
+    def do_QUERY(self) -> None:
+        self.handle_request()
 
     def refuse(self, status: int, **headers: str) -> None:
         self.begin(status, **headers)

@@ -4,6 +4,7 @@ Run as `python -m tests.support.hasty_follower run <flags>`.
 """
 
 from everlog.domain.event import AcceptedEvent
+from everlog.following import writes
 from everlog.following.writes import WriteReader
 from tests.support.altered_server import run_altered
 
@@ -15,7 +16,7 @@ def _add_as_last(self: WriteReader, event: AcceptedEvent, time: int, line: bytes
 
 
 def main() -> None:
-    WriteReader._add = _add_as_last  # type: ignore[method-assign]
+    vars(writes)["WriteReader"]._add = _add_as_last
     run_altered()
 
 

@@ -1,4 +1,4 @@
-"""A follower whose connections are cut, and that is killed, as its source is, while that is written to.
+"""A follower whose connections are cut, and that is killed, as its source is, under load.
 
 It shows whole writes only, in the order of the source, nothing that the source has not
 acknowledged or stored, and in the end the very same bytes.
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -49,7 +49,7 @@ class Writing:
         self.acknowledged = 0
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "Writing":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -85,7 +85,7 @@ class Watching:
             threading.Thread(target=self._query),
         ]
 
-    def __enter__(self) -> "Watching":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

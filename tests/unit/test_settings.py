@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,14 +198,15 @@ def test_who_follows_needs_a_token_and_may_not_have_a_journal_nor_be_read_only()
 
     check_settings(following)
     check_settings(replace(following, follow_ca_file=Path("ca")))
-    for change, reason in (
+    changes: tuple[tuple[dict[str, Any], str], ...] = (
         ({"follow_token_file": None}, "add --follow-token-file"),
         ({"read_only": True}, "--follow and --read-only exclude each other"),
         ({"journal": JournalUrl("nats://x/y")}, "--follow and --journal exclude each other"),
         ({"follow": None}, "--follow-token-file is of use with --follow only"),
-    ):
+    )
+    for change, reason in changes:
         with pytest.raises(SettingsError, match=reason):
-            check_settings(replace(following, **change))  # type: ignore[arg-type]
+            check_settings(replace(following, **change))
 
 
 @pytest.mark.parametrize(
@@ -243,5 +245,8 @@ def test_a_url_that_cannot_be_followed_is_refused_and_not_shown(url: str) -> Non
         ("http://10.0.0.7", False),
     ],
 )
-def test_plain_http_is_private_on_one_machine_only(url: str, expected: bool) -> None:
+def test_plain_http_is_private_on_one_machine_only(
+    url: str,
+    expected: bool,  # noqa: FBT001 - a case
+) -> None:
     assert is_private(url) is expected

@@ -35,8 +35,8 @@ _ANSWER_SECONDS_MAX: Final = 300.0
 _NDJSON: Final = "application/x-ndjson"
 _PRODUCT: Final = "EventSourcingDB/"
 
-# What a server answers to a path or a method that it does not know.
-_UNKNOWN: Final = frozenset({404, 405, 501})
+# What a server answers to a path or a method that it does not know, or who stands in front of it.
+_UNKNOWN: Final = frozenset({400, 404, 405, 501})
 
 _REASONS: Final = {
     401: "it refuses the token (status 401)",
@@ -48,7 +48,7 @@ _REASONS: Final = {
 
 
 class UnknownRequestError(SourceError):
-    """The source does not know this method or path: perhaps it speaks another version."""
+    """The source seems not to know this method or path: perhaps it speaks another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Answer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self.end()
 
     def read_piece(self) -> bytes:
         """Return what has come, empty at the end.
@@ -115,14 +115,17 @@ class Answer:
         # The response has the socket's file, and may be read just now: its reader lets go of it.
         self._connection.close()
 
+    def end(self) -> None:
+        """Let go of everything; nobody reads from it."""
+        self._response.close()
+        self._connection.close()
 
-def ask(
-    url: str, access: Access, method: str, path: str, body: bytes, *, is_first: bool = False
-) -> Answer:
+
+def ask(url: str, access: Access, method: str, path: str, body: bytes) -> Answer:
     """Ask, and return the answer if it is one of lines.
 
     Raises:
-        UnknownRequestError: The source does not know this, and is asked for the first time.
+        UnknownRequestError: The source seems not to know what it is asked.
         SourceError: There is no such answer.
     """
     parts = urlsplit(url)
@@ -144,7 +147,7 @@ def ask(
         assert connection.sock is not None
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         response = connection.getresponse()
-        _check(response, is_first=is_first)
+        _check(response)
         return Answer(connection, response)
     except (OSError, HTTPException) as error:
         connection.close()
@@ -154,15 +157,16 @@ def ask(
         raise
 
 
-def _check(response: HTTPResponse, *, is_first: bool) -> None:
+def _check(response: HTTPResponse) -> None:
     status = response.status
-    if status in _UNKNOWN and is_first:
-        raise UnknownRequestError(_REASONS[404])
+    reason = _REASONS.get(status, f"it answers with status {status}")
+    if status in _UNKNOWN:
+        raise UnknownRequestError(reason)
     if 300 <= status < 400:
         message = f"it redirects (status {status}), which is not followed: name the address itself"
         raise SourceError(message)
     if status != 200:
-        raise SourceError(_REASONS.get(status, f"it answers with status {status}"))
+        raise SourceError(reason)
     if not response.headers.get("Server", "").startswith(_PRODUCT):
         message = (
             f"it is no EventSourcingDB: its answer has no header Server that begins with {_PRODUCT}"
@@ -224,17 +228,22 @@ class Incoming:
     def _run(self) -> None:
         try:
             while piece := self._answer.read_piece():
-                with self._changed:
-                    while self._size > _AHEAD_SIZE_MAX and not self._is_closed:
-                        self._changed.wait()
-                    if self._is_closed:
-                        return
-                    self._pieces.append(piece)
-                    self._size += len(piece)
-                    self._changed.notify_all()
+                self._put(piece)
             end = SourceError("it ended the stream")
         except SourceError as error:
             end = error
+        finally:
+            self._answer.end()
         with self._changed:
             self._end = end
+            self._changed.notify_all()
+
+    def _put(self, piece: bytes) -> None:
+        with self._changed:
+            while self._size > _AHEAD_SIZE_MAX and not self._is_closed:
+                self._changed.wait()
+            if self._is_closed:
+                raise SourceError("it was let go of")
+            self._pieces.append(piece)
+            self._size += len(piece)
             self._changed.notify_all()

@@ -109,23 +109,20 @@ class HttpSource:
 
     def _ask(self, name: str, body: object) -> tuple[Version, Answer]:
         content = b"" if body is None else msgspec.json.encode(body)
-        version = self._version
-        if version is not None:
-            answer = ask(self._url, self.access, version.method, getattr(version, name), content)
+        found = self._version
+        for version in (V2, V1) if found is None else (found,):
+            path = getattr(version, name)
+            try:
+                answer = ask(self._url, self.access, version.method, path, content)
+            except UnknownRequestError:
+                # The next time is the first one again: the source may have been exchanged.
+                self._version = None
+                if version is V2 and found is None:
+                    continue
+                raise
+            self._version = version
             return version, answer
-        path = getattr(V2, name)
-        try:
-            answer = ask(self._url, self.access, V2.method, path, content, is_first=True)
-            version = V2
-        except UnknownRequestError:
-            answer = ask(self._url, self.access, V1.method, getattr(V1, name), content)
-            version = V1
-        self._version = version
-        return version, answer
-
-    def forget_version(self) -> None:
-        """Find out again which version is spoken: the source may have been exchanged."""
-        self._version = None
+        raise AssertionError("the last version raises")
 
 
 class HttpStream:

@@ -233,19 +233,8 @@ async def run_store(
         engine, reader, tree, options.checkpoints, clock=options.clock, events=events.proving
     )
     store = Store(
-        engine,
-        writer,
-        reader,
-        judge,
-        failures,
-        observers,
-        queries,
-        audits,
-        snapshots,
-        tree,
-        checkpoints,
-        mirror,
-        follower,
+        *(engine, writer, reader, judge, failures, observers, queries, audits),
+        *(snapshots, tree, checkpoints, mirror, follower),
     )
     for order in (mirror, follower):
         if order is not None:

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from everlog.domain.data import _find_members, keep_members, parse_data, sort_members
-from everlog.domain.errors import Code
+from everlog.domain.data import _find_members, check_data, keep_members, parse_data, sort_members
+from everlog.domain.errors import Code, RefusedError
 from everlog.domain.limits import EVENT_SIZE_MAX, JSON_NESTING_MAX
 from tests.support.refusals import check_refused
 
@@ -132,6 +132,20 @@ def test_keeps_members_as_they_are(sent: str) -> None:
 
 def test_takes_a_raw_part_of_a_request() -> None:
     assert parse_data(msgspec.Raw(b'{"a": 1}')) == ('{"a":1}', {"a": 1})
+
+
+@pytest.mark.parametrize("padding", ["", '"x":"' + "y" * 3_000 + '",'], ids=["small", "large"])
+def test_what_was_hashed_elsewhere_is_checked_as_it_stands(padding: str) -> None:
+    text = f'{{ {padding}"b" : 1.50, "a": "\u00fc", "c":[ {{}} ] }}'
+
+    assert check_data(text.encode()) == text
+    assert check_data(msgspec.Raw(text.encode())) == text
+    deep = '{"a":' + "[" * 99 + "]" * 99 + "}"
+    for bad in ("[1]", "nonsense", deep, '{"a":1e999}', '{"a":\xff}'):
+        content = bad.replace("{", "{" + padding, 1).encode("latin-1")
+        with pytest.raises(RefusedError) as refusal:
+            check_data(content)
+        assert refusal.value.code is Code.DATA_MALFORMED
 
 
 def test_refuses_missing_data() -> None:

@@ -1,5 +1,6 @@
 """The source over HTTP: versions, questions, and whatever may be wrong with an answer."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -107,6 +108,35 @@ def test_a_version_is_remembered(followed: Followed) -> None:
     assert followed.asked == ["v2 read-events", "v1 read-events", "v1 read-events"]
 
 
+def test_a_source_that_is_exchanged_may_speak_another_version(followed: Followed) -> None:
+    asked = source_of(followed.url)
+    for version in (2, 1, 2):
+        followed.versions = {version}
+        with contextlib.suppress(SourceError):
+            asked.find_latest(0)
+        followed.asked.clear()
+
+        asked.find_latest(0)
+
+        assert followed.asked[-1] == f"v{version} read-events"
+
+
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_who_does_not_let_the_newer_method_pass_is_asked_in_the_older_version(
+    followed: Followed, status: int
+) -> None:
+    def answer(handler: Handler) -> None:
+        if "/v2/" in handler.path:
+            handler.refuse(status)
+        else:
+            handler.answer("read-events", 1)
+
+    followed.instead["read-events"] = answer
+    followed.write(an_event())
+
+    assert source_of(followed.url).find_latest(0) == 0
+
+
 def test_a_stream_begins_behind_an_event_and_goes_on(followed: Followed) -> None:
     followed.is_everlog = True
     followed.write(an_event())
@@ -179,8 +209,10 @@ WRONG: dict[str, tuple[Callable[[Handler], None], str]] = {
     ),
     "other-server": (
         answer_with(b"", server="nginx"),
-        "it is no EventSourcingDB: its answer has no header Server that begins with "
-        "EventSourcingDB/",
+        (
+            "it is no EventSourcingDB: its answer has no header Server that begins with "
+            "EventSourcingDB/"
+        ),
     ),
 }
 
@@ -190,6 +222,18 @@ def test_an_answer_that_is_none_is_told(followed: Followed, name: str) -> None:
     followed.instead["observe-events"], reason = WRONG[name]
 
     assert failure_of(lambda: source_of(followed.url).observe(None, time=0)) == reason
+
+
+def test_a_redirect_is_not_followed(followed: Followed) -> None:
+    with running_followed() as elsewhere:
+        for name in ("observe-events", "read-events", "read-event-types"):
+            followed.instead[name] = refuse_with(307, Location=f"{elsewhere.url}/api/v2/data")
+        asked = source_of(followed.url)
+        failure_of(lambda: asked.observe(None, time=0))
+        failure_of(lambda: asked.find_latest(0))
+        failure_of(lambda: list(asked.read_event_types()))
+
+        assert elsewhere.asked == []
 
 
 def test_a_path_that_no_version_has_is_told(followed: Followed) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from everlog.domain.limits import OBSERVERS_MAX
 from everlog.http import Statistics
@@ -11,6 +12,7 @@ from everlog.monitoring import checks
 from everlog.monitoring.checks import CHECKS, Finding, Status, judge, overall
 from everlog.monitoring.figures import Figures, Release
 from everlog.monitoring.machine import DiskSpace, ProcessFigures
+from everlog.service.mirroring.following import FollowingFigures, FollowingState
 from everlog.service.mirroring.options import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures, WitnessFigures
 from everlog.service.proving.witnesses import WitnessState
@@ -41,6 +43,21 @@ PROVING = ProvingFigures(
     witnesses=(WITNESS, WITNESS._replace(name="w.example/2")),
 )
 
+FOLLOWING = FollowingFigures(
+    source="https://source.example",
+    state=FollowingState.FOLLOWING,
+    reason="",
+    version="v2",
+    is_marked=True,
+    lag_events=0,
+    lag_seconds=0.0,
+    storing_failure="",
+    event_count=7,
+    size=7_000,
+    connection_count=1,
+    failure_count=0,
+)
+
 WELL = Figures(
     release=Release(version="1", compatible_version="1"),
     now=NOW,
@@ -57,6 +74,7 @@ WELL = Figures(
     has_snapshot_failed=False,
     proving=PROVING,
     mirror=MirrorFigures(is_caught_up=True, nodes=3),
+    following=FOLLOWING,
     observer_count=0,
     query_count=0,
     http=Statistics(),
@@ -93,6 +111,10 @@ def proving(**changes: Any) -> dict[str, Any]:
 def mirror(**changes: Any) -> dict[str, Any]:
     assert WELL.mirror is not None
     return {"mirror": replace(WELL.mirror, **changes)}
+
+
+def following(**changes: Any) -> dict[str, Any]:
+    return {"following": structs.replace(FOLLOWING, **changes)}
 
 
 def witnesses(*states: WitnessState) -> dict[str, Any]:
@@ -162,6 +184,16 @@ CASES: tuple[tuple[str, dict[str, Any], Status], ...] = (
     ("cluster:behind", mirror(is_caught_up=False), Status.FAIL),
     ("cluster:nodes", mirror(nodes=1), Status.PASS),
     ("cluster:nodes", mirror(mismatches=("another key",)), Status.WARN),
+    ("follower:source", following(state=FollowingState.CONNECTING), Status.WARN),
+    ("follower:source", following(state=FollowingState.CATCHING_UP), Status.WARN),
+    ("follower:source", following(state=FollowingState.FOLLOWING), Status.PASS),
+    ("follower:source", following(state=FollowingState.UNREACHABLE, reason="gone"), Status.WARN),
+    ("follower:source", following(state=FollowingState.BEHIND, reason="it has 3"), Status.WARN),
+    ("follower:source", following(state=FollowingState.REFUSED, reason="event 3"), Status.FAIL),
+    ("follower:source", following(storing_failure="no room"), Status.FAIL),
+    ("follower:lagEvents", following(lag_events=1_000_000), Status.PASS),
+    ("follower:lagSeconds", following(lag_seconds=checks.LAG_WARN_SECONDS), Status.PASS),
+    ("follower:lagSeconds", following(lag_seconds=checks.LAG_WARN_SECONDS + 0.1), Status.WARN),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY}, Status.PASS),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 30 * DAY - 1}, Status.WARN),
     ("tls:certificateEnd", {"certificate_ends_at": NOW + 1}, Status.WARN),
@@ -204,6 +236,9 @@ def test_a_check_finds_what_it_is_for(name: str, changes: dict[str, Any], status
         ("cluster:journal", {"mirror": None}),
         ("cluster:behind", {"mirror": None}),
         ("cluster:nodes", {"mirror": None}),
+        ("follower:source", {"following": None}),
+        ("follower:lagEvents", {"following": None}),
+        ("follower:lagSeconds", {"following": None}),
         ("tls:certificateEnd", {"certificate_ends_at": None}),
         ("process:openFiles", open_files(None)),
     ],

@@ -56,6 +56,8 @@ from everlog.storage.line import parse_line, to_last_of_batch
 # What waits to be stored, and what of it becomes one batch; a write may be larger than either.
 _WAITING_SIZE_MAX: Final = 16 * 1024 * 1024
 _BATCH_SIZE_MAX: Final = 4 * 1024 * 1024
+# Each is compiled on the event loop's thread, which takes some milliseconds at worst.
+_BATCH_SCHEMAS_MAX: Final = 8
 
 # How long is waited for the source to say something before it is looked what else there is to do.
 _STEP_SECONDS: Final = 0.5
@@ -311,7 +313,7 @@ class Follower:
         while self._waiting and size < _BATCH_SIZE_MAX:
             following = self._waiting[0]
             if isinstance(following, StagedSchema):
-                if lines:
+                if lines or len(schemas) == _BATCH_SCHEMAS_MAX:
                     # What comes behind a schema is not here before it.
                     break
                 schemas.append(following)

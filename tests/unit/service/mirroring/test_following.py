@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,7 +29,7 @@ from everlog.service.mirroring.source import (
 )
 from everlog.service.store import Store, StoreOptions, open_store
 from everlog.service.write import write
-from everlog.service.writing.writer import Outcome
+from everlog.service.writing.writer import Outcome, Writer
 from everlog.storage.engine import JournalEntry, Scan
 from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log import LogEngine
@@ -92,7 +92,7 @@ class ScriptedStream:
     def is_proven(self) -> bool:
         return self._known is None
 
-    def take(self, *, seconds: float) -> Writes | None:
+    def take(self, *, seconds: float) -> Writes | None:  # noqa: ARG002 - it waits for a moment.
         source = self._source
         if self.is_closed or not source.is_up:
             raise SourceError("it ended the stream")
@@ -124,7 +124,12 @@ class ScriptedSource:
         self.is_up = True
         self.asked: list[str] = []
 
-    def observe(self, known: KnownEvent | None, *, time: int) -> ScriptedStream:
+    def observe(
+        self,
+        known: KnownEvent | None,
+        *,
+        time: int,  # noqa: ARG002 - its events have no times.
+    ) -> ScriptedStream:
         self.asked.append("observe")
         if not self.is_up:
             raise SourceError("Connection refused")
@@ -207,7 +212,7 @@ async def patient_follower(
     engine = LogEngine.open(directory)
     options = FollowingOptions(source=source)
     follower = Follower(engine, options, loop=asyncio.get_running_loop())
-    follower.start(PatientWriter())  # type: ignore[arg-type]
+    follower.start(cast("Writer", PatientWriter()))
     try:
         yield engine, follower
     finally:
@@ -347,11 +352,25 @@ async def test_schemas_come_before_the_events_that_they_are_about(tmp_path: Path
         source.types["io.everlog.test.other"] = SCHEMA
         source.log = log
         entries = await store_all(6)
-        for entry in entries:
-            found = engine.event_type("io.everlog.test.other", engine.head)
-            assert found is not None
-            assert found.schema == SCHEMA
+        found = engine.event_type("io.everlog.test.other", engine.head)
+        assert found is not None
+        assert found.schema == SCHEMA
         assert entries[0].schemas[0].event_type == "io.everlog.test.other"
+
+
+@on_a_loop
+async def test_few_schemas_are_taken_over_at_once(tmp_path: Path) -> None:
+    source = ScriptedSource()
+    source.types = {f"io.everlog.test.number-{number}": SCHEMA for number in range(30)}
+    async with patient_follower(tmp_path, source) as (engine, follower):
+        counts = []
+        while sum(counts) < 30:
+            entry = await taken(follower)
+            counts.append(len(entry.schemas))
+            engine.apply(entry, is_verified=False)
+            follower.note_applied(1, None)
+
+        assert max(counts) <= following._BATCH_SCHEMAS_MAX
 
 
 @on_a_loop
