@@ -397,9 +397,9 @@ def test_a_credentials_file_says_who_we_are(tmp_path: Path) -> None:
         )
 
 
-def test_who_may_not_do_what_is_needed_is_told_so(tmp_path: Path) -> None:
+def test_who_may_not_do_what_is_needed_is_told_so() -> None:
     async def opening(journal: NatsJournal) -> None:
-        with pytest.raises(UnfitJournalError, match="(?i)permissions violation"):
+        with pytest.raises(UnfitJournalError, match=r"(?i)permissions violation"):
             await journal.open()
 
     users = (
