@@ -15,7 +15,7 @@ from tests.support.api import Connection, an_event
 from tests.support.audits import check_audit_is_clean
 from tests.support.backups import an_event as a_backed_up_event
 from tests.support.backups import chained, lines_of
-from tests.support.cluster import JOURNALS, NewJournal, running_journals, running_nodes
+from tests.support.balanced_cluster import JOURNALS, NewJournal, running_journals, running_nodes
 from tests.support.server import (
     DEADLINE_SECONDS,
     Ended,

@@ -248,6 +248,7 @@ def an_announcement(node: str, **more: Any) -> Announcement:
 
 def test_what_a_journal_has_is_told(journal: GivenJournal) -> None:
     assert check().output == "journal the-journal: 0 events\n"
+    assert journal.append_count == 0
     Path("full").write_bytes(FULL)
     load("full")
 
