@@ -46,6 +46,7 @@ test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_JOURNAL_KILLS = 40
 test-all: export EVERLOG_PATRONI_KILLS = 8
 test-all: export EVERLOG_SOAK_SECONDS = 120
+test-all: export EVERLOG_EMPTY_CLUSTERS = 1
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
 	HYPOTHESIS_PROFILE=thorough .venv/bin/coverage run -m pytest -n logical --dist loadfile

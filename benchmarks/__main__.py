@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.audits import measure_audits, measure_audits_beside_writes
+from benchmarks.cluster import measure_cluster
 from benchmarks.crowds import measure_idle_connections, measure_observers, measure_slow_readers
 from benchmarks.fan_out import measure_peer_observers
 from benchmarks.figures import Figure, render, take_medians
@@ -67,6 +68,7 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "audits": measure_audits,
     "audits-beside-writes": measure_audits_beside_writes,
     "following": measure_following,
+    "cluster": measure_cluster,
     "growth": measure_growth,
 }
 

@@ -260,7 +260,7 @@ def test_a_server_that_is_alone_is_ready() -> None:
 
 @pytest.mark.slow
 def test_the_servers_of_nats_and_a_node_start_with_what_is_delivered(tmp_path: Path) -> None:
-    password = 'p"w$ {\\ü'
+    password = 'p"w$ {\\\u00fc'
     ports = [[free_port() for _ in range(3)] for _ in range(3)]
     with ExitStack() as stack:
         for number, own in enumerate(ports, 1):
@@ -316,12 +316,13 @@ def delivered_nats(
     (folder / "etc" / "nats").mkdir(parents=True)
     (folder / "run" / "secrets").mkdir(parents=True)
     (folder / "etc" / "nats" / "nats.conf").write_text(text)
-    access = f"authorization {{ token: {json.dumps(password)} }}\n"
+    access = f"authorization {{ token: {json.dumps(password, ensure_ascii=False)} }}\n"
     (folder / "run" / "secrets" / "journal-authorization").write_text(access)
-    process = subprocess.Popen(
-        [nats_server(), "-c", folder / "etc" / "nats" / "nats.conf", f"--name=nats-{number}"],
-        stderr=(folder / "log").open("wb"),
-    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [nats_server(), "-c", folder / "etc" / "nats" / "nats.conf", f"--name=nats-{number}"],
+            stderr=log,
+        )
     try:
         yield
     finally:

@@ -240,7 +240,7 @@ def test_compose_runs_three_nodes_of_one_journal_that_share_nothing_else(name: s
     assert nodes[0]["command"] == nodes[1]["command"] == nodes[2]["command"]
 
 
-def test_what_nodes_have_in_common_is_as_locked_as_a_server_alone() -> None:
+def test_what_all_nodes_are_like_is_as_locked_as_a_server_alone() -> None:
     alone = read(COMPOSE)["services"]["everlog"]
     node = read(FOLDER / "docker" / "node.yaml")["services"]["node"]
 
@@ -255,12 +255,12 @@ def test_what_nodes_have_in_common_is_as_locked_as_a_server_alone() -> None:
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_the_proxy_of_compose_knows_the_nodes(name: str) -> None:
     services = compose(name)["services"]
-    common = read(FOLDER / "docker" / "node.yaml")["services"]["proxy"]
+    shared = read(FOLDER / "docker" / "node.yaml")["services"]["proxy"]
     text = (FOLDER / "nginx" / "everlog-cluster.conf").read_text(encoding="utf-8")
 
-    assert "../nginx/everlog-cluster.conf:/etc/nginx/conf.d/default.conf:ro" in common["volumes"]
-    assert all(port.startswith("127.0.0.1:") for port in common["ports"])
-    assert {secret["target"] for secret in common["secrets"]} == set(
+    assert "../nginx/everlog-cluster.conf:/etc/nginx/conf.d/default.conf:ro" in shared["volumes"]
+    assert all(port.startswith("127.0.0.1:") for port in shared["ports"])
+    assert {secret["target"] for secret in shared["secrets"]} == set(
         re.findall(r"ssl_certificate(?:_key)? +(\S+);", text)
     )
     # Each of the two lists of nodes.

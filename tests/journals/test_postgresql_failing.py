@@ -138,7 +138,7 @@ def test_while_the_synchronous_standby_is_away_nothing_is_acknowledged_nor_shown
         assert all(isinstance(each, JournalUnreachableError) for each in outcomes), outcomes
         await late.close()
         # Who gives up leaves nobody behind who waits.
-        assert waiting() == 0
+        await asyncio.to_thread(wait_until, lambda: waiting() == 0)
         standby.resume()
         with pytest.raises(EntryLostError):
             await journal.append(entry, after=after)

@@ -5,6 +5,8 @@ EVERLOG_CLUSTER_SEED which; a longer run has more rounds, each with a seed and a
 """
 
 import os
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import pytest
 
 from tests.support.cluster import Cluster, Journal
 from tests.support.cluster_harms import Harm, do_harm
@@ -45,7 +49,8 @@ def on_postgresql(*, node_count: int) -> Iterator[Laid]:
     with running_network(1 + node_count) as network:
         place, *nodes = network.hosts
         with running_postgresql(place) as server:
-            yield Laid(Journal(server.url, 1, [server], [place]), network, nodes)
+            journal = Journal(server.url, 1, [server], [place], lambda: server)
+            yield Laid(journal, network, nodes)
 
 
 @contextmanager
@@ -54,7 +59,8 @@ def on_nats(*, node_count: int) -> Iterator[Laid]:
     with running_network(3 + node_count) as network:
         places, nodes = network.hosts[:3], network.hosts[3:]
         with running_nats(3, hosts=places) as servers:
-            yield Laid(Journal(servers.url, 3, servers.servers, places), network, nodes)
+            journal = Journal(servers.url, 3, servers.servers, places, servers.leader)
+            yield Laid(journal, network, nodes)
 
 
 @dataclass
@@ -109,9 +115,17 @@ def run_round(
     All nodes have the bug; `only` names what harm is done, if it is not everything.
     """
     with lay() as (journal, network, hosts):
-        is_hasty = bug is not None or seed % 2 == 1
         cluster = Cluster(
-            directory, seed, journal, network, hosts=hosts, bug=bug, is_hasty=is_hasty
+            directory,
+            seed,
+            journal,
+            network,
+            hosts=hosts,
+            bug=bug,
+            # With a bug, whatever helps to bring it to light.
+            is_hasty=bug is not None or seed % 2 == 1,
+            hears_late=bug is not None or seed % 3 == 2,
+            modes=[Reads.CURRENT] * (len(hosts) - 1) + [Reads.LOCAL],
         )
         try:
             for node in cluster.nodes:
@@ -127,13 +141,20 @@ def run_round(
             cluster.kill_all()
 
 
-def run_rounds(directory: Path, lay: Lay) -> tuple[list[str], Report]:
-    """Run rounds, until there was harm for so long as is asked for, or something is found."""
+def check_rounds(directory: Path, lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run rounds until there was harm for so long as is asked for; fail if something is found.
+
+    What was done is said in the end, also where nobody asks for what tests print.
+    """
     report, seed, left = Report(), SEED, SECONDS
-    findings: list[str] = []
-    while left > 0 and not findings:
+    while left > 0:
         seconds = min(left, _ROUND_SECONDS_MAX)
-        findings = run_round(directory / f"seed-{seed}", seed, lay, report, seconds=seconds)
-        findings = [f"EVERLOG_CLUSTER_SEED={seed}: {finding}" for finding in findings]
+        round_directory = directory / f"seed-{seed}"
+        findings = run_round(round_directory, seed, lay, report, seconds=seconds)
+        if findings:
+            again = f"EVERLOG_CLUSTER_SEED={seed} repeats the choices of this round; {report}"
+            pytest.fail("\n".join([again, *findings[:20]]), pytrace=False)
+        shutil.rmtree(round_directory)
         left, seed = left - seconds, seed + 1
-    return findings, report
+    with capsys.disabled():
+        sys.stdout.write(f"\n{report}\n")

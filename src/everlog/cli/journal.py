@@ -5,11 +5,13 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
+import msgspec
 
 from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, render_text
 from everlog.cli.connecting import EXIT_SERVER
@@ -28,6 +30,7 @@ from everlog.domain.errors import (
 from everlog.exit_codes import (
     EXIT_DAMAGED,
     EXIT_DATA_DIRECTORY,
+    EXIT_OK,
     EXIT_SETTINGS,
     EXIT_UNEXPECTED,
 )
@@ -43,6 +46,9 @@ _Result = TypeVar("_Result")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _INTERRUPTED: Final = "interrupted; the same command goes on from here"
+
+# Who runs says so every five seconds.
+_SPEAKS_SECONDS: Final = 8.0
 
 # Click does not fill a paragraph that begins with this character.
 _LOAD_HELP: Final = """Take a data directory, or a backup, into an empty journal.
@@ -141,6 +147,81 @@ def _with_journal_options(command: _Command) -> _Command:
     return command
 
 
+_CHECK_HELP: Final = """Say what a journal is, what it has, and which nodes use it.
+
+Nothing is changed. What is wrong between nodes is said: other keys, hash versions or formats, and
+clocks that are more than a second off.
+
+\b
+Exit codes:
+  0  the journal can be used; the last line says what it has
+  1  anything unexpected
+  2  a flag is wrong or missing, or the journal cannot keep what nodes promise
+  3  what stands in it was written by another version, or by somebody else
+  4  nodes that use it do not fit together
+  8  the journal cannot be reached
+"""
+
+
+@journal.command(help=_CHECK_HELP)
+@_with_journal_options
+def check(format_: str, **address: Any) -> None:
+    """Look at a journal, and say what was found."""
+    progress = Progress()
+    with _told(progress):
+        identity, found = _with_journal(address, _look)
+    if format_ == "json":
+        payload = {"journal": identity, **asdict(found)}
+        click.echo(msgspec.json.encode({"type": "summary", "payload": payload}).decode())
+    else:
+        for line in _describe_journal(identity, found):
+            click.echo(to_printable(line))
+    sys.exit(EXIT_DAMAGED if found.mismatches else EXIT_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was found in a journal; with the words of JSON."""
+
+    eventCount: int  # noqa: N815 - as programs read it.
+    lastEventHash: str | None  # noqa: N815 - as programs read it.
+    nodes: list[dict[str, object]]
+    mismatches: list[str]
+    remarks: list[str]
+
+
+async def _look(journal: "SharedJournal") -> _Found:
+    from everlog.service.mirroring.loading import find_last
+    from everlog.service.mirroring.neighbours import find_mismatches, look_for_nodes
+
+    last = await find_last(journal)
+    nodes = await look_for_nodes(journal)
+    shown = [
+        {"name": said.node, "version": said.version, "secondsAgo": round(age, 1)}
+        for said, _, age in nodes
+    ]
+    return _Found(
+        0 if last is None else last.entry.end,
+        None if last is None else last.entry.hash,
+        shown,
+        find_mismatches(nodes[0].announcement, nodes) if nodes else [],
+        list(journal.remarks),
+    )
+
+
+def _describe_journal(identity: str, found: _Found) -> Iterator[str]:
+    for remark in found.remarks:
+        yield f"the journal promises less than it could: {remark}"
+    for node in found.nodes:
+        yield f"node {node['name']}: version {node['version']}, {node['secondsAgo']} s ago"
+    for mismatch in found.mismatches:
+        yield f"wrong: {mismatch}"
+    events = f"{found.eventCount:,} events"
+    if found.lastEventHash is not None:
+        events += f", to {found.eventCount - 1} ({found.lastEventHash})"
+    yield f"journal {identity}: {events}"
+
+
 @journal.command(help=_LOAD_HELP)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @_with_journal_options
@@ -206,8 +287,13 @@ class _Loaded:
 
 def _load(sources: tuple[str, ...], address: dict[str, Any], progress: Progress) -> _Loaded:
     from everlog.service.mirroring.loading import append_log, find_standing, verify_log
+    from everlog.service.mirroring.neighbours import look_for_nodes
 
     async def connect(journal: "SharedJournal") -> int:
+        for said, _, age in await look_for_nodes(journal):
+            if age < _SPEAKS_SECONDS:
+                progress.clear()
+                click.echo(f"The node {said.node} runs, and shows what is there already.", err=True)
         return journal.entry_size_max
 
     # Whoever cannot be reached is known before anything long begins.

@@ -17,7 +17,7 @@ import os
 import select
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,9 +31,11 @@ from everlog.service.mirroring.journal import OutcomeUnknownError, UnfitJournalE
 
 VERSION_MIN: Final = 14
 
-# How long a server may take to let us in, and all that a URL names together.
+# How long a server may take to let us in, all that a URL names together, and besides that seeing
+# whether it is fit.
 CONNECT_SECONDS_MAX: Final = 2
-ALL_CONNECT_SECONDS_MAX: Final = 5.0
+CONNECT_SECONDS_MAX_OF_ALL: Final = 4.0
+_READY_SECONDS_MAX: Final = 6.0
 
 # How long a statement may take, and then giving it up.
 STATEMENT_SECONDS_MAX: Final = 4.0
@@ -82,7 +84,7 @@ SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('fsync'),
 
 # The releases since which a server that has just started waits for its standbys from the first
 # commit on.
-_WAITING_RELEASES: Final = {14: 18, 15: 13, 16: 9, 17: 5}
+WAITING_RELEASES: Final = {14: 18, 15: 13, 16: 9, 17: 5}
 
 
 class StatementRefusedError(EverlogError):
@@ -155,7 +157,7 @@ class Server:
         try:
             if self._password_file is not None:
                 parameters["password"] = _read_password(self._password_file)
-            async with asyncio.timeout(ALL_CONNECT_SECONDS_MAX):
+            async with asyncio.timeout(CONNECT_SECONDS_MAX_OF_ALL):
                 return await psycopg.AsyncConnection.connect(
                     make_conninfo(**parameters), autocommit=True, prepare_threshold=0
                 )
@@ -271,10 +273,10 @@ async def _examined(link: "Link") -> Sequence[str]:
             "the journal's server has standbys, and none is synchronous: when one takes over, "
             "acknowledged events may be lost; set synchronous_standby_names"
         )
-    if synchronous and minor < _WAITING_RELEASES.get(version, 0):
+    if synchronous and minor < WAITING_RELEASES.get(version, 0):
         remarks.append(
             f"the journal's server is PostgreSQL {version}.{minor}, which may acknowledge without "
-            f"its standbys when it has just started: take {version}.{_WAITING_RELEASES[version]}"
+            f"its standbys when it has just started: take {version}.{WAITING_RELEASES[version]}"
         )
     return tuple(remarks)
 
@@ -309,6 +311,8 @@ class Link:
     @property
     def has_ended(self) -> bool:
         """Whether the server has closed it, or said something that nobody asked for."""
+        if self._connection.closed:
+            return True
         poll = select.poll()
         poll.register(self._connection.fileno(), select.POLLIN)
         return bool(poll.poll(0))
@@ -327,14 +331,13 @@ class Link:
         """
         self._warnings.clear()
         self._task = task = asyncio.create_task(self._execute(statement, parameters))
-        has_answered = False
         try:
             await asyncio.wait({task}, timeout=seconds)
+        finally:
+            # Also if whoever asks is cancelled.
             if not task.done():
-                self._fell_silent()
                 await self._give_up(task)
             has_answered = task.done()
-        finally:
             if not has_answered:
                 await self._end()
         try:
@@ -374,6 +377,7 @@ class Link:
 
     async def _give_up(self, task: asyncio.Task[Any]) -> None:
         """Tell the server that nobody waits any more: it would, for its standbys above all."""
+        self._fell_silent()
         with suppress(psycopg.Error, OSError):
             await self._connection.cancel_safe(timeout=_CANCEL_SECONDS_MAX)
         await asyncio.wait({task}, timeout=_CANCEL_SECONDS_MAX)
@@ -435,20 +439,12 @@ class Channel:
             JournalUnreachableError: Nothing was sent.
             StatementRefusedError, OutcomeUnknownError: As `Link.ask`.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                await self._lock.acquire()
-        except TimeoutError:
-            raise JournalUnreachableError("too many wait for the journal's server") from None
-        try:
-            link = await self._connected()
+        async with self._ready() as link:
             try:
                 return await link.ask(statement, parameters, seconds=seconds)
             finally:
                 if link.is_broken:
                     await self._drop()
-        finally:
-            self._lock.release()
 
     async def close(self) -> None:
         """Close the connection; what is being asked ends without an answer."""
@@ -457,6 +453,24 @@ class Channel:
             self._link.shut_down()
         async with self._lock:
             await self._drop()
+
+    @asynccontextmanager
+    async def _ready(self) -> AsyncIterator[Link]:
+        """Have the connection for oneself, once it is there."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS_MAX):
+                await self._lock.acquire()
+                try:
+                    link = await self._connected()
+                except BaseException:
+                    self._lock.release()
+                    raise
+        except TimeoutError:
+            raise JournalUnreachableError("the journal's server is not ready in time") from None
+        try:
+            yield link
+        finally:
+            self._lock.release()
 
     async def _connected(self) -> Link:
         if self._is_closed:

@@ -1,8 +1,10 @@
 """`everlog journal`: what becomes of a source, what is said of it, and what is refused."""
 
 import json
+import time
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,7 +14,13 @@ from everlog.cli.backing_up.compression import compress
 from everlog.cli.main import cli
 from everlog.domain.errors import JournalUnreachableError
 from everlog.service.mirroring import loading
-from everlog.service.mirroring.journal import UnfitJournalError, UnknownEntryFormatError
+from everlog.service.mirroring.journal import (
+    Announced,
+    Announcement,
+    UnfitJournalError,
+    UnknownEntryFormatError,
+)
+from everlog.service.mirroring.neighbours import nodes_of
 from everlog.storage.engine import JournalEntry
 from tests.support.backups import an_event, chained, lines_of, schema_line
 from tests.support.engines import open_log
@@ -226,3 +234,68 @@ def test_the_help_says_what_a_source_is_and_every_exit_code() -> None:
 
     for text in ("SOURCE is a data directory, or a backup", "8  the journal cannot be reached"):
         assert text in result.output
+
+
+def check(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["journal", "check", URL, *arguments])
+
+
+def an_announcement(node: str, **more: Any) -> Announcement:
+    said = {"version": "0.1.0", "entry_format": 1, "hash_version": 1, "signing_key": "",
+            "checkpoint_key": "", "clock": time.time_ns()} | more  # fmt: skip
+    return Announcement(node_id=node * 8, node=node, **said)
+
+
+def test_what_a_journal_has_is_told(journal: GivenJournal) -> None:
+    assert check().output == "journal the-journal: 0 events\n"
+    assert journal.append_count == 0
+    Path("full").write_bytes(FULL)
+    load("full")
+
+    result = check()
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"journal the-journal: 6 events, to 5 ({CHAIN[5][1]})\n"
+    assert json.loads(check("--format=json").stdout) == {
+        "type": "summary",
+        "payload": {
+            "journal": "the-journal",
+            "eventCount": 6,
+            "lastEventHash": CHAIN[5][1],
+            "nodes": [],
+            "mismatches": [],
+            "remarks": [],
+        },
+    }
+
+
+def test_nodes_are_told_of_and_what_is_wrong_between_them(journal: GivenJournal) -> None:
+    journal.remarks = ["it is alone"]
+    for said in (an_announcement("one"), an_announcement("two", signing_key="another")):
+        journal.shared.announcements[said.node_id] = said
+
+    result = check()
+
+    assert result.exit_code == 4
+    assert result.stdout.splitlines() == [
+        "the journal promises less than it could: it is alone",
+        "node one: version 0.1.0, 0.0 s ago",
+        "node two: version 0.1.0, 0.0 s ago",
+        "wrong: the node two has another signing key",
+        "journal the-journal: 0 events",
+    ]
+    # Whoever looks is no node.
+    looked = [said for said in journal.shared.announcements.values() if not said.is_node]
+    assert len(looked) == 1
+    assert nodes_of([Announced(looked[0], 0.0, 0.0)]) == []
+
+
+def test_a_load_beside_nodes_says_that_they_run(journal: GivenJournal) -> None:
+    Path("full").write_bytes(FULL)
+    said = an_announcement("one")
+    journal.shared.announcements[said.node_id] = said
+
+    result = load("full")
+
+    assert result.exit_code == 0
+    assert result.stderr == "The node one runs, and shows what is there already.\n"

@@ -47,7 +47,7 @@ from everlog.service.mirroring.journal import (
     OutcomeUnknownError,
     PlacedEntry,
 )
-from everlog.service.mirroring.neighbours import find_mismatches
+from everlog.service.mirroring.neighbours import find_mismatches, nodes_of
 from everlog.service.mirroring.options import MirrorFigures, MirrorOptions
 from everlog.service.writing.order import OrderGivenUpError
 from everlog.service.writing.writer import Writer
@@ -248,11 +248,13 @@ class Mirror:
 
     # Reading the journal.
 
-    async def _fetch(self) -> bool:
-        """Read what stands behind what is known; return whether that is all."""
+    async def _fetch(self, *, proves_end: bool = True) -> bool:
+        """Read what stands behind what is known; return whether that is known to be all."""
         async with self._reading:
             began = self._loop.time()
-            page = await self._journal.read(after=self._arrivals.known, size_max=_PAGE_SIZE)
+            page = await self._journal.read(
+                after=self._arrivals.known, size_max=_PAGE_SIZE, proves_end=proves_end
+            )
             self._note_found()
             for placed in page.entries:
                 is_new = self._arrivals.arrive(placed)
@@ -556,7 +558,7 @@ class Mirror:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         try:
             self._try_again()
-            await self._fetch()
+            await self._fetch(proves_end=False)
             self._urge()
             while self._arrivals.size > _ARRIVED_SIZE_MAX and self._failure is None:
                 await self._wait_for_change(1.0)
@@ -591,7 +593,7 @@ class Mirror:
 
     def _compare(self, others: Sequence[Announced]) -> None:
         ours = self._announcement()
-        others = [other for other in others if other.announcement.node_id != self._node_id]
+        others = nodes_of(others, but=self._node_id)
         self.figures.nodes = 1 + len(others)
         found = self.figures.mismatches = find_mismatches(ours, others)
         for finding in found:

@@ -1,12 +1,49 @@
 """Whether the nodes of a cluster fit together: by what each says of itself."""
 
+import time
 from collections.abc import Sequence
 from typing import Final
+from uuid import uuid4
 
-from everlog.service.mirroring.journal import Announced, Announcement
+from everlog._version import __version__
+from everlog.service.mirroring.journal import (
+    ENTRY_FORMAT,
+    Announced,
+    Announcement,
+    SharedJournal,
+)
 
 # Events get the time of the node that writes them, and a clock that is off shows in them.
 CLOCK_SECONDS_MAX: Final = 1.0
+
+
+def nodes_of(announced: Sequence[Announced], *, but: str = "") -> list[Announced]:
+    """Return those that are nodes, but the one with an id."""
+    return [
+        other
+        for other in announced
+        if other.announcement.is_node and other.announcement.node_id != but
+    ]
+
+
+async def look_for_nodes(journal: SharedJournal) -> list[Announced]:
+    """Return the nodes that have spoken up in the last minute; for who is none.
+
+    Raises:
+        JournalUnreachableError: There is no answer.
+    """
+    nobody = Announcement(
+        node_id=uuid4().hex,
+        node="",
+        version=__version__,
+        entry_format=ENTRY_FORMAT,
+        hash_version=0,
+        signing_key="",
+        checkpoint_key="",
+        clock=time.time_ns(),
+        is_node=False,
+    )
+    return nodes_of(await journal.announce(nobody))
 
 
 def find_mismatches(ours: Announcement, others: Sequence[Announced]) -> list[str]:

@@ -76,6 +76,8 @@ class Committer:
         self._sync_process: Final = sync_process
         self._figures: Final = figures
         self._tell_end: Final = on_end
+        # How a batch ended that was on its way to the disk.
+        self._on_end: Final = on_end if order is None else self._note_appended
         self._order: Final = order
         # Appends and confirms; kept here, since nobody else holds it.
         self._asking: asyncio.Task[None] | None = None
@@ -131,9 +133,9 @@ class Committer:
             failure = error
         on_end(failure)
 
-    def _on_end(self, ended: Ended) -> None:
-        """Tell how a batch ended that was on its way to the disk."""
-        self._tell_end(ended if self._order is None else ended._replace(is_appended=True))
+    def _note_appended(self, ended: Ended) -> None:
+        """Tell how a batch ended whose place is known."""
+        self._tell_end(ended._replace(is_appended=True))
 
     def _store(self, batch: Batch, write_count: int, size: int) -> None:
         self._figures.begun_at = self._loop.time()
