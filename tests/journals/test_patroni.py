@@ -56,7 +56,8 @@ async def _die_again_and_again(cluster: PatroniCluster) -> None:
             while count() <= before:  # noqa: ASYNC110 - they only count
                 await asyncio.sleep(0.01)
         what = "machine" if number % 2 else "server"
-        print(f"the primary's {what} died: {time.monotonic() - begun:.1f} s")  # noqa: T201 - figures
+        seconds = time.monotonic() - begun
+        print(f"the primary's {what} died: {seconds:.1f} s")  # noqa: T201 - a figure
         await go_on()
         if number % 2:
             await asyncio.to_thread(leader.start_again)

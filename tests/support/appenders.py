@@ -45,11 +45,12 @@ class Appender:
         while not self._is_stopping:
             # Here a mirror would judge what is written.
             entry = make_entry(self._end, self._random.randrange(4), node=self._name)
-            await self._append(entry)
-            await asyncio.sleep(self._pause_seconds)
+            # Whoever has lost tries again at once: else it would always be behind.
+            if await self._append(entry):
+                await asyncio.sleep(self._random.uniform(0, 2 * self._pause_seconds))
 
-    async def _append(self, entry: Entry) -> None:
-        """Append an entry, or take others over that stand in its place."""
+    async def _append(self, entry: Entry) -> bool:
+        """Append an entry, or take others over that stand in its place; say which."""
         while True:
             try:
                 self._place = await self._journal.append(entry, after=self._place)
@@ -63,14 +64,15 @@ class Appender:
             else:
                 self._end = entry.end
                 self.acknowledged.append(entry.batch_id)
-                return
+                return True
             others = await self._insist(self._read)
             for placed in others:
                 self._place, self._end = placed.place, placed.entry.end
-                if placed.entry.batch_id == entry.batch_id:
-                    self.acknowledged.append(entry.batch_id)
             if others:
-                return
+                is_ours = entry.batch_id in {placed.entry.batch_id for placed in others}
+                if is_ours:
+                    self.acknowledged.append(entry.batch_id)
+                return is_ours
 
     async def _read(self) -> list[PlacedEntry]:
         page = await self._journal.read(after=self._place, size_max=1 << 20)

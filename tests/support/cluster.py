@@ -155,9 +155,10 @@ class Cluster:
         hosts: Sequence[Host],
         bug: Bug | None = None,
         is_hasty: bool = False,
-        modes: Sequence[Reads] = (Reads.CURRENT, Reads.CURRENT, Reads.LOCAL),
+        hears_late: bool = False,
+        modes: Sequence[Reads],
     ) -> None:
-        """Make a node on each host; all have the bug, and wait for the journal as ever or less."""
+        """Make a node on each host; what is said of bugs and patience is so for all of them."""
         self.rng: Final = Random(seed)
         self.journal: Final = journal
         self.network: Final = network
@@ -170,8 +171,12 @@ class Cluster:
             )
             for number, host in enumerate(hosts)
         ]
-        self._plan: Final = Plan(bug=bug, answer_seconds_max=_HASTY_SECONDS if is_hasty else None)
-        self._modes: Final = dict(zip(self.nodes, modes, strict=False))
+        self._plan: Final = Plan(
+            bug=bug,
+            answer_seconds_max=_HASTY_SECONDS if is_hasty else None,
+            hears_late=hears_late,
+        )
+        self._modes: Final = dict(zip(self.nodes, modes, strict=True))
         self.work: Final = ClusterWorkload(seed, self.nodes)
         self.findings: Final[list[str]] = []
         # Those that nobody starts for now.
@@ -269,7 +274,7 @@ class Cluster:
             with connect(node.door) as connection:
                 findings += find_lost_schemas(connection, self.work.history)
         try:
-            wait_until(lambda: self.work.has_caught_up(log))
+            wait_until(lambda: self.work.has_ended_observing(log))
         except AssertionError:
             findings.append("an observer did not see everything")
         return findings

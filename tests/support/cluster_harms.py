@@ -120,6 +120,8 @@ def _stop_node(cluster: Cluster, rng: Random) -> Undo:
     server.ask_to_stop()
 
     def undo() -> None:
+        # It may be paused besides, and hears nothing then.
+        server.resume()
         server.wait()
 
     return undo

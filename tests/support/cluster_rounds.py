@@ -115,9 +115,17 @@ def run_round(
     All nodes have the bug; `only` names what harm is done, if it is not everything.
     """
     with lay() as (journal, network, hosts):
-        is_hasty = bug is not None or seed % 2 == 1
         cluster = Cluster(
-            directory, seed, journal, network, hosts=hosts, bug=bug, is_hasty=is_hasty
+            directory,
+            seed,
+            journal,
+            network,
+            hosts=hosts,
+            bug=bug,
+            # With a bug, whatever helps to bring it to light.
+            is_hasty=bug is not None or seed % 2 == 1,
+            hears_late=bug is not None or seed % 3 == 2,
+            modes=[Reads.CURRENT] * (len(hosts) - 1) + [Reads.LOCAL],
         )
         try:
             for node in cluster.nodes:

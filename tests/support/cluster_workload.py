@@ -26,6 +26,7 @@ from tests.support.history import (
     Unavailable,
     Write,
 )
+from tests.support.history_checker import find_broken_observations
 from tests.support.network import Host
 from tests.support.server import DEADLINE_SECONDS
 from tests.support.threads import Background
@@ -201,12 +202,12 @@ class ClusterWorkload:
         for running in (*self._running, *self._observers):
             running.result()
 
-    def has_caught_up(self, log: Log) -> bool:
-        """Tell whether every observer has seen as many events as it should."""
+    def has_ended_observing(self, log: Log) -> bool:
+        """Tell whether every observer has seen as many events as it should, or one sees others."""
+        observations = self.history.observations
         return all(
-            len(seen.sightings) >= len(log.select(seen.selection))
-            for seen in self.history.observations
-        )
+            len(seen.sightings) >= len(log.select(seen.selection)) for seen in observations
+        ) or any(find_broken_observations(observations, log))
 
     def _work(self, act: Callable[[Connection], None], rng: random.Random) -> None:
         with ExitStack() as stack:

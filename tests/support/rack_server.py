@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -140,6 +140,9 @@ NODE_MOMENTS: Final = (Moment.APPEND, Moment.READ, Moment.APPLY)
 CLUSTER_MOMENTS: Final = (*NODE_MOMENTS, Moment.WRITE, Moment.PUBLISH, Moment.ANSWER)
 
 
+# For a node that hears late.
+_LATE_SECONDS: Final = 0.25
+
 # Within which an answer of a journal may be on its way, one of them drawn by the hit.
 _MILLISECONDS: Final = 5
 
@@ -177,6 +180,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     clock_file: str | None = None
     # How long a journal may take for an answer, if not as long as ever.
     answer_seconds_max: float | None = None
+    # Whether the node hears of others' entries late, if it does not ask; nothing is promised of it.
+    hears_late: bool = False
     # How many files the process may have open: what it begins with, and what it may ask for.
     file_limits: tuple[int, int] | None = None
     bug: Bug | None = None
@@ -250,15 +255,26 @@ def _with_end_of_question(
     return call
 
 
-def _end_at_the_journal(spot: Spot, kill: Kill) -> None:
+def _wrap_the_journal(
+    name: str, wrap: Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]]
+) -> None:
+    """Let a call of whatever journal the node has be another one."""
     make_journal = vars(bootstrap)["make_journal"]
 
     def make(options: JournalOptions) -> SharedJournal:
         journal: SharedJournal = make_journal(options)
-        setattr(journal, spot.name, _with_end_of_question(getattr(journal, spot.name), kill))
+        setattr(journal, name, wrap(getattr(journal, name)))
         return journal
 
     vars(bootstrap)["make_journal"] = make
+
+
+def _hearing_late(_: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def wait(*, after: int) -> None:
+        del after
+        await asyncio.sleep(_LATE_SECONDS)
+
+    return wait
 
 
 def _be_hasty(seconds: float) -> None:
@@ -300,9 +316,11 @@ def prepare(plan: Plan) -> None:
     if plan.kill is not None:
         spot = SPOTS[plan.kill.moment]
         if spot.is_of_the_journal:
-            _end_at_the_journal(spot, plan.kill)
+            _wrap_the_journal(spot.name, partial(_with_end_of_question, kill=plan.kill))
         else:
             setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+    if plan.hears_late:
+        _wrap_the_journal("wait", _hearing_late)
     if plan.answer_seconds_max is not None:
         _be_hasty(plan.answer_seconds_max)
     if plan.shortage is not None:

@@ -121,7 +121,7 @@ class MemoryJournal:
         if after == self.shared.last:
             self.shared.append(content, after)
 
-    async def read(self, *, after: int, size_max: int) -> Page:
+    async def read(self, *, after: int, size_max: int, proves_end: bool = True) -> Page:
         """Return what stands behind a place."""
         self.reads.append(after)
         await self._way()
@@ -133,7 +133,7 @@ class MemoryJournal:
                 break
             found.append(PlacedEntry(place, decode_entry(content)))
             size += len(content)
-        page = Page(found, is_end=len(found) == len(behind))
+        page = Page(found, is_end=proves_end and len(found) == len(behind))
         if self.faults.seconds:
             await asyncio.sleep(self._random.uniform(0, self.faults.seconds))
         return page

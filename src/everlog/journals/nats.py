@@ -323,8 +323,10 @@ class NatsJournal:
 
     # Reading.
 
-    async def read(self, *, after: int, size_max: int) -> Page:
+    async def read(self, *, after: int, size_max: int, proves_end: bool = True) -> Page:
         """Return what stands behind a place: about so many bytes of it, one entry at least.
+
+        What a replica shows was stored by a majority: without the end, there is no barrier.
 
         Raises:
             JournalUnreachableError: There is no proven answer.
@@ -333,6 +335,9 @@ class NatsJournal:
         """
         told_end = self._told_end
         async with self._answering() as connection:
+            if not proves_end:
+                scan = await self._scan(connection, after=after, size_max=size_max)
+                return Page(await _decode(scan.entries, after), is_end=False)
             known = self._known
             barrier = await self._barrier(connection)
             if known.place == after and known.number + 1 == barrier:

@@ -176,7 +176,9 @@ _ABSENT: Final = frozenset({"3F000", "42P01"})
 _UNDEFINED: Final = _ABSENT | {"42703", "42883"}
 _INSUFFICIENT_PRIVILEGE: Final = "42501"
 
-# What is large takes longer.
+# An entry with more bytes would hold up the event loop for tens of milliseconds; and it may take
+# longer.
+_LARGE_SIZE: Final = 16 * 1024 * 1024
 _BYTES_PER_SECOND_MIN: Final = 8 * 1024 * 1024
 
 _WAIT_SECONDS: Final = 1.0
@@ -211,6 +213,8 @@ class PostgresqlJournal:
         # As which connection was made, and so which server it is that is listened to.
         self._listened: tuple[int, int] | None = None
         self._identity: str | None = None
+        # The place behind which there was no answer to the last read.
+        self._unanswered: int | None = None
         # The highest place that was heard of and is not known to be read.
         self._heard = BEGINNING
         self._news: Final = asyncio.Condition()
@@ -247,13 +251,15 @@ class PostgresqlJournal:
         Raises:
             UnfitJournalError: What the entry is to stand behind is not there.
         """
-        content = encode_entry(entry)
         place = after + 1
-        parameters = (place, entry.first, entry.end, entry.batch_id, content)
         try:
-            await self._appending.ask(
-                STATEMENTS["append"], parameters, seconds=_seconds_for(len(content))
-            )
+            if len(entry.lines) > _LARGE_SIZE:
+                await asyncio.to_thread(asyncio.run, self._append_alone(entry, place))
+            else:
+                content = encode_entry(entry)
+                await self._appending.ask(
+                    *_append_of(entry, place, content), seconds=_seconds_for(len(content))
+                )
         except StatementRefusedError as error:
             if error.state == _UNIQUE_VIOLATION:
                 message = f"another entry stands at the place {place} of the journal"
@@ -263,7 +269,7 @@ class PostgresqlJournal:
             raise JournalUnreachableError(str(error)) from error
         return place
 
-    async def read(self, *, after: int, size_max: int) -> Page:
+    async def read(self, *, after: int, size_max: int, proves_end: bool = True) -> Page:  # noqa: ARG002 - one statement does either.
         """See `SharedJournal.read`.
 
         Raises:
@@ -272,7 +278,11 @@ class PostgresqlJournal:
         # What was heard until now is seen by what is asked now.
         self._heard = BEGINNING
         parameters = (after, size_max, after + 1)
-        rows = await self._ask("read", parameters, seconds=_seconds_for(size_max))
+        # The next entry may be larger than what was asked for, and need more time than that.
+        size = self.entry_size_max if after == self._unanswered else size_max
+        self._unanswered = after
+        rows = await self._ask("read", parameters, seconds=_seconds_for(size))
+        self._unanswered = None
         last = rows[0][0]
         if last < after:
             raise UnfitJournalError(
@@ -327,6 +337,19 @@ class PostgresqlJournal:
             self._listener = None
         await self._appending.close()
         await self._reading.close()
+
+    async def _append_alone(self, entry: Entry, place: int) -> None:
+        """Append what is large by a connection and on an event loop of its own, in a thread.
+
+        It is copied as a whole, and more than once, for which others would have to wait.
+        """
+        content = encode_entry(entry)
+        link = await self._server.connect()
+        try:
+            await self._greet(link)
+            await link.ask(*_append_of(entry, place, content), seconds=_seconds_for(len(content)))
+        finally:
+            await link.close()
 
     async def _ask(
         self,
@@ -432,6 +455,10 @@ async def _create(link: Link) -> None:
                 f"({error}): create it as docs/operating/postgresql.md says"
             ) from error
         raise
+
+
+def _append_of(entry: Entry, place: int, content: bytes) -> tuple[str, Sequence[object]]:
+    return STATEMENTS["append"], (place, entry.first, entry.end, entry.batch_id, content)
 
 
 def _seconds_for(size: int) -> float:

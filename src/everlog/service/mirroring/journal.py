@@ -141,8 +141,11 @@ class SharedJournal(Protocol):
             EntryLostError, OutcomeUnknownError, JournalUnreachableError: See the module's text.
         """
 
-    async def read(self, *, after: int, size_max: int) -> Page:
+    async def read(self, *, after: int, size_max: int, proves_end: bool = True) -> Page:
         """Return what stands behind a place: about so many bytes of it, one entry at least.
+
+        Who does not need to know whether that is all may say so, which can be quicker: what is
+        returned is proven all the same, and there may be more than that, or there may be nothing.
 
         Raises:
             JournalUnreachableError: There is no proven answer.

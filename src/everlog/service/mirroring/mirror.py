@@ -248,11 +248,13 @@ class Mirror:
 
     # Reading the journal.
 
-    async def _fetch(self) -> bool:
-        """Read what stands behind what is known; return whether that is all."""
+    async def _fetch(self, *, proves_end: bool = True) -> bool:
+        """Read what stands behind what is known; return whether that is known to be all."""
         async with self._reading:
             began = self._loop.time()
-            page = await self._journal.read(after=self._arrivals.known, size_max=_PAGE_SIZE)
+            page = await self._journal.read(
+                after=self._arrivals.known, size_max=_PAGE_SIZE, proves_end=proves_end
+            )
             self._note_found()
             for placed in page.entries:
                 is_new = self._arrivals.arrive(placed)
@@ -556,7 +558,7 @@ class Mirror:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         try:
             self._try_again()
-            await self._fetch()
+            await self._fetch(proves_end=False)
             self._urge()
             while self._arrivals.size > _ARRIVED_SIZE_MAX and self._failure is None:
                 await self._wait_for_change(1.0)
