@@ -23,6 +23,7 @@ from tests.support.cluster_harms import Harm, do_harm
 from tests.support.history import History, Reads, Refused, Unavailable
 from tests.support.nats_servers import running_nats
 from tests.support.network import Host, Network, running_network
+from tests.support.patroni_cluster import MEMBERS, running_patroni
 from tests.support.planted_bugs import Bug
 from tests.support.postgresql_server import running_postgresql
 from tests.support.rack_server import Plan
@@ -72,6 +73,20 @@ def on_nats(*, node_count: int) -> Iterator[Laid]:
         places, nodes = network.hosts[:3], network.hosts[3:]
         with running_nats(3, hosts=places) as servers:
             journal = Journal(servers.url, 3, servers.servers, places, servers.leader)
+            yield Laid(journal, network, nodes)
+
+
+@contextmanager
+def on_patroni(*, node_count: int) -> Iterator[Laid]:
+    """Lay a network with three PostgreSQL servers of Patroni's, its etcd, and places for nodes."""
+    with running_network(MEMBERS + 1 + node_count) as network:
+        places, etcd, nodes = (
+            network.hosts[:MEMBERS],
+            network.hosts[MEMBERS],
+            network.hosts[MEMBERS + 1 :],
+        )
+        with running_patroni(places, etcd) as cluster:
+            journal = Journal(cluster.url, 1, cluster.members, places, cluster.leader)
             yield Laid(journal, network, nodes)
 
 
