@@ -112,9 +112,10 @@ def _measure_rates(bench: Workbench, name: str, url: str) -> Iterator[Figure]:
         counts = _counts(cluster.current)
         yield _share(f"writes by two nodes on {name}", "events/s", rates["both"], "embedded store",
                      rates["alone"], _WRITES_MIN, _of_appends(counts))  # fmt: skip
+        lost = counts["everlog_journal_lost_appends_total"]
         yield _share(f"writes by two nodes on {name}, lost races", "events/s", rates["both"],
                      "one node", rates["one"], _BOTH_WRITE_MIN,
-                     f"{counts['everlog_journal_lost_appends_total']:.0f} appends were lost")  # fmt: skip
+                     f"{lost} appends were lost")  # fmt: skip
         before = _counts(cluster.current)
         rates = _in_turns(
             bench,

@@ -23,7 +23,6 @@ from tests.support.cluster_workload import ClusterWorkload, Door, connect
 from tests.support.history import Log, Reads, Selection
 from tests.support.history_checker import find_differences, find_violations
 from tests.support.network import Host, Network
-from tests.support.planted_bugs import Bug
 from tests.support.rack import UNREADABLE
 from tests.support.rack_server import CLUSTER_MOMENTS, SPOTS, Kill, Plan, entry_point
 from tests.support.server import (
@@ -37,9 +36,6 @@ from tests.support.workload import find_lost_schemas, read_body
 
 # Of so many lives of nodes, one ends at a named moment.
 _NAMED_ENDS_EVERY: Final = 3
-
-# How long nodes wait for an answer of the journal where they do not wait as long as ever.
-_HASTY_SECONDS: Final = 0.5
 
 # What is read of the journal at once.
 _PAGE_SIZE: Final = 8 * 1024 * 1024
@@ -153,12 +149,10 @@ class Cluster:
         network: Network,
         *,
         hosts: Sequence[Host],
-        bug: Bug | None = None,
-        is_hasty: bool = False,
-        hears_late: bool = False,
+        plan: Plan,
         modes: Sequence[Reads],
     ) -> None:
-        """Make a node on each host; what is said of bugs and patience is so for all of them."""
+        """Make a node on each host, all by one plan, and how each of them reads."""
         self.rng: Final = Random(seed)
         self.journal: Final = journal
         self.network: Final = network
@@ -171,11 +165,7 @@ class Cluster:
             )
             for number, host in enumerate(hosts)
         ]
-        self._plan: Final = Plan(
-            bug=bug,
-            answer_seconds_max=_HASTY_SECONDS if is_hasty else None,
-            hears_late=hears_late,
-        )
+        self._plan: Final = plan
         self._modes: Final = dict(zip(self.nodes, modes, strict=True))
         self.work: Final = ClusterWorkload(seed, self.nodes)
         self.findings: Final[list[str]] = []

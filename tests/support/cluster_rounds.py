@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.cluster import Cluster, Journal
 from tests.support.cluster_harms import Harm, do_harm
@@ -24,9 +25,20 @@ from tests.support.nats_servers import running_nats
 from tests.support.network import Host, Network, running_network
 from tests.support.planted_bugs import Bug
 from tests.support.postgresql_server import running_postgresql
+from tests.support.rack_server import Plan
 
 SECONDS: Final = float(os.environ.get("EVERLOG_CLUSTER_SECONDS", "15"))
 SEED: Final = int(os.environ.get("EVERLOG_CLUSTER_SEED", "0"))
+
+# How long nodes wait for an answer of the journal where they do not wait as long as ever.
+_HASTY_SECONDS: Final = 0.5
+# Of how many appends the answer is lost, in rounds where that is so.
+_LOST_EVERY: Final = 10
+
+# What brings bugs to light.
+_TELLING: Final = Plan(
+    answer_seconds_max=_HASTY_SECONDS, hears_late=True, answers_lost_every=_LOST_EVERY
+)
 
 # A round keeps all that clients were told until its end.
 _ROUND_SECONDS_MAX: Final = 90.0
@@ -100,6 +112,15 @@ def _counts(history: History) -> dict[str, int]:
     }
 
 
+def _a_plan(seed: int) -> Plan:
+    """Return how nodes wait and hear in a round: as ever, or as it may be on a bad day."""
+    return Plan(
+        answer_seconds_max=_HASTY_SECONDS if seed % 2 == 1 else None,
+        hears_late=seed % 3 == 2,
+        answers_lost_every=_LOST_EVERY if seed % 4 == 3 else None,
+    )
+
+
 def run_round(
     directory: Path,
     seed: int,
@@ -121,10 +142,7 @@ def run_round(
             journal,
             network,
             hosts=hosts,
-            bug=bug,
-            # With a bug, whatever helps to bring it to light.
-            is_hasty=bug is not None or seed % 2 == 1,
-            hears_late=bug is not None or seed % 3 == 2,
+            plan=_a_plan(seed) if bug is None else replace(_TELLING, bug=bug),
             modes=[Reads.CURRENT] * (len(hosts) - 1) + [Reads.LOCAL],
         )
         try:
