@@ -214,6 +214,8 @@ class Cluster:
 
     def wait_for_end(self, server: RunningServer) -> None:
         """Wait until a node has ended that was asked to, whatever is cut off from it."""
+        # It may have been paused besides.
+        server.process.send_signal(signal.SIGCONT)
         try:
             server.wait()
         except subprocess.TimeoutExpired:

@@ -174,20 +174,26 @@ def run_round(
             cluster.kill_all()
 
 
-def check_rounds(directory: Path, lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
+def check_rounds(
+    directory: Path,
+    lay: Lay,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    seconds: float = SECONDS,
+) -> None:
     """Run rounds until there was harm for so long as is asked for; fail if something is found.
 
     What was done is said in the end, also where nobody asks for what tests print.
     """
-    report, seed, left = Report(), SEED, SECONDS
+    report, seed, left = Report(), SEED, seconds
     while left > 0:
-        seconds = min(left, _ROUND_SECONDS_MAX)
         round_directory = directory / f"seed-{seed}"
-        findings = run_round(round_directory, seed, lay, report, seconds=seconds)
+        of_round = min(left, _ROUND_SECONDS_MAX)
+        findings = run_round(round_directory, seed, lay, report, seconds=of_round)
         if findings:
             again = f"EVERLOG_CLUSTER_SEED={seed} repeats the choices of this round; {report}"
             pytest.fail("\n".join([again, *findings[:20]]), pytrace=False)
         shutil.rmtree(round_directory)
-        left, seed = left - seconds, seed + 1
+        left, seed = left - of_round, seed + 1
     with capsys.disabled():
         sys.stdout.write(f"\n{report}\n")
