@@ -438,7 +438,7 @@ def test_events_that_cannot_be_kept_are_refused_and_not_stored(tmp_path: Path) -
         line = follower.wait_for_log("the source is not followed any more")
 
         assert line["eventId"] == "1"
-        assert "its event 1 cannot be stored here: malformed event type" in line["reason"]
+        assert "its event 1 cannot be stored here: its type is not allowed" in line["reason"]
         assert backup(follower) == whole
 
 

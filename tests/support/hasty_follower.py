@@ -3,20 +3,20 @@
 Run as `python -m tests.support.hasty_follower run <flags>`.
 """
 
-from everlog.domain.event import AcceptedEvent
-from everlog.following import writes
+from everlog.following import source
 from everlog.following.writes import WriteReader
 from tests.support.altered_server import run_altered
 
-_add = WriteReader._add
 
+class HastyReader(WriteReader):
+    """Sees the end of a write at the end of each line."""
 
-def _add_as_last(self: WriteReader, event: AcceptedEvent, time: int, line: bytes) -> None:
-    _add(self, event, time, line.rstrip(b" ") + b" ")
+    def feed(self, block: bytes) -> None:
+        super().feed(block.replace(b"}}\n", b"}} \n"))
 
 
 def main() -> None:
-    vars(writes)["WriteReader"]._add = _add_as_last
+    vars(source)["WriteReader"] = HastyReader
     run_altered()
 
 

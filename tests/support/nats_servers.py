@@ -191,17 +191,24 @@ def running_nats(
     credentials: str = "",
     configuration: str = "",
     hosts: Sequence[Host] | None = None,
+    readable: Sequence[Path] = (),
 ) -> Iterator[NatsServers]:
     """Run so many servers until the end of the block; they are ready when it begins.
 
     `credentials` stand in the URL in front of the hosts (`user:password@`), and `configuration` is
     added to that of each server. Each may be on a host of its own, of a network of the test's.
+    `readable` are files that the configuration names.
     """
     hosts = hosts or [LOOPBACK] * count
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="everlog-nats-")))
         folder.chmod(0o755)
         shutil.copy(Path(sys.executable).parent / "nats-server", folder / "nats-server")
+        for path in readable:
+            copy = folder / path.name
+            shutil.copy(path, copy)
+            _give_away(copy)
+            configuration = configuration.replace(str(path), str(copy))
         servers: list[NatsServer] = []
         for attempt in range(_ATTEMPTS):
             servers = [
@@ -224,6 +231,8 @@ def running_nats(
                 break
             for server in servers:
                 _end(server)
+        else:
+            raise AssertionError("\n".join(server.output for server in servers))
         cluster = NatsServers(servers, credentials=credentials)
         cluster.wait_until_ready()
         yield cluster
@@ -305,7 +314,11 @@ def _is_ready(server: NatsServer, count: int) -> bool:
     if count == 1:
         return server.monitor("healthz?js-enabled-only=true") is not None
     cluster = (server.monitor("jsz") or {}).get("meta_cluster", {})
-    return bool(cluster.get("leader")) and cluster.get("cluster_size") == count
+    if not cluster.get("leader") or cluster.get("cluster_size") != count:
+        return False
+    # Only the one that leads knows who follows.
+    others = cluster.get("replicas") or () if cluster["leader"] == server.name else ()
+    return all(other["current"] and not other.get("offline") for other in others)
 
 
 def _leader_as_seen_by(server: NatsServer, stream: str) -> str | None:

@@ -48,7 +48,7 @@ class RunningServer:
         self.errors: Final[list[bytes]] = []
         # From when to when it was paused, by the monotonic clock that all processes share.
         self.pauses: Final[list[tuple[float, float]]] = []
-        self._paused_at = 0.0
+        self._paused_at: float | None = None
         self._changed: Final = threading.Condition()
         self._readers: Final = [
             threading.Thread(target=self._read, args=(pipe, lines))
@@ -125,9 +125,12 @@ class RunningServer:
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
+        """Let it go on, if it is paused."""
         self.process.send_signal(signal.SIGCONT)
-        # It takes a moment to notice how late it is.
-        self.pauses.append((self._paused_at, time.monotonic() + _AWAKE_SECONDS))
+        if self._paused_at is not None:
+            # It takes a moment to notice how late it is.
+            self.pauses.append((self._paused_at, time.monotonic() + _AWAKE_SECONDS))
+            self._paused_at = None
 
     def _read(self, pipe: Any, lines: list[bytes]) -> None:
         with pipe:

@@ -233,7 +233,7 @@ def _read_event_type(body: msgspec.Raw, version: Version) -> SourceType:
         name = parse_event_type(found.type, field="eventType")
         return SourceType(name, read_event_schema(name, found.schema).text)
     except RefusedError as error:
-        message = f"one of its event schemas cannot be kept here: {error.message}"
+        message = f"one of its event schemas cannot be kept here ({error.code})"
         raise UnfitSourceError(message, position=None) from error
 
 

@@ -36,6 +36,12 @@ _WRITE_SIZE_MAX: Final = 128 * 1024 * 1024
 _PAUSELESS_SECONDS_MAX: Final = 1.0
 _PAUSELESS_SIZE_MAX: Final = 1024 * 1024
 
+# Whose messages hold nothing of an event but numbers.
+_SAID: Final = frozenset({Code.EVENT_TOO_LARGE, Code.EVENT_HASH_VERSION_UNKNOWN})
+
+# Data of fewer characters makes no event too large: the other values have limits of their own.
+_SMALL_LENGTH: Final = 16 * 1024
+
 _match_code: Final = re.compile(r"(?:.*/)?([a-z][a-z-]{1,60})").fullmatch
 
 
@@ -122,8 +128,8 @@ class WriteReader:
                 self._take_line(line)
             return
         self.is_current = False
-        for event, line in zip(map(self._version.event_of, items), lines, strict=True):
-            self._take(event, line)
+        if items:
+            self._take_all(list(map(self._version.event_of, items)), lines)
 
     def take(self, *, is_silent: bool) -> Writes | None:
         """Return the writes that are known to be whole.
@@ -178,64 +184,69 @@ class WriteReader:
         except NOT_JSON as error:
             raise _malformed(error, self.count) from error
         self.is_current = False
-        self._take(self._version.event_of(found), line)
+        self._take_all([self._version.event_of(found)], [line])
 
-    def _take(self, event: SourceEvent, line: bytes) -> None:
-        """Take the next event."""
+    def _take_all(self, events: Sequence[SourceEvent], lines: Sequence[bytes]) -> None:
+        """Take the next events, each of which stands on a line."""
         if self._known is not None:
-            self._check_known(event, self._known)
+            self._check_known(events[0], self._known)
             self._known = None
-            return
-        position, predecessor_hash, hash_ = self.count, self._hash, event.hash
+            events, lines = events[1:], lines[1:]
+        kept, is_marked = self._lines, self.is_marked
+        for event, line in zip(events, lines, strict=True):
+            time, text = self._check(event)
+            json = to_event_json(
+                _candidate(event, text),
+                specversion=event.specversion,
+                id_=event.id,
+                time=event.time,
+                predecessor_hash=event.predecessorhash,
+                hash_=event.hash,
+            )
+            is_end = line[-1:] == b" "
+            if not is_marked:
+                # A mark is that of an Everlog behind somebody who exchanges the header.
+                is_marked = self.is_marked = is_end
+                if kept and time > self._time:
+                    kept[-1] = _as_last(kept[-1])
+                    self._older, self._older_time = len(kept), self._time
+            stored = render_line(json, Mark.WRITE if is_end else Mark.EVENT)
+            kept.append(stored)
+            self._events.append(AcceptedEvent(event.subject, event.type, json, event.hash))
+            self._size += len(stored)
+            self.count += 1
+            self._hash, self._time = event.hash, time
+            if is_end:
+                self._whole, self._whole_time = len(kept), time
+
+    def _check(self, event: SourceEvent) -> tuple[int, str]:
+        """Check that an event is the next one, and right; return its time and its data."""
+        position = self.count
         if event.id != str(position):
             raise SourceError(f"it sends an event with another id where {position} would be next")
-        if event.predecessorhash != predecessor_hash:
+        if event.predecessorhash != self._hash:
             message = f"its event {position} does not name the hash of the event before it"
             raise UnfitSourceError(message, position=position)
         try:
             time = check_values(event)
-            text = _data_of(event)
-            if hash_ != _hash_of(event, text):
-                message = f"the hash of its event {position} is not that of its content"
-                raise UnfitSourceError(message, position=position)
-            candidate = EventCandidate(
-                event.source, event.subject, event.type, text, event.traceparent, event.tracestate
-            )
-            check_size(candidate)
+            text = check_data(event.data)
+            hash_ = _hash_of(event, text)
+            if len(text) > _SMALL_LENGTH:
+                check_size(_candidate(event, text))
         except RefusedError as error:
-            message = f"its event {position} cannot be stored here: {error.message}"
+            message = f"its event {position} cannot be stored here: {_reason_of(error)}"
             raise UnfitSourceError(message, position=position) from error
+        if event.hash != hash_:
+            message = f"the hash of its event {position} is not that of its content"
+            raise UnfitSourceError(message, position=position)
         if time < self._time and position > 0:
             message = f"its event {position} is older than the event before it"
             raise UnfitSourceError(message, position=position)
-        json = to_event_json(
-            candidate,
-            specversion=event.specversion,
-            id_=event.id,
-            time=event.time,
-            predecessor_hash=predecessor_hash,
-            hash_=hash_,
-        )
-        self._add(AcceptedEvent(event.subject, event.type, json, hash_), time, line)
-
-    def _add(self, event: AcceptedEvent, time: int, line: bytes) -> None:
-        """Keep an event that is right, and note where writes end."""
-        lines = self._lines
-        is_end = line.endswith(b" ")
-        if is_end and not self.is_marked:
-            # It is an Everlog behind somebody who exchanges the header that says so.
-            self.is_marked = True
-        if not self.is_marked and lines and time > self._time:
-            lines[-1] = _as_last(lines[-1])
-            self._older, self._older_time = len(lines), self._time
-        stored = render_line(event.json, Mark.WRITE if is_end else Mark.EVENT)
-        lines.append(stored)
-        self._events.append(event)
-        self._size += len(stored)
-        self.count += 1
-        self._hash, self._time = event.hash, time
-        if is_end:
-            self._whole, self._whole_time = len(lines), time
+        if "\r" in text:
+            # A line of the log ends where somebody sees the end of a line.
+            message = f"its event {position} cannot be stored here: its data has a carriage return"
+            raise UnfitSourceError(message, position=position)
+        return time, text
 
     def _check_known(self, event: SourceEvent, known: KnownEvent) -> None:
         if event.id != str(known.position):
@@ -246,17 +257,10 @@ class WriteReader:
             raise UnfitSourceError(message, position=known.position)
 
 
-def _data_of(event: SourceEvent) -> str:
-    """Return the text of an event's data, which every reader can read.
-
-    Raises:
-        RefusedError: It is none.
-    """
-    text = check_data(event.data)
-    if "\r" in text:
-        # A line of the log ends where somebody sees the end of a line.
-        raise RefusedError(Code.DATA_MALFORMED, "its data has a carriage return between tokens")
-    return text
+def _candidate(event: SourceEvent, text: str) -> EventCandidate:
+    return EventCandidate(
+        event.source, event.subject, event.type, text, event.traceparent, event.tracestate
+    )
 
 
 def _hash_of(event: SourceEvent, text: str) -> str:
@@ -290,6 +294,14 @@ def _hash_of(event: SourceEvent, text: str) -> str:
         )
     message = "its hash is of a version that is not known"
     raise RefusedError(Code.EVENT_HASH_VERSION_UNKNOWN, message)
+
+
+def _reason_of(error: RefusedError) -> str:
+    """Return what is wrong with an event, without quoting it."""
+    if error.code in _SAID:
+        return error.message
+    field = error.details.get("field")
+    return "a value is not what it may be" if field is None else f"its {field} is not allowed"
 
 
 def _as_last(line: bytes) -> bytes:

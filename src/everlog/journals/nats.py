@@ -216,19 +216,19 @@ class NatsJournal:
             if _code_of(told) == _NOT_THERE:
                 told = await self._ask(connection, f"STREAM.CREATE.{self._stream}", config)
             # Where it was made, or another node was faster, it is there in a moment.
-            if _code_of(told) not in {None, _NOT_THERE, _OTHER_CONFIGURATION, *_FOR_NOW}:
+            code, text = _code_of(told), _error_of(told)
+            if code == _NO_PEERS:
+                text = (
+                    f"there are not {self._replicas} servers with JetStream and room for the "
+                    f"stream {self._stream} (--journal-replicas): {text}"
+                )
+            elif code not in {None, _NOT_THERE, _OTHER_CONFIGURATION, *_FOR_NOW}:
                 raise self._unusable(told)
-            if told:
-                await connection.note_error(EverlogError(_error_of(told) or "it is being made"))
+            await connection.note_error(EverlogError(text or "the stream is being made"))
             await asyncio.sleep(_MADE_AGAIN_SECONDS)
 
-    def _unusable(self, told: Mapping[str, Any]) -> EverlogError:
+    def _unusable(self, told: Mapping[str, Any]) -> UnfitJournalError:
         code, text = _code_of(told), _error_of(told)
-        if code == _NO_PEERS:
-            return JournalUnreachableError(
-                f"there are not {self._replicas} servers with JetStream and room for the stream "
-                f"{self._stream} (--journal-replicas): {text}"
-            )
         if code == _NOT_CLUSTERED:
             return UnfitJournalError(
                 f"the server stands alone, and cannot keep {self._replicas} replicas: run a "
@@ -341,7 +341,7 @@ class NatsJournal:
             known = self._known
             barrier = await self._barrier(connection)
             if known.place == after and known.number + 1 == barrier:
-                self._note_known(_Known(after, barrier))
+                self._note_proven(_Known(after, barrier), told_end)
                 return Page((), is_end=True)
             messages, number = await self._scan_until(
                 connection, barrier, after=after, size_max=size_max
@@ -350,9 +350,7 @@ class NatsJournal:
         if number < barrier:
             return Page(entries, is_end=False)
         end = entries[-1].place if entries else after
-        self._note_known(_Known(end, number))
-        if self._told_end == told_end:
-            self._told_end = end
+        self._note_proven(_Known(end, number), told_end)
         return Page(entries, is_end=True)
 
     async def _scan_until(
@@ -480,6 +478,12 @@ class NatsJournal:
             self._told_end = place
             self._was_told.set()
 
+    def _note_proven(self, known: _Known, told_end: int) -> None:
+        """Note where the journal ends, whatever was told before that was asked."""
+        self._note_known(known)
+        if self._told_end == told_end:
+            self._told_end = known.place
+
     def _note_known(self, known: _Known) -> None:
         if known.number > self._known.number:
             self._known = known
@@ -524,7 +528,9 @@ class NatsJournal:
         except TimeoutError:
             self._retire(connection)
             hint = connection.last_error if connection is not None else None
-            reason = f"no answer in time{f': {hint}' if hint else ''}"
+            reason = "no answer in time"
+            if hint is not None:
+                reason += f"; what was said last: {str(hint).removeprefix('nats: ')}"
             raise JournalUnreachableError(reason) from None
         except NotSentError as error:
             # Another server may be on the side of the majority.

@@ -166,13 +166,14 @@ UNFIT = {
     "content": ({"subject": "/other"}, "hash of its event 1 is not that"),
     "data": ({"data": '{"n":2}'}, "hash of its event 1 is not that"),
     "predecessor": ({"predecessorhash": "e" * 64}, "does not name the hash"),
-    "type": ({"type": "short"}, "event 1 cannot be stored here: malformed event type"),
-    "subject": ({"subject": "x"}, "event 1 cannot be stored here"),
-    "time": ({"time": "yesterday"}, "event 1 cannot be stored here"),
-    "content-type": ({"datacontenttype": "text/plain"}, "event 1 cannot be stored here"),
-    "no-object": ({"data": "[1]"}, "event 1 cannot be stored here: malformed event data"),
-    "carriage-return": ({"data": '{"n":\r1}'}, "carriage return"),
-    "deep": ({"data": '{"n":' + "[" * 99 + "]" * 99 + "}"}, "nested deeper"),
+    "type": ({"type": "short"}, "event 1 cannot be stored here: its type is not allowed"),
+    "subject": ({"subject": "x"}, "event 1 cannot be stored here: its subject is not allowed"),
+    "time": ({"time": "yesterday"}, "event 1 cannot be stored here: its time is not allowed"),
+    "content-type": ({"datacontenttype": "text/plain"}, "event 1 cannot be stored here: a value"),
+    "no-object": ({"data": "[1]"}, "event 1 cannot be stored here: its data is not allowed"),
+    "carriage-return": ({"data": '{"n":\r1}'}, "hash of its event 1"),
+    "large": ({"data": '{"n":"' + "x" * 200_000 + '"}'}, "an event may hold 131072"),
+    "deep": ({"data": '{"n":' + "[" * 99 + "]" * 99 + "}"}, "its data is not allowed"),
 }
 
 
