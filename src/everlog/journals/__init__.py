@@ -4,7 +4,6 @@ Each keeps the promises of `service.mirroring.journal`. `make_journal` imports t
 needs, which is an optional extra; nobody else does.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,16 +81,3 @@ def _missing(extra: str) -> SettingsError:
         f"--journal needs a library that is not installed: pip install 'everlog[{extra}]' brings it"
     )
     return SettingsError(message)
-
-
-def redact_url(url: str) -> str:
-    """Return scheme, hosts and path of a journal's URL, for everybody to see.
-
-    Whoever forgot to encode a character of a password has it nowhere else: what stands before the
-    last `@` is left out as a whole, and where one stands among the options, everything.
-    """
-    scheme, _, rest = url.partition("://")
-    address, _, options = re.sub("#", "?", rest, count=1).partition("?")
-    if "@" in options:
-        address = "..."
-    return f"{scheme}://{address.rpartition('@')[2]}"
