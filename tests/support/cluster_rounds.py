@@ -23,6 +23,7 @@ from tests.support.cluster_harms import Harm, do_harm
 from tests.support.history import History, Reads, Refused, Unavailable
 from tests.support.nats_servers import running_nats
 from tests.support.network import Host, Network, running_network
+from tests.support.patroni_cluster import MEMBERS, running_patroni
 from tests.support.planted_bugs import Bug
 from tests.support.postgresql_server import running_postgresql
 from tests.support.rack_server import Plan
@@ -72,6 +73,20 @@ def on_nats(*, node_count: int) -> Iterator[Laid]:
         places, nodes = network.hosts[:3], network.hosts[3:]
         with running_nats(3, hosts=places) as servers:
             journal = Journal(servers.url, 3, servers.servers, places, servers.leader)
+            yield Laid(journal, network, nodes)
+
+
+@contextmanager
+def on_patroni(*, node_count: int) -> Iterator[Laid]:
+    """Lay a network with three PostgreSQL servers of Patroni's, its etcd, and places for nodes."""
+    with running_network(MEMBERS + 1 + node_count) as network:
+        places, etcd, nodes = (
+            network.hosts[:MEMBERS],
+            network.hosts[MEMBERS],
+            network.hosts[MEMBERS + 1 :],
+        )
+        with running_patroni(places, etcd) as cluster:
+            journal = Journal(cluster.url, 1, cluster.members, places, cluster.leader)
             yield Laid(journal, network, nodes)
 
 
@@ -159,20 +174,26 @@ def run_round(
             cluster.kill_all()
 
 
-def check_rounds(directory: Path, lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
+def check_rounds(
+    directory: Path,
+    lay: Lay,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    seconds: float = SECONDS,
+) -> None:
     """Run rounds until there was harm for so long as is asked for; fail if something is found.
 
     What was done is said in the end, also where nobody asks for what tests print.
     """
-    report, seed, left = Report(), SEED, SECONDS
+    report, seed, left = Report(), SEED, seconds
     while left > 0:
-        seconds = min(left, _ROUND_SECONDS_MAX)
         round_directory = directory / f"seed-{seed}"
-        findings = run_round(round_directory, seed, lay, report, seconds=seconds)
+        of_round = min(left, _ROUND_SECONDS_MAX)
+        findings = run_round(round_directory, seed, lay, report, seconds=of_round)
         if findings:
             again = f"EVERLOG_CLUSTER_SEED={seed} repeats the choices of this round; {report}"
             pytest.fail("\n".join([again, *findings[:20]]), pytrace=False)
         shutil.rmtree(round_directory)
-        left, seed = left - seconds, seed + 1
+        left, seed = left - of_round, seed + 1
     with capsys.disabled():
         sys.stdout.write(f"\n{report}\n")
