@@ -58,6 +58,7 @@ from everlog.journals.nats_stream import (
     find_faults,
     new_stream,
     remarks_on,
+    servers_that_sync_late,
 )
 from everlog.service.mirroring.journal import (
     BEGINNING,
@@ -91,6 +92,10 @@ _PAYLOAD_MAX: Final = 1024 * 1024
 # longer.
 _LARGE_SIZE: Final = 4 * 1024 * 1024
 _BYTES_PER_SECOND_MIN: Final = 8 * 1024 * 1024
+
+# Where servers tell their settings, to whoever may know them; and how long they are listened to.
+_SETTINGS: Final = "$SYS.REQ.SERVER.PING.JSZ"
+_SETTINGS_SECONDS: Final = 0.3
 
 # What is read at once, at most: with one answer of a replica, and in its time.
 _PAGE_SIZE_MAX: Final = 2 * 1024 * 1024
@@ -195,6 +200,7 @@ class NatsJournal:
                 # What cannot be proven now, or may not, is said now.
                 await self._barrier(connection, is_patient=True)
                 await self._scan(connection, after=BEGINNING, size_max=1)
+                self._check_syncing(await connection.ask_all(_SETTINGS, seconds=_SETTINGS_SECONDS))
         except JournalUnreachableError as error:
             if isinstance(error.__cause__, AccessDeniedError):
                 raise UnfitJournalError(str(error.__cause__)) from error
@@ -215,6 +221,15 @@ class NatsJournal:
             raise UnfitJournalError(
                 "JetStream is not enabled on the server: give it a jetstream block with a "
                 "store_dir, and sync_interval: always"
+            )
+
+    def _check_syncing(self, answers: Sequence[Msg]) -> None:
+        """Look at the servers' settings, if they are shown to us."""
+        late = servers_that_sync_late(map(as_json, answers))
+        if late:
+            raise UnfitJournalError(
+                f"the servers {', '.join(late)} acknowledge what they have not synced: set "
+                "'sync_interval: always' in their jetstream blocks"
             )
 
     async def _stream_or_new(self, connection: Connection) -> dict[str, Any]:
