@@ -80,6 +80,8 @@ _WAIT_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.002
 # A stream that is being made is looked for after this.
 _MADE_AGAIN_SECONDS: Final = 0.05
+# While its replicas elect one to lead, nobody answers what is asked about it.
+_STREAM_SECONDS: Final = 0.5
 
 # Of a message's size, what is left to headers, and to what describes an entry's lines.
 _HEADERS_SIZE_MAX: Final = 4096
@@ -649,8 +651,12 @@ class NatsJournal:
     ) -> dict[str, Any]:
         """Return what the servers answer to a request of JetStream's."""
         content = json.dumps(body).encode() if body else b""
-        answer = await self._request(connection, f"$JS.API.{what}", content, is_patient=True)
-        return as_json(answer)
+        subject = f"$JS.API.{what}"
+        return as_json(
+            await self._request(
+                connection, subject, content, is_patient=True, seconds=_STREAM_SECONDS
+            )
+        )
 
     async def _request(
         self,
@@ -660,14 +666,15 @@ class NatsJournal:
         headers: Mapping[str, str] | None = None,
         *,
         is_patient: bool = False,
+        seconds: float = _REPLICA_SECONDS,
     ) -> Msg:
-        """Return the answer to what may be asked again.
+        """Return the answer to what may be asked again, after so many seconds.
 
         Whoever is patient also asks again if nobody is responsible at the moment.
         """
         while True:
             try:
-                async with asyncio.timeout(_REPLICA_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await connection.request(subject, content, headers)
             except TimeoutError:
                 # A leader that is gone took the question along; another one is asked.
