@@ -36,11 +36,13 @@ _ANNOUNCED_SECONDS: Final = 60.0
 
 
 def code_of(told: Mapping[str, Any]) -> int | None:
+    """Return the number of the reason why a request failed, None if it did not."""
     error = told.get("error")
     return int(error.get("err_code", 0)) if isinstance(error, dict) else None
 
 
 def error_of(told: Mapping[str, Any]) -> str:
+    """Return why a request failed, in the servers' words; empty if it did not."""
     error = told.get("error")
     if isinstance(error, dict):
         return str(error.get("description") or "no reason is given")
@@ -51,6 +53,7 @@ def error_of(told: Mapping[str, Any]) -> str:
 
 
 def subject_of(message: Msg) -> str:
+    """Return the subject on which a message was stored; empty of one that only has a status."""
     return str((message.headers or {}).get("Nats-Subject", ""))
 
 
@@ -61,10 +64,20 @@ def number_of(message: Msg) -> int:
 
 
 def place_before(message: Msg) -> int:
+    """Return the place behind which an entry stands.
+
+    Raises:
+        UnknownEntryFormatError: It is no entry.
+    """
     return _header(message, AFTER)
 
 
 def position_of(message: Msg) -> int:
+    """Return how many events there are up to an entry's end.
+
+    Raises:
+        UnknownEntryFormatError: It is no entry.
+    """
     return _header(message, END)
 
 
