@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sys
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -146,6 +147,22 @@ def test_a_follower_is_followed_in_turn(token_file: Path) -> None:
 
         refusal = ask(second, "write-events", {"events": [an_event()]}).text
         assert f"this server follows {first.url}: write there" in refusal
+
+
+@pytest.mark.parametrize("clock", ["0", "4102444800000000000"], ids=["1970", "2100"])
+def test_the_clock_of_a_follower_does_not_matter(
+    tmp_path: Path, token_file: Path, clock: str
+) -> None:
+    file = tmp_path / "clock"
+    file.write_text(clock)
+    entry_point = (sys.executable, "-m", "tests.support.clock_server", str(file))
+    with (
+        running_server() as source,
+        following(source.url, token_file, entry_point=entry_point) as follower,
+    ):
+        write(source, {"n": 1}, {"n": 2})
+        wait_until_equal(source, follower)
+        assert health(follower)["follower:source"]["observedValue"] == "following"
 
 
 # What is served, and what is refused.

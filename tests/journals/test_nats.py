@@ -180,6 +180,24 @@ def test_an_entry_that_is_larger_than_a_message_is_refused_and_nothing_sent(
     run(appending, NatsJournal(servers.url_of(stream)))
 
 
+@pytest.mark.slow
+def test_what_jetstream_does_not_store_is_refused_however_large_messages_may_be(
+    stream: str,
+) -> None:
+    async def appending(journal: NatsJournal) -> None:
+        await journal.open()
+        largest = journal.entry_size_max - len(encode_entry(make_entry(size=0)))
+        assert largest > 30 << 20
+        entry = make_entry(0, size=largest)
+        after = await journal.append(entry, after=BEGINNING)
+        assert await read_all(journal) == [entry]
+        with pytest.raises(UnfitJournalError):
+            await journal.append(make_entry(1, size=largest + 1), after=after)
+
+    with running_nats(1, payload_max=64 << 20) as running:
+        run(appending, NatsJournal(running.url_of(stream), replicas=1))
+
+
 def test_the_id_of_an_entry_that_was_lost_says_nothing_about_it(
     servers: NatsServers, stream: str
 ) -> None:
@@ -379,9 +397,9 @@ def test_a_credentials_file_says_who_we_are(tmp_path: Path) -> None:
         )
 
 
-def test_who_may_not_do_what_is_needed_is_told_so(tmp_path: Path) -> None:
+def test_who_may_not_do_what_is_needed_is_told_so() -> None:
     async def opening(journal: NatsJournal) -> None:
-        with pytest.raises(UnfitJournalError, match="(?i)permissions violation"):
+        with pytest.raises(UnfitJournalError, match=r"(?i)permissions violation"):
             await journal.open()
 
     users = (

@@ -231,8 +231,19 @@ class Servers:
         raise denied or NotSentError("no server can be reached: " + "; ".join(reasons))
 
 
+class _Client(Client):
+    """A client that takes no harm from closing a connection which the system has closed."""
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - theirs.
+        # The library would write what it still has, also where nobody can be written to any more,
+        # and its tasks would end with an error that nobody awaits. Nobody waits for what is left.
+        self._pending, self._pending_data_size = [], 0
+        with suppress(RuntimeError, OSError):
+            await super()._close(status, do_cbs)
+
+
 async def _connect(server: str, options: Mapping[str, Any], *, is_tls: bool) -> "Connection":
-    client = Client()
+    client = _Client()
     connection = Connection(client)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):

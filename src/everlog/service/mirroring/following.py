@@ -73,6 +73,9 @@ _SCHEMAS_SECONDS: Final = 1.0
 _SCHEMAS_IDLE_SECONDS: Final = 5.0
 _SCHEMAS_SHARE: Final = 20
 
+# Their names are kept in memory: a few hundred megabytes of them are no application's.
+_EVENT_TYPES_MAX: Final = 1_000_000
+
 # How often the source is asked how far it is, while it has more than is here.
 _HEAD_SECONDS: Final = 5.0
 
@@ -185,6 +188,8 @@ class Follower:
         self._tip = engine.head
         # The event types that are here, or on their way, and their schemas.
         self._types: Final[dict[str, str | None]] = {}
+        # Those that the source had when it was asked last.
+        self._listed: set[str] = set()
         self._types_at = -math.inf
         self._types_seconds = 0.0
         self._head_at = 0.0
@@ -392,7 +397,8 @@ class Follower:
     def _hand_over(self, writes: Writes) -> None:
         """Let the writer have whole writes, and before them the schemas that they may need."""
         names = {event.type for event in writes.events}
-        if not names.issubset(self._types) or self._is_due(_SCHEMAS_SECONDS):
+        unknown = names - self._types.keys() - self._listed
+        if unknown or self._is_due(_SCHEMAS_SECONDS):
             self._ask_for_types()
         for name in names:
             self._types.setdefault(name, None)
@@ -434,7 +440,11 @@ class Follower:
         """Take over the schemas that the source has, and that are not here."""
         begun_at = time.monotonic()
         lacking = {name for name, schema in self._types.items() if schema is not None}
+        self._listed = set()
         for name, schema in self._source.read_event_types():
+            self._listed.add(name)
+            if len(self._listed) > _EVENT_TYPES_MAX:
+                raise SourceError(f"it has more than {_EVENT_TYPES_MAX} event types")
             if schema is None:
                 continue
             known = self._types.get(name)
@@ -472,9 +482,12 @@ class Follower:
             # It has one there, and takes its time.
             return
         latest = self._source.find_latest(0)
-        if latest is not None and self._differs_at(min(latest, position)):
-            message = "its last event is another one than the one here"
-            raise UnfitSourceError(message, position=min(latest, position))
+        stored = self._engine.head.event_count
+        if latest is not None and stored > 0:
+            shared = min(latest, stored - 1)
+            if self._differs_at(shared):
+                message = "its last event is another one than the one here"
+                raise UnfitSourceError(message, position=shared)
         count = 0 if latest is None else latest + 1
         self._reason = f"it has {count} events, and here are {tip.event_count}"
         self._state = FollowingState.BEHIND
@@ -493,10 +506,12 @@ class Follower:
         """Follow no more, and say at which event the source differs first."""
         reason, position = str(error), error.position
         stored = self._engine.head.event_count
-        if position is not None and position < stored:
+        if position is not None and stored > 0:
+            last = min(position, stored - 1)
             try:
-                position = self._find_first_difference(position)
-                reason = f"{reason}: the first event that differs is {position}"
+                if self._differs_at(last):
+                    position = self._find_first_difference(last)
+                    reason = f"{reason}: the first event that differs is {position}"
             except EverlogError:
                 reason = f"{reason}: there may be others before it"
         self._state, self._reason = FollowingState.REFUSED, reason

@@ -359,6 +359,21 @@ async def test_schemas_come_before_the_events_that_they_are_about(tmp_path: Path
 
 
 @on_a_loop
+async def test_a_type_that_was_listed_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_SCHEMAS_SECONDS", 1_000.0)
+    monkeypatch.setattr(following, "_SCHEMAS_IDLE_SECONDS", 1_000.0)
+    types = tuple(f"io.everlog.test.number-{number}" for number in range(20))
+    source = ScriptedSource(a_log(40, types=types))
+    source.types = dict.fromkeys(types)
+    async with following_store(tmp_path, source) as (store, _, _):
+        await until(lambda: store.engine.head.event_count == 40)
+
+        assert source.asked.count("types") == 1
+
+
+@on_a_loop
 async def test_few_schemas_are_taken_over_at_once(tmp_path: Path) -> None:
     source = ScriptedSource()
     source.types = {f"io.everlog.test.number-{number}": SCHEMA for number in range(30)}
