@@ -148,7 +148,7 @@ class NatsJournal:
         """Connect to nothing yet; `replicas` is how many the stream must have, at least.
 
         Raises:
-            SettingsError: The URL or a file cannot be used, or the library is missing.
+            SettingsError: The URL or a file cannot be used.
         """
         target = parse_url(url)
         access = Access(
