@@ -211,8 +211,9 @@ def test_what_the_walk_through_installs_is_what_is_run_elsewhere() -> None:
     assert program == code_blocks(read_page("docs/operating/systemd.md"))[0].text
     update, install = packages.splitlines()
     assert update == "apt-get update"
-    # A Debian has systemd already; load, copies and file systems are for those who test.
-    unneeded = {"systemd", "wrk", "rsync", "xfsprogs", "btrfs-progs"}
+    # A Debian has systemd already; load, copies, file systems, networks, and what Patroni agrees by
+    # are for those who test.
+    unneeded = {"systemd", "wrk", "rsync", "xfsprogs", "btrfs-progs", "iproute2", "etcd-server"}
     needed = {"git", "python3-venv", *PACKAGES.values()} - unneeded
     assert needed < set(install.removeprefix("apt-get install ").split())
 
