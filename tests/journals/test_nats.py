@@ -29,6 +29,7 @@ from tests.support.certificates import Issued, issue, write_files
 from tests.support.journal_places import append_all, make_announcement, make_entry, read_all
 from tests.support.nats_accounts import Accounts
 from tests.support.nats_servers import STREAM, NatsServers, running_nats
+from tests.support.pages import code_blocks, read_page
 
 PASSWORD: Final = "the-password-of-the-tests"
 
@@ -306,7 +307,8 @@ def test_what_nobody_appended_wakes_nobody_for_long(servers: NatsServers, stream
         await client.close()
         await asyncio.wait_for(journal.wait(after=place), 20)
         # Whoever wants to know reads, and knows better then.
-        assert (await journal.read(after=place, size_max=1000)).is_end
+        page = await journal.read(after=place, size_max=1000, proves_end=False)
+        assert not page.entries
         assert journal._told_end == place
 
     run(telling, NatsJournal(servers.url_of(stream)))
@@ -409,6 +411,27 @@ def test_who_may_not_do_what_is_needed_is_told_so() -> None:
     with running_nats(1, configuration=users) as running:
         address = running.servers[0].address
         run(opening, NatsJournal(f"nats://node:p@{address}/{STREAM}", replicas=1))
+
+
+@pytest.mark.parametrize("sync_interval", ["always", "2m"])
+def test_servers_that_show_that_they_do_not_always_sync_are_refused(sync_interval: str) -> None:
+    (shown,) = (
+        block.text
+        for block in code_blocks(read_page("docs/operating/nats.md"))
+        if block.text.startswith("accounts")
+    )
+
+    async def opening(journal: NatsJournal) -> None:
+        if sync_interval == "always":
+            await journal.open()
+            return
+        with pytest.raises(UnfitJournalError, match="n0, n1, n2 acknowledge what they have not"):
+            await journal.open()
+
+    accounts = shown.replace('"..."', '"secret"')
+    with running_nats(3, configuration=accounts, sync_interval=sync_interval) as running:
+        address = running.servers[0].address
+        run(opening, NatsJournal(f"nats://node:secret@{address}/{STREAM}"))
 
 
 def test_the_servers_are_known_by_their_certificates(tmp_path: Path) -> None:

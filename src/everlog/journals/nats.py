@@ -58,6 +58,7 @@ from everlog.journals.nats_stream import (
     find_faults,
     new_stream,
     remarks_on,
+    servers_that_sync_late,
 )
 from everlog.service.mirroring.journal import (
     BEGINNING,
@@ -79,6 +80,8 @@ _WAIT_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.002
 # A stream that is being made is looked for after this.
 _MADE_AGAIN_SECONDS: Final = 0.05
+# While its replicas elect one to lead, nobody answers what is asked about it.
+_STREAM_SECONDS: Final = 0.5
 
 # Of a message's size, what is left to headers, and to what describes an entry's lines.
 _HEADERS_SIZE_MAX: Final = 4096
@@ -91,6 +94,10 @@ _PAYLOAD_MAX: Final = 1024 * 1024
 # longer.
 _LARGE_SIZE: Final = 4 * 1024 * 1024
 _BYTES_PER_SECOND_MIN: Final = 8 * 1024 * 1024
+
+# Where servers tell their settings, to whoever may know them; and how long they are listened to.
+_SETTINGS: Final = "$SYS.REQ.SERVER.PING.JSZ"
+_SETTINGS_SECONDS: Final = 0.3
 
 # What is read at once, at most: with one answer of a replica, and in its time.
 _PAGE_SIZE_MAX: Final = 2 * 1024 * 1024
@@ -195,6 +202,7 @@ class NatsJournal:
                 # What cannot be proven now, or may not, is said now.
                 await self._barrier(connection, is_patient=True)
                 await self._scan(connection, after=BEGINNING, size_max=1)
+                self._check_syncing(await connection.ask_all(_SETTINGS, seconds=_SETTINGS_SECONDS))
         except JournalUnreachableError as error:
             if isinstance(error.__cause__, AccessDeniedError):
                 raise UnfitJournalError(str(error.__cause__)) from error
@@ -215,6 +223,15 @@ class NatsJournal:
             raise UnfitJournalError(
                 "JetStream is not enabled on the server: give it a jetstream block with a "
                 "store_dir, and sync_interval: always"
+            )
+
+    def _check_syncing(self, answers: Sequence[Msg]) -> None:
+        """Look at the servers' settings, if they are shown to us."""
+        late = servers_that_sync_late(map(as_json, answers))
+        if late:
+            raise UnfitJournalError(
+                f"the servers {', '.join(late)} acknowledge what they have not synced: set "
+                "'sync_interval: always' in their jetstream blocks"
             )
 
     async def _stream_or_new(self, connection: Connection) -> dict[str, Any]:
@@ -634,8 +651,12 @@ class NatsJournal:
     ) -> dict[str, Any]:
         """Return what the servers answer to a request of JetStream's."""
         content = json.dumps(body).encode() if body else b""
-        answer = await self._request(connection, f"$JS.API.{what}", content, is_patient=True)
-        return as_json(answer)
+        subject = f"$JS.API.{what}"
+        return as_json(
+            await self._request(
+                connection, subject, content, is_patient=True, seconds=_STREAM_SECONDS
+            )
+        )
 
     async def _request(
         self,
@@ -645,14 +666,15 @@ class NatsJournal:
         headers: Mapping[str, str] | None = None,
         *,
         is_patient: bool = False,
+        seconds: float = _REPLICA_SECONDS,
     ) -> Msg:
-        """Return the answer to what may be asked again.
+        """Return the answer to what may be asked again, after so many seconds.
 
         Whoever is patient also asks again if nobody is responsible at the moment.
         """
         while True:
             try:
-                async with asyncio.timeout(_REPLICA_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await connection.request(subject, content, headers)
             except TimeoutError:
                 # A leader that is gone took the question along; another one is asked.

@@ -405,6 +405,30 @@ class Connection:
             if self._is_retired and not self._waiting:
                 self.lose("it is not used any more")
 
+    async def ask_all(self, subject: str, *, seconds: float) -> Sequence[Msg]:
+        """Return what all say who answer within some seconds: nothing at once, if nobody can."""
+        found: list[Msg] = []
+        is_nobody = asyncio.Event()
+
+        async def take(message: Msg) -> None:
+            if "Status" in (message.headers or {}):
+                is_nobody.set()
+            else:
+                found.append(message)
+
+        last_error = self.last_error
+        with suppress(Exception):
+            inbox = self._client.new_inbox()
+            subscription = await self._client.subscribe(inbox, cb=take)
+            await self._client.publish(subject, reply=inbox)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await is_nobody.wait()
+            await subscription.unsubscribe()
+        # Who may not ask is nobody, too.
+        self.last_error = last_error
+        return found
+
     async def tell(self, subject: str, content: bytes) -> None:
         """Send a message to whoever listens, if that is possible."""
         with suppress(Exception):
