@@ -293,6 +293,30 @@ def test_who_waits_behind_an_unknown_outcome_is_told_that_nothing_was_stored(
     two_nodes(tmp_path, work)
 
 
+def test_who_waits_behind_refusals_is_told_that_nothing_was_stored_and_nothing_is(
+    tmp_path: Path,
+) -> None:
+    async def work(first: Node, second: Node) -> None:
+        del second
+        ids(await first.write("/a"))
+        pristine = (IsSubjectPristine(subject="/a", recursive=False),)
+        first.journal.faults.seconds = 0.2
+        refused = asyncio.ensure_future(first.write("/a", preconditions=pristine))
+        await until(lambda: first.store.writer._turn is Turn.COMMITTING)
+        behind = asyncio.ensure_future(first.write("/behind"))
+        await asyncio.sleep(0)
+        # Whoever else asks the journal finds out first, and the answer to who asked before comes.
+        first.mirror._note_lost(JournalUnreachableError("no answer"))
+        assert isinstance(await behind, JournalUnreachableError)
+        assert code(await refused) is Code.PRECONDITION_VIOLATED
+        first.journal.faults.seconds = 0.0
+        await until(lambda: first.store.writer.condition is Condition.WRITABLE)
+        assert ids(await first.write("/after")) == ["/after"]
+        assert [subject for subject, _ in await first.current_events()] == ["/a", "/after"]
+
+    two_nodes(tmp_path, work)
+
+
 def test_a_node_starts_while_its_journal_is_gone(tmp_path: Path) -> None:
     async def work() -> None:
         async with open_node(tmp_path, SharedLog(), faults=Faults(is_away=True)) as node:
