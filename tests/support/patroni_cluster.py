@@ -23,6 +23,7 @@ from tests.support.postgresql_server import (
     PASSWORD,
     free_port,
     installation,
+    remove_shared_memory,
     unprivileged,
     unprivileged_directory,
 )
@@ -100,6 +101,7 @@ class Member:
         for process in self._servers():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        remove_shared_memory(self._data)
 
     def kill(self) -> None:
         """End all of it: nobody is there to say that it is gone."""

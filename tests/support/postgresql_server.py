@@ -160,7 +160,7 @@ class PostgresqlServer:
             self.resume()
             # At once: nothing of it is needed any more.
             self._end(signal.SIGQUIT)
-        _remove_shared_memory(self.data_directory)
+        remove_shared_memory(self.data_directory)
 
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError):
@@ -310,7 +310,7 @@ def _copied_installation() -> Path:
     return directory / _PACKAGE.name / _INSTALLED.name
 
 
-def _remove_shared_memory(data_directory: Path) -> None:
+def remove_shared_memory(data_directory: Path) -> None:
     """Remove what a server that was killed could not: a few bytes that the system keeps."""
     with suppress(OSError, IndexError, ValueError):
         identifier = int((data_directory / "postmaster.pid").read_text().splitlines()[6].split()[1])

@@ -234,7 +234,11 @@ class Servers:
 class _Client(Client):
     """A client that takes no harm from closing a connection which the system has closed."""
 
-    async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002 - theirs.
+    async def _close(
+        self,
+        status: int,
+        do_cbs: bool = True,  # noqa: FBT001, FBT002 - as in the library.
+    ) -> None:
         # The library would write what it still has, also where nobody can be written to any more,
         # and its tasks would end with an error that nobody awaits. Nobody waits for what is left.
         self._pending, self._pending_data_size = [], 0

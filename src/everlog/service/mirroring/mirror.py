@@ -46,6 +46,7 @@ from everlog.service.mirroring.journal import (
     EntryLostError,
     OutcomeUnknownError,
     PlacedEntry,
+    UnfitJournalError,
 )
 from everlog.service.mirroring.neighbours import find_mismatches, nodes_of
 from everlog.service.mirroring.options import MirrorFigures, MirrorOptions
@@ -84,6 +85,9 @@ _COURTESY_SECONDS_MAX: Final = 0.05
 # What that average begins with, and the weight of the newest turn in it.
 _TURN_SECONDS: Final = 0.01
 _AVERAGE_WEIGHT: Final = 0.1
+
+
+_UNKNOWN: Final = "whether what was written is stored is unknown"
 
 
 class _Proof(NamedTuple):
@@ -135,6 +139,9 @@ class Mirror:
         self._failure: Exception | None = None
         self._lost_at: float | None = None
         self._is_stopping = False
+        # What is being appended, until that is given up.
+        self._appending: asyncio.Task[int] | None = None
+        self._has_given_up: Final = asyncio.Event()
         # The loop's time when others' entry was seen last; whether the last one was ours, and
         # others have not been let in since.
         self._others_at = float("-inf")
@@ -153,11 +160,18 @@ class Mirror:
     async def stop(self) -> None:
         """Read nothing any more, and resolve what is unknown within seconds or not at all."""
         self._is_stopping = True
+        # Counted from here: each attempt may take as long as that.
+        self._loop.call_later(_GIVE_UP_SECONDS, self._give_up)
         self._barriers.release(JournalUnreachableError("the server is shutting down"))
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _give_up(self) -> None:
+        self._has_given_up.set()
+        if self._appending is not None:
+            self._appending.cancel()
 
     async def close(self) -> None:
         """Let go of the journal; nothing may be on its way there any more."""
@@ -319,13 +333,20 @@ class Mirror:
         """Return when the batch stands in the journal, behind what is here."""
         self._raise_hindrance()
         self._raise_if_lost()
+        if self._has_given_up.is_set():
+            raise self._unreachable()
         entry = self._entry_of(batch)
         self._batch_id = entry.batch_id
+        self._appending = self._loop.create_task(self._append(entry))
         try:
-            place = await self._append(entry)
-        except BaseException:
+            place = await self._appending
+        except BaseException as error:
             self._batch_id = ""
+            if isinstance(error, asyncio.CancelledError) and self._has_given_up.is_set():
+                raise OrderGivenUpError(_UNKNOWN) from None
             raise
+        finally:
+            self._appending = None
         self._appended_at = self._loop.time()
         self.figures.appends += 1
         self._appended = PlacedEntry(place, entry)
@@ -369,36 +390,38 @@ class Mirror:
                 self._note_lost(error)
                 if not is_unknown:
                     raise
-                await self._pause(pauses)
+                await asyncio.sleep(pauses.next())
                 continue
+            except UnfitJournalError as error:
+                self._fail(error)
+                if is_unknown:
+                    raise OrderGivenUpError(_UNKNOWN) from error
+                raise JournalUnreachableError(str(error)) from error
             else:
                 self._note_found()
                 return place
-            standing = await self._ask_what_stands(pauses)
+            # Who has lost knows that something stands there; who knows nothing has to be sure.
+            standing = await self._ask_what_stands(pauses, proves_end=is_unknown)
             if standing is None:
                 # The other one may have been on its way only.
-                await self._pause(pauses)
+                await asyncio.sleep(pauses.next())
                 continue
             if standing.entry.batch_id == entry.batch_id:
                 return standing.place
             self.figures.lost_appends += 1
             self._raise_if_lost()
 
-    async def _ask_what_stands(self, pauses: "_Pauses") -> PlacedEntry | None:
+    async def _ask_what_stands(self, pauses: "_Pauses", *, proves_end: bool) -> PlacedEntry | None:
         """Return the first entry behind what is here, None if there is none."""
         while not self._arrivals:
             try:
-                if await self._fetch() and not self._arrivals:
+                if await self._fetch(proves_end=proves_end) and not self._arrivals:
                     return None
+                proves_end = True
             except JournalUnreachableError as error:
                 self._note_lost(error)
-                await self._pause(pauses)
+                await asyncio.sleep(pauses.next())
         return self._arrivals.first
-
-    async def _pause(self, pauses: "_Pauses") -> None:
-        if self._is_stopping and pauses.seconds > _GIVE_UP_SECONDS:
-            raise OrderGivenUpError("whether what was written is stored is unknown")
-        await asyncio.sleep(pauses.next())
 
     def note_stored(self, failure: Exception | None) -> None:
         """Take note that the batch that was appended is here, or why it is not."""
@@ -649,11 +672,8 @@ class _Pauses:
 
     def __init__(self) -> None:
         self._pause = _PAUSE_SECONDS_MIN
-        # Of all that there were.
-        self.seconds = 0.0
 
     def next(self) -> float:
         pause = self._pause
         self._pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-        self.seconds += pause
         return pause

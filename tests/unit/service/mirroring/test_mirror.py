@@ -20,7 +20,7 @@ from everlog.domain.errors import (
 from everlog.domain.precondition import IsEventQlQueryTrue, IsSubjectPopulated, IsSubjectPristine
 from everlog.domain.schema import compile_event_schema
 from everlog.service.mirroring import mirror as mirror_module
-from everlog.service.mirroring.journal import decode_entry, encode_entry
+from everlog.service.mirroring.journal import UnfitJournalError, decode_entry, encode_entry
 from everlog.service.register_event_schema import register_event_schema
 from everlog.service.store import StoreOptions, open_store
 from everlog.service.writing.changes import Outcome
@@ -329,6 +329,31 @@ def test_a_server_that_stops_gives_up_what_is_unknown(
     assert isinstance(outcome, StoreFailedError)
 
 
+def test_a_server_that_stops_waits_for_no_attempt_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_GIVE_UP_SECONDS", 0.2)
+    outcomes: list[Outcome] = []
+
+    async def work() -> None:
+        async with open_node(tmp_path, SharedLog()) as node:
+            await node.until_ready()
+
+            async def append_for_ever(*_: object, **__: object) -> int:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            monkeypatch.setattr(node.journal, "append", append_for_ever)
+            begun = asyncio.ensure_future(node.write("/begun"))
+            begun.add_done_callback(lambda done: outcomes.append(done.result()))
+            await asyncio.sleep(0.05)
+            assert not begun.done()
+
+    run(work)
+    [outcome] = outcomes
+    assert isinstance(outcome, StoreFailedError)
+
+
 # Where a log meets its journal.
 
 
@@ -454,6 +479,27 @@ def test_a_mirror_is_an_ordinary_data_directory(tmp_path: Path) -> None:
             assert store.mirror is None
             assert store.engine.head.event_count == 1
             assert store.writer.condition is Condition.WRITABLE
+
+    run(work)
+
+
+def test_a_journal_that_is_not_what_it_was_takes_nothing_and_ends_the_node(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        async with open_node(tmp_path, SharedLog()) as node:
+            await node.until_ready()
+            ids(await node.write("/a"))
+
+            async def refuse(*_: object, **__: object) -> int:
+                raise UnfitJournalError("it was put back to an earlier state")
+
+            node.journal.append = refuse  # type: ignore[method-assign]  # As a real one may.
+            assert isinstance(await node.write("/b"), JournalUnreachableError)
+            assert node.told[-1] == (
+                "failed: UnfitJournalError: it was put back to an earlier state"
+            )
+            assert code(await node.write("/c")) is Code.STORE_FAILED
 
     run(work)
 
