@@ -45,6 +45,8 @@ test-all: export EVERLOG_ROT_FLIPS = 3000
 test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_JOURNAL_KILLS = 40
 test-all: export EVERLOG_PATRONI_KILLS = 8
+test-all: export EVERLOG_CLUSTER_SECONDS = 120
+test-all: export EVERLOG_CLUSTER_PATRONI_SECONDS = 120
 test-all: export EVERLOG_SOAK_SECONDS = 120
 test-all: export EVERLOG_EMPTY_CLUSTERS = 1
 test-all: check ## Run the tests with more generated cases, and measure their coverage.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from itertools import pairwise
 from pathlib import Path
@@ -101,54 +102,61 @@ def _measure_rates(bench: Workbench, name: str, url: str) -> Iterator[Figure]:
     copytree(filled, alone_directory)
     with serve_everlog(alone_directory, bench.certificate) as alone, _serve(bench, url) as cluster:
         first = cluster.current[0]
-        rates = _in_turns(
+        # As long as all have the same events.
+        rates, counts = _in_turns(
             bench,
+            cluster,
             {
-                "alone": lambda seconds: _rate([alone], _WRITES, writes, seconds),
-                "one": lambda seconds: _rate([first], _WRITES, writes, seconds),
-                "both": lambda seconds: _rate(cluster.current, _WRITES, writes, seconds),
+                "alone": partial(_rate, [alone], _READS, reads),
+                "local": partial(_rate, [cluster.local], _READS, reads),
+                "one": partial(_rate, [first], _READS, reads),
+                "both": partial(_rate, cluster.current, _READS, reads),
             },
         )
-        counts = _counts(cluster.current)
-        yield _share(f"writes by two nodes on {name}", "events/s", rates["both"], "embedded store",
-                     rates["alone"], _WRITES_MIN, _of_appends(counts))  # fmt: skip
-        yield _share(f"writes by two nodes on {name}, lost races", "events/s", rates["both"],
-                     "one node", rates["one"], _BOTH_WRITE_MIN,
-                     f"{counts['everlog_journal_lost_appends_total']:.0f} appends were lost")  # fmt: skip
-        before = _counts(cluster.current)
-        rates = _in_turns(
-            bench,
-            {
-                "alone": lambda seconds: _rate([alone], _READS, reads, seconds),
-                "local": lambda seconds: _rate([cluster.local], _READS, reads, seconds),
-                "one": lambda seconds: _rate([first], _READS, reads, seconds),
-                "both": lambda seconds: _rate(cluster.current, _READS, reads, seconds),
-            },
-        )
-        counts = _counts(cluster.current)
-        counts.subtract(before)
         yield _share(f"local reads of a node on {name}", "reads/s", rates["local"],
                      "embedded store", rates["alone"], _LOCAL_READS_MIN)  # fmt: skip
         yield _share(f"current reads of a node on {name}", "reads/s", rates["one"],
                      "embedded store", rates["alone"], _CURRENT_READS_MIN,
-                     _of_barriers(counts))  # fmt: skip
+                     _of_barriers(counts["one"]))  # fmt: skip
         yield _share(f"current reads of two nodes on {name}", "reads/s", rates["both"],
-                     "embedded store", rates["alone"])  # fmt: skip
+                     "embedded store", rates["alone"], None,
+                     _of_barriers(counts["both"]))  # fmt: skip
+        rates, counts = _in_turns(
+            bench,
+            cluster,
+            {
+                "alone": partial(_rate, [alone], _WRITES, writes),
+                "one": partial(_rate, [first], _WRITES, writes),
+                "both": partial(_rate, cluster.current, _WRITES, writes),
+            },
+        )
+        yield _share(f"writes by two nodes on {name}", "events/s", rates["both"], "embedded store",
+                     rates["alone"], _WRITES_MIN, _of_appends(counts["both"]))  # fmt: skip
+        yield _share(f"writes by two nodes on {name}, lost races", "events/s", rates["both"],
+                     "one node", rates["one"], _BOTH_WRITE_MIN,
+                     f"one node: {_of_appends(counts['one'])}")  # fmt: skip
 
 
 def _in_turns(
-    bench: Workbench, works: dict[str, Callable[[float], float]]
-) -> dict[str, Sequence[float]]:
-    """Do each for a moment, then all of them again and again; return the rates of each."""
+    bench: Workbench, cluster: _Cluster, works: dict[str, Callable[[float], float]]
+) -> tuple[dict[str, list[float]], dict[str, Counter[str]]]:
+    """Do each for a moment, then all of them again and again.
+
+    Returns the rates of each, and what the nodes with current reads counted meanwhile.
+    """
     seconds = bench.scale.seconds
     for work in works.values():
         work(seconds / 5)
     rates: dict[str, list[float]] = {name: [] for name in works}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in works}
     # The quick run only sees whether it works.
     for _ in range(_TURNS if seconds >= 1 else 1):
         for name, work in works.items():
+            before = _counts(cluster.current)
             rates[name].append(work(seconds))
-    return {name: tuple(found) for name, found in rates.items()}
+            counts[name].update(_counts(cluster.current))
+            counts[name].subtract(before)
+    return rates, counts
 
 
 def _rate(servers: Sequence[Addresses], path: str, bodies: Path, seconds: float) -> float:
@@ -185,15 +193,17 @@ def _share(
 
 
 def _of_appends(counts: Counter[str]) -> str:
-    appends = max(counts["everlog_journal_appends_total"], 1)
+    appends, lost = (
+        counts[f"everlog_journal_{what}_total"] for what in ("appends", "lost_appends")
+    )
     events = counts["everlog_written_events_total"]
-    return f"{appends:.0f} appends, {events / appends:.1f} events each"
+    return f"{appends} appends of {events / max(appends, 1):.1f} events, {lost} lost"
 
 
 def _of_barriers(counts: Counter[str]) -> str:
     barriers = max(counts["everlog_journal_barriers_total"], 1)
     reads = counts["everlog_journal_barrier_reads_total"]
-    return f"{barriers:.0f} questions to the journal, {reads / barriers:.1f} reads each"
+    return f"{barriers} questions to the journal for {reads / barriers:.1f} reads each"
 
 
 # Nodes.

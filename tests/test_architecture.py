@@ -88,6 +88,7 @@ MODULES = (
     "api/proof_endpoints",
     "api/transfer_endpoints",
     "cli/backing_up/directory",
+    "cli/journal",
     "cli/querying/directory",
     "bootstrap",
     "environment",

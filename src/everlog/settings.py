@@ -13,8 +13,7 @@ from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
 from everlog.domain.note import SignatureType, VerifierKey, WitnessAddress, parse_origin
-from everlog.journals import redact_url
-from everlog.texts import to_unicode
+from everlog.texts import redact_url, to_unicode
 
 READS_CURRENT: Final = "current"
 READS_LOCAL: Final = "local"

@@ -63,6 +63,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     each, together, statement = (f"{number:.0f} s" for number in seconds)
     assert f"up to {each} for a host, {together} for all that the URL names" in PAGE
     assert f"and {statement} for a statement" in PAGE
+    assert f"An entry has at most {PostgresqlJournal.entry_size_max >> 20} MiB" in PAGE
 
 
 @pytest.mark.slow

@@ -211,8 +211,8 @@ def test_what_the_walk_through_installs_is_what_is_run_elsewhere() -> None:
     assert program == code_blocks(read_page("docs/operating/systemd.md"))[0].text
     update, install = packages.splitlines()
     assert update == "apt-get update"
-    # A Debian has systemd already; load, copies and file systems are for those who test.
-    unneeded = {"systemd", "wrk", "rsync", "xfsprogs", "btrfs-progs"}
+    # A Debian has systemd already; load, copies, file systems and clusters are for those who test.
+    unneeded = {"systemd", "wrk", "rsync", "xfsprogs", "btrfs-progs", "etcd-server", "iproute2"}
     needed = {"git", "python3-venv", *PACKAGES.values()} - unneeded
     assert needed < set(install.removeprefix("apt-get install ").split())
 

@@ -29,6 +29,7 @@ from tests.support.certificates import Issued, issue, write_files
 from tests.support.journal_places import append_all, make_announcement, make_entry, read_all
 from tests.support.nats_accounts import Accounts
 from tests.support.nats_servers import STREAM, NatsServers, running_nats
+from tests.support.pages import code_blocks, read_page
 
 PASSWORD: Final = "the-password-of-the-tests"
 
@@ -180,6 +181,24 @@ def test_an_entry_that_is_larger_than_a_message_is_refused_and_nothing_sent(
     run(appending, NatsJournal(servers.url_of(stream)))
 
 
+@pytest.mark.slow
+def test_what_jetstream_does_not_store_is_refused_however_large_messages_may_be(
+    stream: str,
+) -> None:
+    async def appending(journal: NatsJournal) -> None:
+        await journal.open()
+        largest = journal.entry_size_max - len(encode_entry(make_entry(size=0)))
+        assert largest > 30 << 20
+        entry = make_entry(0, size=largest)
+        after = await journal.append(entry, after=BEGINNING)
+        assert await read_all(journal) == [entry]
+        with pytest.raises(UnfitJournalError):
+            await journal.append(make_entry(1, size=largest + 1), after=after)
+
+    with running_nats(1, payload_max=64 << 20) as running:
+        run(appending, NatsJournal(running.url_of(stream), replicas=1))
+
+
 def test_the_id_of_an_entry_that_was_lost_says_nothing_about_it(
     servers: NatsServers, stream: str
 ) -> None:
@@ -288,7 +307,8 @@ def test_what_nobody_appended_wakes_nobody_for_long(servers: NatsServers, stream
         await client.close()
         await asyncio.wait_for(journal.wait(after=place), 20)
         # Whoever wants to know reads, and knows better then.
-        assert (await journal.read(after=place, size_max=1000)).is_end
+        page = await journal.read(after=place, size_max=1000, proves_end=False)
+        assert not page.entries
         assert journal._told_end == place
 
     run(telling, NatsJournal(servers.url_of(stream)))
@@ -379,9 +399,9 @@ def test_a_credentials_file_says_who_we_are(tmp_path: Path) -> None:
         )
 
 
-def test_who_may_not_do_what_is_needed_is_told_so(tmp_path: Path) -> None:
+def test_who_may_not_do_what_is_needed_is_told_so() -> None:
     async def opening(journal: NatsJournal) -> None:
-        with pytest.raises(UnfitJournalError, match="(?i)permissions violation"):
+        with pytest.raises(UnfitJournalError, match=r"(?i)permissions violation"):
             await journal.open()
 
     users = (
@@ -391,6 +411,27 @@ def test_who_may_not_do_what_is_needed_is_told_so(tmp_path: Path) -> None:
     with running_nats(1, configuration=users) as running:
         address = running.servers[0].address
         run(opening, NatsJournal(f"nats://node:p@{address}/{STREAM}", replicas=1))
+
+
+@pytest.mark.parametrize("sync_interval", ["always", "2m"])
+def test_servers_that_show_that_they_do_not_always_sync_are_refused(sync_interval: str) -> None:
+    (shown,) = (
+        block.text
+        for block in code_blocks(read_page("docs/operating/nats.md"))
+        if block.text.startswith("accounts")
+    )
+
+    async def opening(journal: NatsJournal) -> None:
+        if sync_interval == "always":
+            await journal.open()
+            return
+        with pytest.raises(UnfitJournalError, match="n0, n1, n2 acknowledge what they have not"):
+            await journal.open()
+
+    accounts = shown.replace('"..."', '"secret"')
+    with running_nats(3, configuration=accounts, sync_interval=sync_interval) as running:
+        address = running.servers[0].address
+        run(opening, NatsJournal(f"nats://node:secret@{address}/{STREAM}"))
 
 
 def test_the_servers_are_known_by_their_certificates(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from tests.support.patroni_cluster import (
     running_patroni,
 )
 
-# How often the primary dies. The first time its server does; the second time, and each one after
-# the other, the whole machine, of which nobody hears before its lease has ended.
+# How often the primary is lost: first its server; then all of its machine, of which nobody hears
+# before its lease has ended; then its machine stands still until another one has taken over, and
+# goes on as if nothing had happened; and so on.
 KILLS: Final = int(os.environ.get("EVERLOG_PATRONI_KILLS", "1"))
 
 APPENDERS: Final = 3
@@ -48,19 +49,23 @@ async def _die_again_and_again(cluster: PatroniCluster) -> None:
     await go_on()
     for number in range(KILLS):
         leader = await asyncio.to_thread(cluster.leader)
+        lose, return_ = (
+            (leader.kill_postgresql, None),
+            (leader.kill, leader.start_again),
+            (leader.pause, leader.resume),
+        )[number % 3]
         begun = time.monotonic()
-        await asyncio.to_thread(leader.kill if number % 2 else leader.kill_postgresql)
+        await asyncio.to_thread(lose)
         # Answers may be on their way, one for each.
         before = count() + APPENDERS
         async with asyncio.timeout(START_SECONDS_MAX):
             while count() <= before:  # noqa: ASYNC110 - they only count
                 await asyncio.sleep(0.01)
-        what = "machine" if number % 2 else "server"
         seconds = time.monotonic() - begun
-        print(f"the primary's {what} died: {seconds:.1f} s")  # noqa: T201 - a figure
+        print(f"{lose.__name__}: {seconds:.1f} s")  # noqa: T201 - a figure
+        if return_ is not None:
+            await asyncio.to_thread(return_)
         await go_on()
-        if number % 2:
-            await asyncio.to_thread(leader.start_again)
         await asyncio.to_thread(cluster.wait_for_standby)
     for appender in appenders:
         appender.stop()

@@ -12,10 +12,10 @@ import pytest
 import uvloop
 
 from everlog.domain.errors import JournalUnreachableError, SettingsError
-from everlog.journals import redact_url
 from everlog.journals.postgresql import PRIVILEGES, SCHEMA, PostgresqlJournal
 from everlog.journals.postgresql_connections import SESSION
 from everlog.service.mirroring.journal import BEGINNING, UnfitJournalError
+from everlog.texts import redact_url
 from tests.support.journal_places import make_announcement, make_entry, read_all
 from tests.support.postgresql_server import PASSWORD, PostgresqlServer, running_postgresql
 

@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """Return the events, of whatever version and endpoint the answer is, rows of queries too."""
+        """Return the events, of whatever version and endpoint the answer is, or a query's rows."""
         if self.body.startswith(b"["):
             return list(self.json)
         items = [item for item in self.items if item["type"] in {"event", "row"}]

@@ -119,12 +119,7 @@ def _stop_node(cluster: Cluster, rng: Random) -> Undo:
         return lambda: None
     server.ask_to_stop()
 
-    def undo() -> None:
-        # It may be paused besides, and hears nothing then.
-        server.resume()
-        server.wait()
-
-    return undo
+    return lambda: cluster.wait_for_end(server)
 
 
 def _pause_node(cluster: Cluster, rng: Random) -> Undo:

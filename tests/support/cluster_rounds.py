@@ -16,17 +16,30 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.cluster import Cluster, Journal
 from tests.support.cluster_harms import Harm, do_harm
 from tests.support.history import History, Reads, Refused, Unavailable
 from tests.support.nats_servers import running_nats
 from tests.support.network import Host, Network, running_network
+from tests.support.patroni_cluster import MEMBERS, running_patroni
 from tests.support.planted_bugs import Bug
 from tests.support.postgresql_server import running_postgresql
+from tests.support.rack_server import Plan
 
 SECONDS: Final = float(os.environ.get("EVERLOG_CLUSTER_SECONDS", "15"))
 SEED: Final = int(os.environ.get("EVERLOG_CLUSTER_SEED", "0"))
+
+# How long nodes wait for an answer of the journal where they do not wait as long as ever.
+_HASTY_SECONDS: Final = 0.5
+# Of how many appends the answer is lost, in rounds where that is so.
+_LOST_EVERY: Final = 10
+
+# What brings bugs to light.
+_TELLING: Final = Plan(
+    answer_seconds_max=_HASTY_SECONDS, hears_late=True, answers_lost_every=_LOST_EVERY
+)
 
 # A round keeps all that clients were told until its end.
 _ROUND_SECONDS_MAX: Final = 90.0
@@ -60,6 +73,20 @@ def on_nats(*, node_count: int) -> Iterator[Laid]:
         places, nodes = network.hosts[:3], network.hosts[3:]
         with running_nats(3, hosts=places) as servers:
             journal = Journal(servers.url, 3, servers.servers, places, servers.leader)
+            yield Laid(journal, network, nodes)
+
+
+@contextmanager
+def on_patroni(*, node_count: int) -> Iterator[Laid]:
+    """Lay a network with three PostgreSQL servers of Patroni's, its etcd, and places for nodes."""
+    with running_network(MEMBERS + 1 + node_count) as network:
+        places, etcd, nodes = (
+            network.hosts[:MEMBERS],
+            network.hosts[MEMBERS],
+            network.hosts[MEMBERS + 1 :],
+        )
+        with running_patroni(places, etcd) as cluster:
+            journal = Journal(cluster.url, 1, cluster.members, places, cluster.leader)
             yield Laid(journal, network, nodes)
 
 
@@ -100,6 +127,15 @@ def _counts(history: History) -> dict[str, int]:
     }
 
 
+def _a_plan(seed: int) -> Plan:
+    """Return how nodes wait and hear in a round: as ever, or as it may be on a bad day."""
+    return Plan(
+        answer_seconds_max=_HASTY_SECONDS if seed % 2 == 1 else None,
+        hears_late=seed % 3 == 2,
+        answers_lost_every=_LOST_EVERY if seed % 4 == 3 else None,
+    )
+
+
 def run_round(
     directory: Path,
     seed: int,
@@ -121,10 +157,7 @@ def run_round(
             journal,
             network,
             hosts=hosts,
-            bug=bug,
-            # With a bug, whatever helps to bring it to light.
-            is_hasty=bug is not None or seed % 2 == 1,
-            hears_late=bug is not None or seed % 3 == 2,
+            plan=_a_plan(seed) if bug is None else replace(_TELLING, bug=bug),
             modes=[Reads.CURRENT] * (len(hosts) - 1) + [Reads.LOCAL],
         )
         try:
@@ -141,20 +174,26 @@ def run_round(
             cluster.kill_all()
 
 
-def check_rounds(directory: Path, lay: Lay, capsys: pytest.CaptureFixture[str]) -> None:
+def check_rounds(
+    directory: Path,
+    lay: Lay,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    seconds: float = SECONDS,
+) -> None:
     """Run rounds until there was harm for so long as is asked for; fail if something is found.
 
     What was done is said in the end, also where nobody asks for what tests print.
     """
-    report, seed, left = Report(), SEED, SECONDS
+    report, seed, left = Report(), SEED, seconds
     while left > 0:
-        seconds = min(left, _ROUND_SECONDS_MAX)
         round_directory = directory / f"seed-{seed}"
-        findings = run_round(round_directory, seed, lay, report, seconds=seconds)
+        of_round = min(left, _ROUND_SECONDS_MAX)
+        findings = run_round(round_directory, seed, lay, report, seconds=of_round)
         if findings:
             again = f"EVERLOG_CLUSTER_SEED={seed} repeats the choices of this round; {report}"
             pytest.fail("\n".join([again, *findings[:20]]), pytrace=False)
         shutil.rmtree(round_directory)
-        left, seed = left - seconds, seed + 1
+        left, seed = left - of_round, seed + 1
     with capsys.disabled():
         sys.stdout.write(f"\n{report}\n")

@@ -81,18 +81,28 @@ def is_put_off(answer: Answer) -> bool:
     return answer.status == 503 and answer.headers["Retry-After"] is not None
 
 
+def is_shutting_down(answer: Answer) -> bool:
+    """Tell whether a client is told to go elsewhere, by either version."""
+    return b"server is shutting down" in answer.body
+
+
 class NodeWritingClient(WritingClient):
     """Knows that a node may have no journal at the moment."""
 
     def outcome(self, key: str, answer: Answer) -> Outcome | None:
-        return Unavailable() if is_put_off(answer) else super().outcome(key, answer)
+        if is_put_off(answer) or is_shutting_down(answer):
+            return Unavailable()
+        # By a server that stops while nobody knows; in another one it would be an error of its log.
+        if b"whether anything was stored is unknown" in answer.body:
+            return None
+        return super().outcome(key, answer)
 
 
 class NodeReadingClient(ReadingClient):
     """The same."""
 
     def note_refusal(self, answer: Answer) -> None:
-        if is_put_off(answer):
+        if is_put_off(answer) or is_shutting_down(answer):
             self._history.put_off_count += 1
         else:
             super().note_refusal(answer)

@@ -18,10 +18,12 @@ from typing import Any, Final
 
 import psycopg
 
+from tests.support.network import LOOPBACK, NETWORK_RANGE, Host
 from tests.support.postgresql_server import (
     PASSWORD,
     free_port,
     installation,
+    remove_shared_memory,
     unprivileged,
     unprivileged_directory,
 )
@@ -50,16 +52,25 @@ SETTINGS: Final = {
 class Member:
     """What would be on one machine."""
 
-    def __init__(self, directory: Path, name: str, *, etcd_port: int) -> None:
+    def __init__(self, directory: Path, name: str, *, etcd: str, host: Host) -> None:
         self.name: Final = name
+        self.host: Final = host
         self.port: Final = free_port()
         self._rest_port: Final = free_port()
         self._directory: Final = directory
         self._data: Final = directory / name
         self._configuration: Final = directory / f"{name}.yml"
         # JSON is YAML, too.
-        self._configuration.write_text(json.dumps(self._settings(etcd_port)))
+        self._configuration.write_text(json.dumps(self._settings(etcd)))
         self._patroni: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self.host.address}:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._patroni is not None
 
     @property
     def log(self) -> str:
@@ -67,7 +78,7 @@ class Member:
 
     def start(self) -> None:
         """Start Patroni, which starts PostgreSQL."""
-        with (self._directory / f"{self.name}.log").open("ab") as log:
+        with (self._directory / f"{self.name}.log").open("ab") as log, self.host.entered():
             self._patroni = subprocess.Popen(
                 [*_as_nobody(), sys.executable, "-m", "patroni", self._configuration],
                 stdin=subprocess.DEVNULL,
@@ -90,6 +101,7 @@ class Member:
         for process in self._servers():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        remove_shared_memory(self._data)
 
     def kill(self) -> None:
         """End all of it: nobody is there to say that it is gone."""
@@ -98,6 +110,21 @@ class Member:
             self._patroni.wait(DEADLINE_SECONDS)
             self._patroni = None
         self.kill_postgresql()
+
+    def pause(self) -> None:
+        """Let nothing of it go on until `resume`, as a machine that hangs."""
+        if self._patroni is not None:
+            self._patroni.send_signal(signal.SIGSTOP)
+        for process in self._servers():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def resume(self) -> None:
+        for process in self._servers():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+        if self._patroni is not None:
+            self._patroni.send_signal(signal.SIGCONT)
 
     def _servers(self) -> Sequence[Any]:
         with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
@@ -110,29 +137,33 @@ class Member:
 
     def _status(self) -> str | None:
         for role in ("leader", "synchronous"):
-            url = f"http://127.0.0.1:{self._rest_port}/{role}"
-            with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            url = f"http://{self.host.address}:{self._rest_port}/{role}"
+            with (
+                suppress(OSError),
+                self.host.entered(),
+                urllib.request.urlopen(url, timeout=5) as answer,
+            ):
                 if answer.status == 200:
                     return role
         return None
 
-    def _settings(self, etcd_port: int) -> dict[str, Any]:
+    def _settings(self, etcd: str) -> dict[str, Any]:
         roles = {"superuser": "postgres", "replication": "replicator", "rewind": "rewinder"}
         return {
             "scope": "everlog",
             "name": self.name,
             "restapi": {
-                "listen": f"127.0.0.1:{self._rest_port}",
-                "connect_address": f"127.0.0.1:{self._rest_port}",
+                "listen": f"{self.host.address}:{self._rest_port}",
+                "connect_address": f"{self.host.address}:{self._rest_port}",
             },
-            "etcd3": {"host": f"127.0.0.1:{etcd_port}"},
+            "etcd3": {"host": etcd},
             "bootstrap": {
                 "dcs": {**SETTINGS, "postgresql": {"use_pg_rewind": True}},
                 "initdb": ["no-sync", {"encoding": "UTF8"}, {"locale": "C.UTF-8"}],
             },
             "postgresql": {
-                "listen": f"127.0.0.1:{self.port}",
-                "connect_address": f"127.0.0.1:{self.port}",
+                "listen": self.address,
+                "connect_address": self.address,
                 "data_dir": str(self._data),
                 "bin_dir": str(installation() / "bin"),
                 "pgpass": str(self._directory / f"{self.name}.pgpass"),
@@ -146,8 +177,9 @@ class Member:
                     "wal_keep_size": "64MB",
                 },
                 "pg_hba": [
-                    "host all all 127.0.0.1/32 scram-sha-256",
-                    "host replication all 127.0.0.1/32 scram-sha-256",
+                    f"host {database} all {addresses} scram-sha-256"
+                    for database in ("all", "replication")
+                    for addresses in ("127.0.0.1/32", NETWORK_RANGE)
                 ],
             },
         }
@@ -161,7 +193,7 @@ class PatroniCluster:
 
     @property
     def url(self) -> str:
-        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        hosts = ",".join(member.address for member in self.members)
         return f"postgresql://postgres:{PASSWORD}@{hosts}/postgres"
 
     def leader(self) -> Member:
@@ -184,20 +216,26 @@ class PatroniCluster:
 
     def execute(self, statement: str) -> list[Any]:
         """Execute a statement at the primary, and return what it returns."""
-        with psycopg.connect(
-            self.url, autocommit=True, connect_timeout=5, target_session_attrs="read-write"
-        ) as connection:
+        with (
+            self.members[0].host.entered(),
+            psycopg.connect(
+                self.url, autocommit=True, connect_timeout=5, target_session_attrs="read-write"
+            ) as connection,
+        ):
             return connection.execute(statement.encode()).fetchall()
 
 
 @contextmanager
-def running_patroni() -> Iterator[PatroniCluster]:
+def running_patroni(
+    hosts: Sequence[Host] = (LOOPBACK,) * MEMBERS, etcd_host: Host = LOOPBACK
+) -> Iterator[PatroniCluster]:
     """Run a new cluster, of which one member is synchronous, until the end of the block."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(unprivileged_directory()))
-        etcd_port = stack.enter_context(_running_etcd(directory))
+        etcd = stack.enter_context(_running_etcd(directory, etcd_host))
         members = [
-            Member(directory, f"member{number}", etcd_port=etcd_port) for number in range(MEMBERS)
+            Member(directory, f"member{number}", etcd=etcd, host=host)
+            for number, host in enumerate(hosts)
         ]
         cluster = PatroniCluster(members)
         for member in members:
@@ -210,11 +248,11 @@ def running_patroni() -> Iterator[PatroniCluster]:
 
 
 @contextmanager
-def _running_etcd(directory: Path) -> Iterator[int]:
-    port, peer_port = free_port(), free_port()
-    peer = f"http://127.0.0.1:{peer_port}"
-    client = f"http://127.0.0.1:{port}"
-    with (directory / "etcd.log").open("wb") as log:
+def _running_etcd(directory: Path, host: Host) -> Iterator[str]:
+    address = f"{host.address}:{free_port()}"
+    peer = f"http://{host.address}:{free_port()}"
+    client = f"http://{address}"
+    with (directory / "etcd.log").open("wb") as log, host.entered():
         process = subprocess.Popen(
             [
                 "etcd",
@@ -232,8 +270,9 @@ def _running_etcd(directory: Path) -> Iterator[int]:
             **unprivileged(),
         )
     try:
-        wait_until(lambda: _is_healthy(f"{client}/health"))
-        yield port
+        with host.entered():
+            wait_until(lambda: _is_healthy(f"{client}/health"))
+        yield address
     finally:
         process.kill()
         process.wait()

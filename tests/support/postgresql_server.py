@@ -45,6 +45,9 @@ _SETTINGS: Final = {
 }
 
 
+_STARTS_MAX: Final = 5
+
+
 class PostgresqlServer:
     """A server, seen from outside: what becomes of its processes is up to the test."""
 
@@ -107,6 +110,15 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections (a standby: for reading)."""
+        # A client that looks for it may have its port for a moment, as its own.
+        for _ in range(_STARTS_MAX):
+            self._start()
+            wait_until(lambda: self._has_ended or self._answers())
+            if not self._has_ended:
+                return
+        raise AssertionError(self.log)
+
+    def _start(self) -> None:
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
         with (self.directory / "log").open("ab") as log, self.host.entered():
             self._process = subprocess.Popen(
@@ -117,7 +129,11 @@ class PostgresqlServer:
                 cwd=self.directory,
                 **unprivileged(),
             )
-        wait_until(self._answers)
+
+    @property
+    def _has_ended(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None
 
     # After `kill`, `stop`.
     start_again = start
@@ -140,15 +156,13 @@ class PostgresqlServer:
 
     def close(self) -> None:
         """End it if nobody did."""
-        if self._process is not None:
+        if self._process is not None and not self._has_ended:
             self.resume()
             # At once: nothing of it is needed any more.
             self._end(signal.SIGQUIT)
-        _remove_shared_memory(self.data_directory)
+        remove_shared_memory(self.data_directory)
 
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log
         with suppress(psycopg.OperationalError):
             self.connect().close()
             return True
@@ -296,7 +310,7 @@ def _copied_installation() -> Path:
     return directory / _PACKAGE.name / _INSTALLED.name
 
 
-def _remove_shared_memory(data_directory: Path) -> None:
+def remove_shared_memory(data_directory: Path) -> None:
     """Remove what a server that was killed could not: a few bytes that the system keeps."""
     with suppress(OSError, IndexError, ValueError):
         identifier = int((data_directory / "postmaster.pid").read_text().splitlines()[6].split()[1])

@@ -22,7 +22,7 @@ import msgspec
 
 from everlog import bootstrap
 from everlog.journals import JournalOptions
-from everlog.service.mirroring.journal import SharedJournal
+from everlog.service.mirroring.journal import OutcomeUnknownError, SharedJournal
 from everlog.service.writing import committer
 from everlog.service.writing.writer import Writer
 from everlog.storage.log import LogEngine, engine, schemas, segments, snapshot
@@ -180,6 +180,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     clock_file: str | None = None
     # How long a journal may take for an answer, if not as long as ever.
     answer_seconds_max: float | None = None
+    # Of how many appends that succeed the node does not learn it.
+    answers_lost_every: int | None = None
     # Whether the node hears of others' entries late, if it does not ask; nothing is promised of it.
     hears_late: bool = False
     # How many files the process may have open: what it begins with, and what it may ask for.
@@ -277,6 +279,21 @@ def _hearing_late(_: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     return wait
 
 
+def _losing_answers(
+    append: Callable[..., Awaitable[Any]], every: int
+) -> Callable[..., Awaitable[Any]]:
+    appends = count(1)
+
+    async def append_and_forget(*arguments: Any, **options: Any) -> Any:
+        place = await append(*arguments, **options)
+        if next(appends) % every == 0:
+            message = "the answer was lost"
+            raise OutcomeUnknownError(message)
+        return place
+
+    return append_and_forget
+
+
 def _be_hasty(seconds: float) -> None:
     """Wait less for journals, so that it is more often unknown what became of an append."""
     from everlog.journals import nats  # noqa: PLC0415 - an extra, of nodes only
@@ -319,6 +336,8 @@ def prepare(plan: Plan) -> None:
             _wrap_the_journal(spot.name, partial(_with_end_of_question, kill=plan.kill))
         else:
             setattr(spot.owner, spot.name, _with_end(getattr(spot.owner, spot.name), plan.kill))
+    if plan.answers_lost_every is not None:
+        _wrap_the_journal("append", partial(_losing_answers, every=plan.answers_lost_every))
     if plan.hears_late:
         _wrap_the_journal("wait", _hearing_late)
     if plan.answer_seconds_max is not None:

@@ -205,8 +205,9 @@ class ReadingClient:
         invoked = monotonic()
         answer = ask(name, body)
         answered = monotonic()
+        # Version 1 has no end, and both say in the last line what kept them from going on.
         is_whole = ask == connection.v1 or answer.body.endswith(_END)
-        if answer.status != 200 or not is_whole:
+        if answer.status != 200 or not is_whole or _has_error(answer):
             self.note_refusal(answer)
             return
         read = Read(
@@ -225,6 +226,10 @@ class ReadingClient:
         """Note that there was an answer, and that it has no events."""
         told = f"{answer.status} {answer.body[-200:]!r}"
         self._history.surprises.append(f"{self._name} was answered {told}")
+
+
+def _has_error(answer: Answer) -> bool:
+    return any(item["type"] == "error" for item in answer.items[-1:])
 
 
 class ObservingClient:

@@ -13,6 +13,7 @@ from tests.support.cluster import Cluster, Node, read_lines
 from tests.support.cluster_rounds import Lay, on_nats, on_postgresql
 from tests.support.cluster_workload import connect, is_put_off
 from tests.support.history import Reads
+from tests.support.rack_server import Plan
 from tests.support.server import DEADLINE_SECONDS, wait_until
 
 JOURNALS = {
@@ -32,7 +33,7 @@ AWAY_EVENTS = 100
 def a_cluster(directory: Path, lay: Lay, modes: tuple[Reads, Reads]) -> Iterator[Cluster]:
     """Run two nodes that are ready, and one of their promises each."""
     with lay() as (journal, network, hosts):
-        cluster = Cluster(directory, 0, journal, network, hosts=hosts, modes=modes)
+        cluster = Cluster(directory, 0, journal, network, hosts=hosts, plan=Plan(), modes=modes)
         try:
             for node in cluster.nodes:
                 cluster.start(node)

@@ -17,7 +17,6 @@ NODES = 2
 # For how long there is which harm.
 CALM = (2.0, ())
 # Some of it longer than a node waits for an answer.
-CUT_WAY_BACK = (6.0, (Harm.CUT_WAY_BACK,))
 CUT_OFF = (5.0, (Harm.CUT_NODE,))
 
 OTHER_EVENTS = "other events than the journal"
@@ -25,8 +24,8 @@ OTHER_EVENTS = "other events than the journal"
 # Each row: the bug, what brings it to light, and what is said about it.
 NOTICED: tuple[tuple[Bug, tuple[float, tuple[Harm, ...]], str], ...] = (
     (Bug.PUBLISHES_EARLY, CALM, "is lost"),
-    (Bug.RENAMES_THE_UNKNOWN, CUT_WAY_BACK, "which the log holds|was refused and is stored"),
-    (Bug.PUTS_OFF_THE_UNKNOWN, CUT_WAY_BACK, "was told that nothing was stored, and is stored"),
+    (Bug.RENAMES_THE_UNKNOWN, CALM, "which the log holds|was refused and is stored"),
+    (Bug.PUTS_OFF_THE_UNKNOWN, CALM, "was told that nothing was stored, and is stored"),
     (Bug.READS_WITHOUT_BARRIER, CALM, "though the log went from"),
     (Bug.REFUSES_WITHOUT_ASKING, CALM, "was refused, but from"),
     (Bug.APPLIES_OUT_OF_ORDER, CUT_OFF, OTHER_EVENTS),

@@ -4,13 +4,14 @@ Each keeps the promises of `service.mirroring.journal`. `make_journal` imports t
 needs, which is an optional extra; nobody else does.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from everlog.domain.errors import SettingsError
-from everlog.service.mirroring.journal import SharedJournal
+
+if TYPE_CHECKING:
+    from everlog.service.mirroring.journal import SharedJournal
 
 _POSTGRESQL: Final = ("postgresql", "postgres")
 _NATS: Final = ("nats", "tls")
@@ -31,7 +32,7 @@ class JournalOptions:
     replicas: int = 3
 
 
-def make_journal(options: JournalOptions) -> SharedJournal:
+def make_journal(options: JournalOptions) -> "SharedJournal":
     """Return a journal that is not connected yet.
 
     Raises:
@@ -46,7 +47,7 @@ def make_journal(options: JournalOptions) -> SharedJournal:
     raise SettingsError(message)
 
 
-def _make_postgresql(options: JournalOptions) -> SharedJournal:
+def _make_postgresql(options: JournalOptions) -> "SharedJournal":
     if options.credentials_file is not None:
         message = "--journal-credentials-file is for NATS: PostgreSQL has --journal-password-file"
         raise SettingsError(message)
@@ -61,7 +62,7 @@ def _make_postgresql(options: JournalOptions) -> SharedJournal:
     )
 
 
-def _make_nats(options: JournalOptions) -> SharedJournal:
+def _make_nats(options: JournalOptions) -> "SharedJournal":
     try:
         import nats  # noqa: F401 - only to see whether it is there.
     except ImportError as error:
@@ -82,16 +83,3 @@ def _missing(extra: str) -> SettingsError:
         f"--journal needs a library that is not installed: pip install 'everlog[{extra}]' brings it"
     )
     return SettingsError(message)
-
-
-def redact_url(url: str) -> str:
-    """Return scheme, hosts and path of a journal's URL, for everybody to see.
-
-    Whoever forgot to encode a character of a password has it nowhere else: what stands before the
-    last `@` is left out as a whole, and where one stands among the options, everything.
-    """
-    scheme, _, rest = url.partition("://")
-    address, _, options = re.sub("#", "?", rest, count=1).partition("?")
-    if "@" in options:
-        address = "..."
-    return f"{scheme}://{address.rpartition('@')[2]}"

@@ -22,7 +22,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
@@ -41,12 +40,25 @@ from everlog.journals.nats_connection import (
     as_json,
     parse_url,
 )
+from everlog.journals.nats_messages import (
+    AFTER,
+    END,
+    code_of,
+    compare_announced,
+    decode,
+    error_of,
+    number_of,
+    place_before,
+    position_of,
+    subject_of,
+)
 from everlog.journals.nats_stream import (
     IDENTITY_KEY,
     VERSION_MIN,
     find_faults,
     new_stream,
     remarks_on,
+    servers_that_sync_late,
 )
 from everlog.service.mirroring.journal import (
     BEGINNING,
@@ -56,10 +68,7 @@ from everlog.service.mirroring.journal import (
     EntryLostError,
     OutcomeUnknownError,
     Page,
-    PlacedEntry,
     UnfitJournalError,
-    UnknownEntryFormatError,
-    decode_entry,
     encode_entry,
 )
 
@@ -71,27 +80,32 @@ _WAIT_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.002
 # A stream that is being made is looked for after this.
 _MADE_AGAIN_SECONDS: Final = 0.05
+# While its replicas elect one to lead, nobody answers what is asked about it.
+_STREAM_SECONDS: Final = 0.5
 
 # Of a message's size, what is left to headers, and to what describes an entry's lines.
 _HEADERS_SIZE_MAX: Final = 4096
+# However large messages may be, JetStream stores none that is larger, with its headers.
+_STORED_SIZE_MAX: Final = 32 * 1024 * 1024
 # What the servers take before we know better: the default of their `max_payload`.
 _PAYLOAD_MAX: Final = 1024 * 1024
+
+# An entry with more bytes would hold up the event loop for tens of milliseconds; and it may take
+# longer.
+_LARGE_SIZE: Final = 4 * 1024 * 1024
+_BYTES_PER_SECOND_MIN: Final = 8 * 1024 * 1024
+
+# Where servers tell their settings, to whoever may know them; and how long they are listened to.
+_SETTINGS: Final = "$SYS.REQ.SERVER.PING.JSZ"
+_SETTINGS_SECONDS: Final = 0.3
 
 # What is read at once, at most: with one answer of a replica, and in its time.
 _PAGE_SIZE_MAX: Final = 2 * 1024 * 1024
 _PAGE_COUNT_MAX: Final = 4096
-# Whoever decodes that takes a break after so many bytes, and so many entries.
-_BREAK_SIZE: Final = 1024 * 1024
-_BREAK_COUNT: Final = 200
 
-# What a node said is kept for so long, and is news for so long.
+# What a node said is kept for so long.
 _ANNOUNCED_TTL: Final = "120s"
-_ANNOUNCED_SECONDS: Final = 60.0
 _ANNOUNCED_COUNT_MAX: Final = 1000
-
-# Headers of an entry's message: the place before it, and how many events there are with it.
-_AFTER: Final = "Everlog-After"
-_END: Final = "Everlog-End"
 
 _ROLLUP: Final = {"Nats-Rollup": "sub"}
 
@@ -141,7 +155,7 @@ class NatsJournal:
         """Connect to nothing yet; `replicas` is how many the stream must have, at least.
 
         Raises:
-            SettingsError: The URL or a file cannot be used, or the library is missing.
+            SettingsError: The URL or a file cannot be used.
         """
         target = parse_url(url)
         access = Access(
@@ -152,6 +166,8 @@ class NatsJournal:
         )
         if replicas not in {1, 3, 5}:
             raise SettingsError(f"a journal on NATS has 1, 3 or 5 replicas, not {replicas}")
+        self._target: Final = target
+        self._access: Final = access
         self._servers: Final = Servers(target, access)
         self._stream: Final = target.stream
         self._replicas: Final = replicas
@@ -162,6 +178,8 @@ class NatsJournal:
         # Connections that are still needed for an answer, or not wholly gone.
         self._former: Final[set[Connection]] = set()
         self._known = _Known(BEGINNING, BEGINNING)
+        # The place behind which there was no answer to the last read.
+        self._unanswered: int | None = None
         # Where the journal ends, as far as anybody said.
         self._told_end = BEGINNING
         self._was_told: Final = asyncio.Event()
@@ -184,6 +202,7 @@ class NatsJournal:
                 # What cannot be proven now, or may not, is said now.
                 await self._barrier(connection, is_patient=True)
                 await self._scan(connection, after=BEGINNING, size_max=1)
+                self._check_syncing(await connection.ask_all(_SETTINGS, seconds=_SETTINGS_SECONDS))
         except JournalUnreachableError as error:
             if isinstance(error.__cause__, AccessDeniedError):
                 raise UnfitJournalError(str(error.__cause__)) from error
@@ -206,6 +225,15 @@ class NatsJournal:
                 "store_dir, and sync_interval: always"
             )
 
+    def _check_syncing(self, answers: Sequence[Msg]) -> None:
+        """Look at the servers' settings, if they are shown to us."""
+        late = servers_that_sync_late(map(as_json, answers))
+        if late:
+            raise UnfitJournalError(
+                f"the servers {', '.join(late)} acknowledge what they have not synced: set "
+                "'sync_interval: always' in their jetstream blocks"
+            )
+
     async def _stream_or_new(self, connection: Connection) -> dict[str, Any]:
         """Return what the servers say of the stream, which is made if it is not there."""
         config = new_stream(self._stream, replicas=self._replicas, identity=uuid4().hex)
@@ -213,10 +241,10 @@ class NatsJournal:
             told = await self._ask(connection, f"STREAM.INFO.{self._stream}")
             if "config" in told:
                 return told
-            if _code_of(told) == _NOT_THERE:
+            if code_of(told) == _NOT_THERE:
                 told = await self._ask(connection, f"STREAM.CREATE.{self._stream}", config)
             # Where it was made, or another node was faster, it is there in a moment.
-            code, text = _code_of(told), _error_of(told)
+            code, text = code_of(told), error_of(told)
             if code == _NO_PEERS:
                 text = (
                     f"there are not {self._replicas} servers with JetStream and room for the "
@@ -228,7 +256,7 @@ class NatsJournal:
             await asyncio.sleep(_MADE_AGAIN_SECONDS)
 
     def _unusable(self, told: Mapping[str, Any]) -> UnfitJournalError:
-        code, text = _code_of(told), _error_of(told)
+        code, text = code_of(told), error_of(told)
         if code == _NOT_CLUSTERED:
             return UnfitJournalError(
                 f"the server stands alone, and cannot keep {self._replicas} replicas: run a "
@@ -249,10 +277,11 @@ class NatsJournal:
         return str(config["metadata"][IDENTITY_KEY])
 
     def _note_size_max(self, message_size_max: int) -> None:
-        sizes = [self._connection.payload_max] if self._connection else []
+        payload_max = self._connection.payload_max if self._connection else _PAYLOAD_MAX
+        sizes = [payload_max, _STORED_SIZE_MAX]
         if message_size_max > 0:
             sizes.append(message_size_max)
-        self.entry_size_max = max(min(sizes, default=_PAYLOAD_MAX) - _HEADERS_SIZE_MAX, 1)
+        self.entry_size_max = max(min(sizes) - _HEADERS_SIZE_MAX, 1)
 
     # Appending.
 
@@ -263,36 +292,60 @@ class NatsJournal:
             EntryLostError, OutcomeUnknownError, JournalUnreachableError: See the port.
             UnfitJournalError: The entry is larger than the servers take; nothing was sent.
         """
+        if len(entry.lines) > _LARGE_SIZE:
+            place = await asyncio.to_thread(asyncio.run, self._append_alone(entry, after))
+        else:
+            async with self._answering() as connection:
+                pass
+            try:
+                place = await self._append_by(connection, entry, after)
+            except (OutcomeUnknownError, JournalUnreachableError):
+                # Another server may be on the side of the majority.
+                self._retire(connection)
+                raise
+        self._note_known(_Known(place, place))
+        self._note_end(place)
+        if self._connection is not None:
+            await self._connection.tell(f"{self._stream}.appended", b"%d" % place)
+        return place
+
+    async def _append_alone(self, entry: Entry, after: int) -> int:
+        """Append what is large by a connection and on an event loop of its own, in a thread.
+
+        It is copied as a whole, and more than once, for which others would have to wait.
+        """
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                connection = await Servers(self._target, self._access).connect()
+        except (TimeoutError, NotSentError, SettingsError) as error:
+            raise JournalUnreachableError(str(error) or "no answer in time") from error
+        try:
+            return await self._append_by(connection, entry, after)
+        finally:
+            await connection.close()
+
+    async def _append_by(self, connection: Connection, entry: Entry, after: int) -> int:
         content = encode_entry(entry)
-        headers = {
-            "Nats-Expected-Last-Subject-Sequence": str(after),
-            "Nats-Msg-Id": entry.batch_id,
-            _AFTER: str(after),
-            _END: str(entry.end),
-        }
-        deadline = asyncio.get_running_loop().time() + _CALL_SECONDS
-        async with self._answering() as connection:
-            pass
         if len(content) > self.entry_size_max:
             raise UnfitJournalError(
                 f"an entry of {len(content)} bytes is larger than the journal takes, which is "
                 f"{self.entry_size_max}: write less at a time, or set the servers' max_payload"
             )
+        headers = {
+            "Nats-Expected-Last-Subject-Sequence": str(after),
+            "Nats-Msg-Id": entry.batch_id,
+            AFTER: str(after),
+            END: str(entry.end),
+        }
         try:
-            async with asyncio.timeout_at(deadline):
-                place = await self._append(connection, content, headers)
+            async with asyncio.timeout(_seconds_for(len(content))):
+                return await self._append(connection, content, headers)
         except TimeoutError:
-            self._retire(connection)
             raise OutcomeUnknownError("an append was not acknowledged in time") from None
         except NotAnsweredError as error:
             raise OutcomeUnknownError(str(error)) from error
         except NotSentError as error:
-            self._retire(connection)
             raise JournalUnreachableError(str(error)) from error
-        self._note_known(_Known(place, place))
-        self._note_end(place)
-        await connection.tell(f"{self._stream}.appended", b"%d" % place)
-        return place
 
     async def _append(
         self, connection: Connection, content: bytes, headers: Mapping[str, str]
@@ -306,7 +359,7 @@ class NatsJournal:
                     raise NotAnsweredError(str(error)) from error
                 raise
             told = as_json(answer)
-            code = _code_of(told)
+            code = code_of(told)
             if code != _NOT_READY:
                 break
             # The very same again can store it once only.
@@ -318,7 +371,7 @@ class NatsJournal:
             raise EntryLostError("an entry stands there")
         if code is not None or not told.get("seq"):
             # Whoever says so may have been deposed, and another leader may store it.
-            raise OutcomeUnknownError(f"the journal refuses: {_error_of(told)}")
+            raise OutcomeUnknownError(f"the journal refuses: {error_of(told)}")
         return int(told["seq"])
 
     # Reading.
@@ -334,19 +387,27 @@ class NatsJournal:
             UnfitJournalError: The stream is not what it was.
         """
         told_end = self._told_end
-        async with self._answering() as connection:
+        # The next entry may be larger than what was asked for, and need more time than that.
+        is_again, self._unanswered = after == self._unanswered, after
+        seconds = _seconds_for(self.entry_size_max) if is_again else _CALL_SECONDS
+        async with self._answering(seconds) as connection:
             if not proves_end:
-                scan = await self._scan(connection, after=after, size_max=size_max)
-                return Page(await _decode(scan.entries, after), is_end=False)
+                scan = await self._scan(connection, after=after, size_max=size_max, seconds=seconds)
+                # Where somebody said that there is more, it is waited for.
+                if scan.entries or told_end <= after:
+                    self._unanswered = None
+                    return Page(await decode(scan.entries, after), is_end=False)
             known = self._known
             barrier = await self._barrier(connection)
             if known.place == after and known.number + 1 == barrier:
                 self._note_proven(_Known(after, barrier), told_end)
+                self._unanswered = None
                 return Page((), is_end=True)
             messages, number = await self._scan_until(
-                connection, barrier, after=after, size_max=size_max
+                connection, barrier, after=after, size_max=size_max, seconds=seconds
             )
-        entries = await _decode(messages, after)
+        self._unanswered = None
+        entries = await decode(messages, after)
         if number < barrier:
             return Page(entries, is_end=False)
         end = entries[-1].place if entries else after
@@ -354,7 +415,7 @@ class NatsJournal:
         return Page(entries, is_end=True)
 
     async def _scan_until(
-        self, connection: Connection, barrier: int, *, after: int, size_max: int
+        self, connection: Connection, barrier: int, *, after: int, size_max: int, seconds: float
     ) -> tuple[Sequence[Msg], int]:
         """Return entries behind a place, and up to which number of the stream these are all.
 
@@ -362,13 +423,13 @@ class NatsJournal:
         """
         entries: list[Msg] = []
         while True:
-            scan = await self._scan(connection, after=after, size_max=size_max)
+            scan = await self._scan(connection, after=after, size_max=size_max, seconds=seconds)
             entries += scan.entries
             # Where one thing is left, that is the barrier, mostly; where none is, a replica lags.
             if scan.number >= barrier or (entries and scan.left > 1):
                 return entries, scan.number
             if scan.entries:
-                after = _number_of(scan.entries[-1])
+                after = number_of(scan.entries[-1])
             else:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -381,15 +442,22 @@ class NatsJournal:
             )
         )
         number = told.get("seq")
-        if _code_of(told) is not None or not number:
-            raise JournalUnreachableError(f"the journal refuses: {_error_of(told)}")
+        if code_of(told) is not None or not number:
+            raise JournalUnreachableError(f"the journal refuses: {error_of(told)}")
         if number <= known:
             raise UnfitJournalError(
                 f"the stream {self._stream} was put back to an earlier state, or made anew"
             )
         return int(number)
 
-    async def _scan(self, connection: Connection, *, after: int, size_max: int) -> "_Scan":
+    async def _scan(
+        self,
+        connection: Connection,
+        *,
+        after: int,
+        size_max: int,
+        seconds: float = _CALL_SECONDS,
+    ) -> _Scan:
         """Return what a replica has behind a place; it may not have everything yet."""
         request = {
             "seq": after + 1,
@@ -397,20 +465,26 @@ class NatsJournal:
             "batch": _PAGE_COUNT_MAX,
             "max_bytes": min(size_max, _PAGE_SIZE_MAX),
         }
-        *found, last = await self._get(connection, request)
+        *found, last = await self._get(connection, request, seconds=seconds / 2)
         return _Scan(
-            entries=[each for each in found if _subject_of(each) == f"{self._stream}.log"],
-            number=max(map(_number_of, found), default=0),
+            entries=[each for each in found if subject_of(each) == f"{self._stream}.log"],
+            number=max(map(number_of, found), default=0),
             left=int((last.headers or {}).get("Nats-Num-Pending", 0)),
         )
 
-    async def _get(self, connection: Connection, request: Mapping[str, Any]) -> Sequence[Msg]:
+    async def _get(
+        self,
+        connection: Connection,
+        request: Mapping[str, Any],
+        *,
+        seconds: float = _REPLICA_SECONDS,
+    ) -> Sequence[Msg]:
         """Return what a replica has, in the stream's order, and its last word."""
         subject = f"$JS.API.DIRECT.GET.{self._stream}"
         while True:
             # One that is paused is asked in vain; another one may be next.
             with suppress(TimeoutError):
-                async with asyncio.timeout(_REPLICA_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await connection.request_many(subject, json.dumps(request).encode())
 
     async def find(self, position: int) -> int:
@@ -423,16 +497,16 @@ class NatsJournal:
         last = await self._last_entry()
         if last is None:
             return BEGINNING
-        if _position_of(last) < position:
-            return _number_of(last)
+        if position_of(last) < position:
+            return number_of(last)
         # All entries before `low` end before it, and whatever stands behind `before` does not.
-        low, before = 1, _place_before(last)
+        low, before = 1, place_before(last)
         while low <= before:
             entry = await self._next_entry((low + before) // 2)
-            if _position_of(entry) >= position:
-                before = _place_before(entry)
+            if position_of(entry) >= position:
+                before = place_before(entry)
             else:
-                low = _number_of(entry) + 1
+                low = number_of(entry) + 1
         return before
 
     async def _last_entry(self) -> Msg | None:
@@ -441,11 +515,11 @@ class NatsJournal:
             request = {"multi_last": [f"{self._stream}.log", f"{self._stream}.barrier"]}
             while True:
                 by_subject = {
-                    _subject_of(message): message
+                    subject_of(message): message
                     for message in await self._get(connection, {**request, "batch": 2})
                 }
                 proof = by_subject.get(f"{self._stream}.barrier")
-                if proof is not None and _number_of(proof) >= barrier:
+                if proof is not None and number_of(proof) >= barrier:
                     return by_subject.get(f"{self._stream}.log")
                 await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -455,7 +529,7 @@ class NatsJournal:
         async with self._answering() as connection:
             while True:
                 for message in await self._get(connection, request):
-                    if _number_of(message):
+                    if number_of(message):
                         return message
                 await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -502,8 +576,8 @@ class NatsJournal:
         async with self._answering() as connection:
             content = msgspec.json.encode(announcement)
             told = as_json(await self._request(connection, subject, content, headers))
-            if _code_of(told) is not None or not told.get("seq"):
-                raise JournalUnreachableError(f"the journal refuses: {_error_of(told)}")
+            if code_of(told) is not None or not told.get("seq"):
+                raise JournalUnreachableError(f"the journal refuses: {error_of(told)}")
             request = {
                 "multi_last": [f"{self._stream}.node.*"],
                 "batch": _ANNOUNCED_COUNT_MAX,
@@ -511,18 +585,18 @@ class NatsJournal:
             while True:
                 messages = await self._get(connection, request)
                 for message in messages:
-                    if _subject_of(message) == subject and _number_of(message) >= told["seq"]:
-                        return _compare(announcement, message, messages)
+                    if subject_of(message) == subject and number_of(message) >= told["seq"]:
+                        return compare_announced(announcement, message, messages)
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     # Connections.
 
     @asynccontextmanager
-    async def _answering(self) -> AsyncIterator[Connection]:
+    async def _answering(self, seconds: float = _CALL_SECONDS) -> AsyncIterator[Connection]:
         """Give a connection, and say of what fails with it that the journal does not answer."""
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(_CALL_SECONDS):
+            async with asyncio.timeout(seconds):
                 connection = await self._connect()
                 yield connection
         except TimeoutError:
@@ -577,8 +651,12 @@ class NatsJournal:
     ) -> dict[str, Any]:
         """Return what the servers answer to a request of JetStream's."""
         content = json.dumps(body).encode() if body else b""
-        answer = await self._request(connection, f"$JS.API.{what}", content, is_patient=True)
-        return as_json(answer)
+        subject = f"$JS.API.{what}"
+        return as_json(
+            await self._request(
+                connection, subject, content, is_patient=True, seconds=_STREAM_SECONDS
+            )
+        )
 
     async def _request(
         self,
@@ -588,14 +666,15 @@ class NatsJournal:
         headers: Mapping[str, str] | None = None,
         *,
         is_patient: bool = False,
+        seconds: float = _REPLICA_SECONDS,
     ) -> Msg:
-        """Return the answer to what may be asked again.
+        """Return the answer to what may be asked again, after so many seconds.
 
         Whoever is patient also asks again if nobody is responsible at the moment.
         """
         while True:
             try:
-                async with asyncio.timeout(_REPLICA_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await connection.request(subject, content, headers)
             except TimeoutError:
                 # A leader that is gone took the question along; another one is asked.
@@ -607,94 +686,5 @@ class NatsJournal:
             await asyncio.sleep(_MADE_AGAIN_SECONDS)
 
 
-def _code_of(told: Mapping[str, Any]) -> int | None:
-    error = told.get("error")
-    return int(error.get("err_code", 0)) if isinstance(error, dict) else None
-
-
-def _error_of(told: Mapping[str, Any]) -> str:
-    error = told.get("error")
-    if isinstance(error, dict):
-        return str(error.get("description") or "no reason is given")
-    return "" if told else "its answer is not understood"
-
-
-# What is in a message that a replica returned.
-
-
-def _subject_of(message: Msg) -> str:
-    return str((message.headers or {}).get("Nats-Subject", ""))
-
-
-def _number_of(message: Msg) -> int:
-    """Return a message's number in the stream, 0 of one that only has a status."""
-    headers = message.headers or {}
-    return 0 if "Status" in headers else int(headers.get("Nats-Sequence", 0))
-
-
-def _place_before(message: Msg) -> int:
-    return _header(message, _AFTER)
-
-
-def _position_of(message: Msg) -> int:
-    return _header(message, _END)
-
-
-def _header(message: Msg, name: str) -> int:
-    text = (message.headers or {}).get(name, "")
-    if not text.isdigit():
-        raise UnknownEntryFormatError(
-            f"the message {_number_of(message)} of the stream is no entry of Everlog's"
-        )
-    return int(text)
-
-
-def _nanoseconds_of(message: Msg) -> int:
-    """Return when a message was stored, by the clock of the server that led the stream."""
-    text = (message.headers or {}).get("Nats-Time-Stamp", "")
-    whole, _, rest = text.removesuffix("Z").partition(".")
-    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
-    return seconds * 1_000_000_000 + int(rest[:9].ljust(9, "0"))
-
-
-async def _decode(messages: Sequence[Msg], after: int) -> list[PlacedEntry]:
-    """Return entries, each behind the one before it.
-
-    Raises:
-        UnknownEntryFormatError: One is none, or there is a gap.
-    """
-    entries: list[PlacedEntry] = []
-    size = count = 0
-    before = after
-    for message in messages:
-        named = _place_before(message)
-        if named != before and (entries or named > after):
-            raise UnknownEntryFormatError(
-                f"the entry {_number_of(message)} of the stream follows the entry {named}, which "
-                "is not there"
-            )
-        before = _number_of(message)
-        entries.append(PlacedEntry(before, decode_entry(message.data)))
-        size, count = size + len(message.data), count + 1
-        if size > _BREAK_SIZE or count > _BREAK_COUNT:
-            size = count = 0
-            await asyncio.sleep(0)
-    return entries
-
-
-def _compare(ours: Announcement, message: Msg, all_messages: Sequence[Msg]) -> list[Announced]:
-    """Return what others said lately, by what was stored of it, and of what we said."""
-    now = _nanoseconds_of(message)
-    found: list[Announced] = []
-    for other in all_messages:
-        if not _number_of(other):
-            continue
-        # What another version says is not understood, and no reason to say nothing of the others.
-        with suppress(msgspec.MsgspecError):
-            theirs = msgspec.json.decode(other.data, type=Announcement)
-            stored = _nanoseconds_of(other)
-            age = (now - stored) / 1e9
-            if theirs.node_id != ours.node_id and age <= _ANNOUNCED_SECONDS:
-                offset = (theirs.clock - stored) - (ours.clock - now)
-                found.append(Announced(theirs, offset / 1e9, max(age, 0.0)))
-    return found
+def _seconds_for(size: int) -> float:
+    return _CALL_SECONDS + size / _BYTES_PER_SECOND_MIN

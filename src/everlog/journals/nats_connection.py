@@ -231,8 +231,23 @@ class Servers:
         raise denied or NotSentError("no server can be reached: " + "; ".join(reasons))
 
 
+class _Client(Client):
+    """A client that takes no harm from closing a connection which the system has closed."""
+
+    async def _close(
+        self,
+        status: int,
+        do_cbs: bool = True,  # noqa: FBT001, FBT002 - as in the library.
+    ) -> None:
+        # The library would write what it still has, also where nobody can be written to any more,
+        # and its tasks would end with an error that nobody awaits. Nobody waits for what is left.
+        self._pending, self._pending_data_size = [], 0
+        with suppress(RuntimeError, OSError):
+            await super()._close(status, do_cbs)
+
+
 async def _connect(server: str, options: Mapping[str, Any], *, is_tls: bool) -> "Connection":
-    client = Client()
+    client = _Client()
     connection = Connection(client)
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
@@ -393,6 +408,30 @@ class Connection:
             answers.all.cancel()
             if self._is_retired and not self._waiting:
                 self.lose("it is not used any more")
+
+    async def ask_all(self, subject: str, *, seconds: float) -> Sequence[Msg]:
+        """Return what all say who answer within some seconds: nothing at once, if nobody can."""
+        found: list[Msg] = []
+        is_nobody = asyncio.Event()
+
+        async def take(message: Msg) -> None:
+            if "Status" in (message.headers or {}):
+                is_nobody.set()
+            else:
+                found.append(message)
+
+        last_error = self.last_error
+        with suppress(Exception):
+            inbox = self._client.new_inbox()
+            subscription = await self._client.subscribe(inbox, cb=take)
+            await self._client.publish(subject, reply=inbox)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await is_nobody.wait()
+            await subscription.unsubscribe()
+        # Who may not ask is nobody, too.
+        self.last_error = last_error
+        return found
 
     async def tell(self, subject: str, content: bytes) -> None:
         """Send a message to whoever listens, if that is possible."""

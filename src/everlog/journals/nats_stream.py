@@ -3,7 +3,7 @@
 What is wrong with one is said by its names in NATS, since that is where it is changed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 # The first one whose checks of expected sequences, replicas and recovery this was held against.
@@ -105,6 +105,18 @@ def find_faults(config: Config, *, replicas: int) -> list[str]:
             "stream itself"
         )
     return faults
+
+
+def servers_that_sync_late(told: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of servers with JetStream that acknowledge before they have synced.
+
+    `told` is what servers say of JetStream (`jsz`).
+    """
+    return sorted(
+        str((each.get("server") or {}).get("name", ""))
+        for each in told
+        if (config := (each.get("data") or {}).get("config")) and not config.get("sync_always")
+    )
 
 
 def remarks_on(stream: Mapping[str, Any], *, payload_max: int) -> list[str]:

@@ -87,6 +87,11 @@ SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('fsync'),
 WAITING_RELEASES: Final = {14: 18, 15: 13, 16: 9, 17: 5}
 
 
+# The functions of the server whose warnings say nothing of a commit: that it should be vacuumed,
+# and that others are slow to hear. Texts may be translated, and have no codes of their own.
+_HARMLESS: Final = frozenset({"GetNewTransactionId", "GetNewMultiXactId", "asyncQueueFillWarning"})
+
+
 class StatementRefusedError(EverlogError):
     """The server has reported an error: the statement has no effect.
 
@@ -119,7 +124,7 @@ class Server:
             if not os.environ.get("PGSSLMODE"):
                 self._parameters.setdefault("sslmode", "verify-full")
         # In the order in which they are asked.
-        self._hosts: Final = _hosts(self._parameters)
+        self._hosts = _hosts(self._parameters)
         self.remarks: Sequence[str] = ()
 
     async def connect(self) -> "Link":
@@ -133,8 +138,7 @@ class Server:
         host = self._host_of(connection)
         link = Link(connection, self._scrubbed, fell_silent=partial(self.ask_last, host))
         # Whoever let us in is asked first.
-        self._hosts.remove(host)
-        self._hosts.insert(0, host)
+        self._hosts = [host, *(other for other in self._hosts if other != host)]
         try:
             self.remarks = await _examined(link)
         except (StatementRefusedError, OutcomeUnknownError) as error:
@@ -147,9 +151,7 @@ class Server:
 
     def ask_last(self, host: dict[str, str]) -> None:
         """Ask a host last: it did not answer, and another one may be the primary by now."""
-        if host in self._hosts:
-            self._hosts.remove(host)
-            self._hosts.append(host)
+        self._hosts = [*(other for other in self._hosts if other != host), host]
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         first = self._hosts[0]
@@ -378,6 +380,9 @@ class Link:
     async def _give_up(self, task: asyncio.Task[Any]) -> None:
         """Tell the server that nobody waits any more: it would, for its standbys above all."""
         self._fell_silent()
+        if not psycopg.capabilities.has_cancel_safe():
+            # An older libpq could only ask without a bound of time.
+            return
         with suppress(psycopg.Error, OSError):
             await self._connection.cancel_safe(timeout=_CANCEL_SECONDS_MAX)
         await asyncio.wait({task}, timeout=_CANCEL_SECONDS_MAX)
@@ -410,7 +415,10 @@ class Link:
         return OutcomeUnknownError(self._scrub(str(error)))
 
     def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        if diagnostic.severity_nonlocalized == "WARNING":
+        if (
+            diagnostic.severity_nonlocalized == "WARNING"
+            and diagnostic.source_function not in _HARMLESS
+        ):
             self._warnings.append(diagnostic.message_primary or "a warning")
 
 

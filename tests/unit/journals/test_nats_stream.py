@@ -2,7 +2,12 @@ from typing import Any
 
 import pytest
 
-from everlog.journals.nats_stream import find_faults, new_stream, remarks_on
+from everlog.journals.nats_stream import (
+    find_faults,
+    new_stream,
+    remarks_on,
+    servers_that_sync_late,
+)
 
 PAYLOAD_MAX = 8 << 20
 
@@ -63,3 +68,15 @@ def test_what_an_operator_should_know_is_remarked() -> None:
     assert "one replica" in one
     assert away.endswith(": n2")
     assert "1048576 bytes" in small
+
+
+def test_servers_that_sync_late_are_named_if_they_keep_streams() -> None:
+    told: list[dict[str, Any]] = [
+        {"server": {"name": "c"}, "data": {"config": {"max_storage": 1}}},
+        {"server": {"name": "a"}, "data": {"config": {"sync_always": True}}},
+        {"server": {"name": "b"}, "data": {"config": {"sync_always": False}}},
+        {"server": {"name": "d"}, "data": {"disabled": True}},
+        {"error": "something else"},
+        {},
+    ]
+    assert servers_that_sync_late(told) == ["b", "c"]

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from everlog.domain.errors import JournalUnreachableError
 from everlog.journals import postgresql_connections
-from everlog.journals.postgresql_connections import Server
+from everlog.journals.postgresql_connections import Link, Server
 from everlog.service.mirroring.journal import UnfitJournalError
 
 PID = 7
@@ -79,6 +80,29 @@ def test_a_release_that_does_not_wait_from_the_start_on_is_remarked(
     assert examine(version + 1, synchronous="a", standbys=1) == ()
     # Without standbys it waits for nobody.
     assert examine(version) == ()
+
+
+@pytest.mark.parametrize(
+    "severity, function, is_noted",
+    [
+        ("WARNING", "SyncRepWaitForLSN", True),
+        ("WARNING", "whatever comes", True),
+        ("NOTICE", "whatever comes", False),
+        # That it should be vacuumed, and that somebody else does not listen.
+        ("WARNING", "GetNewTransactionId", False),
+        ("WARNING", "asyncQueueFillWarning", False),
+    ],
+)
+def test_a_warning_is_an_unknown_outcome_unless_it_is_of_other_things(
+    severity: str, function: str, *, is_noted: bool
+) -> None:
+    connection: Any = SimpleNamespace(add_notice_handler=lambda _: None)
+    link = Link(connection, str, fell_silent=lambda: None)
+    diagnostic: Any = SimpleNamespace(
+        severity_nonlocalized=severity, source_function=function, message_primary="text"
+    )
+    link._note(diagnostic)
+    assert bool(link._warnings) == is_noted
 
 
 def server(url: str, **options: Path | None) -> Server:

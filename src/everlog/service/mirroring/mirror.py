@@ -135,6 +135,9 @@ class Mirror:
         self._failure: Exception | None = None
         self._lost_at: float | None = None
         self._is_stopping = False
+        # What is being appended, until that is given up.
+        self._appending: asyncio.Task[int] | None = None
+        self._has_given_up: Final = asyncio.Event()
         # The loop's time when others' entry was seen last; whether the last one was ours, and
         # others have not been let in since.
         self._others_at = float("-inf")
@@ -153,11 +156,18 @@ class Mirror:
     async def stop(self) -> None:
         """Read nothing any more, and resolve what is unknown within seconds or not at all."""
         self._is_stopping = True
+        # Counted from here: each attempt may take as long as that.
+        self._loop.call_later(_GIVE_UP_SECONDS, self._give_up)
         self._barriers.release(JournalUnreachableError("the server is shutting down"))
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _give_up(self) -> None:
+        self._has_given_up.set()
+        if self._appending is not None:
+            self._appending.cancel()
 
     async def close(self) -> None:
         """Let go of the journal; nothing may be on its way there any more."""
@@ -319,13 +329,21 @@ class Mirror:
         """Return when the batch stands in the journal, behind what is here."""
         self._raise_hindrance()
         self._raise_if_lost()
+        if self._has_given_up.is_set():
+            raise self._unreachable()
         entry = self._entry_of(batch)
         self._batch_id = entry.batch_id
+        self._appending = self._loop.create_task(self._append(entry))
         try:
-            place = await self._append(entry)
-        except BaseException:
+            place = await self._appending
+        except BaseException as error:
             self._batch_id = ""
+            if isinstance(error, asyncio.CancelledError) and self._has_given_up.is_set():
+                message = "whether what was written is stored is unknown"
+                raise OrderGivenUpError(message) from None
             raise
+        finally:
+            self._appending = None
         self._appended_at = self._loop.time()
         self.figures.appends += 1
         self._appended = PlacedEntry(place, entry)
@@ -369,7 +387,7 @@ class Mirror:
                 self._note_lost(error)
                 if not is_unknown:
                     raise
-                await self._pause(pauses)
+                await asyncio.sleep(pauses.next())
                 continue
             else:
                 self._note_found()
@@ -377,7 +395,7 @@ class Mirror:
             standing = await self._ask_what_stands(pauses)
             if standing is None:
                 # The other one may have been on its way only.
-                await self._pause(pauses)
+                await asyncio.sleep(pauses.next())
                 continue
             if standing.entry.batch_id == entry.batch_id:
                 return standing.place
@@ -392,13 +410,8 @@ class Mirror:
                     return None
             except JournalUnreachableError as error:
                 self._note_lost(error)
-                await self._pause(pauses)
+                await asyncio.sleep(pauses.next())
         return self._arrivals.first
-
-    async def _pause(self, pauses: "_Pauses") -> None:
-        if self._is_stopping and pauses.seconds > _GIVE_UP_SECONDS:
-            raise OrderGivenUpError("whether what was written is stored is unknown")
-        await asyncio.sleep(pauses.next())
 
     def note_stored(self, failure: Exception | None) -> None:
         """Take note that the batch that was appended is here, or why it is not."""
@@ -649,11 +662,8 @@ class _Pauses:
 
     def __init__(self) -> None:
         self._pause = _PAUSE_SECONDS_MIN
-        # Of all that there were.
-        self.seconds = 0.0
 
     def next(self) -> float:
         pause = self._pause
         self._pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-        self.seconds += pause
         return pause

@@ -8,7 +8,7 @@ way. Everything here belongs to the event loop's thread.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from everlog.domain.errors import EverlogError
+from everlog.domain.errors import StoreFailedError
 from everlog.domain.event import EventCandidate, candidate_size
 from everlog.domain.schema import EventSchema
 from everlog.storage.engine import Batch, JournalEntry
@@ -62,7 +62,7 @@ class Order(Protocol):
         """Return for how many seconds others should be let in first, before the next batch."""
 
 
-class OrderGivenUpError(EverlogError):
+class OrderGivenUpError(StoreFailedError):
     """Whether a batch was appended is unknown, and the server stops: nobody will be told."""
 
 

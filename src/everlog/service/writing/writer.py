@@ -76,7 +76,7 @@ from everlog.service.writing.changes import (
 )
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
-from everlog.service.writing.order import Order, size_of, size_of_schema
+from everlog.service.writing.order import Order, OrderGivenUpError, size_of, size_of_schema
 from everlog.service.writing.precondition_checks import PreconditionChecks
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
@@ -337,7 +337,7 @@ class Writer:
         self, failure: Exception
     ) -> DiskFullError | StoreFailedError | JournalUnreachableError:
         """Let a failure happen, and return what those who wait are told."""
-        if isinstance(failure, JournalUnreachableError):
+        if isinstance(failure, JournalUnreachableError | OrderGivenUpError):
             return failure
         if isinstance(failure, DiskFullError):
             self._note(Happening.DISK_FILLED, failure)

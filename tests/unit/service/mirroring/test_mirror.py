@@ -329,6 +329,31 @@ def test_a_server_that_stops_gives_up_what_is_unknown(
     assert isinstance(outcome, StoreFailedError)
 
 
+def test_a_server_that_stops_waits_for_no_attempt_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_module, "_GIVE_UP_SECONDS", 0.2)
+    outcomes: list[Outcome] = []
+
+    async def work() -> None:
+        async with open_node(tmp_path, SharedLog()) as node:
+            await node.until_ready()
+
+            async def append_for_ever(*_: object, **__: object) -> int:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            monkeypatch.setattr(node.journal, "append", append_for_ever)
+            begun = asyncio.ensure_future(node.write("/begun"))
+            begun.add_done_callback(lambda done: outcomes.append(done.result()))
+            await asyncio.sleep(0.05)
+            assert not begun.done()
+
+    run(work)
+    [outcome] = outcomes
+    assert isinstance(outcome, StoreFailedError)
+
+
 # Where a log meets its journal.
 
 
