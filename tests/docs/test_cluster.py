@@ -4,8 +4,10 @@ import re
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from everlog.cli.journal import check, load
 from everlog.cli.run import run
 from everlog.monitoring.checks import CHECKS
 from everlog.monitoring.metrics import METRICS
@@ -90,13 +92,21 @@ def test_every_metric_and_check_of_the_page_is_one() -> None:
 
 
 def test_every_flag_of_the_page_is_one() -> None:
-    flags = {name for option in run.params for name in option.opts}
+    flags = {name for command in (run, load) for option in command.params for name in option.opts}
     named = {
         flag for flag in re.findall(r"`(?:everlog run )?(--[a-z-]+)", TEXT) if flag != "--ready"
     }
 
     assert named <= flags
     assert "--journal-password-file" in named
+
+
+@pytest.mark.parametrize("command", [check, load], ids=["check", "load"])
+def test_the_table_of_flags_is_that_of_the_commands(command: click.Command) -> None:
+    table = dict(re.findall(r"^\| `(--[a-z-]+)` \| `?([A-Z_]+|none)`? \| ", TEXT, re.MULTILINE))
+    options = [found for found in command.params if isinstance(found, click.Option)]
+
+    assert {option.opts[0]: option.envvar or "none" for option in options} == table
 
 
 @pytest.mark.parametrize(

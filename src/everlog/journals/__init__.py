@@ -6,10 +6,12 @@ needs, which is an optional extra; nobody else does.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from everlog.domain.errors import SettingsError
-from everlog.service.mirroring.journal import SharedJournal
+
+if TYPE_CHECKING:
+    from everlog.service.mirroring.journal import SharedJournal
 
 _POSTGRESQL: Final = ("postgresql", "postgres")
 _NATS: Final = ("nats", "tls")
@@ -30,7 +32,7 @@ class JournalOptions:
     replicas: int = 3
 
 
-def make_journal(options: JournalOptions) -> SharedJournal:
+def make_journal(options: JournalOptions) -> "SharedJournal":
     """Return a journal that is not connected yet.
 
     Raises:
@@ -45,7 +47,7 @@ def make_journal(options: JournalOptions) -> SharedJournal:
     raise SettingsError(message)
 
 
-def _make_postgresql(options: JournalOptions) -> SharedJournal:
+def _make_postgresql(options: JournalOptions) -> "SharedJournal":
     if options.credentials_file is not None:
         message = "--journal-credentials-file is for NATS: PostgreSQL has --journal-password-file"
         raise SettingsError(message)
@@ -60,7 +62,7 @@ def _make_postgresql(options: JournalOptions) -> SharedJournal:
     )
 
 
-def _make_nats(options: JournalOptions) -> SharedJournal:
+def _make_nats(options: JournalOptions) -> "SharedJournal":
     try:
         import nats  # noqa: F401 - only to see whether it is there.
     except ImportError as error:
