@@ -33,6 +33,9 @@ from tests.support.pages import code_blocks, read_page
 
 PASSWORD: Final = "the-password-of-the-tests"
 
+# Each has servers of its own, or shares them with few.
+pytestmark = pytest.mark.slow
+
 _numbers: Final = count()
 
 
@@ -181,7 +184,6 @@ def test_an_entry_that_is_larger_than_a_message_is_refused_and_nothing_sent(
     run(appending, NatsJournal(servers.url_of(stream)))
 
 
-@pytest.mark.slow
 def test_what_jetstream_does_not_store_is_refused_however_large_messages_may_be(
     stream: str,
 ) -> None:

@@ -7,7 +7,7 @@ Where there are several nodes, what a client was told has the name of the one th
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -132,6 +132,15 @@ class History:
     put_off_count: int = 0
     # Answers that no client should get.
     surprises: list[str] = field(default_factory=list)
+    # Events by their hash, so that those which were seen again take no more memory.
+    _known: dict[str, Event] = field(default_factory=dict)
+
+    def keep(self, events: Iterable[Event]) -> list[Event]:
+        """Return the events, those that are known as they are known."""
+        return [
+            known if (known := self._known.setdefault(event["hash"], event)) == event else event
+            for event in events
+        ]
 
     def note_rivals(self, log: "Log") -> None:
         """Take what rivals wrote for writes that nobody has an answer to."""

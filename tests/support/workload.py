@@ -217,7 +217,7 @@ class ReadingClient:
             selection=selection,
             invoked=invoked,
             answered=answered,
-            events=answer.events,
+            events=self._history.keep(answer.events),
         )
         self._history.reads.append(read)
         self._board.note(read.events[-1:])
@@ -239,6 +239,7 @@ class ObservingClient:
         self, name: str, version: str, selection: Selection, history: History, *, node: str = ""
     ) -> None:
         self._version: Final = version
+        self._keep: Final = history.keep
         self.observation: Final = Observation(client=name, node=node, selection=selection)
         history.observations.append(self.observation)
 
@@ -251,7 +252,7 @@ class ObservingClient:
         member = "payload" if self._version == "v1" else "data"
         for item in items:
             if item["type"] == "event":
-                seen.sightings.append((monotonic(), item[member]))
+                seen.sightings.extend((monotonic(), event) for event in self._keep([item[member]]))
 
 
 class Workload:

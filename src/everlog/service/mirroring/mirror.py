@@ -46,6 +46,7 @@ from everlog.service.mirroring.journal import (
     EntryLostError,
     OutcomeUnknownError,
     PlacedEntry,
+    UnfitJournalError,
 )
 from everlog.service.mirroring.neighbours import find_mismatches, nodes_of
 from everlog.service.mirroring.options import MirrorFigures, MirrorOptions
@@ -84,6 +85,9 @@ _COURTESY_SECONDS_MAX: Final = 0.05
 # What that average begins with, and the weight of the newest turn in it.
 _TURN_SECONDS: Final = 0.01
 _AVERAGE_WEIGHT: Final = 0.1
+
+
+_UNKNOWN: Final = "whether what was written is stored is unknown"
 
 
 class _Proof(NamedTuple):
@@ -339,8 +343,7 @@ class Mirror:
         except BaseException as error:
             self._batch_id = ""
             if isinstance(error, asyncio.CancelledError) and self._has_given_up.is_set():
-                message = "whether what was written is stored is unknown"
-                raise OrderGivenUpError(message) from None
+                raise OrderGivenUpError(_UNKNOWN) from None
             raise
         finally:
             self._appending = None
@@ -389,10 +392,16 @@ class Mirror:
                     raise
                 await asyncio.sleep(pauses.next())
                 continue
+            except UnfitJournalError as error:
+                self._fail(error)
+                if is_unknown:
+                    raise OrderGivenUpError(_UNKNOWN) from error
+                raise JournalUnreachableError(str(error)) from error
             else:
                 self._note_found()
                 return place
-            standing = await self._ask_what_stands(pauses)
+            # Who has lost knows that something stands there; who knows nothing has to be sure.
+            standing = await self._ask_what_stands(pauses, proves_end=is_unknown)
             if standing is None:
                 # The other one may have been on its way only.
                 await asyncio.sleep(pauses.next())
@@ -402,12 +411,13 @@ class Mirror:
             self.figures.lost_appends += 1
             self._raise_if_lost()
 
-    async def _ask_what_stands(self, pauses: "_Pauses") -> PlacedEntry | None:
+    async def _ask_what_stands(self, pauses: "_Pauses", *, proves_end: bool) -> PlacedEntry | None:
         """Return the first entry behind what is here, None if there is none."""
         while not self._arrivals:
             try:
-                if await self._fetch() and not self._arrivals:
+                if await self._fetch(proves_end=proves_end) and not self._arrivals:
                     return None
+                proves_end = True
             except JournalUnreachableError as error:
                 self._note_lost(error)
                 await asyncio.sleep(pauses.next())

@@ -23,10 +23,9 @@ only when it stands there. Refusals among accepted writes are proven by that; wh
 but refusals, the head is confirmed before they leave. While others write, nothing is judged ahead
 of a commit, since it would be judged again.
 
-State is told by two words (`states`): `Condition` is what a new change is told, `Turn` what is done
-with those that wait. Each has its table of transitions, and nothing else changes either.
-All of it happens on the event loop's thread.
-What is left to others: single values (the domain), queries (`querying`), the disk (`committer`).
+State is told by two words, each with a table of transitions (`states`): `Condition` is what a new
+change is told, `Turn` what is done with those that wait. All of it happens on the event loop's
+thread. What is left to others: single values, queries (`querying`), the disk (`committer`).
 """
 
 import asyncio
@@ -231,8 +230,7 @@ class Writer:
     def begin_restore(self, answer: Answer) -> None:
         """Refuse every write and registration until `end_restore`, or for good.
 
-        The answer is called once all that had begun has its answer, whatever that is.
-        Raises a RefusedError if none is taken anyway.
+        The answer is as that of `become_read_only`; raises what `check_restorable` does.
         """
         self.check_restorable()
         self._note(Happening.RESTORE_BEGAN)
@@ -535,13 +533,12 @@ class Writer:
             return
         changes, self._in_flight = self._in_flight, []
         self._enter(Turn.IDLE)
-        if ended.is_appended:
+        if ended.is_appended and failure is not None:
             assert self._order is not None
-            if failure is not None:
-                self._order.note_stored(failure)
-                # They are stored for good, though not here.
-                self._deliver(changes)
-                changes = []
+            self._order.note_stored(failure)
+            # They are stored for good, though not here.
+            self._deliver(changes)
+            changes = []
         if failure is None:
             if self.condition is Condition.DISK_FULL:
                 self._note_room(changes)
@@ -555,9 +552,7 @@ class Writer:
             self._engine.publish(batch)
             if self._order is not None:
                 self._order.note_stored(None)
-            if self._is_staged_in_vain:
-                self._is_staged_in_vain = False
-                self._roll_back()
+                self._forget_what_is_in_vain()
             if self._waiting and (
                 self._order is not None or self._committer.is_handed_over(len(self._waiting))
             ):
@@ -580,11 +575,17 @@ class Writer:
         changes, self._in_flight = self._in_flight, []
         self._enter(Turn.IDLE)
         if failure is None:
+            self._forget_what_is_in_vain()
             self._deliver(changes)
         else:
             waiting, self._waiting = self._waiting, []
             self._fail(changes + waiting, failure)
         self._settle()
+
+    def _forget_what_is_in_vain(self) -> None:
+        if self._is_staged_in_vain:
+            self._is_staged_in_vain = False
+            self._roll_back()
 
     def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
         """Deliver the refusals that are known to be right for everybody; return the others."""

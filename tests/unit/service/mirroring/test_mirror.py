@@ -20,7 +20,7 @@ from everlog.domain.errors import (
 from everlog.domain.precondition import IsEventQlQueryTrue, IsSubjectPopulated, IsSubjectPristine
 from everlog.domain.schema import compile_event_schema
 from everlog.service.mirroring import mirror as mirror_module
-from everlog.service.mirroring.journal import decode_entry, encode_entry
+from everlog.service.mirroring.journal import UnfitJournalError, decode_entry, encode_entry
 from everlog.service.register_event_schema import register_event_schema
 from everlog.service.store import StoreOptions, open_store
 from everlog.service.writing.changes import Outcome
@@ -293,6 +293,30 @@ def test_who_waits_behind_an_unknown_outcome_is_told_that_nothing_was_stored(
     two_nodes(tmp_path, work)
 
 
+def test_who_waits_behind_refusals_is_told_that_nothing_was_stored_and_nothing_is(
+    tmp_path: Path,
+) -> None:
+    async def work(first: Node, second: Node) -> None:
+        del second
+        ids(await first.write("/a"))
+        pristine = (IsSubjectPristine(subject="/a", recursive=False),)
+        first.journal.faults.seconds = 0.2
+        refused = asyncio.ensure_future(first.write("/a", preconditions=pristine))
+        await until(lambda: first.store.writer._turn is Turn.COMMITTING)
+        behind = asyncio.ensure_future(first.write("/behind"))
+        await asyncio.sleep(0)
+        # Whoever else asks the journal finds out first, and the answer to who asked before comes.
+        first.mirror._note_lost(JournalUnreachableError("no answer"))
+        assert isinstance(await behind, JournalUnreachableError)
+        assert code(await refused) is Code.PRECONDITION_VIOLATED
+        first.journal.faults.seconds = 0.0
+        await until(lambda: first.store.writer.condition is Condition.WRITABLE)
+        assert ids(await first.write("/after")) == ["/after"]
+        assert [subject for subject, _ in await first.current_events()] == ["/a", "/after"]
+
+    two_nodes(tmp_path, work)
+
+
 def test_a_node_starts_while_its_journal_is_gone(tmp_path: Path) -> None:
     async def work() -> None:
         async with open_node(tmp_path, SharedLog(), faults=Faults(is_away=True)) as node:
@@ -479,6 +503,27 @@ def test_a_mirror_is_an_ordinary_data_directory(tmp_path: Path) -> None:
             assert store.mirror is None
             assert store.engine.head.event_count == 1
             assert store.writer.condition is Condition.WRITABLE
+
+    run(work)
+
+
+def test_a_journal_that_is_not_what_it_was_takes_nothing_and_ends_the_node(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        async with open_node(tmp_path, SharedLog()) as node:
+            await node.until_ready()
+            ids(await node.write("/a"))
+
+            async def refuse(*_: object, **__: object) -> int:
+                raise UnfitJournalError("it was put back to an earlier state")
+
+            node.journal.append = refuse  # type: ignore[method-assign]  # As a real one may.
+            assert isinstance(await node.write("/b"), JournalUnreachableError)
+            assert node.told[-1] == (
+                "failed: UnfitJournalError: it was put back to an earlier state"
+            )
+            assert code(await node.write("/c")) is Code.STORE_FAILED
 
     run(work)
 
