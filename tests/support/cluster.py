@@ -266,7 +266,8 @@ class Cluster:
             mirrors = self._mirrors()
             log = Log(check_chain(mirrors[self.nodes[0].name]))
         except UNREADABLE as error:
-            return [f"the log is not a chain of events: {error!r}"]
+            told = f"the log is not a chain of events: {error!r}"
+            return [*self._judge_without_nodes(), told]
         copies = {"the journal": self.read_journal(), **mirrors}
         stripped = {name: [line.rstrip() for line in lines] for name, lines in copies.items()}
         findings = [

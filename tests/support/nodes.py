@@ -32,20 +32,25 @@ class Node:
     async def write(
         self, *subjects: str, preconditions: tuple[Precondition, ...] = (), key: str = ""
     ) -> Outcome:
-        """Write an event to each subject, all at once; `key` tells it from others."""
+        """Write an event to each subject, all at once; `key` tells it from others, as `history`."""
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        data = f'{{"key":"{key}"}}'
-        candidates = [a_candidate(subject, data=data) for subject in subjects]
+        candidates = [
+            a_candidate(subject, data=f'{{"index":{index},"write":"{key}"}}')
+            for index, subject in enumerate(subjects)
+        ]
         # A second answer would be an error.
         write(self.store, candidates, preconditions, answered.set_result)
         return await answered
 
-    def events(self) -> list[tuple[str, str]]:
-        """Return subject and hash of all events that a reader sees now."""
+    def lines(self) -> list[bytes]:
+        """Return the lines of all events that a reader sees now."""
         head = self.store.engine.head
         blocks = self.store.engine.scan(Scan(start=0, stop=head.event_count), head)
-        lines = b"".join(blocks).splitlines(keepends=True)
-        return [(event.subject, event.hash) for event, _ in map(parse_line, lines)]
+        return b"".join(blocks).splitlines(keepends=True)
+
+    def events(self) -> list[tuple[str, str]]:
+        """Return subject and hash of all events that a reader sees now."""
+        return [(event.subject, event.hash) for event, _ in map(parse_line, self.lines())]
 
     async def current_events(self) -> list[tuple[str, str]]:
         """Return the same, once all is here that was acknowledged before."""

@@ -16,6 +16,7 @@ NODES = 2
 
 # For how long there is which harm.
 CALM = (2.0, ())
+LONG_CALM = (6.0, ())
 # Some of it longer than a node waits for an answer.
 CUT_OFF = (5.0, (Harm.CUT_NODE,))
 
@@ -27,7 +28,7 @@ NOTICED: tuple[tuple[Bug, tuple[float, tuple[Harm, ...]], str], ...] = (
     (Bug.RENAMES_THE_UNKNOWN, CALM, "which the log holds|was refused and is stored"),
     (Bug.PUTS_OFF_THE_UNKNOWN, CALM, "was told that nothing was stored, and is stored"),
     (Bug.READS_WITHOUT_BARRIER, CALM, "though the log went from"),
-    (Bug.REFUSES_WITHOUT_ASKING, CALM, "was refused, but from"),
+    (Bug.REFUSES_WITHOUT_ASKING, LONG_CALM, "was refused, but from"),
     (Bug.APPLIES_OUT_OF_ORDER, CUT_OFF, OTHER_EVENTS),
     (Bug.MISCOUNTS_PLACES, CUT_OFF, OTHER_EVENTS),
     (Bug.TRUSTS_WHAT_HELD, CALM, "where this did not hold"),
