@@ -16,6 +16,7 @@ from tests.support.api import GOOD_TYPE, Answer, Connection, an_event
 from tests.support.backups import an_event as a_backup_event
 from tests.support.backups import lines_of, schema_line
 from tests.support.certificates import issue, write_files
+from tests.support.faulty_server import Condition, entry_point, set_condition
 from tests.support.followed import answer_with, pour, refuse_with, running_followed
 from tests.support.keys import write_signing_key
 from tests.support.server import (
@@ -457,6 +458,45 @@ def test_events_that_cannot_be_kept_are_refused_and_not_stored(tmp_path: Path) -
         assert line["eventId"] == "1"
         assert "its event 1 cannot be stored here: its type is not allowed" in line["reason"]
         assert backup(follower) == whole
+
+
+# A disk that misbehaves.
+
+
+def test_a_follower_goes_on_when_there_is_room_again(tmp_path: Path, token_file: Path) -> None:
+    condition = tmp_path / "condition"
+    with (
+        running_server() as source,
+        following(source.url, token_file, entry_point=entry_point(condition)) as follower,
+    ):
+        write(source, {"n": 1})
+        wait_until_equal(source, follower)
+        expected = backup(follower)
+        set_condition(condition, Condition.FULL)
+        write(source, {"n": 2}, {"n": 3})
+        wait_until(lambda: health(follower)["follower:source"]["status"] == "fail")
+        assert "nothing is stored: " in health(follower)["follower:source"]["output"]
+        assert backup(follower) == expected
+        set_condition(condition, Condition.GOOD)
+        wait_until_equal(source, follower)
+        assert health(follower)["status"] == "pass"
+
+
+def test_a_follower_whose_disk_fails_serves_what_it_has(tmp_path: Path, token_file: Path) -> None:
+    condition = tmp_path / "condition"
+    with (
+        running_server() as source,
+        following(source.url, token_file, entry_point=entry_point(condition)) as follower,
+    ):
+        write(source, {"n": 1})
+        wait_until_equal(source, follower)
+        expected = backup(follower)
+        set_condition(condition, Condition.FAILING)
+        write(source, {"n": 2})
+        assert follower.wait_for_log("the store has failed")["level"] == "fatal"
+
+        assert health(follower)["store:writability"]["observedValue"] == "failed"
+        assert backup(follower) == expected
 
 
 # Health and metrics.

@@ -393,6 +393,9 @@ class Follower:
                 self._hand_over(writes)
             self._ask_besides(stream)
             self._note_heard(stream)
+            if self._storing_failure:
+                # What could not be stored is tried again.
+                self._tell(self._take_over)
 
     def _hand_over(self, writes: Writes) -> None:
         """Let the writer have whole writes, and before them the schemas that they may need."""
