@@ -73,17 +73,15 @@ def parse_url(url: str) -> Target:
     Raises:
         SettingsError: It is none; the message does not repeat it, since it may hold a secret.
     """
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise _bad_url("is not understood") from error
-    if parts.scheme not in {"nats", "tls"}:
+    # Several hosts are no host of a URL, as which libraries take them, each version its own way.
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"nats", "tls"}:
         raise _bad_url("does not begin with nats:// or tls://")
-    if parts.query or parts.fragment:
+    if set(rest) & {"?", "#"}:
         raise _bad_url("has something behind the stream's name")
-    access, _, hosts = parts.netloc.rpartition("@")
+    authority, _, stream = rest.partition("/")
+    access, _, hosts = authority.rpartition("@")
     user, colon, password = access.partition(":")
-    stream = parts.path.removeprefix("/")
     if not _STREAM_NAME.fullmatch(stream):
         raise _bad_url(
             "must end with the name of a stream: 1 to 64 letters, digits, hyphens, underscores"
@@ -91,7 +89,7 @@ def parse_url(url: str) -> Target:
     return Target(
         servers=[_parse_server(host) for host in hosts.split(",")],
         stream=stream,
-        is_tls=parts.scheme == "tls",
+        is_tls=scheme == "tls",
         user=unquote(user) if colon else "",
         secret=unquote(password if colon else user),
     )

@@ -41,7 +41,7 @@ def test_a_url_says_where_the_servers_are_and_who_we_are(
         ("nats://u:hidden@a,,b/s", "names no server, or one of several is empty"),
         ("nats://u:hidden@a:b/s", "names a server whose port is none"),
         ("nats://u:hidden@a:70000/s", "names a server whose port is none"),
-        ("nats://u:hidden@[::1/s", "is not understood"),
+        ("nats://u:hidden@[::1/s", "port is none"),
         ("nats://u:hidden@a/s?tls=true", "has something behind the stream's name"),
         ("nats://u:hidden@a/s#t", "has something behind the stream's name"),
     ],
