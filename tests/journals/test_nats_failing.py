@@ -20,6 +20,7 @@ from everlog.service.mirroring.journal import (
     BEGINNING,
     EntryLostError,
     OutcomeUnknownError,
+    Page,
 )
 from tests.support.appenders import Appender
 from tests.support.journal_places import make_announcement, make_entry, outcome_of, read_all
@@ -120,7 +121,14 @@ def test_without_a_minority_all_goes_on() -> None:
                 ):
                     # It was connected to the one that is paused, and finds another one.
                     assert isinstance(outcome, OutcomeUnknownError | JournalUnreachableError)
-            page = await journals[0].read(after=after, size_max=1 << 20)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                # So may this one be.
+                while isinstance(
+                    page := await outcome_of(journals[0].read(after=after, size_max=1 << 20)),
+                    JournalUnreachableError,
+                ):
+                    pass
+            assert isinstance(page, Page)
             assert [placed.entry for placed in page.entries] == [entry]
             after = page.entries[0].place
         follower.resume()
