@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from everlog.domain.errors import JournalUnreachableError
+from everlog.service.breaks import Breaks
 from everlog.service.mirroring.options import MirrorFigures
 
 # How long those who wait are kept waiting for what the answer brought to be applied.
@@ -37,6 +38,7 @@ class Barriers:
         self._on_failure: Final = on_failure
         self._callers: list[Callback] = []
         self._task: asyncio.Task[None] | None = None
+        self._releasing: Final[set[asyncio.Task[None]]] = set()
 
     def call_back(self, callback: Callback) -> None:
         """Call back once the next barrier is passed, or with why it is not."""
@@ -47,13 +49,17 @@ class Barriers:
     def release(self, error: Exception) -> None:
         """Let those who wait for the next barrier wait no more."""
         callers, self._callers = self._callers, []
-        self._tell(callers, error)
+        if callers:
+            releasing = self._loop.create_task(self._tell(callers, error))
+            self._releasing.add(releasing)
+            releasing.add_done_callback(self._releasing.discard)
 
     async def stop(self) -> None:
         """Ask no more."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task})
+        if tasks := {*self._releasing, *([] if self._task is None else [self._task])}:
+            await asyncio.wait(tasks)
 
     async def _run(self) -> None:
         try:
@@ -69,13 +75,16 @@ class Barriers:
                     error = JournalUnreachableError("what it has could not be applied in time")
                 except Exception as failure:  # noqa: BLE001 - whoever waits is told
                     error = self._on_failure(failure)
-                self._tell(callers, error)
+                await self._tell(callers, error)
         finally:
             self._task = None
 
-    def _tell(self, callers: Sequence[Callback], error: Exception | None) -> None:
+    async def _tell(self, callers: Sequence[Callback], error: Exception | None) -> None:
+        """Tell all of them, some at a time: what each of them does then takes a moment."""
+        breaks = Breaks()
         for caller in callers:
             try:
                 caller(error)
             except Exception as failure:  # noqa: BLE001 - the others are told all the same
                 self._on_failure(failure)
+            await breaks.take_if_due()

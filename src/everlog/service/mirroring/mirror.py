@@ -123,6 +123,8 @@ class Mirror:
         self._arrivals: Final = Arrivals(engine)
         # How many events were here when it began, until it is known that the journal has them.
         self._seam = 0
+        # The id of the batch that is being appended, empty while none is.
+        self._batch_id = ""
         # The entry that is being committed here, and stands in the journal.
         self._appended: PlacedEntry | None = None
         # What was found out and is of use once its entries are here; and up to when all is here.
@@ -279,9 +281,6 @@ class Mirror:
                 self._proofs.append(_Proof(self._arrivals.known, began))
                 self._settle_proofs()
             return page.is_end
-
-    # The id of the batch that is being appended, empty while none is.
-    _batch_id = ""
 
     def _settle_proofs(self) -> None:
         while self._proofs and self._proofs[0].place <= self._arrivals.place:

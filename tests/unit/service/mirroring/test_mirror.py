@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,34 @@ def test_a_barrier_is_shared_by_all_who_wait_for_one(tmp_path: Path) -> None:
         waiting = [asyncio.ensure_future(second.current_events()) for _ in range(10)]
         for events in await asyncio.gather(*waiting):
             assert [subject for subject, _ in events] == ["/late"]
+
+    two_nodes(tmp_path, work)
+
+
+def test_many_who_waited_for_a_barrier_go_on_in_turns(tmp_path: Path) -> None:
+    async def work(first: Node, second: Node) -> None:
+        del second
+        gone_on: list[Exception | None] = []
+        others: list[int] = []
+
+        def go_on(error: Exception | None) -> None:
+            # As a read takes its time.
+            time.sleep(0.005)
+            gone_on.append(error)
+
+        def look() -> None:
+            others.append(len(gone_on))
+            if len(gone_on) < 40:
+                loop.call_later(0.001, look)
+
+        loop = asyncio.get_running_loop()
+        for _ in range(40):
+            first.mirror.when_current(go_on)
+        look()
+        await until(lambda: len(gone_on) == 40)
+        assert gone_on == [None] * 40
+        # Others had their turns in between.
+        assert len({count for count in others if 0 < count < 40}) > 3
 
     two_nodes(tmp_path, work)
 
