@@ -10,6 +10,7 @@ LOCK = .lock-environment/bin/uv pip compile --quiet --universal --python-version
 # It wants a newer Python, and what it stands on is locked for development.
 LOCK_WITNESS = $(subst 3.11,3.12,$(LOCK)) --no-deps
 # What is shipped consists of the very versions that were tested.
+SHIPPED_EXTRAS = --extra zstd --extra postgresql --extra nats
 LOCK_SHIPPED = $(LOCK) --constraints requirements/development.lock
 
 # Strict: a package that the service cannot be asked about is a failure, not a package without one.
@@ -74,7 +75,7 @@ profile: setup ## Say where the time of the hot paths goes, into docs/benchmarks
 
 lock: lock-development ## Write the lock files anew (LOCK_OPTIONS=--upgrade takes newer releases).
 	$(LOCK) requirements/sdk-v1.in --output-file requirements/sdk-v1.lock
-	$(LOCK_SHIPPED) --all-extras pyproject.toml --output-file requirements/runtime.lock
+	$(LOCK_SHIPPED) $(SHIPPED_EXTRAS) pyproject.toml --output-file requirements/runtime.lock
 	$(LOCK_SHIPPED) --group build --output-file requirements/build.lock
 
 lock-development:
