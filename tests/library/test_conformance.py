@@ -74,6 +74,9 @@ def test_events_are_values(store: everlog.Store, top: str) -> None:
     [written] = store.write([event(top, title="2001")])
     [read] = store.read(top)
     assert read == written
+    # Both operators are the class's own.
+    assert (read != written) is False
+    assert read != store.write([event(top, title="2001")])[0]
     assert hash(read) == hash(written)
     assert Event.from_json(read.to_json()) == read
     assert json.loads(read.to_json())["data"] == {"title": "2001"}

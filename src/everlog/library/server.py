@@ -68,22 +68,25 @@ class ServerTransport:
         self._latest: int | None = None
         self._version: Final = self._find_version() if version is None else version
         if version is not None:
-            self._ask("POST", version.verify_token).read(_REASON_SIZE_MAX)
+            self._verify_token(version)
 
     def __str__(self) -> str:
         """Say which server it is, and which version it speaks."""
         return f"{self._url} (version {self._version.number})"
 
     def _find_version(self) -> Version:
-        for version in (V2, V1):
-            try:
-                self._ask("POST", version.verify_token).read(_REASON_SIZE_MAX)
-            except _UnknownPathError:
-                if version is V1:
-                    raise
-            else:
-                return version
-        raise AssertionError("the last version raises")
+        try:
+            self._verify_token(V2)
+        except _UnknownRequestError:
+            self._verify_token(V1)
+            return V1
+        return V2
+
+    def _verify_token(self, version: Version) -> None:
+        try:
+            self._ask("POST", version.verify_token).read(_REASON_SIZE_MAX)
+        except RefusedError as error:
+            raise _UnknownRequestError(f"{self._url} cannot be asked: {error}") from error
 
     # Writing.
 
@@ -308,7 +311,7 @@ class ServerTransport:
         text = _printable(answer.read(_REASON_SIZE_MAX))
         if answer.status == 404 and text.startswith("event type"):
             raise read_refusal(404, text)
-        raise _UnknownPathError(
+        raise _UnknownRequestError(
             f"{self._url} does not know the path (status {answer.status}): is the URL that of an "
             "Everlog or EventSourcingDB?"
         )
@@ -432,7 +435,7 @@ class ServerObservation:
             self._answer.release()
 
 
-class _UnknownPathError(UnreachableError):
+class _UnknownRequestError(UnreachableError):
     """The server does not know what it is asked: perhaps it speaks another version."""
 
 
