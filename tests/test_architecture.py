@@ -63,6 +63,7 @@ PACKAGES = (
     "service",
     "storage",
     "storage/log",
+    "testing",
     "transfer",
     "verifying",
 )
