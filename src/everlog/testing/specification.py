@@ -87,7 +87,7 @@ class Given(Generic[S]):
             decided = decide(state, *args, **kwargs)
             if not inspect.isawaitable(decided) and not inspect.isasyncgen(decided):
                 return Outcome(situation, _events_of(decided), None)
-        except Exception as error:  # noqa: BLE001 - `then_raises` judges it, whichever it is.
+        except Exception as error:  # noqa: BLE001 - it is judged by `then_raises`.
             return Outcome(situation, (), error)
         if inspect.iscoroutine(decided):
             # Else Python warns that nobody waited for it.
