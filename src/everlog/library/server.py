@@ -173,6 +173,9 @@ class ServerTransport:
                     if item.type == "row":
                         has_rows = True
                         yield (read_row(version, item.body),)
+                    else:
+                        # It is still computing: whoever waits may look at the clock.
+                        yield ()
         except RefusedError as error:
             raise _as_query_fault(error, version, has_rows=has_rows) from error
 
