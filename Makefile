@@ -64,7 +64,7 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
-openapi: setup ## Write the OpenAPI document that the server shows, from its routes.
+openapi: setup ## Write the OpenAPI documents that the server shows, from its routes.
 	.venv/bin/python -m tools.openapi.document
 
 bench: setup ## Measure Everlog beside its peers and beside the machine, into docs/benchmarks.
