@@ -6,9 +6,12 @@ waits for the store, so that what comes while a batch is applied is the next one
 
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from everlog.library.values import Event
+
+if TYPE_CHECKING:
+    from everlog.library.store import Following
 
 # What one transaction takes: enough to make its cost small, and little enough to be kept twice.
 _EVENTS_MAX: Final = 1_000
@@ -32,20 +35,10 @@ def batches_of(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield batch
 
 
-class Following(Protocol):
-    """Events that do not come to an end, until another thread closes them."""
-
-    def __iter__(self) -> Iterator[Event]:
-        """Wait for each event."""
-
-    def close(self) -> None:
-        """End them."""
-
-
 class Feed:
     """Events that do not come to an end; a thread reads them, one batch ahead."""
 
-    def __init__(self, events: Following) -> None:
+    def __init__(self, events: "Following") -> None:
         """Begin to read."""
         self._following: Final = events
         self._changed: Final = threading.Condition()

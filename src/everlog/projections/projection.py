@@ -30,7 +30,7 @@ from everlog.projections.databases import (
 from everlog.projections.feed import Feed, batches_of
 
 if TYPE_CHECKING:
-    from everlog import Store
+    from everlog.library.store import Store
 
 Handler = Callable[[Any, Event], object]
 OnProgress = Callable[[int, int], object]
@@ -371,13 +371,12 @@ class _Run:
         return next((int(event.id) for event in events), -1)
 
     def _read(self, *, from_id: int, to_id: int | None = None) -> Iterable[Event]:
-        events: Iterable[Event] = self._store.read(
+        return self._store.read(
             self._projection.subject,
             recursive=True,
             lower_bound=Bound(str(from_id), "inclusive"),
             upper_bound=None if to_id is None else Bound(str(to_id), "inclusive"),
         )
-        return events
 
 
 @contextmanager
