@@ -6,6 +6,7 @@ one after the other, as one program. Blocks of a shell are typed into one shell.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from everlog.projections import databases
 from tests.support.pages import DOCUMENTED_ADDRESS, Block, code_blocks, read_page
 from tests.support.proxy import free_port
 from tests.support.server import clean_environment
+from tests.support.sources import REPOSITORY
 
 FOLDER: Final = "docs/library"
 
@@ -133,6 +135,23 @@ def test_an_application_is_tested_by_the_page(tmp_path: Path) -> None:
             (tmp_path / name[1]).write_text(block.text)
 
     check_commands("test-an-application.md", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_sample_application_passes_its_own_tests(tmp_path: Path) -> None:
+    sample = shutil.copytree(
+        REPOSITORY / "examples" / "library",
+        tmp_path / "library",
+        ignore=shutil.ignore_patterns("__pycache__", ".*"),
+    )
+
+    install, commands, shown, tests = code_blocks((sample / "README.md").read_text())
+    assert install.text.startswith("pip install")
+    script = re.sub(r"^lending ", "python -m lending ", commands.text, flags=re.MULTILINE)
+    assert run(["bash", "-eu", "-c", script], sample) == shown.text
+    assert re.search(
+        r"^\d+ passed in", run(["bash", "-eu", "-c", tests.text], sample), re.MULTILINE
+    )
 
 
 def test_the_page_shows_the_table_of_positions() -> None:

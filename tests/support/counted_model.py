@@ -97,7 +97,7 @@ def _commit_apart() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     projection._Run._move = lambda *_: None  # type: ignore[method-assign] # a bug is planted
-    projection._Run._apply = apply_apart  # type: ignore[method-assign] # as above
+    projection._Run._apply = apply_apart  # type: ignore[assignment, method-assign] # as above
 
 
 if __name__ == "__main__":

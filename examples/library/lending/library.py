@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from everlog import (
     Event,
@@ -117,7 +118,12 @@ class Library:
             for new in events:
                 book = books.evolve(book, new)
             events = [*events, books.take_snapshot(book)]
-        return [replace(new, data={**new.data, "request": request}) for new in events]
+        return [_of_request(new, request) for new in events]
+
+
+def _of_request(event: NewEvent, request: str) -> NewEvent:
+    data: Any = event.data
+    return replace(event, data={**data, "request": request})
 
 
 def _nothing_came_behind(

@@ -116,7 +116,7 @@ def _known(connection: Connection) -> Database:
         if isinstance(connection, PsycopgConnection):
             return PostgresqlDatabase(connection)
     raise TypeError(
-        "a read model is kept by a connection of sqlite3 or of psycopg (3, not asynchronous), or by "
+        "a read model is kept by a connection of sqlite3 or of psycopg (3, not async), or by "
         f"a function that returns one, not by {type(connection).__name__}"
     )
 

@@ -80,9 +80,9 @@ _NOTHING: Final = _Position(-1, None)
 class Projection:
     """What becomes of events in one read model.
 
-    `name` says which one, in its database; `version` is counted up whenever the handlers or the
-    tables change, so that what older ones made is not gone on with. Events are those of a `subject`
-    and all below it.
+    `name` says which one, in its database; `version` is counted up whenever handlers or tables
+    change, so that what older ones made is not gone on with. Events are those of a `subject` and
+    all below it.
 
         loans = Projection("loans", version=1)
 
@@ -109,8 +109,8 @@ class Projection:
         """
         if _NAME.fullmatch(name) is None:
             raise ValueError(
-                f"'{name}' cannot name a read model: names have 1 to 63 lower-case letters, digits, "
-                "hyphens and underscores, and begin and end with a letter or a digit"
+                f"'{name}' cannot name a read model: names have 1 to 63 lower-case letters, "
+                "digits, hyphens and underscores, and begin and end with a letter or a digit"
             )
         if not 1 <= version < 2**31:
             raise ValueError(f"the version of a projection is from 1 to 2147483647, not {version}")
@@ -159,9 +159,9 @@ class Projection:
     ) -> int:
         """Apply what is stored by now, and return how many events that were.
 
-        The database is a connection of `sqlite3` or `psycopg`, or a function that returns one. After
-        each transaction `progress` is told the id of the last event that was applied, and of the
-        last one that was there at the beginning. A runner that is still there is waited for, at
+        The database is a connection of `sqlite3` or `psycopg`, or a function that returns one.
+        After each transaction `progress` is told the id of the last event that was applied, and of
+        the last one that was there at the beginning. A runner that is still there is waited for, at
         most `wait_seconds`.
 
         Raises:
@@ -254,8 +254,8 @@ class Projection:
         version, event_id, event_hash = row
         if version != self.version:
             raise OutdatedModelError(
-                f"the read model '{self.name}' was made by version {version} of its projection, and "
-                f"this is version {self.version}: rebuild it"
+                f"the read model '{self.name}' was made by version {version} of its projection, "
+                f"and this is version {self.version}: rebuild it"
             )
         return _NOTHING if event_id is None else _Position(event_id, event_hash)
 

@@ -1,6 +1,8 @@
 """Read models are a fold of their log, each event once, whatever handlers and runners do."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,6 +20,7 @@ from everlog.projections import (
     OutdatedModelError,
     Projection,
     ProjectionError,
+    databases,
     progress_bar,
 )
 from tests.support.event_list import EventList
@@ -472,3 +475,42 @@ def test_nothing_is_shown_where_nobody_looks(capsys: pytest.CaptureFixture[str])
         loans().catch_up(store_of(1), lambda: sqlite3.connect(":memory:"), progress=progress)
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_driver_is_imported_by_its_users_only() -> None:
+    program = (
+        "import sys, everlog.projections; print(sorted({'psycopg', 'numpy'} & {*sys.modules}))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
+def test_in_postgresql_a_role_needs_no_right_to_create_tables_beforehand(
+    postgresql: PostgresqlServer,
+) -> None:
+    table = databases._TABLE
+    postgresql.execute("CREATE DATABASE rights")
+    postgresql.execute(
+        *("CREATE ROLE library LOGIN PASSWORD 'a'", "CREATE TABLE applied (event_id TEXT)", table),
+        "GRANT SELECT, INSERT, UPDATE ON everlog_projections TO library",
+        "GRANT INSERT ON applied TO library",
+        database="rights",
+    )
+    url = postgresql.url_of("library", "a").replace("/postgres", "/rights")
+    projection = loans()
+    projection._reset = lambda _: None
+
+    assert projection.catch_up(store_of(3), lambda: psycopg.connect(url)) == 3
+
+
+def test_a_position_can_be_read_in_the_middle_of_a_transaction(connect: Connect) -> None:
+    loans().catch_up(store_of(3), connect)
+    with closing(connect()) as connection:
+        connection.execute("DELETE FROM applied")
+
+        assert loans().position(connection) == "2"
+        connection.rollback()
