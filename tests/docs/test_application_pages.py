@@ -56,7 +56,9 @@ def write_files(blocks: Sequence[Block], directory: Path) -> list[Block]:
 
 def run(command: Sequence[str | Path], directory: Path) -> str:
     """Return what a program prints, whose processes are all ended at the end."""
-    environment = clean_environment() | {"COLUMNS": "80"}
+    # As it is where nothing else is installed: the plug-ins of these tests take long to load.
+    plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "everlog.testing.plugin"}
+    environment = clean_environment() | {"COLUMNS": "80"} | plugins
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     process = subprocess.Popen(
         command,
