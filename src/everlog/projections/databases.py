@@ -11,6 +11,7 @@ What is left to others: what is applied, and when (`projection`).
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -77,8 +78,10 @@ class Database(Protocol):
     def execute(self, statement: str, values: Sequence[object] = ()) -> Any:
         """Execute a statement with `?` for each value, and return its cursor, of tuples."""
 
-    def lock(self, name: str, seconds: float) -> AbstractContextManager[None]:
-        """Be the only runner of that name; wait for another one that long.
+    def lock(
+        self, name: str, seconds: float, stop: threading.Event
+    ) -> AbstractContextManager[None]:
+        """Be the only runner of that name; wait for another one that long, or until `stop` is set.
 
         Raises:
             AlreadyRunningError: It is still there then.
@@ -166,7 +169,7 @@ class SqliteDatabase:
         return cursor.execute(statement, values)
 
     @contextmanager
-    def lock(self, name: str, seconds: float) -> Iterator[None]:
+    def lock(self, name: str, seconds: float, stop: threading.Event) -> Iterator[None]:
         """As in `Database`; a database in memory is this connection's alone."""
         path = next(row[2] for row in self.execute("PRAGMA database_list") if row[1] == "main")
         if not path:
@@ -175,9 +178,7 @@ class SqliteDatabase:
         # It stays when the runner ends: who deleted it could delete another one's.
         descriptor = os.open(f"{path}-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            _wait_for(
-                lambda: _take(descriptor), seconds, lambda: f"process {_pid(descriptor)}", name
-            )
+            _wait_for(lambda: _take(descriptor), seconds, stop, name, lambda: _holder(descriptor))
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
@@ -219,8 +220,9 @@ def _take(descriptor: int) -> bool:
     return False
 
 
-def _pid(descriptor: int) -> str:
-    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+def _holder(descriptor: int) -> str:
+    text = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+    return f"process {text or 'unknown'}"
 
 
 class PostgresqlDatabase:
@@ -265,7 +267,7 @@ class PostgresqlDatabase:
         return cursor.execute(statement.replace("?", "%s").encode(), values)
 
     @contextmanager
-    def lock(self, name: str, seconds: float) -> Iterator[None]:
+    def lock(self, name: str, seconds: float, stop: threading.Event) -> Iterator[None]:
         """As in `Database`: the session has the lock, and the server takes it when that ends."""
         key = "hashtextextended('everlog_projections/' || current_schema() || '/' || ?, 0)"
 
@@ -273,7 +275,7 @@ class PostgresqlDatabase:
             statement = f"SELECT pg_try_advisory_lock({key})"
             return bool(self.execute(statement, [name]).fetchone()[0])
 
-        _wait_for(take, seconds, lambda: "another session of the database", name)
+        _wait_for(take, seconds, stop, name, lambda: "another session of the database")
         try:
             yield
         finally:
@@ -301,13 +303,16 @@ def _check_idle(*, is_idle: bool) -> None:
 
 
 def _wait_for(
-    take: Callable[[], bool], seconds: float, holder: Callable[[], str], name: str
+    take: Callable[[], bool],
+    seconds: float,
+    stop: threading.Event,
+    name: str,
+    holder: Callable[[], str],
 ) -> None:
     deadline = time.monotonic() + seconds
     while not take():
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= deadline or stop.wait(_LOOK_SECONDS):
             raise AlreadyRunningError(
                 f"another runner applies events to the read model '{name}' ({holder()}): there is "
                 "one at a time; end that one first, or wait longer for it by `wait_seconds`"
             )
-        time.sleep(_LOOK_SECONDS)

@@ -21,6 +21,7 @@ import click
 from everlog.library.values import Bound, Event
 from everlog.projections.databases import (
     ENDS_TRANSACTIONS,
+    AlreadyRunningError,
     Connection,
     ConnectionFactory,
     Database,
@@ -187,9 +188,14 @@ class Projection:
 
         The other arguments and the errors are those of `catch_up`.
         """
-        with self._running(store, database, wait_seconds) as run:
-            run.catch_up(progress)
-            run.follow(stop or threading.Event())
+        stop = stop or threading.Event()
+        try:
+            with self._running(store, database, wait_seconds, stop) as run:
+                run.catch_up(progress)
+                run.follow()
+        except AlreadyRunningError:
+            if not stop.is_set():
+                raise
 
     def rebuild(
         self,
@@ -218,6 +224,7 @@ class Projection:
         store: "Store",
         database: "Connection | ConnectionFactory",
         wait_seconds: float,
+        stop: threading.Event | None = None,
         *,
         is_rebuild: bool = False,
     ) -> "Iterator[_Run]":
@@ -225,10 +232,11 @@ class Projection:
             raise ProjectionError(
                 f"the projection '{self.name}' has no reset, which makes the empty read model"
             )
-        with opened(database) as model, model.used(), model.lock(self.name, wait_seconds):
+        stop = stop or threading.Event()
+        with opened(database) as model, model.used(), model.lock(self.name, wait_seconds, stop):
             if is_rebuild or self._row(model) is None:
                 self._begin(model, self._reset, is_rebuild=is_rebuild)
-            run = _Run(self, self._handlers, store, model, self._position(model))
+            run = _Run(self, self._handlers, store, model, self._position(model), stop)
             run.check_log()
             yield run
 
@@ -277,12 +285,14 @@ class _Run:
         store: "Store",
         model: Database,
         position: _Position,
+        stop: threading.Event,
     ) -> None:
         self._projection: Final = projection
         self._handlers: Final = handlers
         self._store: Final = store
         self._model: Final = model
         self._position = position
+        self._stop: Final = stop
 
     def check_log(self) -> None:
         """Refuse a store that has not the last event that was applied."""
@@ -303,20 +313,22 @@ class _Run:
         last = -1 if progress is None else self._last_id()
         count = 0
         for batch in batches_of(self._read(from_id=self._position.id + 1)):
+            if self._stop.is_set():
+                break
             self._apply(batch)
             count += len(batch)
             if progress is not None:
                 progress(self._position.id, max(last, self._position.id))
         return count
 
-    def follow(self, stop: threading.Event) -> None:
+    def follow(self) -> None:
         """Apply what comes, until somebody stops it."""
         id_ = self._position.id
         events = self._store.follow(
             self._projection.subject, recursive=True, after=None if id_ < 0 else str(id_)
         )
         with closing(Feed(events)) as feed:
-            for batch in feed.batches(stop):
+            for batch in feed.batches(self._stop):
                 self._apply(batch)
 
     def _apply(self, batch: Sequence[Event]) -> None:

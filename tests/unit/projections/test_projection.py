@@ -1,5 +1,6 @@
 """Read models are a fold of their log, each event once, whatever handlers and runners do."""
 
+import math
 import sqlite3
 import subprocess
 import sys
@@ -359,6 +360,24 @@ def test_there_is_one_runner_of_a_model(connect: Connect) -> None:
         loans().catch_up(store, connect, wait_seconds=60)
 
     assert applied(connect) == ids(3)
+
+
+def test_who_stands_by_can_be_stopped(connect: Connect) -> None:
+    store = store_of(3)
+    with Running(loans(), store, connect):
+        wait_until(lambda: loans().position(connect) == "2")
+        stop = threading.Event()
+        threading.Timer(0.2, stop.set).start()
+
+        loans().run(store, connect, stop=stop, wait_seconds=math.inf)
+
+
+def test_catching_up_can_be_stopped(connect: Connect) -> None:
+    stop = threading.Event()
+
+    loans().run(store_of(2500), connect, stop=stop, progress=lambda *_: stop.set())
+
+    assert applied(connect) == ids(1000)
 
 
 def test_of_two_runners_without_a_lock_one_comes_through(
