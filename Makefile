@@ -43,6 +43,7 @@ test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
+test-all: export EVERLOG_PROJECTION_KILLS = 100
 test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_JOURNAL_KILLS = 40
 test-all: export EVERLOG_PATRONI_KILLS = 8
