@@ -25,6 +25,7 @@ GENERATED = (
     "*.svg",
     "*.png",
     "*/openapi.json",
+    "*.cdx.json",
 )
 
 
