@@ -95,10 +95,13 @@ audit: setup ## Ask whether a locked package has a known vulnerability (needs th
 sbom: setup ## Write requirements/everlog.cdx.json, which lists what Everlog is shipped with.
 	@.venv/bin/python tools/sbom.py
 
+docs: setup ## Build the documentation as a site, in site.
+	.venv/bin/mkdocs build --strict
+
 release: setup ## Make a release in dist, twice, compared and tried; nothing is uploaded.
 	@.venv/bin/python tools/release.py --output dist $(RELEASE_OPTIONS)
 
 clean: ## Remove what was built, but not the development server's data.
 	rm -rf .venv .*-environment .mypy_cache .pytest_cache .ruff_cache
-	rm -rf .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
+	rm -rf .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist site
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -126,7 +126,9 @@ def licenses_of(package: Package) -> list[dict[str, Any]]:
         return licenses(metadata(package.name))
     except PackageNotFoundError:
         written = json.loads(BILL.read_text(encoding="utf-8"))["components"]
-        known: dict[str, list[dict[str, Any]]] = {item["purl"]: item["licenses"] for item in written}
+        known: dict[str, list[dict[str, Any]]] = {
+            item["purl"]: item["licenses"] for item in written
+        }
         return known[package.url]
 
 
