@@ -219,7 +219,7 @@ PIP_OUTPUTS = (
 
 @pytest.mark.parametrize("output, meaning", PIP_OUTPUTS)
 def test_what_pip_wrote_is_explained_and_shown(output: str, meaning: str) -> None:
-    explanation = setup.explanation(output, setup.ENVIRONMENTS["development"])
+    explanation = setup.explanation(output, "make setup", "1 GB")
 
     assert explanation.startswith(f"{meaning}.\n")
     assert explanation.endswith(output)

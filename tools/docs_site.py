@@ -68,7 +68,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs names them.
+def on_page_markdown(markdown: str, page: Page, **_others: object) -> str:
     """Turn links into those of the site, and comments into references."""
     place = page.file.src_uri
     path = _shown.get(place, DOCS + place)

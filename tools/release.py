@@ -1,4 +1,4 @@
-"""Make a release in `dist`: built twice, compared, checked, tried, and summed up. Nothing is uploaded.
+"""Make a release in `dist`: built twice, compared, checked and tried. Nothing is uploaded.
 
 Guarantees: what is released is what is committed; whoever builds the same commit gets the same
 bytes; the wheel is built once from the source distribution and once from the files themselves, so

@@ -244,7 +244,7 @@ def pip(environment: Environment, command: str, *arguments: str) -> None:
     start = [str(environment.python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     output = run([*start, command, "--quiet", *arguments])
     if output is not None:
-        raise SetupError(explanation(output, environment))
+        raise SetupError(explanation(output, environment.command, environment.size))
 
 
 def run(command: list[str]) -> str | None:
@@ -255,11 +255,11 @@ def run(command: list[str]) -> str | None:
     return None if finished.returncode == 0 else finished.stdout.strip()
 
 
-def explanation(output: str, environment: Environment) -> str:
-    """Word what pip's output means for the person who ran it."""
+def explanation(output: str, command: str, size: str) -> str:
+    """Word what pip's output means for the person who ran a command that makes an environment."""
     for cause in CAUSES:
         if re.search(cause.pattern, output):
-            advice = cause.advice.format(command=environment.command, size=environment.size)
+            advice = cause.advice.format(command=command, size=size)
             return f"{cause.meaning}.\n{advice}\nWhat pip wrote:\n{output}"
     return f"pip failed.\nWhat it wrote:\n{output}"
 

@@ -73,13 +73,14 @@ def test_a_release_is_summed_up_and_signed(built: Path) -> None:
 def test_the_wheel_says_what_it_is_and_what_it_was_tested_with(built: Path) -> None:
     folder = f"everlog-{__version__}.dist-info"
     with zipfile.ZipFile(built / "dist" / release.WHEEL) as wheel:
-        described = message_from_bytes(wheel.read(f"{folder}/METADATA"))
+        metadata = wheel.read(f"{folder}/METADATA")
         bill = json.loads(wheel.read(f"{folder}/sboms/everlog.cdx.json"))
         names = wheel.namelist()
 
+    described = message_from_bytes(metadata)
     assert (described["Name"], described["Version"]) == ("everlog", __version__)
     assert described["Description-Content-Type"] == "text/markdown"
-    assert described.get_payload() == read_page("README.md")
+    assert metadata.decode().endswith(f"\n\n{read_page('README.md')}")
     assert described["Requires-Python"] == PROJECT["requires-python"]
     assert set(described.get_all("Classifier", [])) == set(PROJECT["classifiers"])
     assert bill["metadata"]["component"]["purl"] == f"pkg:pypi/everlog@{__version__}"
