@@ -70,6 +70,7 @@ PACKAGES = (
     "service",
     "storage",
     "storage/log",
+    "testing",
     "transfer",
     "verifying",
 )
