@@ -1,4 +1,4 @@
-"""What an application is told of the way to a server: reached or not, stored or not, and by whom."""
+"""What an application is told of the way to a server: reached, stored or not, and by whom."""
 
 import json
 import socket

@@ -174,9 +174,9 @@ class ServerTransport:
             with closing_answer(self._ask_data("run-eventql-query", {"query": text})) as answer:
                 for items in self._item_batches(answer):
                     rows = [read_row(version, item.body) for item in items if item.type == "row"]
-                    if rows:
-                        has_rows = True
-                        yield rows
+                    has_rows = has_rows or bool(rows)
+                    # None: it is still computing, and whoever waits may look at the clock.
+                    yield rows
         except RefusedError as error:
             raise _as_query_fault(error, version, has_rows=has_rows) from error
 
