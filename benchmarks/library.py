@@ -16,12 +16,14 @@ _SHARE_MIN = 0.5
 _SMALL_READ_SECONDS_MAX = 60e-6
 
 _TURNS = 3
+# A log that is read some ten times.
+_EVENTS_MAX = 200_000
 _SMALL_READS = 2_000
 
 
 def measure_library(bench: Workbench) -> Iterator[Figure]:
     """Compare reading everything with the raw client, and time small reads and writes."""
-    event_count = bench.scale.event_count
+    event_count = min(bench.scale.event_count, _EVENTS_MAX)
     directory = bench.filled_log(event_count)
     with serve_everlog(directory, bench.certificate) as served:
         raw = median(_raw_rate(served, event_count) for _ in range(_TURNS))
