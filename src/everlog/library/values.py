@@ -4,7 +4,6 @@ An event is decoded when it is looked at, its data when that is looked at, and e
 who reads a million events to find ten pays for ten.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -76,10 +75,6 @@ _NAMES: Final = (
 )
 
 _ITEM_START: Final = b'{"type":"event",'
-
-# No value that stands before the id has a quote in it.
-_search_id: Final = re.compile(rb'"id":"([0-9]{1,19})"').search
-_ID_WITHIN: Final = 256
 
 _decode_main: Final = msgspec.json.Decoder(_Main).decode
 _decode_main_item: Final = msgspec.json.Decoder(_MainItem).decode
@@ -207,11 +202,6 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
         rest = self._rest or self._read_rest()
         _set(signed, "_rest", msgspec.structs.replace(rest, signature=signature))
         return signed
-
-    def find_position(self) -> int | None:
-        """Return its id as a number, found without decoding it; None if that fails."""
-        match = _search_id(self._text, 0, _ID_WITHIN)
-        return None if match is None else int(match[1])
 
     def __eq__(self, other: object) -> bool:
         """Tell whether all members are the same."""
