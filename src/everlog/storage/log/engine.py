@@ -141,6 +141,12 @@ class LogEngine(IndexedLog):
         self._has_failed = False
         self.report: Final = report
 
+    @property
+    def locked_descriptors(self) -> tuple[int, int]:
+        """The open directory and file that keep others out, as long as any process has them."""
+        directory, _, lock = self._places[:3]
+        return directory.descriptor, lock.descriptor
+
     @classmethod
     def open(
         cls,
@@ -499,6 +505,14 @@ class LogEngine(IndexedLog):
                 self._segments.cut(self._committed_size)
                 self._durable.sync()
                 _save_snapshot_if_possible(self)
+
+    def release_index(self) -> None:
+        """Give back the memory and the open files of the index, after `close`.
+
+        They would go with the last reference; who opens stores again and again does not wait for
+        the collector to find it. Nobody may read any more.
+        """
+        self._index.release()
 
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""
