@@ -6,6 +6,7 @@ one after the other, as one program. Blocks of a shell are typed into one shell.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from typing import Final
 import pytest
 
 from everlog.projections import databases
-from tests.support.pages import Block, code_blocks, read_page
+from tests.support.pages import DOCUMENTED_ADDRESS, Block, code_blocks, read_page
+from tests.support.proxy import free_port
 from tests.support.server import clean_environment
+from tests.support.sources import REPOSITORY
 
 FOLDER: Final = "docs/library"
 
@@ -97,10 +100,60 @@ def check_programs(page: str, directory: Path) -> None:
     check_outputs(others, "python", run([sys.executable, "-W", "error", "page.py"], directory))
 
 
+def check_commands(page: str, directory: Path) -> None:
+    """Type all blocks of a shell, with a port that is free; nothing is installed."""
+    others = write_files(blocks_of(page), directory)
+    shown, actual = DOCUMENTED_ADDRESS, f"127.0.0.1:{free_port()}"
+    for file in directory.glob("*.py"):
+        file.write_text(file.read_text().replace(shown, actual))
+    script = ""
+    for block in others:
+        if block.language == "sh":
+            if "pip install" not in block.text:
+                script += block.text
+            script += "printf '\\0\\n'\n"
+    script = script.replace(shown, actual)
+    script = script.replace("--http-enabled", f"--http-enabled --http-port {actual.split(':')[1]}")
+
+    check_outputs(others, "sh", run(["bash", "-eu", "-c", script], directory))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["change-events.md", "read-models.md", "retry.md"])
 def test_every_program_prints_what_the_page_shows(tmp_path: Path, page: str) -> None:
     check_programs(page, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_application_is_built_by_the_page(tmp_path: Path) -> None:
+    check_commands("build-an-application.md", tmp_path)
+
+
+@pytest.mark.slow
+def test_an_application_is_tested_by_the_page(tmp_path: Path) -> None:
+    application = {"books.py", "library.py", "overview.py"}
+    for block in blocks_of("build-an-application.md"):
+        if (name := FILE_NAME.match(block.text)) and name[1] in application:
+            (tmp_path / name[1]).write_text(block.text)
+
+    check_commands("test-an-application.md", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_sample_application_passes_its_own_tests(tmp_path: Path) -> None:
+    sample = shutil.copytree(
+        REPOSITORY / "examples" / "library",
+        tmp_path / "library",
+        ignore=shutil.ignore_patterns("__pycache__", ".*"),
+    )
+
+    install, commands, shown, tests = code_blocks((sample / "README.md").read_text())
+    assert install.text.startswith("pip install")
+    script = re.sub(r"^lending ", "python -m lending ", commands.text, flags=re.MULTILINE)
+    assert run(["bash", "-eu", "-c", script], sample) == shown.text
+    assert re.search(
+        r"^\d+ passed in", run(["bash", "-eu", "-c", tests.text], sample), re.MULTILINE
+    )
 
 
 def test_the_page_shows_the_table_of_positions() -> None:
