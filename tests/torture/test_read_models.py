@@ -21,7 +21,7 @@ import pytest
 import everlog
 from everlog import NewEvent
 from tests.support.counted_model import MOVED, connector, counted, fold, read_model
-from tests.support.postgresql_server import running_postgresql
+from tests.support.postgresql_server import PostgresqlServer, running_postgresql
 from tests.support.server import TOKEN, RunningServer, clean_environment, running_server
 from tests.support.sources import REPOSITORY
 
@@ -29,7 +29,7 @@ KILLS: Final = int(os.environ.get("EVERLOG_PROJECTION_KILLS", "12"))
 SEED: Final = int(os.environ.get("EVERLOG_PROJECTION_SEED", "1"))
 
 # What is there before each round, so that there is something to catch up with.
-BURST: Final = 1_000
+BURST: Final = 600
 SUBJECTS: Final = 20
 
 
@@ -39,13 +39,20 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgresqlServer]:
+    with running_postgresql() as running:
+        yield running
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield str(tmp_path / "model.db")
-        return
-    with running_postgresql() as postgresql:
-        yield postgresql.url
+        return str(tmp_path / "model.db")
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    name = f"model_{abs(hash(tmp_path))}"
+    server.execute(f"CREATE DATABASE {name}")
+    return server.url_of_database(name)
 
 
 def connected(server: RunningServer) -> everlog.Store:
