@@ -22,6 +22,9 @@ RELEASE_OPTIONS ?=
 # Further options for `make bench`, for example --long, or --peer nats.
 BENCH_OPTIONS ?=
 
+# Everlog is compiled once, and not by each process that a test starts.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: bench profile openapi docs release
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean
@@ -47,6 +50,7 @@ test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
+test-all: export EVERLOG_PROJECTION_KILLS = 100
 test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_JOURNAL_KILLS = 40
 test-all: export EVERLOG_PATRONI_KILLS = 8
@@ -68,7 +72,7 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
-openapi: setup ## Write the OpenAPI document that the server shows, from its routes.
+openapi: setup ## Write the OpenAPI documents that the server shows, from its routes.
 	.venv/bin/python -m tools.openapi.document
 
 bench: setup ## Measure Everlog beside its peers and beside the machine, into docs/benchmarks.

@@ -67,6 +67,7 @@ PACKAGES = (
     "library",
     "maintenance",
     "monitoring",
+    "projections",
     "service",
     "storage",
     "storage/log",
