@@ -49,7 +49,7 @@ def everlog_server(tmp_path: Path) -> Iterator[EverlogServer]:
     token = secrets.token_urlsafe(16)
     token_file = tmp_path / "everlog-token"
     token_file.write_text(token)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - it is our own program.
         [
             *(sys.executable, "-m", "everlog", "run", f"--api-token-file={token_file}"),
             *("--host=127.0.0.1", "--http-enabled", "--http-port=0", "--https-enabled=false"),
