@@ -401,6 +401,21 @@ def test_a_store_verifies_itself(store: everlog.Store, top: str) -> None:
     assert store.verify_store() == everlog.Verification([], [])
 
 
+def test_the_tree_of_the_log_proves_what_is_in_it(
+    store: everlog.Store, top: str, end_of: CountEvents
+) -> None:
+    [written] = store.write([event(top)])
+    size = end_of()
+    proof = store.inclusion_proof(written.id, size=size)
+    assert (proof["event"], proof["hash"], proof["size"]) == (written.id, written.hash, size)
+    consistency = store.consistency_proof(size, size)
+    assert (consistency["fromRoot"], consistency["toRoot"]) == (proof["root"], proof["root"])
+    refusal = refusal_of(lambda: store.inclusion_proof(str(size + 7), size=size))
+    assert refusal.code == "range-unsatisfiable"
+    with pytest.raises(everlog.NoCheckpointError):
+        store.checkpoint()
+
+
 def test_many_threads_share_a_store(store: everlog.Store, top: str) -> None:
     failures: list[BaseException] = []
 

@@ -13,6 +13,7 @@ import asyncio
 import os
 import threading
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ from everlog.domain.schema import read_event_schema
 from everlog.domain.selection import (
     BoundText,
     FromLatestEventText,
+    parse_event_id,
     parse_observe_selection,
     parse_read_selection,
 )
@@ -57,6 +59,11 @@ from everlog.library.values import (
 from everlog.service.backup import begin_backup, list_schemas
 from everlog.service.discovery import read_event_type
 from everlog.service.observers import Interest
+from everlog.service.proofs import (
+    latest_checkpoint,
+    read_consistency_proof,
+    read_inclusion_proof,
+)
 from everlog.service.querying.messages import RowForm
 from everlog.service.read_events import scan_of
 from everlog.service.register_event_schema import register_event_schema
@@ -423,6 +430,36 @@ class EmbeddedTransport:
             pass
         return Verification(found.errors, found.warnings)
 
+    def checkpoint(self) -> bytes:
+        """As `Store.checkpoint`."""
+        with self._gate.passed():
+            return self._thread.call(latest_checkpoint(self._store)).note.encode()
+
+    def inclusion_proof(self, event_id: str, size: int | None) -> Mapping[str, Any]:
+        """As `Store.inclusion_proof`."""
+        position = parse_event_id(event_id, field="event")
+        with self._gate.passed():
+            found = self._thread.call(read_inclusion_proof(self._store, position, size))
+        return {
+            "event": str(found.position),
+            "hash": found.hash,
+            "size": found.size,
+            "root": _to_base64(found.root),
+            "proof": list(map(_to_base64, found.proof)),
+        }
+
+    def consistency_proof(self, earlier: int, later: int | None) -> Mapping[str, Any]:
+        """As `Store.consistency_proof`."""
+        with self._gate.passed():
+            found = self._thread.call(read_consistency_proof(self._store, earlier, later))
+        return {
+            "from": found.earlier,
+            "to": found.later,
+            "fromRoot": _to_base64(found.earlier_root),
+            "toRoot": _to_base64(found.later_root),
+            "proof": list(map(_to_base64, found.proof)),
+        }
+
     def close(self) -> None:
         """As `Store.close`."""
         if self._thread.is_current:
@@ -634,6 +671,10 @@ def _precondition_text(precondition: Precondition) -> PreconditionText:
 def _event_type(entry: ports.EventType) -> EventType:
     schema = None if entry.schema is None else msgspec.json.decode(entry.schema)
     return EventType(entry.name, entry.has_events, schema)
+
+
+def _to_base64(hash_: bytes) -> str:
+    return b64encode(hash_).decode()
 
 
 def _now() -> str:

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 
-from everlog.domain.errors import BusyError, Code, RefusedError
+from everlog.domain.errors import BusyError, Code, NoCheckpointError, RefusedError
 from everlog.domain.json_text import NOT_JSON
 from everlog.library.client import Answer, AnswerLostError, Client
 from everlog.library.encoding import encode_events
@@ -50,6 +51,8 @@ _DOCUMENT_SIZE_MAX: Final = 256 * 1024 * 1024
 
 # What a server answers to a path or a method that it does not know, or who stands in front of it.
 _UNKNOWN: Final = frozenset({404, 405, 501})
+
+_LOG: Final = "/api/v2/log/"
 
 _encode: Final = msgspec.json.encode
 
@@ -261,9 +264,34 @@ class ServerTransport:
                         found = msgspec.json.decode(item.body, type=Verification)
                 return found
 
+    def checkpoint(self) -> bytes:
+        """As `Store.checkpoint`."""
+        try:
+            return self._ask("GET", f"{_LOG}checkpoint").read(_REASON_SIZE_MAX)
+        except BusyError as error:
+            raise NoCheckpointError(str(error)) from error
+
+    def inclusion_proof(self, event_id: str, size: int | None) -> Mapping[str, Any]:
+        """As `Store.inclusion_proof`."""
+        return self._prove("inclusion-proof", {"event": event_id, "size": size})
+
+    def consistency_proof(self, earlier: int, later: int | None) -> Mapping[str, Any]:
+        """As `Store.consistency_proof`."""
+        return self._prove("consistency-proof", {"from": earlier, "to": later})
+
     def close(self) -> None:
         """As `Store.close`."""
         self._client.close()
+
+    def _prove(self, name: str, parameters: Mapping[str, object]) -> Mapping[str, Any]:
+        given = urlencode({each: value for each, value in parameters.items() if value is not None})
+        answer = self._ask("GET", f"{_LOG}{name}?{given}").read(_DOCUMENT_SIZE_MAX)
+        with _judged():
+            found = msgspec.json.decode(answer, type=dict[str, Any])
+            if found.get("type") == "error":
+                # Proofs belong to version 2, whichever one is spoken besides.
+                raise read_error(V2, _encode(found.get("data")))
+        return found
 
     # What is common.
 
