@@ -195,6 +195,13 @@ def test_a_write_of_too_many_is_refused(store: everlog.Store, top: str) -> None:
     assert refusal.code == "event-too-large"
 
 
+def test_a_write_of_too_many_bytes_is_refused(store: everlog.Store, top: str) -> None:
+    large = event(top, text="x" * 100_000)
+    refusal = refusal_of(lambda: store.write([large] * 700))
+    assert refusal.code == "event-too-large"
+    assert refusal.details["limit"] == 64 * 1024 * 1024
+
+
 def test_a_refusal_says_which_event(store: everlog.Store, top: str, version: int) -> None:
     bad = NewEvent(SOURCE, "books", ACQUIRED, {})
     refusal = refusal_of(lambda: store.write([event(top), bad]))

@@ -18,7 +18,7 @@ import msgspec
 from everlog.domain.errors import BusyError, Code, NoCheckpointError, RefusedError
 from everlog.domain.json_text import NOT_JSON
 from everlog.library.client import Answer, AnswerLostError, Client
-from everlog.library.encoding import encode_events
+from everlog.library.encoding import check_size, encode_events
 from everlog.library.errors import (
     UnauthorizedError,
     UnreachableError,
@@ -308,6 +308,7 @@ class ServerTransport:
     ) -> Answer:
         """Ask, and return the answer if the server does what is asked."""
         content = b"" if body is None else _encode(body)
+        check_size(len(content))
         answer = self._client.ask(method, path, content, is_repeatable=not is_write)
         if answer.status != 200:
             self._refuse(answer, is_write=is_write)

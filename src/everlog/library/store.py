@@ -362,7 +362,8 @@ class Store:
     ) -> list[Event]:
         """Write events, all of them or none, and return them as they are stored.
 
-        They follow each other in the log. At most 10,000 events of at most 131,072 bytes each.
+        They follow each other in the log. At most 10,000 events, of at most 131,072 bytes each, and
+        67,108,864 bytes together.
         Preconditions are about what is stored before, and hold at the moment of the write.
 
         Raises:
