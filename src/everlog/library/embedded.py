@@ -444,8 +444,8 @@ class EmbeddedTransport:
             "event": str(found.position),
             "hash": found.hash,
             "size": found.size,
-            "root": _to_base64(found.root),
-            "proof": list(map(_to_base64, found.proof)),
+            "root": _render_hash(found.root),
+            "proof": list(map(_render_hash, found.proof)),
         }
 
     def consistency_proof(self, earlier: int, later: int | None) -> Mapping[str, Any]:
@@ -455,9 +455,9 @@ class EmbeddedTransport:
         return {
             "from": found.earlier,
             "to": found.later,
-            "fromRoot": _to_base64(found.earlier_root),
-            "toRoot": _to_base64(found.later_root),
-            "proof": list(map(_to_base64, found.proof)),
+            "fromRoot": _render_hash(found.earlier_root),
+            "toRoot": _render_hash(found.later_root),
+            "proof": list(map(_render_hash, found.proof)),
         }
 
     def close(self) -> None:
@@ -673,7 +673,7 @@ def _event_type(entry: ports.EventType) -> EventType:
     return EventType(entry.name, entry.has_events, schema)
 
 
-def _to_base64(hash_: bytes) -> str:
+def _render_hash(hash_: bytes) -> str:
     return b64encode(hash_).decode()
 
 
