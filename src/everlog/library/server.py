@@ -26,7 +26,15 @@ from everlog.library.errors import (
 )
 from everlog.library.outcome import OutcomeUnknownError
 from everlog.library.store import Verification
-from everlog.library.values import Bound, Event, EventType, NewEvent, Precondition, Selection
+from everlog.library.values import (
+    Bound,
+    Event,
+    EventType,
+    NewEvent,
+    Precondition,
+    Selection,
+    read_events,
+)
 from everlog.library.versions import (
     V1,
     V2,
@@ -53,6 +61,9 @@ _DOCUMENT_SIZE_MAX: Final = 256 * 1024 * 1024
 _UNKNOWN: Final = frozenset({404, 405, 501})
 
 _LOG: Final = "/api/v2/log/"
+
+# As the last line of version 2 behind others; one that is written otherwise is found as well.
+_END_LINE: Final = b'\n{"type":"end","data":{}}'
 
 _encode: Final = msgspec.json.encode
 
@@ -355,9 +366,15 @@ class ServerTransport:
         version = self._version
         start = version.item_start
         is_end = version is V1
-        for lines in answer.pieces():
-            events: list[Event] = []
-            for line in lines:
+        for block in answer.blocks():
+            if block.endswith(_END_LINE):
+                # So that the others are nothing but events.
+                is_end, block = True, block[: -len(_END_LINE)]  # noqa: PLW2901 - as said
+            events = read_events(block, version.number) or []
+            if events:
+                yield events
+                continue
+            for line in block.split(b"\n"):
                 if line.startswith(start):
                     events.append(Event(line))
                     continue
