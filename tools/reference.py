@@ -106,7 +106,7 @@ def _describe_class(name: str, value: type) -> Iterator[str]:
 def _describe_member(owner: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     if node.name.startswith("_") and node.name not in _SPECIAL:
         return
-    if node.name in {"with_signature", "find_position"}:
+    if node.name == "with_signature":
         # What transports use.
         return
     yield f"#### {owner}.{node.name}\n"

@@ -22,7 +22,14 @@ import everlog
 from everlog import NewEvent
 from tests.support.counted_model import MOVED, connector, counted, fold, read_model
 from tests.support.postgresql_server import PostgresqlServer, running_postgresql
-from tests.support.server import TOKEN, RunningServer, clean_environment, running_server
+from tests.support.proxy import free_port
+from tests.support.server import (
+    TOKEN,
+    RunningServer,
+    clean_environment,
+    running_server,
+    wait_until,
+)
 from tests.support.sources import REPOSITORY
 
 KILLS: Final = int(os.environ.get("EVERLOG_PROJECTION_KILLS", "12"))
@@ -150,3 +157,30 @@ def test_a_position_that_is_committed_apart_would_be_noticed(
         expected = fold(store.read("/", recursive=True))
 
     assert read_model(connector(database)) != expected
+
+
+@pytest.mark.slow
+def test_a_runner_goes_on_when_its_server_is_back(tmp_path: Path) -> None:
+    chance, connect = random.Random(SEED), connector(str(tmp_path / "model.db"))
+    port, stop, interruptions = free_port(), threading.Event(), list[everlog.EverlogError]()
+    options = {"data_directory": tmp_path / "data"}
+    with running_server(f"--http-port={port}", **options) as server:
+        store = connected(server)
+        thread = threading.Thread(
+            target=counted.run,
+            args=(store, connect),
+            kwargs={"stop": stop, "on_interruption": interruptions.append},
+            daemon=True,
+        )
+        thread.start()
+        store.write(events(chance, 10))
+        wait_until(lambda: counted.position(connect) == "9")
+    wait_until(lambda: bool(interruptions))
+    with running_server(f"--http-port={port}", **options), store:
+        store.write(events(chance, 10))
+        wait_until(lambda: counted.position(connect) == "19")
+        stop.set()
+        thread.join()
+        expected = fold(store.read("/", recursive=True))
+
+    assert read_model(connect) == expected
