@@ -66,6 +66,7 @@ PACKAGES = (
     "journals",
     "library",
     "maintenance",
+    "mcp",
     "monitoring",
     "projections",
     "service",
