@@ -34,7 +34,7 @@ ENTRY_POINTS = (
     "everlog.query_worker",
     "everlog.schema_worker",
     "everlog.sync_worker",
-    "everlog.testing.plugin", # Loaded by pytest.
+    "everlog.testing.plugin",  # Loaded by pytest.
 )
 
 # Who changes Everlog finds the way by them.
