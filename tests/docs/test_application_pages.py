@@ -132,6 +132,11 @@ def test_an_application_is_built_by_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_tests_are_given_is_as_the_page_says(tmp_path: Path) -> None:
+    check_commands("testing.md", tmp_path)
+
+
+@pytest.mark.slow
 def test_an_application_is_tested_by_the_page(tmp_path: Path) -> None:
     application = {"books.py", "library.py", "overview.py"}
     for block in blocks_of("build-an-application.md"):

@@ -6,12 +6,16 @@ Names are imported when they are asked for, so that a test of a decision loads n
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from everlog.testing.container import EverlogContainer
+    from everlog.testing.server import EverlogServer
     from everlog.testing.specification import Given, Outcome, Specification, given
 
-__all__ = ["Given", "Outcome", "Specification", "given"]
+__all__ = ["EverlogContainer", "EverlogServer", "Given", "Outcome", "Specification", "given"]
 
 # In which module each of them is.
 _MODULES = {
+    "EverlogContainer": "everlog.testing.container",
+    "EverlogServer": "everlog.testing.server",
     "Given": "everlog.testing.specification",
     "Outcome": "everlog.testing.specification",
     "Specification": "everlog.testing.specification",

@@ -1,114 +1,76 @@
-"""The plug-in for pytest: a store, and a server, for each test that asks for one.
+"""The plug-in for pytest: a store, and a server, for each test that asks for one, or for all.
 
 pytest loads it by its entry point. It loads nothing of Everlog until a test asks.
 """
 
-import json
-import secrets
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from everlog.library.store import Store
+    from everlog.testing.server import EverlogServer
 
-# Far longer than a start takes.
-_START_SECONDS: Final = 60.0
-_LINES_SHOWN: Final = 20
-
-
-@dataclass(frozen=True)
-class EverlogServer:
-    """A server on the loopback interface; `url` and `token` are what `everlog.connect` takes."""
-
-    url: str
-    token: str = field(repr=False)
+# What was said by the servers that a test has asked for, by the section of its report.
+_SECTION = "log of everlog_server"
+_SESSION_SECTION = "log of everlog_session_server"
 
 
 @pytest.fixture
-def everlog_store(tmp_path: Path) -> "Iterator[Store]":
+def everlog_store(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Store]":
     """Return a new, empty store in a temporary folder, closed at the end of the test."""
+    yield from _opened(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def everlog_session_store(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Store]":
+    """Return a store that all tests share: what one has written, the others see."""
+    yield from _opened(tmp_path_factory)
+
+
+@pytest.fixture
+def everlog_server(request: pytest.FixtureRequest) -> "Iterator[EverlogServer]":
+    """Return a new server without events, ended at the end of the test.
+
+    It has a `url` and a `token`. If the test fails, its report has the end of the server's log.
+    """
+    yield from _served(request, _SECTION)
+
+
+@pytest.fixture(scope="session")
+def everlog_session_server(request: pytest.FixtureRequest) -> "Iterator[EverlogServer]":
+    """Return a server that all tests share: what one has written, the others see."""
+    yield from _served(request, _SESSION_SECTION)
+
+
+def _opened(paths: pytest.TempPathFactory) -> "Iterator[Store]":
     import everlog  # noqa: PLC0415 - most tests need no store.
 
-    with everlog.open(tmp_path / "everlog-store") as store:
+    with everlog.open(paths.mktemp("everlog") / "store") as store:
         yield store
 
 
-@pytest.fixture
-def everlog_server(tmp_path: Path) -> Iterator[EverlogServer]:
-    """Return a new server without events, ended at the end of the test.
+def _served(request: pytest.FixtureRequest, section: str) -> "Iterator[EverlogServer]":
+    from everlog.testing.server import EverlogServer  # noqa: PLC0415 - as above.
 
-    What it logs is on standard output, which pytest shows where a test fails.
-    """
-    token = secrets.token_urlsafe(16)
-    token_file = tmp_path / "everlog-token"
-    token_file.write_text(token)
-    process = subprocess.Popen(  # noqa: S603 - it is our own program.
-        [
-            *(sys.executable, "-m", "everlog", "run", f"--api-token-file={token_file}"),
-            *("--host=127.0.0.1", "--http-enabled", "--http-port=0", "--https-enabled=false"),
-            f"--data-directory={tmp_path / 'everlog-server'}",
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-    )
-    log = _Log(process)
-    try:
-        yield EverlogServer(log.wait_for_url(), token)
-    finally:
-        process.terminate()
-        try:
-            process.wait(_START_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.show()
+    with EverlogServer() as server:
+        request.config.stash.setdefault(_SERVERS, {})[section] = server
+        yield server
 
 
-class _Log:
-    """What a server says; a thread reads it, so that it never has to wait."""
+_SERVERS: "pytest.StashKey[dict[str, EverlogServer]]" = pytest.StashKey()
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process: Final = process
-        self._lines: Final[list[str]] = []
-        self._url = ""
-        self._settled: Final = threading.Event()
-        self._thread: Final = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
 
-    def wait_for_url(self) -> str:
-        """Return where it listens.
-
-        Raises:
-            RuntimeError: It did not start; what it said is in the text.
-        """
-        self._settled.wait(_START_SECONDS)
-        if not self._url:
-            raise RuntimeError(f"the server of the test did not start:\n{self._tail()}")
-        return self._url
-
-    def show(self) -> None:
-        """Print the end of what it said, once it has ended."""
-        self._thread.join()
-        sys.stdout.write(self._tail())
-
-    def _tail(self) -> str:
-        return "".join(self._lines[-_LINES_SHOWN:])
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            for line in output:
-                self._lines.append(line)
-                if not self._url and '"listening"' in line:
-                    self._url = json.loads(line)["url"]
-                    self._settled.set()
-        self._settled.set()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> "Generator[None, pytest.TestReport, pytest.TestReport]":
+    """Add the end of a server's log to the report of a test that has failed."""
+    report = yield
+    if report.failed:
+        names = getattr(item, "fixturenames", ())
+        for section, server in item.config.stash.get(_SERVERS, {}).items():
+            if section.rpartition(" ")[2] in names and server.log:
+                report.sections.append((section, server.log))
+    return report

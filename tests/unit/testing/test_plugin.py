@@ -24,6 +24,22 @@ def test_a_store(everlog_store):
 def test_a_new_store(everlog_store):
     write(everlog_store)
 
+def test_a_store_of_all(everlog_session_store):
+    write(everlog_session_store)
+
+def test_the_same_store(everlog_session_store):
+    assert len(list(everlog_session_store.read("/", recursive=True))) == 1
+
+def test_a_server_of_all(everlog_session_server):
+    import everlog
+    with everlog.connect(everlog_session_server.url, token=everlog_session_server.token) as store:
+        write(store)
+
+def test_the_same_server(everlog_session_server):
+    import everlog
+    with everlog.connect(everlog_session_server.url, token=everlog_session_server.token) as store:
+        assert len(list(store.read("/", recursive=True))) == 1
+
 def test_a_server_that_fails(everlog_server):
     import everlog
     assert everlog_server.token not in repr(everlog_server)
@@ -47,6 +63,7 @@ def test_stores_and_servers_are_new_for_each_test(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert "1 failed, 3 passed" in done.stdout, done.stdout
-    # The end of the server's log.
-    assert '"message":"stopped"' in done.stdout
+    assert "1 failed, 7 passed" in done.stdout, done.stdout
+    # The end of the log of the one server that the failing test has asked for.
+    assert "log of everlog_server" in done.stdout
+    assert done.stdout.count('"message":"listening"') == 1
