@@ -23,11 +23,11 @@ from everlog.cli.connecting import (
     token_file_option,
     url_option,
 )
-from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress, describe_events
 from everlog.domain.errors import CorruptLogError, DataDirectoryError, RefusedError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
 from everlog.process import EXIT_INTERRUPTED, give_up_output
+from everlog.texts import to_printable
 from everlog.transfer.contents import BackupContents, Place
 
 # Click does not fill a paragraph that begins with this character.

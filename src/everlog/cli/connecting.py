@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
-from everlog.cli.printable import to_printable
 from everlog.credentials.token import FILE_SIZE_MAX
 from everlog.domain.errors import EverlogError
+from everlog.texts import to_printable
 
 # The server cannot be asked, refuses the token, or did not answer to the end.
 EXIT_SERVER: Final = 8

@@ -14,7 +14,7 @@ from everlog.cli.connecting import (
     find_token,
     token_file_option,
 )
-from everlog.cli.printable import to_printable, to_printable_json
+from everlog.texts import to_printable, to_printable_json
 
 _PATH: Final = "/api/v1/diagnostics"
 _TIMEOUT_SECONDS: Final = 10.0

@@ -15,7 +15,6 @@ import msgspec
 
 from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, render_text
 from everlog.cli.connecting import EXIT_SERVER
-from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress, describe_events
 from everlog.cli.restore import restore_files
 from everlog.domain.errors import (
@@ -35,6 +34,7 @@ from everlog.exit_codes import (
     EXIT_UNEXPECTED,
 )
 from everlog.process import EXIT_INTERRUPTED
+from everlog.texts import to_printable
 from everlog.transfer.contents import Place
 
 if TYPE_CHECKING:

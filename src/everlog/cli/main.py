@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from everlog.cli.printable import to_printable
 from everlog.exit_codes import EXIT_UNEXPECTED
 from everlog.process import (
     EXIT_INTERRUPTED,
@@ -19,17 +18,26 @@ from everlog.process import (
     give_up_output,
     let_interrupt,
 )
+from everlog.texts import to_printable
 
 _EPILOG: Final = """
 \b
-A server to try things out, its data gone at the end:
-  everlog run --api-token secret --data-directory-temporary --http-enabled --https-enabled=false
+A server to try things out on this machine, its data gone at the end:
+  everlog generate api-token > token
+  everlog run --host 127.0.0.1 --http-enabled --https-enabled=false
+    --api-token-file token --data-directory-temporary
+
+\b
+Commands that work with it, from another terminal in the same folder:
+  export EVERLOG_URL=http://127.0.0.1:3000 EVERLOG_API_TOKEN_FILE=token
+  everlog write --subject /books/42 --type com.example.book-acquired
+    --source https://library.example --data '{"title": "Moby Dick"}'
+  everlog read / --recursive
 
 \b
 A server that lasts:
-  everlog run --data-directory /var/lib/everlog
+  everlog run --data-directory /var/lib/everlog --api-token-file token
     --https-certificate-file tls.crt --https-private-key-file tls.key
-  with the token in the environment variable EVERLOG_API_TOKEN
 """
 
 

@@ -19,9 +19,9 @@ from everlog.cli.connecting import (
     token_file_option,
     url_option,
 )
+from everlog.cli.printing import describe_rows, print_rows
 from everlog.cli.progress import Progress, describe_events
 from everlog.cli.querying.faults import EXIT_INTERRUPTED
-from everlog.cli.querying.printing import describe_rows, print_rows
 from everlog.cli.querying.server import query_server
 from everlog.eventql.diagnostic import Span
 from everlog.eventql.language.parser import tokens_around

@@ -9,7 +9,6 @@ import click
 
 from everlog.cli.backing_up.files import STANDARD_STREAM, BackupFile
 from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, render_text
-from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
@@ -22,6 +21,7 @@ from everlog.domain.errors import (
 )
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
 from everlog.process import EXIT_INTERRUPTED
+from everlog.texts import to_printable
 from everlog.transfer.chaining import Change, Rechained
 from everlog.transfer.contents import Place
 

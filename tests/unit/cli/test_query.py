@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from everlog.cli import progress
+from everlog.cli import printing, progress
 from everlog.cli.main import cli
 from everlog.cli.querying import directory as querying_directory
-from everlog.cli.querying import printing
 from everlog.domain.signature import SIGNATURE_PREFIX
 from tests.support.engines import open_log
 from tests.support.events import a_candidate, stage, store

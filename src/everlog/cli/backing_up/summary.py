@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from everlog.cli.printable import to_printable
-from everlog.texts import to_unicode
+from everlog.texts import to_printable, to_unicode
 from everlog.transfer.contents import Place
 
 

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 
 from everlog import process
 from everlog.cli.connecting import EXIT_SERVER, ServerError
-from everlog.cli.printable import to_printable
-from everlog.cli.querying.forms import RowFormError, width_of
+from everlog.cli.forms import RowFormError, width_of
 from everlog.cli.querying.server import Details, RemoteFaultError, Token
 from everlog.domain.errors import (
     CorruptLogError,
@@ -32,6 +31,7 @@ from everlog.exit_codes import (
     EXIT_SETTINGS,
     EXIT_UNEXPECTED,
 )
+from everlog.texts import to_printable
 
 EXIT_MALFORMED: Final = 6
 EXIT_UNEVALUABLE: Final = 7

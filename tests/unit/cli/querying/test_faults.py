@@ -2,8 +2,8 @@
 
 import pytest
 
+from everlog.cli.forms import RowFormError
 from everlog.cli.querying.faults import describe_error, exit_code_of, point_at
-from everlog.cli.querying.forms import RowFormError
 from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
 from everlog.domain.errors import (
     CorruptLogError,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.printable import to_printable, to_printable_json
+from everlog.texts import to_printable, to_printable_json
 
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(st.characters(codec="utf-8")),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.printable import to_printable
-from everlog.cli.querying.forms import shorten, width_of
+from everlog.cli.forms import shorten, width_of
+from everlog.texts import to_printable
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from everlog.cli.querying.forms import PlanWriter
+from everlog.cli.forms import PlanWriter
 from everlog.eventql.query import explain, prepare
 from tests.support.eventql.logs import a_log
 

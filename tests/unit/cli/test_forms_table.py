@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.querying import forms
-from everlog.cli.querying.forms import WINDOW_ROWS, TableWriter, width_of
+from everlog.cli import forms
+from everlog.cli.forms import WINDOW_ROWS, TableWriter, width_of
 
 
 def written(rows: list[Any], *, width: int | None = None) -> str:

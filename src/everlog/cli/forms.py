@@ -3,7 +3,7 @@
 A writer takes rows as JSON texts and gives bytes. It keeps back no more than it needs, so that an
 output may be far larger than memory. What programs read keeps the texts as they are, but for CSV.
 
-What a client stored may hold anything (`cli.printable`). Nothing of that is in a form that people
+What a client stored may hold anything (`texts`). Nothing of that is in a form that people
 read, nor in CSV for a terminal; rows themselves are made printable by who prints them there.
 """
 
@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from everlog.cli.printable import to_printable
 from everlog.domain.errors import EverlogError
+from everlog.texts import to_printable
 
 # What CSV calls the rows that are no records.
 VALUE_COLUMN: Final = "value"

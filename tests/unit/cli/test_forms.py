@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everlog.cli.querying.forms import CsvWriter, JsonWriter, NdjsonWriter, RowFormError, Writer
+from everlog.cli.forms import CsvWriter, JsonWriter, NdjsonWriter, RowFormError, Writer
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

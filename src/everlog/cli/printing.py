@@ -11,10 +11,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from everlog.cli.printable import to_printable, to_printable_json
-from everlog.cli.progress import Progress, describe_seconds
-from everlog.cli.querying.faults import EXIT_OUTPUT_CLOSED, describe_error, exit_code_of
-from everlog.cli.querying.forms import (
+from everlog.cli.forms import (
     CsvWriter,
     JsonWriter,
     NdjsonWriter,
@@ -23,9 +20,12 @@ from everlog.cli.querying.forms import (
     TableWriter,
     Writer,
 )
+from everlog.cli.progress import Progress, describe_seconds
+from everlog.cli.querying.faults import EXIT_OUTPUT_CLOSED, describe_error, exit_code_of
 from everlog.domain.errors import EverlogError
 from everlog.exit_codes import EXIT_OK
 from everlog.process import give_up_output
+from everlog.texts import to_printable, to_printable_json
 
 # Rows that wait for others to stand in a table with them wait no longer than that.
 _WAITING_SECONDS_MAX: Final = 0.5
