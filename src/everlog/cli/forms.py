@@ -9,7 +9,7 @@ read, nor in CSV for a terminal; rows themselves are made printable by who print
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -37,7 +37,7 @@ class RowFormError(EverlogError):
 class Writer(Protocol):
     """Makes of rows what is printed."""
 
-    def add(self, rows: list[bytes]) -> bytes:
+    def add(self, rows: Sequence[bytes]) -> bytes:
         """Take rows, and return what can be printed by now."""
 
     def flush(self) -> bytes:
@@ -60,7 +60,7 @@ def read_string(text: bytes) -> str | None:
 class NdjsonWriter:
     """One row on each line."""
 
-    def add(self, rows: list[bytes]) -> bytes:
+    def add(self, rows: Sequence[bytes]) -> bytes:
         """Return the lines of rows."""
         return b"\n".join([*rows, b""])
 
@@ -80,7 +80,7 @@ class JsonWriter:
         """Begin before the array."""
         self._separator = b"[\n"
 
-    def add(self, rows: list[bytes]) -> bytes:
+    def add(self, rows: Sequence[bytes]) -> bytes:
         """Return items of the array."""
         if not rows:
             return b""
@@ -97,18 +97,20 @@ class JsonWriter:
 
 
 class CsvWriter:
-    """A table as RFC 4180 has it, with the members of the first row as its columns.
+    """A table as RFC 4180 has it, with the members of the first row, or given ones, as its columns.
 
     NULL is an empty field, an empty string a quoted one. Arrays and records stand in it as JSON.
     """
 
-    def __init__(self, show: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, show: Callable[[str], str] = str, *, columns: Sequence[str] | None = None
+    ) -> None:
         """Begin before the header; `show` returns what is shown of a field's text."""
         self._show = show
-        self._columns: tuple[str, ...] = ()
+        self._columns: tuple[str, ...] | None = None if columns is None else tuple(columns)
         self._row_count = 0
 
-    def add(self, rows: list[bytes]) -> bytes:
+    def add(self, rows: Sequence[bytes]) -> bytes:
         """Return the lines of rows.
 
         Raises:
@@ -117,8 +119,9 @@ class CsvWriter:
         lines: list[str] = []
         for row in rows:
             members = read_members(row)
-            if self._row_count == 0:
+            if self._columns is None:
                 self._columns = tuple(members)
+            if self._row_count == 0:
                 lines.append(self._line(self._columns))
             self._row_count += 1
             if not members.keys() <= frozenset(self._columns):
@@ -140,7 +143,8 @@ class CsvWriter:
         return ",".join(fields) + "\r\n"
 
     def _strange(self, members: dict[str, msgspec.Raw]) -> str:
-        names = next(name for name in members if name not in self._columns)
+        columns = self._columns or ()
+        names = next(name for name in members if name not in columns)
         return (
             f"row {self._row_count} has a member {names!r}, which the first row has not: "
             "CSV needs the same columns in all rows; use --format ndjson, or project a record that "
@@ -169,7 +173,7 @@ def _csv_field(text: str) -> str:
 class PlanWriter:
     """Writes each row, which is a plan, as indented text."""
 
-    def add(self, rows: list[bytes]) -> bytes:
+    def add(self, rows: Sequence[bytes]) -> bytes:
         """Return the text of plans."""
         lines = [line for row in rows for line in render_plan(msgspec.json.decode(row))]
         return "".join(f"{line}\n" for line in lines).encode()
@@ -258,9 +262,17 @@ class TableWriter:
     width all are as wide as they need.
     """
 
-    def __init__(self, *, width_max: int | None) -> None:
-        """Begin before the first row."""
+    def __init__(
+        self,
+        *,
+        width_max: int | None,
+        columns: Sequence[str] | None = None,
+        has_colours: bool = False,
+    ) -> None:
+        """Begin before the first row; members that are no columns, if those are given, are not shown."""
         self._width_max = width_max
+        self._columns = columns
+        self._has_colours = has_colours
         self._window: list[dict[str, Cell]] = []
         self._window_size = 0
         self._row_count = 0
@@ -271,11 +283,13 @@ class TableWriter:
         self._header = ""
         self._is_vertical = False
 
-    def add(self, rows: list[bytes]) -> bytes:
+    def add(self, rows: Sequence[bytes]) -> bytes:
         """Take rows, and return the windows that they fill."""
         parts = []
         for row in rows:
-            cells = {name: self._cell(bytes(raw)) for name, raw in read_members(row).items()}
+            members = read_members(row)
+            names = members if self._columns is None else self._columns
+            cells = {name: self._cell(bytes(members[name])) for name in names if name in members}
             self._window.append(cells)
             self._window_size += sum(len(cell.text) for cell in cells.values())
             if len(self._window) >= WINDOW_ROWS or self._window_size >= _WINDOW_SIZE_MAX:
@@ -348,12 +362,15 @@ class TableWriter:
         # Columns came, or became wider: what follows is another table.
         gap = [""] if self._header else []
         self._header = header + rule
+        if self._has_colours:
+            header, rule = f"\033[1m{header}\033[0m", f"\033[2m{rule}\033[0m"
         return [*gap, header, rule, *lines]
 
     def _vertical(self, window: list[dict[str, Cell]]) -> list[str]:
         lines = []
         for number, row in enumerate(window, start=self._row_count + 1):
-            lines.append(f"-[ row {number} ]-")
+            rule = f"-[ row {number} ]-"
+            lines.append(f"\033[2m{rule}\033[0m" if self._has_colours else rule)
             titles = {name: _title(name) for name in row}
             name_width = max(map(width_of, titles.values()), default=0)
             if self._width_max is not None:

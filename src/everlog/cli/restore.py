@@ -19,8 +19,7 @@ from everlog.domain.errors import (
     RefusedError,
     StoreFailedError,
 )
-from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
-from everlog.process import EXIT_INTERRUPTED
+from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_INTERRUPTED, EXIT_UNEXPECTED
 from everlog.texts import to_printable
 from everlog.transfer.chaining import Change, Rechained
 from everlog.transfer.contents import Place

@@ -24,7 +24,7 @@ async def read_events(
     if selection.from_latest_event is None:
         scan: Scan | None = _scan(selection, selection.lower, head)
     else:
-        scan = await store.reader.call(lambda: _scan_from_latest(store.engine, selection, head))
+        scan = await store.reader.call(lambda: scan_of(store.engine, selection, head))
     if scan is None:
         return b""
     return await store.reader.fetch_all_or_blocks(
@@ -52,9 +52,15 @@ def read_few_events(store: Store, selection: Selection, *, transform: Transform)
     return transform.convert(bytes(block.lines)) if block.lines else b""
 
 
-def _scan_from_latest(log: LogReader, selection: Selection, head: Head) -> Scan | None:
+def scan_of(log: LogReader, selection: Selection, head: Head) -> Scan | None:
+    """Return the scan that a selection means, None if it is one of nothing; may read the disk.
+
+    Raises:
+        RefusedError: The latest event to start from lies above the upper bound.
+    """
     latest = selection.from_latest_event
-    assert latest is not None
+    if latest is None:
+        return _scan(selection, selection.lower, head)
     position = log.find_latest(latest.subject, latest.type, head)
     if position is None:
         if latest.if_event_is_missing is IfEventIsMissing.READ_NOTHING:

@@ -1,20 +1,30 @@
-"""What went wrong, for people and for scripts: messages that point into the query, and exit codes.
+"""What went wrong, for people and for scripts: messages, under a query its place, and exit codes.
 
-The codes that a query shares with the other commands mean the same there.
+Each kind of error has one code, whichever command meets it.
 """
 
 import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from everlog import process
-from everlog.cli.connecting import EXIT_SERVER, ServerError
+import click
+import msgspec
+
 from everlog.cli.forms import RowFormError, width_of
-from everlog.cli.querying.server import Details, RemoteFaultError, Token
+from everlog.cli.progress import Progress
 from everlog.domain.errors import (
+    BusyError,
+    Code,
     CorruptLogError,
     DataDirectoryError,
+    DiskFullError,
     EverlogError,
+    ReadFailedError,
+    RefusedError,
     SettingsError,
+    StoreFailedError,
 )
 from everlog.eventql.diagnostic import (
     QueryLimitError,
@@ -28,20 +38,32 @@ from everlog.eventql.language.parser import tokens_around
 from everlog.exit_codes import (
     EXIT_DAMAGED,
     EXIT_DATA_DIRECTORY,
+    EXIT_INTERRUPTED,
+    EXIT_MALFORMED,
+    EXIT_OUTCOME_UNKNOWN,
+    EXIT_REFUSED,
+    EXIT_SERVER,
     EXIT_SETTINGS,
+    EXIT_UNEVALUABLE,
     EXIT_UNEXPECTED,
 )
-from everlog.texts import to_printable
+from everlog.library.errors import (
+    OutcomeUnknownError,
+    UnauthorizedError,
+    UnreachableError,
+    VerificationError,
+)
+from everlog.texts import is_coloured, to_printable
 
-EXIT_MALFORMED: Final = 6
-EXIT_UNEVALUABLE: Final = 7
-EXIT_INTERRUPTED: Final = process.EXIT_INTERRUPTED
-EXIT_OUTPUT_CLOSED: Final = process.EXIT_OUTPUT_CLOSED
-
-_REMOTE_CODES: Final = {
-    "query-missing": EXIT_MALFORMED,
-    "query-malformed": EXIT_MALFORMED,
-    "query-unevaluable": EXIT_UNEVALUABLE,
+_REFUSALS: Final[Mapping[str, int]] = {
+    Code.QUERY_MISSING: EXIT_MALFORMED,
+    Code.QUERY_MALFORMED: EXIT_MALFORMED,
+    Code.QUERY_UNEVALUABLE: EXIT_UNEVALUABLE,
+    Code.SERVER_SHUTTING_DOWN: EXIT_SERVER,
+    Code.RESTORE_IN_PROGRESS: EXIT_SERVER,
+    Code.READ_FAILED: EXIT_SERVER,
+    Code.STORE_FAILED: EXIT_SERVER,
+    Code.DISK_FULL: EXIT_SERVER,
 }
 
 # The first that fits counts.
@@ -49,18 +71,52 @@ _EXIT_CODES: Final[tuple[tuple[type[EverlogError], int], ...]] = (
     (QueryMalformedError, EXIT_MALFORMED),
     (QueryUnevaluableError, EXIT_UNEVALUABLE),
     (QueryLimitError, EXIT_UNEVALUABLE),
-    (ServerError, EXIT_SERVER),
+    (OutcomeUnknownError, EXIT_OUTCOME_UNKNOWN),
+    (UnreachableError, EXIT_SERVER),
+    (UnauthorizedError, EXIT_SERVER),
+    (BusyError, EXIT_SERVER),
     (SettingsError, EXIT_SETTINGS),
+    (VerificationError, EXIT_DAMAGED),
     (CorruptLogError, EXIT_DAMAGED),
     (DataDirectoryError, EXIT_DATA_DIRECTORY),
+    (ReadFailedError, EXIT_DATA_DIRECTORY),
+    (DiskFullError, EXIT_UNEXPECTED),
+    (StoreFailedError, EXIT_UNEXPECTED),
     (RowFormError, EXIT_UNEXPECTED),
+    (EverlogError, EXIT_UNEXPECTED),
 )
+
+_ABOUT_QUERIES: Final = (Code.QUERY_MISSING, Code.QUERY_MALFORMED, Code.QUERY_UNEVALUABLE)
 
 _PLACE: Final = re.compile(r"(\d{1,9}):(\d{1,9}): ")
 
 # What is shown of a line of the query, around the fault.
 _LINE_WIDTH_MAX: Final = 100
 _WIDTH_BEFORE: Final = 60
+
+
+class LineError(EverlogError):
+    """A line of an input that is refused."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code: Final = exit_code
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token as a server names it; line and column begin at 1."""
+
+    line: int
+    column: int
+    text: str
+
+
+class _Details(msgspec.Struct, frozen=True, rename="camel"):
+    """What a refusal says of the place of the fault in a query, as far as it says anything."""
+
+    errors: tuple[str, ...] = ()
+    start_token: Token | None = None
+    end_token: Token | None = None
 
 
 class _Fault(NamedTuple):
@@ -72,18 +128,44 @@ class _Fault(NamedTuple):
 
 def exit_code_of(error: EverlogError) -> int:
     """Return the code with which the command ends."""
-    if isinstance(error, RemoteFaultError):
-        return _REMOTE_CODES.get(error.code, EXIT_SERVER)
+    if isinstance(error, LineError):
+        return error.exit_code
+    if isinstance(error, RefusedError):
+        return _REFUSALS.get(error.code, EXIT_REFUSED)
     return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
 
 
-def describe_error(error: EverlogError, text: str) -> str:
+def describe_error(error: EverlogError, text: str = "") -> str:
     """Return what is wrong as a person reads it, under a query's text."""
     return "\n".join(
-        f"Error: {to_printable(fault.message)}"
+        f"{_word()}: {to_printable(fault.message)}"
         + ("" if fault.span is None else f"\n{point_at(text, fault.span)}")
         for fault in _faults_of(error, text)
     )
+
+
+def _word() -> str:
+    return "\033[1;31mError\033[0m" if is_coloured(2) else "Error"
+
+
+@contextmanager
+def told(progress: Progress, text: str = "") -> Iterator[None]:
+    """End the command with a message and a code, if the block ends with an error.
+
+    `text` is that of a query, if there is one.
+    """
+    try:
+        yield
+    except EverlogError as error:
+        progress.clear()
+        click.echo(describe_error(error, text), err=True)
+        sys.exit(exit_code_of(error))
+    except BrokenPipeError:
+        progress.clear()
+        raise
+    except KeyboardInterrupt:
+        progress.clear()
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def point_at(text: str, span: Span) -> str:
@@ -109,13 +191,23 @@ def _faults_of(error: EverlogError, text: str) -> list[_Fault]:
             ]
         case QueryUnevaluableError():
             return [_Fault(str(error), error.diagnostic.span)]
-        case RemoteFaultError():
-            return _remote_faults(str(error), error.details, text)
+        case RefusedError() if error.code in _ABOUT_QUERIES and text:
+            return _remote_faults(error.message, _read_details(error.details), text)
+        case RefusedError():
+            return [_Fault(f"{error.message} [{error.code}]", None)]
         case _:
             return [_Fault(str(error), None)]
 
 
-def _remote_faults(description: str, details: Details, text: str) -> list[_Fault]:
+def _read_details(details: Mapping[str, object]) -> _Details:
+    try:
+        return msgspec.convert(details, _Details)
+    except msgspec.ValidationError:
+        # Another server, which says something else there.
+        return _Details()
+
+
+def _remote_faults(description: str, details: _Details, text: str) -> list[_Fault]:
     messages = details.errors or (description,)
     faults = [_Fault(message, _place_of(message, text)) for message in messages]
     first, last = details.start_token, details.end_token
