@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import click
 
@@ -21,7 +21,7 @@ from everlog.domain.errors import BusyError, RefusedError
 from everlog.domain.json_text import NOT_JSON
 from everlog.domain.limits import EVENT_SENT_SIZE_MAX, EVENTS_PER_WRITE_MAX
 from everlog.exit_codes import EXIT_SETTINGS
-from everlog.library.errors import OutcomeUnknownError
+from everlog.library.outcome import OutcomeUnknownError
 from everlog.library.store import Store
 from everlog.library.values import Event, NewEvent, Precondition
 from everlog.texts import to_printable
@@ -44,8 +44,6 @@ _PAUSE_SECONDS_MIN: Final = 0.1
 _PAUSE_SECONDS_MAX: Final = 2.0
 
 _ONE_BATCH: Final = f"with a precondition all events are one batch, of {BATCH_COUNT_MAX:,} at most"
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 batch_option: Final = click.option(
     "--batch-size",
@@ -82,7 +80,7 @@ def read_lines(name: str, from_line: int = 1) -> Iterator[Line | None]:
     """
     try:
         with click.open_file(name, "rb") as file:
-            yield from _read_lines(file, from_line)
+            yield from _read_lines(file.fileno(), from_line)
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -90,8 +88,7 @@ def read_lines(name: str, from_line: int = 1) -> Iterator[Line | None]:
         raise click.UsageError(f"{shown} cannot be read: {error.strerror}") from error
 
 
-def _read_lines(file: BinaryIO, from_line: int) -> Iterator[Line | None]:
-    descriptor = file.fileno()
+def _read_lines(descriptor: int, from_line: int) -> Iterator[Line | None]:
     status = os.fstat(descriptor)
     total = status.st_size if stat.S_ISREG(status.st_mode) else None
     number, done, rest = 0, 0, b""
@@ -210,12 +207,11 @@ class Batches:
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-            else:
-                break
-        self.count += len(written)
-        self.first_id = self.first_id or written[0].id
-        self.last_id = written[-1].id
-        return written
+                continue
+            self.count += len(written)
+            self.first_id = self.first_id or written[0].id
+            self.last_id = written[-1].id
+            return written
 
     def _refused(self, number: int, message: str, exit_code: int) -> LineError:
         if number > 0:
@@ -245,9 +241,9 @@ def _parse(line: Line, parse: Parse) -> NewEvent:
 def say_written(batches: Batches) -> None:
     """Say on standard error how many events were written."""
     if batches.count == 0:
-        text = "no event"
+        text = "wrote nothing"
     elif batches.count == 1:
-        text = f"1 event, with the id {batches.last_id}"
+        text = f"wrote 1 event, id {batches.last_id}"
     else:
-        text = f"{batches.count:,} events, with ids from {batches.first_id} to {batches.last_id}"
-    click.echo(f"({text} written)", err=True)
+        text = f"wrote {batches.count:,} events, ids {batches.first_id} to {batches.last_id}"
+    click.echo(f"({text})", err=True)

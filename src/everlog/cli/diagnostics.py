@@ -63,8 +63,10 @@ def _describe_this_machine() -> object:
 
 
 def _ask(server: StoreChoice) -> object:
+    # With what asking a server takes.
     from everlog.cli.faults import told
     from everlog.cli.progress import Progress
+    from everlog.cli.server import ask_diagnostics
 
-    with told(Progress()), server.open() as store:
-        return store.diagnostics()
+    with told(Progress()):
+        return ask_diagnostics(server)

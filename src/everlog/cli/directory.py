@@ -28,9 +28,10 @@ from everlog.domain.subject import parse_subject
 from everlog.eventql.planning.plan import EventScan
 from everlog.eventql.query import EvaluationContext, QueryLimits, execute, prepare, scans_of
 from everlog.library.store import Verification
-from everlog.library.values import Bound, Event, EventType, NewEvent, Precondition, Selection
+from everlog.library.values import Bound, Event, EventType, Selection
 from everlog.service.querying.log import HeadLog, to_storage_scan
 from everlog.service.read_events import scan_of
+from everlog.storage import engine as ports
 from everlog.storage.engine import Head, Scan
 from everlog.storage.line import parse_line
 from everlog.storage.log import ReadOnlyLog
@@ -156,15 +157,11 @@ class DirectoryTransport:
         """Say which directory it is."""
         return f"{self._directory} (for reading)"
 
-    def write(
-        self,
-        events: Sequence[NewEvent],
-        preconditions: Sequence[Precondition],
-    ) -> NoReturn:
+    def write(self, *_: object) -> NoReturn:
         """Refuse: it is for reading."""
         raise self._for_reading_only()
 
-    def register_event_schema(self, event_type: str, schema: bytes) -> NoReturn:
+    def register_event_schema(self, *_: object) -> NoReturn:
         """Refuse: it is for reading."""
         raise self._for_reading_only()
 
@@ -198,7 +195,10 @@ class DirectoryTransport:
 
         log = DirectoryLog(self._log, head, count)
         for block in log.read(scan):
-            yield [Event(line) for line in block.splitlines()]
+            yield [self._signed(Event(line)) for line in block.splitlines()]
+
+    def _signed(self, event: Event) -> Event:
+        return event if self._sign is None else event.with_signature(self._sign(event.hash))
 
     def observe(
         self, subject: str, *, recursive: bool, lower: Bound | None
@@ -252,7 +252,7 @@ class DirectoryTransport:
         """Yield all event types, some at a time."""
         with self._judged():
             for chunk in self._log.event_types(self._log.head):
-                yield [_event_type(*each) for each in chunk]
+                yield [_to_value(each) for each in chunk]
 
     def event_type(self, name: str) -> EventType:
         """As `Store.event_type`."""
@@ -261,7 +261,7 @@ class DirectoryTransport:
         if found is None:
             message = f"event type '{name[:100]}' not found"
             raise RefusedError(Code.EVENT_TYPE_UNKNOWN, message)
-        return _event_type(*found)
+        return _to_value(found)
 
     def health(self) -> Mapping[str, Any]:
         """Return what can be told of a directory: whether a server has it open, and its events."""
@@ -383,5 +383,6 @@ def _text_of(bound: Bound | None) -> BoundText | None:
     return None if bound is None else BoundText(bound.id, bound.type)
 
 
-def _event_type(name: str, has_events: bool, schema: bytes | None) -> EventType:  # noqa: FBT001
-    return EventType(name, has_events, None if schema is None else msgspec.json.decode(schema))
+def _to_value(found: ports.EventType) -> EventType:
+    schema = None if found.schema is None else msgspec.json.decode(found.schema)
+    return EventType(found.name, found.has_events, schema)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -151,9 +151,12 @@ def _write_lines(
     progress: Progress,
 ) -> int:
     """Write events or rows as they come, and return how many there were."""
-    writer: Writer = {"json": JsonWriter, "csv": partial(CsvWriter, columns=columns)}.get(
-        form, NdjsonWriter
-    )()
+    makers: Mapping[str, Callable[[], Writer]] = {
+        "ndjson": NdjsonWriter,
+        "json": JsonWriter,
+        "csv": partial(CsvWriter, columns=columns),
+    }
+    writer = makers[form]()
     count = 0
     with _opened(path) as file:
         for rows in _rows_of(found, progress):

@@ -47,12 +47,8 @@ from everlog.exit_codes import (
     EXIT_UNEVALUABLE,
     EXIT_UNEXPECTED,
 )
-from everlog.library.errors import (
-    OutcomeUnknownError,
-    UnauthorizedError,
-    UnreachableError,
-    VerificationError,
-)
+from everlog.library.errors import UnauthorizedError, UnreachableError, VerificationError
+from everlog.library.outcome import OutcomeUnknownError
 from everlog.texts import is_coloured, to_printable
 
 _REFUSALS: Final[Mapping[str, int]] = {

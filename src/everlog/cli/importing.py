@@ -61,14 +61,18 @@ _TEXTS: Final = ("source", "subject", "type", "traceparent", "tracestate")
 _MEMBER: Final = "data."
 
 
+# What a member that is not there has.
+_NONE: Final = msgspec.Raw(b"")
+
+
 class _Found(msgspec.Struct, gc=False):
     """An item, or an event as it is: whatever of both there is."""
 
     source: str | None = None
     subject: str | None = None
     type: str | None = None
-    data: msgspec.Raw | None = None
-    payload: msgspec.Raw | None = None
+    data: msgspec.Raw = _NONE
+    payload: msgspec.Raw = _NONE
     traceparent: str | None = None
     tracestate: str | None = None
 
@@ -76,7 +80,7 @@ class _Found(msgspec.Struct, gc=False):
 class _Wrapped(msgspec.Struct, gc=False):
     """What the item of a backup is about."""
 
-    event: msgspec.Raw | None = None
+    event: msgspec.Raw = _NONE
 
 
 class _Schema(msgspec.Struct, rename="camel"):
@@ -137,7 +141,7 @@ def _with_schemas(lines: Iterator[Line | None], store: Store) -> Iterator[Line |
         elif item.type in _SCHEMAS:
             # What came before is written before.
             yield None
-            fault = _register(bytes(item.payload or item.data or b"{}"), store)
+            fault = _register(_body_of(item), store)
             if fault is not None:
                 yield line._replace(fault=fault)
 
@@ -169,17 +173,20 @@ def _register(body: bytes, store: Store) -> str | None:
     return None
 
 
+def _body_of(item: _Found) -> bytes:
+    return bytes(item.payload) or bytes(item.data)
+
+
 def _parse(given: Mapping[str, str | None], text: bytes) -> NewEvent:
     """Return the event on a line; raises ValueError if there is none."""
     found = _decode(text)
     if found.subject is None:
         # An item: its data is an event, or what a backup says of one.
-        body = found.payload or found.data
-        if body is None or found.type != "event":
+        body = _body_of(found)
+        if not body or found.type != "event":
             raise ValueError("it is no event")
-        inner = _decode_wrapped(bytes(body)).event
-        found = _decode(bytes(body if inner is None else inner))
-    if found.data is None:
+        found = _decode(bytes(_decode_wrapped(body).event) or body)
+    if not bytes(found.data):
         raise ValueError("it has no 'data'")
     return _to_event({name: getattr(found, name) for name in _TEXTS}, found.data, given)
 
@@ -196,7 +203,7 @@ def _to_event(
 
 def _read_csv(name: str, from_line: int) -> Iterator[Line | None]:
     """Yield the records of a CSV file as JSON objects, with the lines that they begin on."""
-    line_number = 1
+    line_number, done = 1, 0
     try:
         with Path(name).open(encoding="utf-8-sig", newline="") as file:
             total = os.fstat(file.fileno()).st_size
@@ -207,8 +214,8 @@ def _read_csv(name: str, from_line: int) -> Iterator[Line | None]:
             line_number = records.line_num + 1
             for record in records:
                 if record and line_number >= from_line:
-                    done = file.buffer.tell()
                     yield _to_line(line_number, columns, record, done, total)
+                done += sum(map(len, record)) + len(record)
                 line_number = records.line_num + 1
     except OSError as error:
         raise click.UsageError(f"{name} cannot be read: {error.strerror}") from error

@@ -190,9 +190,9 @@ def choose_store(
     named = None if given & {"url", "data_directory"} else context_file
     if "context_file" in given and named is None:
         raise click.UsageError("--context excludes --url and --data-directory")
-    if named is None and data_directory is not None:
-        if url is None or "data_directory" in given:
-            return StoreChoice(None, data_directory, "", None)
+    is_directory = data_directory is not None and (url is None or "data_directory" in given)
+    if named is None and is_directory:
+        return StoreChoice(None, data_directory, "", None)
     if named is None and url is not None:
         return StoreChoice(url, None, _token_for(url, token_file), ca_file)
     context = find_context(named)
@@ -212,9 +212,8 @@ def _token_for(url: str, token_file: Path | None) -> str:
     if token_file is not None or os.environ.get(TOKEN_VARIABLE):
         return _find_token(token_file)
     context = find_context(None)
-    if context is not None and context.url is not None:
-        if context.url.rstrip("/") == url.rstrip("/"):
-            return _token_of(context, None, None)
+    if context is not None and (context.url or "").rstrip("/") == url.rstrip("/"):
+        return _token_of(context, None, None)
     return _find_token(None)
 
 

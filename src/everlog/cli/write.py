@@ -194,7 +194,7 @@ def _read_data(text: str) -> bytes:
             raise click.UsageError("--data is not UTF-8") from error
     try:
         with click.open_file(text[1:], "rb") as source:
-            return source.read(REQUEST_BODY_SIZE_MAX)
+            return bytes(source.read(REQUEST_BODY_SIZE_MAX))
     except OSError as error:
         raise click.UsageError(f"the data cannot be read: {error}") from error
 
