@@ -42,7 +42,13 @@ def test_the_page_about_the_architecture_shows_the_contract() -> None:
     contract = project["tool"]["importlinter"]["contracts"][0]
 
     assert picture is not None
-    assert [floor.strip() for floor in picture[1].split("->")] == contract["layers"]
+    assert [floor.strip() for floor in picture[1].split("->")] == present(contract["layers"])
+
+
+def present(layers: list[str]) -> list[str]:
+    """Leave out what is in parentheses: a place for what may come."""
+    floors = ([name for name in floor.split(" | ") if name[0] != "("] for floor in layers)
+    return [" | ".join(floor) for floor in floors if floor]
 
 
 EVENTQL_PACKAGES = ("language", "evaluation", "analysis", "planning", "codegen", "execution")
@@ -58,6 +64,7 @@ PACKAGES = (
     "following",
     "http",
     "journals",
+    "library",
     "maintenance",
     "monitoring",
     "service",
@@ -94,6 +101,7 @@ MODULES = (
     "environment",
     "exit_codes",
     "judging_messages",
+    "library/embedded",
     "outgoing",
     "process",
     "query_worker",

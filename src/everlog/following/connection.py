@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Final, Self
-from urllib.parse import urlsplit
 
 from everlog._version import __version__
 from everlog.domain.limits import BACKUP_LINE_SIZE_MAX
+from everlog.outgoing import describe_failure, parse_address, prepare_connection
 from everlog.service.mirroring.source import SourceError
 
 # For connecting, and for each piece of an answer: a server says something each second.
@@ -87,7 +87,7 @@ class Answer:
             return self._response.read1(_PIECE_SIZE)
         except (OSError, HTTPException, ValueError, AttributeError) as error:
             # The last two where it was closed meanwhile.
-            raise SourceError(f"its answer broke off: {describe(error)}") from error
+            raise SourceError(f"its answer broke off: {describe_failure(error)}") from error
 
     def read_lines(self) -> Iterator[bytes]:
         """Yield the lines of an answer that comes to an end.
@@ -128,30 +128,21 @@ def ask(url: str, access: Access, method: str, path: str, body: bytes) -> Answer
         UnknownRequestError: The source seems not to know what it is asked.
         SourceError: There is no such answer.
     """
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    connection: HTTPConnection
-    if parts.scheme == "http":
-        connection = HTTPConnection(parts.hostname, parts.port, timeout=SILENCE_SECONDS_MAX)
-    else:
-        connection = HTTPSConnection(
-            parts.hostname, parts.port, timeout=SILENCE_SECONDS_MAX, context=access.context
-        )
+    address = parse_address(url)
+    connection = prepare_connection(address, access.context, seconds_max=SILENCE_SECONDS_MAX)
     headers = {
         "Authorization": f"Bearer {access.token}",
         "Content-Type": "application/json",
         "User-Agent": f"Everlog/{__version__}",
     }
     try:
-        connection.request(method, parts.path.rstrip("/") + path, body, headers)
-        assert connection.sock is not None
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.request(method, address.path + path, body, headers)
         response = connection.getresponse()
         _check(response)
         return Answer(connection, response)
     except (OSError, HTTPException) as error:
         connection.close()
-        raise SourceError(describe(error)) from error
+        raise SourceError(describe_failure(error)) from error
     except BaseException:
         connection.close()
         raise
@@ -174,19 +165,6 @@ def _check(response: HTTPResponse) -> None:
         raise SourceError(message)
     if response.headers.get_content_type() != _NDJSON:
         raise SourceError(f"its answer is no {_NDJSON}")
-
-
-def describe(error: Exception) -> str:
-    """Return what went wrong with a connection, without anything that the source said."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or 'it was ended'}"
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return f"its answer is not HTTP ({type(error).__name__})"
 
 
 class Incoming:

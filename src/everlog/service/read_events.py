@@ -53,7 +53,7 @@ def read_few_events(store: Store, selection: Selection, *, transform: Transform)
 
 
 def scan_of(log: LogReader, selection: Selection, head: Head) -> Scan | None:
-    """Return the scan that a selection means, None if it is one of nothing; may read the disk.
+    """Return what a selection means as of a head, None where that is nothing.
 
     Raises:
         RefusedError: The latest event to start from lies above the upper bound.

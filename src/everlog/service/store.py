@@ -108,6 +108,8 @@ class StoreOptions:
     mirroring: MirrorOptions | None = None
     # The server whose events the store takes over, if there is one.
     following: FollowingOptions | None = None
+    # Whether a process of its own may sync, which is faster where many write at a time.
+    has_sync_process: bool = True
     clock: Callable[[], int] = time.time_ns
     events: StoreEvents = StoreEvents()
 
@@ -162,7 +164,7 @@ async def open_store(
     engine = await _open_engine(directory, disk, is_read_only=is_read_only)
     try:
         options.events.opened(engine.report, time.monotonic() - started)
-        has_sync_process = disk is None and engine.report.is_writable
+        has_sync_process = options.has_sync_process and disk is None and engine.report.is_writable
         async with run_store(
             engine, options, has_sync_process=has_sync_process, disk=disk
         ) as store:

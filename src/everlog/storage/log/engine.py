@@ -141,6 +141,12 @@ class LogEngine(IndexedLog):
         self._has_failed = False
         self.report: Final = report
 
+    @property
+    def locked_descriptors(self) -> tuple[int, int]:
+        """The open directory and file that keep others out, as long as any process has them."""
+        directory, _, lock = self._places[:3]
+        return directory.descriptor, lock.descriptor
+
     @classmethod
     def open(
         cls,
