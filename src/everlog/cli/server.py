@@ -4,17 +4,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
+import click
 import msgspec
 
 from everlog.cli.stores import StoreChoice
 from everlog.domain.json_text import NOT_JSON
 from everlog.library.errors import UnauthorizedError, UnreachableError
-from everlog.library.opening import open_client
+from everlog.library.opening import TIMEOUT_SECONDS, open_client
 from everlog.library.versions import V2, read_error, read_item, read_refusal
 from everlog.texts import to_printable
 
 _DIAGNOSTICS: Final = "/api/v1/diagnostics"
 _RESTORE: Final = "/api/v2/management/restore"
+
+# A server answers when it has verified everything.
+_RESTORE_SECONDS_MAX: Final = 3_600.0
 
 # Far more than any answer is long.
 _ANSWER_SIZE_MAX: Final = 1024 * 1024
@@ -39,7 +43,7 @@ def ask_diagnostics(server: StoreChoice) -> object:
     Raises:
         UnreachableError, UnauthorizedError: It cannot be asked, or says nothing of that kind.
     """
-    status, body = _ask(server, "GET", _DIAGNOSTICS, b"")
+    status, body = _ask(server, "GET", _DIAGNOSTICS, b"", timeout=TIMEOUT_SECONDS)
     if status != 200:
         raise UnreachableError(f"{server.name} answers with status {status}: {_first_line(body)}")
     try:
@@ -57,7 +61,7 @@ def restore_on(server: StoreChoice, pieces: Iterator[bytes], *, rechain: bool) -
             where the answer was lost, may have all of it.
     """
     path = f"{_RESTORE}?rechain=true" if rechain else _RESTORE
-    status, body = _ask(server, "POST", path, pieces)
+    status, body = _ask(server, "POST", path, pieces, timeout=_RESTORE_SECONDS_MAX)
     if 400 <= status < 500 and not body.startswith(b"{"):
         raise read_refusal(status, _first_line(body))
     try:
@@ -74,10 +78,15 @@ def restore_on(server: StoreChoice, pieces: Iterator[bytes], *, rechain: bool) -
 
 
 def _ask(
-    server: StoreChoice, method: str, path: str, body: bytes | Iterator[bytes]
+    server: StoreChoice, method: str, path: str, body: bytes | Iterator[bytes], *, timeout: float
 ) -> tuple[int, bytes]:
     assert server.url is not None
-    client = open_client(server.url, token=server.token, ca_file=server.ca_file)
+    try:
+        client = open_client(
+            server.url, token=server.token, ca_file=server.ca_file, timeout=timeout
+        )
+    except ValueError as error:
+        raise click.UsageError(f"{server.name} cannot be asked: {error}") from error
     with closing(client):
         answer = client.ask(method, path, body, is_repeatable=False)
         content = answer.read(_ANSWER_SIZE_MAX)

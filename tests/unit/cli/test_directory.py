@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from everlog.cli.querying.directory import DirectoryLog, query_directory
+from everlog.cli.directory import DirectoryLog, DirectoryTransport
 from everlog.domain.errors import CorruptLogError, DataDirectoryError
 from everlog.eventql.planning.plan import EventScan
 from everlog.storage.log import ReadOnlyLog, columns, reading
@@ -31,7 +31,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @contextmanager
 def opened_log(directory: Path) -> Iterator[DirectoryLog]:
     with ReadOnlyLog.open(directory) as reader:
-        yield DirectoryLog(reader, lambda _: None)
+        yield DirectoryLog(reader, reader.head, lambda _: None)
 
 
 def lines_of(log: DirectoryLog, scan: EventScan = ALL) -> list[bytes]:
@@ -39,8 +39,8 @@ def lines_of(log: DirectoryLog, scan: EventScan = ALL) -> list[bytes]:
 
 
 def rows_of(directory: Path, text: str) -> list[bytes]:
-    chunks = query_directory(directory, text, signing_key_file=None, on_read=lambda *_: None)
-    return [row for rows in chunks for row in rows]
+    with closing(DirectoryTransport(directory)) as transport:
+        return [row for rows in transport.query(text) for row in rows]
 
 
 def test_names_are_those_of_the_engine(directory: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_is_not_selected_is_not_read(directory: Path, direction: EventScan)
     events: list[int] = []
 
     with ReadOnlyLog.open(directory) as reader:
-        log = DirectoryLog(reader, events.append)
+        log = DirectoryLog(reader, reader.head, events.append)
         assert len(lines_of(log, replace(direction, id_start=2, id_stop=7))) == 5 == sum(events)
         events.clear()
         assert len(lines_of(log, replace(direction, subjects=frozenset({"/a"})))) == sum(events)

@@ -1,15 +1,21 @@
 """Faults: the message, the line of the query, and what is wrong in it."""
 
+import msgspec
 import pytest
 
+from everlog.cli.faults import LineError, describe_error, exit_code_of, point_at
 from everlog.cli.forms import RowFormError
-from everlog.cli.querying.faults import describe_error, exit_code_of, point_at
-from everlog.cli.querying.server import Details, RemoteFaultError, ServerError, Token
 from everlog.domain.errors import (
+    BusyError,
+    Code,
     CorruptLogError,
     DataDirectoryError,
+    DiskFullError,
     EverlogError,
+    ReadFailedError,
+    RefusedError,
     SettingsError,
+    StateConflictError,
 )
 from everlog.eventql.diagnostic import (
     Diagnostic,
@@ -19,7 +25,14 @@ from everlog.eventql.diagnostic import (
     Span,
 )
 from everlog.eventql.query import prepare
+from everlog.library.errors import UnauthorizedError, UnreachableError, VerificationError
+from everlog.library.outcome import OutcomeUnknownError
 from everlog.service.querying.faults import refusal_of
+
+
+def token(line: int, column: int, text: str) -> dict[str, object]:
+    return {"line": line, "column": column, "text": text}
+
 
 TEXT = "FROM e IN events\nWHERE f.type == LENN(3)\nPROJECT INTO e.data.n / 0"
 
@@ -58,19 +71,11 @@ def unevaluable() -> QueryUnevaluableError:
     return QueryUnevaluableError(TEXT, diagnostic, event_id="7")
 
 
-def remote(fault: QueryMalformedError | QueryUnevaluableError) -> RemoteFaultError:
-    """Return the error of a server for a fault."""
+def remote(fault: QueryMalformedError | QueryUnevaluableError) -> RefusedError:
+    """Return the error of a server for a fault, as it comes over HTTP."""
     refusal = refusal_of(fault)
-    details = refusal.details
-    places = []
-    for name in ("startToken", "endToken"):
-        place = details[name]
-        assert isinstance(place, dict)
-        places.append(Token(place["line"], place["column"], place["text"]))
-    errors = details.get("errors", ())
-    assert isinstance(errors, list | tuple)
-    code = f"https://docs.eventsourcingdb.io/errors/{refusal.code}"
-    return RemoteFaultError(code, refusal.message, Details(tuple(errors), *places))
+    details = msgspec.json.decode(msgspec.json.encode(refusal.details))
+    return RefusedError(refusal.code, refusal.message, **details)
 
 
 def test_every_fault_of_a_text_is_told_with_its_place_and_hint() -> None:
@@ -99,24 +104,25 @@ Error: 3:14: event '7': division by zero
 @pytest.mark.parametrize(
     "description, details",
     [
-        ("something else", Details()),
-        ("9:1: behind the end", Details()),
-        ("1:99: behind the line", Details()),
-        ("0:0: nowhere", Details()),
-        ("a", Details(start_token=Token(9, 9, "x"), end_token=Token(1, 1, "x"))),
-        ("a", Details(start_token=Token(1, 1, "FROM"))),
+        ("something else", {}),
+        ("9:1: behind the end", {}),
+        ("1:99: behind the line", {}),
+        ("0:0: nowhere", {}),
+        ("a", {"startToken": token(9, 9, "x"), "endToken": token(1, 1, "x")}),
+        ("a", {"startToken": token(1, 1, "FROM")}),
+        ("a", {"startToken": 7, "errors": "no list"}),
     ],
 )
 def test_what_another_server_says_of_a_place_that_is_none_is_told_without(
-    description: str, details: Details
+    description: str, details: dict[str, object]
 ) -> None:
-    error = RemoteFaultError("query-malformed", description, details)
+    error = RefusedError(Code.QUERY_MALFORMED, description, **details)
 
     assert describe_error(error, TEXT) == f"Error: {description}"
 
 
 def test_a_terminal_obeys_nothing_of_a_message() -> None:
-    error = RemoteFaultError("query-unevaluable", "\x1b[2Jx\ny", Details())
+    error = RefusedError(Code.QUERY_UNEVALUABLE, "\x1b[2Jx\ny")
 
     assert describe_error(error, TEXT) == "Error: \\x1b[2Jx\\ny"
 
@@ -131,11 +137,20 @@ def test_a_terminal_obeys_nothing_of_a_message() -> None:
         (QueryMalformedError(TEXT, (Diagnostic("x", Span(0, 1)),)), 6),
         (QueryLimitError("x"), 7),
         (QueryUnevaluableError(TEXT, Diagnostic("x", Span(0, 1)), event_id=None), 7),
-        (ServerError("x"), 8),
-        (RemoteFaultError("query-missing", "x", Details()), 6),
-        (RemoteFaultError("query-malformed", "x", Details()), 6),
-        (RemoteFaultError("query-unevaluable", "x", Details()), 7),
-        (RemoteFaultError("server-shutting-down", "x", Details()), 8),
+        (UnreachableError("x"), 8),
+        (UnauthorizedError("x"), 8),
+        (BusyError("x"), 8),
+        (OutcomeUnknownError("x"), 10),
+        (VerificationError("x"), 4),
+        (LineError("x", exit_code=9), 9),
+        (RefusedError(Code.QUERY_MISSING, "x"), 6),
+        (RefusedError(Code.QUERY_MALFORMED, "x"), 6),
+        (RefusedError(Code.QUERY_UNEVALUABLE, "x"), 7),
+        (RefusedError(Code.SERVER_SHUTTING_DOWN, "x"), 8),
+        (RefusedError(Code.SUBJECT_MALFORMED, "x"), 9),
+        (StateConflictError(Code.PRECONDITION_VIOLATED, "x"), 9),
+        (ReadFailedError("x"), 8),
+        (DiskFullError("x"), 1),
     ],
 )
 def test_each_error_has_its_exit_code(error: EverlogError, code: int) -> None:
