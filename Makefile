@@ -16,11 +16,14 @@ LOCK_SHIPPED = $(LOCK) --constraints requirements/development.lock
 # Strict: a package that the service cannot be asked about is a failure, not a package without one.
 AUDIT_OPTIONS = --strict --progress-spinner off --disable-pip --require-hashes
 
+# Further options for `make release`: --uncommitted, --publishable, --signing-key FILE.
+RELEASE_OPTIONS ?=
+
 # Further options for `make bench`, for example --long, or --peer nats.
 BENCH_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench profile openapi
+.PHONY: bench profile openapi docs release
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean
 
 help: ## Show this list.
@@ -29,8 +32,9 @@ help: ## Show this list.
 setup: ## Create .venv from the lock files (PYTHON=... names another Python).
 	@$(PYTHON) tools/setup.py
 
-run: setup ## Start a development server on 127.0.0.1 (PORT=..., default 3000).
-	@.venv/bin/python tools/run_development_server.py --port $(PORT)
+run: ## Start a development server on 127.0.0.1 (PORT=..., default 3000).
+	@$(PYTHON) tools/setup.py running
+	@.run-environment/bin/python tools/run_development_server.py --port $(PORT)
 
 test: check ## Run everything that must hold.
 	.venv/bin/python tools/system_packages.py
@@ -43,6 +47,7 @@ test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
+test-all: export EVERLOG_PROJECTION_KILLS = 100
 test-all: export EVERLOG_COPIES = 400
 test-all: export EVERLOG_JOURNAL_KILLS = 40
 test-all: export EVERLOG_PATRONI_KILLS = 8
@@ -64,7 +69,7 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
-openapi: setup ## Write the OpenAPI document that the server shows, from its routes.
+openapi: setup ## Write the OpenAPI documents that the server shows, from its routes.
 	.venv/bin/python -m tools.openapi.document
 
 bench: setup ## Measure Everlog beside its peers and beside the machine, into docs/benchmarks.
@@ -88,10 +93,16 @@ audit: setup ## Ask whether a locked package has a known vulnerability (needs th
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/sdk-v1.lock
 	.venv/bin/pip-audit $(AUDIT_OPTIONS) --requirement requirements/witness.lock
 
-sbom: setup ## Write dist/everlog.cdx.json, which lists what a release consists of (CycloneDX).
-	@.venv/bin/python tools/sbom.py --output dist/everlog.cdx.json
+sbom: setup ## Write requirements/everlog.cdx.json, which lists what Everlog is shipped with.
+	@.venv/bin/python tools/sbom.py
+
+docs: setup ## Build the documentation as a site, in site.
+	.venv/bin/mkdocs build --strict
+
+release: setup ## Make a release in dist, twice, compared and tried; nothing is uploaded.
+	@.venv/bin/python tools/release.py --output dist $(RELEASE_OPTIONS)
 
 clean: ## Remove what was built, but not the development server's data.
-	rm -rf .venv .lock-environment .bench-environment .mypy_cache .pytest_cache .ruff_cache
-	rm -rf .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist
+	rm -rf .venv .*-environment .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache .hypothesis .coverage .coverage.* htmlcov dist site
 	find . -name __pycache__ -prune -exec rm -rf {} +

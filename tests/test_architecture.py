@@ -67,9 +67,11 @@ PACKAGES = (
     "library",
     "maintenance",
     "monitoring",
+    "projections",
     "service",
     "storage",
     "storage/log",
+    "testing",
     "transfer",
     "verifying",
 )

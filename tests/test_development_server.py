@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pages import read_page
 from tests.support.sources import REPOSITORY
 
 # Stands in for the server, and tells how it was started.
@@ -36,15 +37,17 @@ def checkout(tmp_path: Path) -> Path:
     script = tmp_path / "tools" / "run_development_server.py"
     script.parent.mkdir()
     shutil.copyfile(REPOSITORY / "tools" / "run_development_server.py", script)
-    server = tmp_path / ".venv" / "bin" / "everlog"
-    server.parent.mkdir(parents=True)
+    programs = tmp_path / ".run-environment" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python").symlink_to(sys.executable)
+    server = programs / "everlog"
     server.write_text(SERVER)
     server.chmod(0o755)
     return tmp_path
 
 
 def run_development_server(checkout: Path, *options: str) -> Run:
-    command = [sys.executable, "tools/run_development_server.py", *options]
+    command = [".run-environment/bin/python", "tools/run_development_server.py", *options]
     with subprocess.Popen(
         command,
         cwd=checkout,
@@ -62,7 +65,13 @@ def run_development_server(checkout: Path, *options: str) -> Run:
 def test_the_banner_says_where_everything_is(checkout: Path) -> None:
     banner = run_development_server(checkout, "--port", "3210").banner
 
-    for text in ("http://127.0.0.1:3210", ".everlog/token", ".everlog/data", "Ctrl-C", "curl "):
+    for text in (
+        "http://127.0.0.1:3210",
+        ".everlog/token",
+        ".everlog/data-3210",
+        "Ctrl-C",
+        "curl ",
+    ):
         assert text in banner
 
 
@@ -107,4 +116,23 @@ def test_the_server_listens_on_this_machine_only_with_its_data_in_the_checkout(
         "--http-port=3000",
         "--https-enabled=false",
         f"--data-directory={checkout}/.everlog/data",
+    ]
+
+
+def test_servers_on_other_ports_have_data_of_their_own_and_the_same_token(checkout: Path) -> None:
+    runs = [run_development_server(checkout, f"--port={port}") for port in (3000, 3001, 3002)]
+
+    directories = [Path(run.arguments[-1].partition("=")[2]) for run in runs]
+    assert [directory.name for directory in directories] == ["data", "data-3001", "data-3002"]
+    assert {directory.parent for directory in directories} == {checkout / ".everlog"}
+    assert len({run.token for run in runs}) == 1
+
+
+def test_make_run_installs_what_running_needs_and_starts_the_server_with_that() -> None:
+    recipe = re.search(r"^run:.*\n((?:\t.*\n)+)", read_page("Makefile"), re.MULTILINE)
+
+    assert recipe is not None
+    assert recipe[1].splitlines() == [
+        "\t@$(PYTHON) tools/setup.py running",
+        "\t@.run-environment/bin/python tools/run_development_server.py --port $(PORT)",
     ]

@@ -1,4 +1,4 @@
-"""`make setup` says what is missing and what to do, and does nothing when nothing changed."""
+"""What makes environments says what is missing, and does nothing when nothing changed."""
 
 import ast
 import os
@@ -21,13 +21,16 @@ SCRIPT = REPOSITORY / "tools" / "setup.py"
 
 
 def run_setup(
-    directory: Path, *, preparation: str = "pass", environment: dict[str, str] | None = None
+    directory: Path,
+    *arguments: str,
+    preparation: str = "pass",
+    environment: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the setup of the checkout in the directory, on a Python that was spoilt beforehand."""
     script = directory / "tools" / "setup.py"
     program = f"import runpy, sys; {preparation}; runpy.run_path({str(script)!r}, None, '__main__')"
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         env=os.environ | (environment or {}),
         capture_output=True,
         encoding="utf-8",
@@ -132,6 +135,29 @@ def test_a_change_of_what_is_installed_builds_anew(checkout: Path, path: str, ch
     check_refusal(result, "no module 'venv'")
 
 
+@pytest.mark.parametrize(
+    "path, is_for_running",
+    [
+        ("requirements/build.lock", True),
+        ("requirements/runtime.lock", True),
+        ("requirements/development.lock", False),
+    ],
+)
+def test_what_runs_a_server_is_built_anew_by_its_own_locks(
+    checkout: Path, path: str, *, is_for_running: bool
+) -> None:
+    pretend_that_it_is_set_up(checkout, "running")
+    with (checkout / path).open("a") as file:
+        file.write("\n")
+
+    result = run_setup(checkout, "running", preparation=remove_module("venv"))
+
+    assert (result.returncode == 1) == is_for_running
+    if is_for_running:
+        assert result.stderr.startswith("make run: ")
+        assert "make run PYTHON=" in result.stderr
+
+
 def test_a_change_of_other_settings_builds_nothing(checkout: Path) -> None:
     pretend_that_it_is_set_up(checkout)
     with (checkout / "pyproject.toml").open("a") as file:
@@ -153,16 +179,20 @@ def test_an_environment_whose_python_is_gone_is_built_anew(checkout: Path) -> No
     check_refusal(result, "no module 'venv'")
 
 
-def pretend_that_it_is_set_up(checkout: Path) -> None:
+def pretend_that_it_is_set_up(checkout: Path, purpose: str = "development") -> None:
     """Leave what a setup leaves that went well, without the minute that it takes."""
     script = checkout / "tools" / "setup.py"
-    program = f"import runpy; print(runpy.run_path({str(script)!r})['fingerprint'](), end='')"
+    program = (
+        f"import runpy; setup = runpy.run_path({str(script)!r})\n"
+        f"print(setup['fingerprint'](setup['ENVIRONMENTS'][{purpose!r}]), end='')"
+    )
     stamp = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
     )
-    (checkout / ".venv" / "bin").mkdir(parents=True)
-    (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    (checkout / ".venv" / "setup-stamp").write_text(stamp.stdout)
+    environment = checkout / setup.ENVIRONMENTS[purpose].folder
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(sys.executable)
+    (environment / "setup-stamp").write_text(stamp.stdout)
 
 
 # Each row: what pip wrote, and what it means.
@@ -189,7 +219,7 @@ PIP_OUTPUTS = (
 
 @pytest.mark.parametrize("output, meaning", PIP_OUTPUTS)
 def test_what_pip_wrote_is_explained_and_shown(output: str, meaning: str) -> None:
-    explanation = setup.explanation(output)
+    explanation = setup.explanation(output, "make setup", "1 GB")
 
     assert explanation.startswith(f"{meaning}.\n")
     assert explanation.endswith(output)

@@ -42,7 +42,8 @@ def prepare() -> None:
     for command in ([real_python(), "-m", "venv", "--clear", str(ENVIRONMENT)], [*pip, *install]):
         output = run(command)
         if output is not None:
-            sys.exit(f"The benchmarks' environment cannot be made: {explanation(output)}")
+            meaning = explanation(output, "make bench", "1 GB")
+            sys.exit(f"The benchmarks' environment cannot be made: {meaning}")
     _STAMP.write_text(wanted)
 
 

@@ -46,6 +46,8 @@ It may stand in `PROJECT INTO`, `HAVING`, and the `ORDER BY` of a query with `GR
 Rows where its argument is `NULL` are left out, and a value of another kind is an error.
 
 Sums are exact, and rounded once at the end: the order of rows makes no difference.
+It does for `FIRST`, `LAST` and `UNIQUE`: rows come in the order of the log, \
+or without `GROUP BY` in that of `ORDER BY`.
 """
 
 
@@ -95,6 +97,7 @@ def _signature(name: str, parameters: tuple[Parameter, ...], result: Type) -> st
         separator = ", " if index else ""
         text = f"{separator}{parameter.name}: {_kinds(parameter.types)}"
         declared += f"[{text}]" if parameter.is_optional else text
+        declared += ", ..." if parameter.is_repeated else ""
     return f"```text\n{name}({declared}) -> {_result(parameters, result)}\n```\n"
 
 

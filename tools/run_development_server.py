@@ -1,7 +1,8 @@
 """Start a server to try things with: HTTP on this machine only, data and token kept between runs.
 
 Guarantees: the token is random, readable by its owner only, and never printed nor put into the
-list of processes. This process becomes the server, so that every signal reaches it.
+list of processes. Each port has a data directory of its own, so that servers run side by side; the
+token is that of all. This process becomes the server, so that every signal reaches it.
 """
 
 import argparse
@@ -11,10 +12,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVER = ROOT / ".venv" / "bin" / "everlog"
+# That of the environment that runs this.
+SERVER = Path(sys.executable).with_name("everlog")
 DIRECTORY = ROOT / ".everlog"
-DATA_DIRECTORY = DIRECTORY / "data"
 TOKEN_FILE = DIRECTORY / "token"
+
+DEFAULT_PORT = 3000
 
 BANNER = """
 Everlog runs for development, at {url}
@@ -41,7 +44,9 @@ EVENT = (
 def main() -> None:
     """Show where everything is, and become the server."""
     parser = argparse.ArgumentParser(description="Start a server to try things with.")
-    parser.add_argument("--port", type=int, default=3000, help="port of HTTP (default: 3000)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port of HTTP (default: 3000)"
+    )
     port = parser.parse_args().port
     DIRECTORY.mkdir(mode=0o700, exist_ok=True)
     token = stored_token()
@@ -60,11 +65,16 @@ def stored_token() -> str:
     return TOKEN_FILE.read_text(encoding="ascii").strip()
 
 
+def data_directory(port: int) -> Path:
+    """Return where the server of a port keeps its data: only one can have a directory open."""
+    return DIRECTORY / ("data" if port == DEFAULT_PORT else f"data-{port}")
+
+
 def banner(port: int) -> str:
     return BANNER.format(
         url=f"http://127.0.0.1:{port}",
         token_file=os.path.relpath(TOKEN_FILE),
-        data_directory=os.path.relpath(DATA_DIRECTORY),
+        data_directory=os.path.relpath(data_directory(port)),
         event=EVENT,
     )
 
@@ -76,7 +86,7 @@ def server_arguments(port: int) -> list[str]:
         "--http-enabled",
         f"--http-port={port}",
         "--https-enabled=false",
-        f"--data-directory={DATA_DIRECTORY}",
+        f"--data-directory={data_directory(port)}",
     ]
 
 

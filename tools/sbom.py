@@ -2,7 +2,8 @@
 
 Guarantees: it lists exactly what `requirements/runtime.lock` pins, each with its version, the
 hashes of every file that may be installed, its licence, and what asks for it; the same lock gives
-the same bytes, since nothing in it tells when or where it was written.
+the same bytes, since nothing in it tells when or where it was written. It is part of the wheel, and
+a test compares it with the lock.
 What is left to others: what stands beside Everlog in an image, such as Python and the system's
 libraries (a scanner of images knows those), and known vulnerabilities (`make audit`).
 """
@@ -11,7 +12,7 @@ import argparse
 import json
 import re
 import uuid
-from importlib.metadata import PackageMetadata, metadata
+from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from everlog._version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME_LOCK = ROOT / "requirements" / "runtime.lock"
+BILL = ROOT / "requirements" / "everlog.cdx.json"
 
 # How uv names the project itself among those that ask for a package.
 PROJECT = "everlog (pyproject.toml)"
@@ -44,7 +46,7 @@ class Package(NamedTuple):
 def main() -> None:
     """Write the file that the command line names."""
     parser = argparse.ArgumentParser(description="Write a software bill of materials.")
-    parser.add_argument("--output", type=Path, required=True, help="the file to write")
+    parser.add_argument("--output", type=Path, default=BILL, help="the file to write")
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(render(RUNTIME_LOCK.read_text(encoding="ascii")), encoding="utf-8")
@@ -110,9 +112,24 @@ def component(package: Package) -> dict[str, Any]:
         "version": package.version,
         "purl": package.url,
         "scope": "required",
-        "licenses": licenses(metadata(package.name)),
+        "licenses": licenses_of(package),
         "externalReferences": [distribution],
     }
+
+
+def licenses_of(package: Package) -> list[dict[str, Any]]:
+    """Return the licences of a package that is installed, or that was when the bill was written.
+
+    A lock for every Python has packages that only some of them need.
+    """
+    try:
+        return licenses(metadata(package.name))
+    except PackageNotFoundError:
+        written = json.loads(BILL.read_text(encoding="utf-8"))["components"]
+        known: dict[str, list[dict[str, Any]]] = {
+            item["purl"]: item["licenses"] for item in written
+        }
+        return known[package.url]
 
 
 def licenses(package: PackageMetadata) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
-"""Make `.venv` hold exactly what the lock files say, and say what to do where that fails.
+"""Make an environment hold exactly what the lock files say, and say what to do if that fails.
 
+There are two: `.venv`, with all that tests and tools need, and `.run-environment`, which is small,
+with what a server needs and no more.
 Guarantees: every package is installed by its hash, nothing is left over from an older lock, and
 a second run with nothing changed does nothing.
 Uses the standard library only, and no syntax newer than Python 3.6, so that an interpreter that
@@ -7,6 +9,7 @@ is too old still gets as far as saying so.
 What is left to others: system packages (`system_packages.py`), making the locks (`make lock`).
 """
 
+import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -31,20 +34,70 @@ if sys.version_info < (3, 11):  # noqa: UP036 - it is there for those that break
 import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = ROOT / ".venv"
-ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
-STAMP = ENVIRONMENT / "setup-stamp"
 PROJECT_FILE = ROOT / "pyproject.toml"
-DEVELOPMENT_LOCK = ROOT / "requirements" / "development.lock"
-SDK_V1_LOCK = ROOT / "requirements" / "sdk-v1.lock"
 
-# Both major versions of the client SDK have the same import name, so that the older one lives in
-# a folder of its own, and its tests run in a process of their own.
-SDK_V1_DIRECTORY = ENVIRONMENT / "sdk-v1"
 
-# A witness for checkpoints, which tests start. What it asks for is Python 3.12, but 3.11 runs it.
-WITNESS_LOCK = ROOT / "requirements" / "witness.lock"
-WITNESS_DIRECTORY = ENVIRONMENT / "witness"
+class Lock(NamedTuple):
+    """A lock in `requirements`, and the folder of an environment that it goes to if not the main.
+
+    A folder of its own keeps two versions of a package apart: both major versions of the client
+    SDK have the same import name, so that their tests run in processes of their own.
+    """
+
+    name: str
+    folder: str | None = None
+    options: tuple[str, ...] = ()
+
+
+class Environment(NamedTuple):
+    """What is made: the command that asks for it, its folder, its locks, and what it is for."""
+
+    command: str
+    folder: str
+    locks: tuple[Lock, ...]
+    # Packages that made it, and that nothing in it needs afterwards.
+    removed: tuple[str, ...]
+    time: str
+    size: str
+
+    @property
+    def directory(self) -> Path:
+        return ROOT / self.folder
+
+    @property
+    def python(self) -> Path:
+        return self.directory / "bin" / "python"
+
+    @property
+    def stamp(self) -> Path:
+        return self.directory / "setup-stamp"
+
+
+ENVIRONMENTS = {
+    "development": Environment(
+        command="make setup",
+        folder=".venv",
+        locks=(
+            Lock("development"),
+            Lock("sdk-v1", folder="sdk-v1"),
+            # A witness for checkpoints, which tests start. What it asks for is Python 3.12, but
+            # 3.11 runs it.
+            Lock("witness", folder="witness", options=("--ignore-requires-python",)),
+        ),
+        removed=(),
+        time="the first time takes a minute or two",
+        size="1.5 GB",
+    ),
+    "running": Environment(
+        command="make run",
+        folder=".run-environment",
+        # What builds Everlog itself, which is small, and what it needs.
+        locks=(Lock("build"), Lock("runtime")),
+        removed=("pip", "setuptools", "hatchling"),
+        time="the first time takes some seconds",
+        size="0.2 GB",
+    ),
+}
 
 # Some distributions package these apart from Python.
 NEEDED_MODULES = {"venv": "makes virtual environments", "ensurepip": "puts pip into them"}
@@ -81,24 +134,27 @@ CAUSES = (
     Cause(
         "No matching distribution found",
         "a package is not to be had for this Python on this platform",
-        "Try another Python, for example: make setup PYTHON=python3.11\n"
+        "Try another Python, for example: {command} PYTHON=python3.11\n"
         "With a registry of your own, see that it has the package.",
     ),
     Cause(
         "No space left on device",
         "the disk is full",
-        "Make room (the environment takes 0.4 GB), then run it again.",
+        "Make room (the environment takes {size}), then run it again.",
     ),
 )
 
 
 def main() -> None:
-    """Bring `.venv` up to date, or exit with a message."""
+    """Bring an environment up to date, or exit with a message."""
+    parser = argparse.ArgumentParser(description="Make an environment from the lock files.")
+    parser.add_argument("purpose", nargs="?", choices=ENVIRONMENTS, default="development")
+    environment = ENVIRONMENTS[parser.parse_args().purpose]
     try:
         with exclusive_access():
-            prepare_environment()
+            prepare(environment)
     except SetupError as error:
-        sys.exit(f"make setup: {error}")
+        sys.exit(f"{environment.command}: {error}")
 
 
 @contextlib.contextmanager
@@ -109,35 +165,38 @@ def exclusive_access() -> Iterator[None]:
         yield
 
 
-def prepare_environment() -> None:
-    """Build the environment, unless the stamp says that it is as wanted."""
-    wanted = fingerprint()
+def prepare(environment: Environment) -> None:
+    """Build an environment, unless its stamp says that it is as wanted."""
+    wanted = fingerprint(environment)
+    stamp = environment.stamp
     # The interpreter is a link, which leads nowhere when its target was upgraded away.
-    if ENVIRONMENT_PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+    if environment.python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
-    require_modules()
-    announce("building .venv from the lock; the first time takes a minute")
-    create_environment()
-    install("--require-hashes", f"--requirement={DEVELOPMENT_LOCK}")
-    install("--require-hashes", f"--requirement={SDK_V1_LOCK}", f"--target={SDK_V1_DIRECTORY}")
-    install(
-        "--require-hashes",
-        "--ignore-requires-python",
-        f"--requirement={WITNESS_LOCK}",
-        f"--target={WITNESS_DIRECTORY}",
-    )
-    install("--no-build-isolation", f"--editable={ROOT}")
-    STAMP.write_text(wanted)
-    announce("done")
+    require_modules(environment)
+    announce(environment, f"building {environment.folder} from the lock; {environment.time}")
+    create(environment)
+    for lock in environment.locks:
+        target = [f"--target={environment.directory / lock.folder}"] if lock.folder else []
+        requirement = f"--requirement={lock_file(lock)}"
+        install(environment, "--require-hashes", requirement, *target, *lock.options)
+    install(environment, "--no-build-isolation", f"--editable={ROOT}")
+    if environment.removed:
+        pip(environment, "uninstall", "--yes", *environment.removed)
+    stamp.write_text(wanted)
+    announce(environment, "done")
 
 
-def fingerprint() -> str:
-    """Digest everything that the environment is made from."""
+def lock_file(lock: Lock) -> Path:
+    return ROOT / "requirements" / f"{lock.name}.lock"
+
+
+def fingerprint(environment: Environment) -> str:
+    """Digest everything that an environment is made from."""
     project = tomllib.loads(PROJECT_FILE.read_text())
     # The settings of tools change often, and need no new environment.
     relevant = [project["build-system"], project["project"], project["tool"]["hatch"]]
     digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
-    for path in (DEVELOPMENT_LOCK, SDK_V1_LOCK, WITNESS_LOCK, Path(__file__)):
+    for path in (*map(lock_file, environment.locks), Path(__file__)):
         digest.update(path.read_bytes())
     digest.update(f"{sys.version} {real_python()} {ROOT}".encode())
     return digest.hexdigest()
@@ -151,7 +210,7 @@ def real_python() -> str:
     return os.path.realpath(sys.executable)
 
 
-def require_modules() -> None:
+def require_modules(environment: Environment) -> None:
     """Check for the modules that make an environment."""
     for name, purpose in NEEDED_MODULES.items():
         try:
@@ -161,27 +220,31 @@ def require_modules() -> None:
                 f"{sys.executable} has no module '{name}', which {purpose}.\n"
                 f"On Debian and Ubuntu: apt-get install python{sys.version_info[0]}."
                 f"{sys.version_info[1]}-venv\n"
-                "Or name another Python, for example: make setup PYTHON=/usr/local/bin/python3"
+                "Or name another Python, for example: "
+                f"{environment.command} PYTHON=/usr/local/bin/python3"
             ) from error
 
 
-def create_environment() -> None:
+def create(environment: Environment) -> None:
     """Make an environment that holds nothing but pip."""
-    command = [real_python(), "-m", "venv", "--clear", str(ENVIRONMENT)]
-    output = run(command)
+    output = run([real_python(), "-m", "venv", "--clear", str(environment.directory)])
     if output is not None:
         raise SetupError(
-            f"could not create {ENVIRONMENT}; its folder must be writable, and pip must be part of "
-            f"{sys.executable}.\n{output}"
+            f"could not create {environment.directory}; its folder must be writable, and pip must "
+            f"be part of {sys.executable}.\n{output}"
         )
 
 
-def install(*arguments: str) -> None:
+def install(environment: Environment, *arguments: str) -> None:
     """Install what the arguments name, and nothing that they do not name."""
-    pip = [str(ENVIRONMENT_PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    output = run([*pip, "install", "--quiet", "--no-deps", *arguments])
+    pip(environment, "install", "--no-deps", *arguments)
+
+
+def pip(environment: Environment, command: str, *arguments: str) -> None:
+    start = [str(environment.python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    output = run([*start, command, "--quiet", *arguments])
     if output is not None:
-        raise SetupError(explanation(output))
+        raise SetupError(explanation(output, environment.command, environment.size))
 
 
 def run(command: list[str]) -> str | None:
@@ -192,16 +255,17 @@ def run(command: list[str]) -> str | None:
     return None if finished.returncode == 0 else finished.stdout.strip()
 
 
-def explanation(output: str) -> str:
-    """Word what pip's output means for the person who ran it."""
+def explanation(output: str, command: str, size: str) -> str:
+    """Word what pip's output means for the person who ran a command that makes an environment."""
     for cause in CAUSES:
         if re.search(cause.pattern, output):
-            return f"{cause.meaning}.\n{cause.advice}\nWhat pip wrote:\n{output}"
+            advice = cause.advice.format(command=command, size=size)
+            return f"{cause.meaning}.\n{advice}\nWhat pip wrote:\n{output}"
     return f"pip failed.\nWhat it wrote:\n{output}"
 
 
-def announce(message: str) -> None:
-    print(f"make setup: {message}", file=sys.stderr, flush=True)
+def announce(environment: Environment, message: str) -> None:
+    print(f"{environment.command}: {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
         RefusedError,
         SettingsError,
     )
+    from everlog.library.asynchronous import (
+        AsyncEvents,
+        AsyncFollowing,
+        AsyncRows,
+        AsyncStore,
+        aconnect,
+        aopen,
+    )
     from everlog.library.errors import (
         StoreClosedError,
         UnauthorizedError,
@@ -43,12 +51,19 @@ if TYPE_CHECKING:
     )
 
 # Where each name is found that is loaded when it is first used.
+_ASYNCHRONOUS = "everlog.library.asynchronous"
 _ERRORS = "everlog.domain.errors"
 _LIBRARY_ERRORS = "everlog.library.errors"
 _OPENING = "everlog.library.opening"
 _STORE = "everlog.library.store"
 _VALUES = "everlog.library.values"
 _PLACES = {
+    "AsyncEvents": _ASYNCHRONOUS,
+    "AsyncFollowing": _ASYNCHRONOUS,
+    "AsyncRows": _ASYNCHRONOUS,
+    "AsyncStore": _ASYNCHRONOUS,
+    "aconnect": _ASYNCHRONOUS,
+    "aopen": _ASYNCHRONOUS,
     "BusyError": _ERRORS,
     "DataDirectoryError": _ERRORS,
     "DirectoryLockedError": _ERRORS,
@@ -80,6 +95,10 @@ _PLACES = {
 }
 
 __all__ = [
+    "AsyncEvents",
+    "AsyncFollowing",
+    "AsyncRows",
+    "AsyncStore",
     "Bound",
     "BusyError",
     "DataDirectoryError",
@@ -107,6 +126,8 @@ __all__ = [
     "Verification",
     "VerificationError",
     "__version__",
+    "aconnect",
+    "aopen",
     "connect",
     "open",
 ]

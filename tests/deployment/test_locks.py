@@ -33,7 +33,12 @@ def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_make_sbom_runs_the_script() -> None:
-    assert "python tools/sbom.py --output dist/everlog.cdx.json" in read_page("Makefile")
+    assert "python tools/sbom.py\n" in read_page("Makefile")
+
+
+@pytest.mark.slow
+def test_the_bill_in_the_wheel_is_that_of_the_lock_and_the_version() -> None:
+    assert sbom.BILL.read_text(encoding="utf-8") == sbom.render(RUNTIME_LOCK), "run `make sbom`"
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from everlog._version import __version__
 from everlog.http import Limits
 from tests.support.keys import write_certificate
 from tests.support.locks import locked_versions
-from tests.support.pages import code_blocks, read_page, run_script
+from tests.support.pages import INSTALLING_SECONDS, code_blocks, read_page, run_script
 from tests.support.server import DEADLINE_SECONDS, TOKEN, WATCHED, started_process
 from tests.support.sources import REPOSITORY
 
@@ -127,7 +127,7 @@ def test_the_program_is_installed_as_the_page_says(tmp_path: Path) -> None:
     script, *_ = code_blocks(read_page("docs/operating/systemd.md"))
     moved = script.text.replace("/opt/everlog", str(tmp_path / "everlog"))
     moved = moved.replace("python3 -m venv", f"{shlex.quote(sys.executable)} -m venv")
-    run_script(["bash", "-eu"], moved, directory=REPOSITORY)
+    run_script(["bash", "-eu"], moved, directory=REPOSITORY, seconds_max=INSTALLING_SECONDS)
 
     pip = [tmp_path / "everlog" / "bin" / "python", "-m", "pip", "list", "--format=json"]
     listed = json.loads(subprocess.run(pip, check=True, capture_output=True).stdout)

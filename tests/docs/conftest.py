@@ -29,10 +29,8 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     script = tmp_path / "tools" / "run_development_server.py"
     script.parent.mkdir()
     shutil.copyfile(REPOSITORY / "tools" / "run_development_server.py", script)
-    everlog = tmp_path / ".venv" / "bin" / "everlog"
-    everlog.parent.mkdir(parents=True)
-    everlog.symlink_to(Path(sys.executable).with_name("everlog"))
+    # It starts the server of the environment that runs it, which has data for each port.
     command = [sys.executable, str(script), "--port=0"]
-    with started_process(command, tmp_path / ".everlog" / "data", {}) as server:
+    with started_process(command, tmp_path / ".everlog" / "data-0", {}) as server:
         server.wait_for_log("listening")
         yield Checkout(tmp_path, server)

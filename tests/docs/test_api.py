@@ -24,9 +24,10 @@ from tests.support.openapi import check_against, document
 from tests.support.pages import code_blocks, read_page
 from tests.support.server import running_server
 from tests.support.sources import REPOSITORY
-from tools.openapi.document import ANSWERS, CODES, EXTENSION
+from tools.openapi.document import ANSWERS, CODES
 
 FOLDER = "docs/api"
+NDJSON = "application/x-ndjson"
 GIVEN_LINK = "README.md#the-events-of-the-examples"
 GIVEN_HEADING = "## The events of the examples"
 
@@ -100,24 +101,28 @@ def test_the_openapi_document_describes_every_request_and_answer_of_a_page(name:
 
 
 def operation(route: Route) -> dict[str, Any]:
-    item = document()["paths"][route.path]
-    return item.get(route.method.lower()) or item[EXTENSION][route.method]
+    found: dict[str, Any] = document()["paths"][route.path][route.method.lower()]
+    return found
 
 
 def check_request_described(route: Route, request: Message) -> None:
     if request.body:
-        ((media_type, content),) = operation(route)["requestBody"]["content"].items()
-        is_stream = media_type == "application/x-ndjson"
-        for value in request.body.splitlines() if is_stream else [request.body]:
-            check_against(content["schema"], msgspec.json.decode(value))
+        contents = operation(route)["requestBody"]["content"]
+        check_described(contents.get(NDJSON) or contents["application/json"], request.body)
 
 
 def check_answer_described(route: Route, answer: Message) -> None:
-    media_type = answer.headers["Content-Type"]
-    schema = operation(route)["responses"]["200"]["content"][media_type]["schema"]
-    is_stream = media_type == "application/x-ndjson"
-    for value in answer.body.splitlines() if is_stream else [answer.body]:
-        check_against(schema, msgspec.json.decode(value))
+    contents = operation(route)["responses"]["200"]["content"]
+    check_described(contents[answer.headers["Content-Type"]], answer.body)
+
+
+def check_described(content: dict[str, Any], body: str) -> None:
+    """Check a body, or each line of one that is a stream, against what describes it."""
+    if "itemSchema" in content:
+        for line in body.splitlines():
+            check_against(content["itemSchema"], msgspec.json.decode(line))
+    else:
+        check_against(content["schema"], msgspec.json.decode(body))
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")

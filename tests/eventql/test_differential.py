@@ -111,6 +111,16 @@ def drop_all_conditions(
 
 bounds_of = planner.bounds_of
 
+
+def take_the_last(values: list[Any]) -> Any:
+    return values[-1] if values else None
+
+
+def with_remainder_of_python() -> reference_functions.Function:
+    right = reference_functions.FUNCTIONS["MOD"]
+    return replace(right, compute=lambda number, divisor: number % (divisor or 1))
+
+
 PLANNER_BUGS = {
     "the last event of a range of ids is not read": Bug(planner, "bounds_of", bound_too_tightly),
     "what a scan does not say is not judged": Bug(planner, "bounds_of", drop_all_conditions),
@@ -132,6 +142,11 @@ BUGS = {
         reference_expressions, "field_of", read_missing_field_of_text
     ),
     "COUNT counts FALSE": Bug(reference_functions.AGGREGATES, "COUNT", count_all),
+    "LAST is FIRST": Bug(reference_functions.AGGREGATES, "LAST", reference_functions.first),
+    "LAST takes NULL": Bug(reference_functions.AGGREGATES, "LAST", take_the_last),
+    "MOD has the sign of the divisor": Bug(
+        reference_functions.FUNCTIONS, "MOD", with_remainder_of_python()
+    ),
 }
 
 
@@ -162,6 +177,8 @@ FOUND_AT_RANDOM = (
     "NULL is less than anything",
     "TOP comes before SKIP",
     "a missing field is an empty text",
+    "LAST is FIRST",
+    "LAST takes NULL",
 )
 
 

@@ -280,6 +280,42 @@ def test_a_replica_that_lags_is_asked_again(
     run(reading, NatsJournal(url), NatsJournal(url))
 
 
+def test_what_was_heard_on_its_way_is_not_read(
+    servers: NatsServers, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def request_many(
+        connection: Connection, subject: str, *arguments: Any, **named: Any
+    ) -> Sequence[Msg]:
+        asked.append(subject)
+        return await _request_many(connection, subject, *arguments, **named)
+
+    async def listening(writer: NatsJournal, reader: NatsJournal) -> None:
+        await writer.open()
+        await reader.open()
+        place = BEGINNING
+        for number in range(3):
+            # It may take a moment until all servers know who listens.
+            entry = make_entry(number)
+            after, place = place, await writer.append(entry, after=place)
+            await reader.wait(after=after)
+            asked.clear()
+            page = await reader.read(after=after, size_max=1000, proves_end=False)
+            assert [(found.place, found.entry) for found in page.entries] == [(place, entry)]
+            assert not page.is_end
+        assert asked == []
+        # Once taken, it is not kept, and who wants to be sure asks.
+        page = await reader.read(after=after, size_max=1000)
+        assert [found.place for found in page.entries] == [place]
+        assert page.is_end
+
+    _request_many = Connection.request_many
+    monkeypatch.setattr(Connection, "request_many", request_many)
+    url = servers.url_of(stream)
+    run(listening, NatsJournal(url), NatsJournal(url))
+
+
 def test_an_entry_that_follows_one_which_is_not_there_is_refused(
     servers: NatsServers, stream: str
 ) -> None:
@@ -303,7 +339,7 @@ def test_what_nobody_appended_wakes_nobody_for_long(servers: NatsServers, stream
         await journal.open()
         place = await journal.append(make_entry(0), after=BEGINNING)
         client = await nats.connect(f"nats://{servers.servers[0].address}")
-        for told in (b"", b"-1", b"x", b"9" * 30, b"999999"):
+        for told in (b"", b"-1", b"x", b"9" * 30, b"7 \xff", b"999999", b"999999 unknown"):
             await client.publish(f"{stream}.appended", told)
         await client.flush()
         await client.close()

@@ -24,8 +24,8 @@ from tests.support.eventql.random_logs import random_corpus, vocabulary_of
 # A letter and a number: made by us. All other names are these.
 OWN_NAME = re.compile(r"[a-z][0-9]+")
 WORDS = frozenset(
-    {"append", "add", "hold", "hold_number", "hold_text", "startswith", "endswith", "rstrip"}
-    | {"dict", "get"}
+    {"append", "add", "exchange", "hold", "hold_number", "hold_text"}
+    | {"startswith", "endswith", "rstrip", "dict", "get"}
     | {"bool", "enumerate", "float", "int", "len", "list", "str", "type"}
 )
 # Places in lists made by us.

@@ -34,10 +34,14 @@ class Cutter:
                 client, _ = self._listener.accept()
                 threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
-    def close(self) -> None:
-        self._listener.close()
+    def cut_now(self) -> None:
+        """Cut all connections that there are."""
         for connection in tuple(self._open):
             _shut(connection)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut_now()
 
     def _connect(self, client: socket.socket) -> None:
         target = ("127.0.0.1", self._target)

@@ -7,12 +7,19 @@ import jsonschema_rs
 import msgspec
 
 from everlog.api.openapi import load_documents
-from everlog.api.routes import OPENAPI_PATH
+from everlog.api.routes import OPENAPI_3_2_PATH, OPENAPI_PATH
 
 
 @functools.cache
 def document() -> dict[str, Any]:
-    """Return the document that the server shows."""
+    """Return the document that has words for all of the API."""
+    found: dict[str, Any] = msgspec.json.decode(load_documents()[OPENAPI_3_2_PATH].body)
+    return found
+
+
+@functools.cache
+def document_3_1() -> dict[str, Any]:
+    """Return the document for tools."""
     found: dict[str, Any] = msgspec.json.decode(load_documents()[OPENAPI_PATH].body)
     return found
 

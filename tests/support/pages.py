@@ -17,6 +17,9 @@ from tests.support.sources import REPOSITORY
 # Where the pages say that the development server listens.
 DOCUMENTED_ADDRESS: Final = "127.0.0.1:3000"
 
+# For a script that installs packages: a registry may be far away, and a cache empty.
+INSTALLING_SECONDS: Final = 600.0
+
 _FENCED: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 _PLACEHOLDERS: Final = (
@@ -58,7 +61,12 @@ def with_placeholders(text: str) -> str:
 
 
 def run_script(
-    command: Sequence[str], script: str, *, directory: Path, path: Path | None = None
+    command: Sequence[str],
+    script: str,
+    *,
+    directory: Path,
+    path: Path | None = None,
+    seconds_max: float = DEADLINE_SECONDS,
 ) -> str:
     """Return what a script prints, which a command reads from its input; it must succeed."""
     environment = clean_environment()
@@ -71,7 +79,7 @@ def run_script(
         env=environment,
         capture_output=True,
         encoding="utf-8",
-        timeout=DEADLINE_SECONDS,
+        timeout=seconds_max,
         check=False,
     )
     assert done.returncode == 0, done.stderr

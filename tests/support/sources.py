@@ -25,6 +25,8 @@ GENERATED = (
     "*.svg",
     "*.png",
     "*/openapi.json",
+    "*/openapi-3.2.json",
+    "*.cdx.json",
 )
 
 

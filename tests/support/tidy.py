@@ -16,7 +16,7 @@ LINE_LENGTH_MAX = 100
 FUNCTION_LINES_MAX = 60
 # What is read together stands together: a path through few files is read faster than one through
 # many, and half a stage of a pipeline is harder to understand than the whole of it.
-FILE_LINES_MAX = 700
+FILE_LINES_MAX = 750
 
 # They say nothing about what a thing is or does.
 BANNED_WORDS = frozenset(

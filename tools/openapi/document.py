@@ -1,11 +1,10 @@
-"""Write the OpenAPI document that the server shows, from its table of routes.
+"""Write the OpenAPI documents that the server shows, from its table of routes.
 
-Guarantees: every route is in it, and what a body may hold is what the server decodes it with; the
-same sources give the same bytes. Tests see that the document is current.
-Version 3.1, which has no key for the method QUERY. Operations of that method stand under
-`x-oai-additionalOperations`, the registered extension for it, which reads as
-`additionalOperations` of 3.2 and which tools that do not know it pass over.
-For streams of lines, a schema describes one line.
+Guarantees: every route is in them, and what a body may hold is what the server decodes it with; the
+same sources give the same bytes. Tests see that the documents are current.
+There are two. Version 3.2 has words for all of it: the method QUERY, and the lines of a stream.
+Version 3.1, which tools know, is made from it: what it has no word for stands under that word with
+`x-` before it, and a stream is bytes.
 """
 
 import re
@@ -17,18 +16,19 @@ import msgspec
 
 from everlog._version import __version__
 from everlog.api.answers import HEALTH, JSON, NDJSON, OCTETS, TEXT
-from everlog.api.openapi import DOCUMENT
-from everlog.api.routes import OPENAPI_PATH, ROUTES, Answer, Route
+from everlog.api.openapi import DOCUMENTS
+from everlog.api.routes import OPENAPI_3_2_PATH, OPENAPI_PATH, ROUTES, Answer, Route
 from everlog.domain.errors import Code
 from everlog.domain.limits import EVENT_SIZE_MAX
 from everlog.monitoring.openmetrics import MEDIA_TYPE as OPENMETRICS
 from tools.openapi.schemas import REQUIRED, Json, build_schemas, reference
 
-OPENAPI_VERSION: Final = "3.1.0"
+# The newest, which the others are made from.
+OPENAPI_VERSION: Final = "3.2.0"
 
-# The methods that 3.1 has a key for; the others are operations of the extension.
-_METHODS: Final = frozenset({"GET", "POST"})
-EXTENSION: Final = "x-oai-additionalOperations"
+# What an older version has no word for stands there under the word with this before it. Names that
+# begin with `x-oai-` are registered for that, and refused by openapi-generator for being so.
+EXTENSION_PREFIX: Final = "x-"
 
 _DESCRIPTION: Final = f"""\
 One append-only, hash-chained log of CloudEvents, behind versions 1 and 2 of the API of \
@@ -38,9 +38,10 @@ Version 1 answers refusals with a status and one line of plain text. Version 2 a
 status 200 and an item of type `error`; only what is wrong with the request as such, and what the \
 server cannot vouch for, has another status and plain text.
 
-Answers of type `application/x-ndjson` are lines of JSON. Their schema describes one line. \
-OpenAPI 3.1 has no key for the method QUERY (RFC 10008): its operations stand under \
-`{EXTENSION}`.
+Answers of type `application/x-ndjson` are lines of JSON, and `itemSchema` describes one of \
+them. OpenAPI 3.1 knows neither that nor the method QUERY (RFC 10008): in that version they \
+stand under `{EXTENSION_PREFIX}itemSchema` and `{EXTENSION_PREFIX}query`, where tools pass them \
+over, and a stream is described as bytes.
 
 An event may hold {EVENT_SIZE_MAX} bytes: the UTF-8 bytes of its source, subject, type, data \
 (without space between tokens), traceparent and tracestate together."""
@@ -301,10 +302,49 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
 }
 
 
-def render_document() -> bytes:
-    """Return the document as it is committed: so that a change of it can be read."""
-    compact = msgspec.json.encode(build_document(ROUTES))
-    return msgspec.json.format(compact, indent=1) + b"\n"
+def render_documents() -> dict[str, bytes]:
+    """Return each document, by its path, as it is committed: so that a change can be read."""
+    newest = build_document(ROUTES)
+    return {
+        path: msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+        for path, document in (
+            (OPENAPI_PATH, adapt_to_3_1(newest)),
+            (OPENAPI_3_2_PATH, newest),
+        )
+    }
+
+
+def adapt_to_3_1(newest: Json) -> Json:
+    """Return what a document of version 3.2 says in the words of version 3.1."""
+    adapted = _adapt(newest)
+    assert isinstance(adapted, dict)
+    return {**adapted, "openapi": "3.1.0"}
+
+
+def _adapt(value: object) -> object:
+    if isinstance(value, list):
+        return [_adapt(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    adapted = {name: _adapt(member) for name, member in value.items()}
+    if "itemSchema" in adapted:
+        return {"schema": _LINES, EXTENSION_PREFIX + "itemSchema": adapted["itemSchema"]}
+    return {
+        EXTENSION_PREFIX + name if name == "query" and _is_operation(member) else name: member
+        for name, member in adapted.items()
+    }
+
+
+def _is_operation(value: object) -> bool:
+    return isinstance(value, dict) and "operationId" in value
+
+
+# What clients made by a generator get is read line by line by their users.
+_LINES: Final[Json] = {
+    "type": "string",
+    "format": "binary",
+    "description": "Lines of JSON.",
+}
 
 
 def build_document(routes: tuple[Route, ...]) -> Json:
@@ -320,8 +360,11 @@ def build_document(routes: tuple[Route, ...]) -> Json:
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}],
         "paths": {
-            **{route.path: _path_item(route) for route in routes},
-            OPENAPI_PATH: {"get": _own_operation()},
+            **{route.path: {route.method.lower(): _operation(route)} for route in routes},
+            OPENAPI_PATH: {"get": _own_operation("openapi", "Describe the API")},
+            OPENAPI_3_2_PATH: {
+                "get": _own_operation("openapi-3-2", "Describe the API in OpenAPI 3.2"),
+            },
         },
         "components": {
             "schemas": build_schemas(),
@@ -352,13 +395,6 @@ _FAILING: Final = {
 _TEXT_CONTENT: Final = {"schema": {"type": "string", "description": "One line of text."}}
 
 
-def _path_item(route: Route) -> Json:
-    operation = _operation(route)
-    if route.method in _METHODS:
-        return {route.method.lower(): operation}
-    return {EXTENSION: {route.method: operation}}
-
-
 def _operation(route: Route) -> Json:
     name = route.handle.__name__.replace("_", "-")
     operation: Json = {
@@ -384,7 +420,7 @@ def _operation(route: Route) -> Json:
         "200": {
             "description": f"{route.answer.value[0].upper()}{route.answer.value[1:]}.",
             "content": {
-                content.media_type.decode(): {"schema": _content_schema(content)}
+                content.media_type.decode(): _describe(content)
                 for content in ANSWERS[route.version.name, route.answer]
             },
         },
@@ -401,7 +437,7 @@ def _format_parameter(formats: tuple[str, ...]) -> Json:
         "name": "format",
         "in": "query",
         "description": "The form of the answer.",
-        "schema": {"enum": list(formats), "default": formats[0]},
+        "schema": {"type": "string", "enum": list(formats), "default": formats[0]},
     }
 
 
@@ -475,8 +511,14 @@ def _description(route: Route) -> str:
 
 def _request_body(route: Route) -> Json:
     if route.answer is Answer.RESTORATION:
-        schema = _content_schema(_BACKUP)
-        return {"required": True, "content": {_BACKUP.media_type.decode(): {"schema": schema}}}
+        return {
+            "required": True,
+            "content": {
+                _BACKUP.media_type.decode(): _describe(_BACKUP),
+                # Nobody looks at the type of a body, and generators know this one.
+                OCTETS.decode(): {"schema": _LINES},
+            },
+        }
     name = route.version.name.upper() + route.body.__name__
     return {
         "required": name in REQUIRED,
@@ -484,10 +526,12 @@ def _request_body(route: Route) -> Json:
     }
 
 
-def _content_schema(content: Content) -> Json:
+def _describe(content: Content) -> Json:
     references = [reference(name) for name in content.schemas]
     schema = references[0] if len(references) == 1 else {"oneOf": references}
-    return {"type": "array", "items": schema} if content.is_array else schema
+    if content.media_type == NDJSON:
+        return {"itemSchema": schema}
+    return {"schema": {"type": "array", "items": schema} if content.is_array else schema}
 
 
 def _statuses(route: Route) -> list[int]:
@@ -503,10 +547,10 @@ def _text_answer(name: str) -> Json:
     return {"$ref": f"#/components/responses/{name}"}
 
 
-def _own_operation() -> Json:
+def _own_operation(name: str, summary: str) -> Json:
     return {
-        "operationId": "openapi",
-        "summary": "Describe the API",
+        "operationId": name,
+        "summary": summary,
         "security": [],
         "responses": {
             "200": {
@@ -519,4 +563,5 @@ def _own_operation() -> Json:
 
 
 if __name__ == "__main__":
-    DOCUMENT.write_bytes(render_document())
+    for name, rendered in render_documents().items():
+        DOCUMENTS[name].write_bytes(rendered)

@@ -128,8 +128,13 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "tracestate": reference("Tracestate"),
     "eventId": reference("EventId"),
     "id": reference("EventId"),
-    "order": {"enum": ["chronological", "antichronological"], "default": "chronological"},
+    "order": {
+        "type": "string",
+        "enum": ["chronological", "antichronological"],
+        "default": "chronological",
+    },
     "ifEventIsMissing": {
+        "type": "string",
         "enum": ["read-nothing", "read-everything", "wait-for-event"],
         "description": "Reading takes the first two, observing the last two.",
     },
@@ -137,6 +142,7 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "recursive": {**_RECURSIVE, "default": False},
     "RecursiveOptions.recursive": _RECURSIVE,
     "Precondition.type": {
+        "type": "string",
         "enum": [
             "isSubjectPristine",
             "isSubjectPopulated",
@@ -145,14 +151,14 @@ MEMBERS: Final[Mapping[str, Json]] = {
         ],
         "description": "The last one takes a query, all others a subject.",
     },
-    "Bound.type": {"enum": ["inclusive", "exclusive"]},
+    "Bound.type": {"type": "string", "enum": ["inclusive", "exclusive"]},
     "EventCandidate.type": reference("EventTypeName"),
     "FromLatestEvent.type": reference("EventTypeName"),
     "ReadEventType.type": reference("EventTypeName"),
     "RegisterEventSchema.type": reference("EventTypeName"),
     "Event.type": reference("EventTypeName"),
-    "Event.specversion": {"const": "1.0"},
-    "Event.datacontenttype": {"const": "application/json"},
+    "Event.specversion": {"type": "string", "const": "1.0"},
+    "Event.datacontenttype": {"type": "string", "const": "application/json"},
     "Event.time": reference("Time"),
     "Event.predecessorhash": reference("Hash"),
     "Event.hash": reference("Hash"),
@@ -176,12 +182,16 @@ MEMBERS: Final[Mapping[str, Json]] = {
     "AuditHistory.latestEventHash": reference("Hash"),
     "KnownEvent.hash": reference("Hash"),
     "LastAuditedEvent.hash": reference("Hash"),
+    "LicenseSection.eventCapacity": {
+        "type": ["integer", "null"],
+        "description": "Always null: no number of events is too many.",
+    },
     "LatestEvent.latestEventId": _NULL_WITHOUT_EVENTS,
     "LatestEvent.latestEventHash": _NULL_WITHOUT_EVENTS,
     "ErrorData.code": reference("ErrorCode"),
     "ErrorData.details": reference("ErrorDetails"),
-    "Health.status": {"enum": [status.name.lower() for status in Status]},
-    "Observation.status": {"enum": [status.name.lower() for status in Status]},
+    "Health.status": {"type": "string", "enum": [status.name.lower() for status in Status]},
+    "Observation.status": {"type": "string", "enum": [status.name.lower() for status in Status]},
     "Observation.observedValue": {"type": ["number", "string", "null"]},
     "WriteEvents.events": {"minItems": 1, "maxItems": EVENTS_PER_WRITE_MAX},
     "WriteEvents.preconditions": {"maxItems": PRECONDITIONS_PER_WRITE_MAX},
@@ -246,7 +256,10 @@ VALUES: Final[Mapping[str, Json]] = {
     "EventSchema": {
         "type": "object",
         "description": "A JSON Schema (2020-12 unless `$schema` says otherwise) for objects.",
-        "properties": {"type": {"const": "object"}, "properties": {"type": "object"}},
+        "properties": {
+            "type": {"type": "string", "const": "object"},
+            "properties": {"type": "object"},
+        },
         "required": ["type", "properties"],
     },
     "EventId": {
@@ -356,13 +369,13 @@ VALUES: Final[Mapping[str, Json]] = {
         "type": "object",
         "description": "An answer in the shape of an event. It is not stored: its id says nothing.",
         "properties": {
-            "specversion": {"const": "1.0"},
+            "specversion": {"type": "string", "const": "1.0"},
             "id": reference("EventId"),
             "time": reference("Time"),
             "source": {"type": "string"},
             "subject": {"type": "string", "description": "The path of the request."},
             "type": {"type": "string"},
-            "datacontenttype": {"const": "application/json"},
+            "datacontenttype": {"type": "string", "const": "application/json"},
             "data": {"type": "object"},
         },
         "required": [
@@ -429,10 +442,8 @@ EXAMPLES: Final[Mapping[str, Json]] = {
 }
 
 
-_ANY_VALUE: Final[Json] = {
-    "type": ["object", "array", "string", "number", "boolean", "null"],
-    "description": "The value of a projection.",
-}
+# Without a type it may be any, which generators understand; a list of all types they do not.
+_ANY_VALUE: Final[Json] = {"description": "The value of a projection: any JSON value."}
 
 _ROW: Final[Mapping[str, Json]] = {
     "V1": _ANY_VALUE,
@@ -481,6 +492,8 @@ def _complete(version: str, name: str, schema: Json) -> Json:
         for member, found in schema["properties"].items()
     }
     completed = {**schema, "properties": properties, "required": list(required)}
+    # The name of the struct, which both versions have: generators would take it for the schema's.
+    completed.pop("title", None)
     if not name.endswith(("Item", "Entry")) and name != "Event":
         return completed
     # Clients must expect more members in answers than they know.
@@ -515,7 +528,7 @@ def _without(schema: Json, members: set[str]) -> Json:
 def _item(kind: str, member: str, content: Json) -> Json:
     return {
         "type": "object",
-        "properties": {"type": {"const": kind}, member: content},
+        "properties": {"type": {"type": "string", "const": kind}, member: content},
         "required": ["type", member],
     }
 

@@ -80,7 +80,7 @@ class ProofEndpoints:
             else:
                 exchange.respond(Response(200, latest.note.encode(), TEXT))
 
-        services.tasks.start_for(exchange, work())
+        self._start(services, exchange, work())
 
     def inclusion_proof(self, services: Services, request: Request, exchange: Exchange) -> None:
         """Prove that an event is in the log."""

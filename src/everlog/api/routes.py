@@ -187,4 +187,6 @@ ROUTES: Final = (
 )
 # fmt: on
 
+# The document in the version that tools know, and in the one that has words for all of it.
 OPENAPI_PATH: Final = "/.well-known/openapi"
+OPENAPI_3_2_PATH: Final = "/.well-known/openapi-3.2"

@@ -43,6 +43,7 @@ from everlog.journals.nats_connection import (
 from everlog.journals.nats_messages import (
     AFTER,
     END,
+    Heard,
     code_of,
     compare_announced,
     decode,
@@ -183,6 +184,8 @@ class NatsJournal:
         # Where the journal ends, as far as anybody said.
         self._told_end = BEGINNING
         self._was_told: Final = asyncio.Event()
+        # What others append, so that it need not be read.
+        self._heard: Final = Heard()
         self._is_closed = False
 
     # Opening.
@@ -306,7 +309,8 @@ class NatsJournal:
         self._note_known(_Known(place, place))
         self._note_end(place)
         if self._connection is not None:
-            await self._connection.tell(f"{self._stream}.appended", b"%d" % place)
+            told = f"{place} {entry.batch_id}".encode()
+            await self._connection.tell(f"{self._stream}.appended", told)
         return place
 
     async def _append_alone(self, entry: Entry, after: int) -> int:
@@ -386,6 +390,8 @@ class NatsJournal:
             UnknownEntryFormatError: What stands there is not understood.
             UnfitJournalError: The stream is not what it was.
         """
+        if not proves_end and (heard := self._heard.take(after)):
+            return Page(heard, is_end=False)
         told_end = self._told_end
         # The next entry may be larger than what was asked for, and need more time than that.
         is_again, self._unanswered = after == self._unanswered, after
@@ -543,9 +549,14 @@ class NatsJournal:
                     self._was_told.clear()
                     await self._was_told.wait()
 
+    async def _hear(self, message: Msg) -> None:
+        self._heard.hear(message)
+
     async def _note_appended(self, message: Msg) -> None:
-        if message.data.isdigit() and len(message.data) < 20:
-            self._note_end(int(message.data))
+        place, _, batch_id = message.data.partition(b" ")
+        if place.isdigit() and len(place) < 20:
+            self._heard.place(batch_id.decode(errors="replace"), int(place))
+            self._note_end(int(place))
 
     def _note_end(self, place: int) -> None:
         if place > self._told_end:
@@ -625,6 +636,7 @@ class NatsJournal:
                     # A file with a secret was there when the journal was opened.
                     raise NotSentError(str(error)) from error
                 self._connection = connection
+                await connection.listen(f"{self._stream}.log", self._hear)
                 await connection.listen(f"{self._stream}.appended", self._note_appended)
             return self._connection
 

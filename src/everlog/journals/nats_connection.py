@@ -255,6 +255,8 @@ async def _connect(server: str, options: Mapping[str, Any], *, is_tls: bool) -> 
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
+                # What we tell others is no news to us.
+                no_echo=True,
                 # Nothing is kept back while there is no connection; pings are our own.
                 pending_size=0,
                 ping_interval=24 * 60 * 60,

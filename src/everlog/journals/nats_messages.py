@@ -31,6 +31,10 @@ _BREAK_COUNT: Final = 200
 # What is larger is decoded, and so copied, in a thread.
 _LARGE_SIZE: Final = 4 * 1024 * 1024
 
+# Of entries on their way, so many are kept, and so many bytes of them.
+_HEARD_COUNT_MAX: Final = 64
+_HEARD_SIZE_MAX: Final = 4 * 1024 * 1024
+
 # What a node said is news for so long.
 _ANNOUNCED_SECONDS: Final = 60.0
 
@@ -96,6 +100,70 @@ def _nanoseconds_of(message: Msg) -> int:
     whole, _, rest = text.removesuffix("Z").partition(".")
     seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
     return seconds * 1_000_000_000 + int(rest[:9].ljust(9, "0"))
+
+
+class Heard:
+    """Entries that were heard on their way to the stream, and where they stand, once that is told.
+
+    Whoever appended one tells its place when a majority has stored it; before that, nobody knows
+    whether it will be. Only the latest are kept: what is not here is read from a replica.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        # By their batch's id, and by the place before them; the oldest first.
+        self._on_their_way: Final[dict[str, Msg]] = {}
+        self._placed: Final[dict[int, tuple[int, Msg]]] = {}
+        self._size = 0
+
+    def hear(self, message: Msg) -> None:
+        """Keep an entry that somebody appends."""
+        batch_id = (message.headers or {}).get("Nats-Msg-Id")
+        if not batch_id or batch_id in self._on_their_way:
+            return
+        self._on_their_way[batch_id] = message
+        self._size += len(message.data)
+        while self._size > _HEARD_SIZE_MAX or len(self._on_their_way) > _HEARD_COUNT_MAX:
+            self._forget_oldest()
+
+    def place(self, batch_id: str, place: int) -> None:
+        """Take note that a majority has stored an entry.
+
+        Raises:
+            UnknownEntryFormatError: It is none.
+        """
+        message = self._on_their_way.pop(batch_id, None)
+        if message is None:
+            return
+        before = place_before(message)
+        self._drop(before)
+        self._placed[before] = (place, message)
+        while len(self._placed) > _HEARD_COUNT_MAX:
+            self._drop(next(iter(self._placed)))
+
+    def take(self, after: int) -> list[PlacedEntry]:
+        """Return those that follow a place without a gap, and keep them no longer.
+
+        Raises:
+            UnknownEntryFormatError: One is none.
+        """
+        entries: list[PlacedEntry] = []
+        while (found := self._placed.get(after)) is not None:
+            self._drop(after)
+            after, message = found
+            entries.append(PlacedEntry(after, decode_entry(message.data)))
+        return entries
+
+    def _forget_oldest(self) -> None:
+        if self._placed:
+            self._drop(next(iter(self._placed)))
+        else:
+            self._size -= len(self._on_their_way.pop(next(iter(self._on_their_way))).data)
+
+    def _drop(self, before: int) -> None:
+        found = self._placed.pop(before, None)
+        if found is not None:
+            self._size -= len(found[1].data)
 
 
 async def decode(messages: Sequence[Msg], after: int) -> list[PlacedEntry]:

@@ -424,7 +424,11 @@ class EmbeddedTransport:
         with suppress(RuntimeError):
             self._thread.loop.call_soon_threadsafe(self._store.end_streams)
         self._gate.wait()
-        self._thread.close()
+        try:
+            self._thread.close()
+        finally:
+            if isinstance(self._store.engine, LogEngine):
+                self._store.engine.release_index()
 
     # What is common.
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from everlog.domain.errors import Code, RefusedError
+from everlog.domain.json_text import NOT_JSON
 from everlog.library.values import JsonObject, NewEvent
 
 _MESSAGE: Final = "malformed event data"
@@ -31,6 +32,11 @@ def encode_data(data: JsonObject | msgspec.Raw) -> bytes:
         RefusedError: It has something that is no JSON, such as NaN or half a surrogate pair.
     """
     if isinstance(data, msgspec.Raw):
+        try:
+            # Nothing that is no JSON comes between the events of a write.
+            msgspec.json.decode(data)
+        except NOT_JSON as error:
+            raise _malformed(str(error)) from error
         return bytes(data)
     try:
         text = _encode(data)

@@ -68,22 +68,25 @@ class ServerTransport:
         self._latest: int | None = None
         self._version: Final = self._find_version() if version is None else version
         if version is not None:
-            self._ask("POST", version.verify_token).read(_REASON_SIZE_MAX)
+            self._verify_token(version)
 
     def __str__(self) -> str:
         """Say which server it is, and which version it speaks."""
         return f"{self._url} (version {self._version.number})"
 
     def _find_version(self) -> Version:
-        for version in (V2, V1):
-            try:
-                self._ask("POST", version.verify_token).read(_REASON_SIZE_MAX)
-            except _UnknownPathError:
-                if version is V1:
-                    raise
-            else:
-                return version
-        raise AssertionError("the last version raises")
+        try:
+            self._verify_token(V2)
+        except _UnknownRequestError:
+            self._verify_token(V1)
+            return V1
+        return V2
+
+    def _verify_token(self, version: Version) -> None:
+        try:
+            self._ask("POST", version.verify_token).read(_REASON_SIZE_MAX)
+        except RefusedError as error:
+            raise _UnknownRequestError(f"{self._url} cannot be asked: {error}") from error
 
     # Writing.
 
@@ -169,10 +172,11 @@ class ServerTransport:
         has_rows = False
         try:
             with closing_answer(self._ask_data("run-eventql-query", {"query": text})) as answer:
-                for item in self._items(answer):
-                    if item.type == "row":
-                        has_rows = True
-                        yield (read_row(version, item.body),)
+                for items in self._item_batches(answer):
+                    rows = [read_row(version, item.body) for item in items if item.type == "row"]
+                    has_rows = has_rows or bool(rows)
+                    # None: it is still computing, and whoever waits may look at the clock.
+                    yield rows
         except RefusedError as error:
             raise _as_query_fault(error, version, has_rows=has_rows) from error
 
@@ -182,16 +186,15 @@ class ServerTransport:
         if self._version is V2:
             body = {"subject": subject, "options": {"recursive": True}}
         with closing_answer(self._ask_data("read-subjects", body)) as answer:
-            for item in self._items(answer):
-                if item.type == "subject":
-                    yield (read_subject(item.body),)
+            for items in self._item_batches(answer):
+                yield [read_subject(item.body) for item in items if item.type == "subject"]
 
     def event_types(self) -> Iterator[Sequence[EventType]]:
         """Yield all event types, some at a time."""
         with closing_answer(self._ask_data("read-event-types", {})) as answer:
-            for item in self._items(answer):
-                if item.type == "eventType":
-                    yield (read_event_type(self._version, item.body),)
+            for items in self._item_batches(answer):
+                found = [item.body for item in items if item.type == "eventType"]
+                yield [read_event_type(self._version, body) for body in found]
 
     def event_type(self, name: str) -> EventType:
         """As `Store.event_type`."""
@@ -308,7 +311,7 @@ class ServerTransport:
         text = _printable(answer.read(_REASON_SIZE_MAX))
         if answer.status == 404 and text.startswith("event type"):
             raise read_refusal(404, text)
-        raise _UnknownPathError(
+        raise _UnknownRequestError(
             f"{self._url} does not know the path (status {answer.status}): is the URL that of an "
             "Everlog or EventSourcingDB?"
         )
@@ -347,19 +350,27 @@ class ServerTransport:
             raise AnswerLostError(f"{self._url} broke off its answer before the end")
 
     def _items(self, answer: Answer, *, is_stream: bool = True) -> Iterator[Item]:
+        for items in self._item_batches(answer, is_stream=is_stream):
+            yield from items
+
+    def _item_batches(self, answer: Answer, *, is_stream: bool = True) -> Iterator[list[Item]]:
         """Yield the items of an answer, without the last one that says that it is the end."""
         is_end = self._version is V1 or not is_stream
         for lines in answer.pieces():
+            items: list[Item] = []
             for line in lines:
                 item = self._judge_line(line)
                 if item is None:
                     continue
                 if item.type == "error":
+                    if items:
+                        yield items
                     self._raise_error(item)
                 if item.type == "end":
                     is_end = True
                 else:
-                    yield item
+                    items.append(item)
+            yield items
         if not is_end:
             raise AnswerLostError(f"{self._url} broke off its answer before the end")
 
@@ -424,7 +435,7 @@ class ServerObservation:
             self._answer.release()
 
 
-class _UnknownPathError(UnreachableError):
+class _UnknownRequestError(UnreachableError):
     """The server does not know what it is asked: perhaps it speaks another version."""
 
 

@@ -135,12 +135,17 @@ class Rows:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows, decoded from JSON; raises as `Store.query` says."""
-        for rows in self._run():
-            yield from map(_decode, rows)
+        for rows in self.decoded_batches():
+            yield from rows
 
     def batches(self) -> Iterator[Sequence[bytes]]:
         """Yield the rows as JSON, as many at a time as come together."""
         return self._run()
+
+    def decoded_batches(self) -> Iterator[Sequence[Any]]:
+        """Yield the rows as when iterated over, as many at a time as come together."""
+        for rows in self._run():
+            yield list(map(_decode, rows))
 
 
 class Following:
@@ -161,8 +166,7 @@ class Following:
         on_interruption: Callable[[EverlogError], None] | None,
     ) -> None:
         """Ask nothing yet."""
-        # The id of the last event that was given; None before the first.
-        self.after = after
+        self._after: Final = after
         self._transport: Final = transport
         self._subject: Final = subject
         self._recursive: Final = recursive
@@ -191,14 +195,24 @@ class Following:
             UnauthorizedError: The server does not take the token any more.
             VerificationError: An event is not what was written.
         """
-        while True:
-            for event in self._ready:
-                self.after = event.id
-                self._last = event
-                return event
-            if self._closed.is_set():
-                raise StopIteration
-            self._ready = iter(self._fetch())
+        for event in self._ready:
+            return event
+        self._ready = iter(self.take())
+        for event in self._ready:
+            return event
+        raise StopIteration
+
+    def take(self) -> Sequence[Event]:
+        """Return the events that come next, one at least; none once it was closed.
+
+        Raises: as iterating over it.
+        """
+        while not self._closed.is_set():
+            events = self._fetch()
+            if events:
+                self._last = events[-1]
+                return events
+        return ()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -246,9 +260,10 @@ class Following:
 
     def _begin(self) -> Observation | None:
         self._is_rejoining = self._check is not None and self._last is not None
+        after = self._after if self._last is None else self._last.id
         lower = None
-        if self.after is not None:
-            lower = Bound(self.after, "inclusive" if self._is_rejoining else "exclusive")
+        if after is not None:
+            lower = Bound(after, "inclusive" if self._is_rejoining else "exclusive")
         observation = self._transport.observe(self._subject, recursive=self._recursive, lower=lower)
         self._has_begun = True
         with self._lock:
@@ -264,11 +279,12 @@ class Following:
         if self._is_rejoining:
             first, *events = events
             self._is_rejoining = False
+            assert self._last is not None
             if first != self._last:
                 raise VerificationError(
-                    f"the store does not have event {self.after} as it was read before: it has "
+                    f"the store does not have event {self._last.id} as it was read before: it has "
                     "become another one, or an older one",
-                    event_id=self.after,
+                    event_id=self._last.id,
                 )
         self._check.check(events)
         return events

@@ -199,6 +199,13 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=
             return NotImplemented
         return (self._found or self._decode()) == (other._found or other._decode())
 
+    def __ne__(self, other: object) -> bool:
+        """Tell whether one is not the same: the struct's own would look whether it is the object.
+
+        It would be found before that of all objects, which asks `__eq__`.
+        """
+        return not self == other
+
     def __hash__(self) -> int:
         """Return that of the event's own hash."""
         return hash(self.hash)

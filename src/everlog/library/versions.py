@@ -160,13 +160,13 @@ class _Subject(msgspec.Struct, gc=False):
 class _EventTypeV1(msgspec.Struct, rename="camel", gc=False):
     event_type: str
     is_phantom: bool = False
-    schema: msgspec.Raw | None = None
+    schema: dict[str, Any] | None = None
 
 
 class _EventTypeV2(msgspec.Struct, rename="camel", gc=False):
     type: str
     has_events: bool
-    schema: msgspec.Raw | None = None
+    schema: dict[str, Any] | None = None
 
 
 _decode_item: Final = msgspec.json.Decoder(_Item).decode
@@ -208,13 +208,9 @@ def read_event_type(version: Version, body: bytes) -> EventType:
     """Return the event type that an item is about."""
     if version is V1:
         v1 = _decode_type_v1(body)
-        return EventType(v1.event_type, not v1.is_phantom, _schema(v1.schema))
+        return EventType(v1.event_type, not v1.is_phantom, v1.schema)
     v2 = _decode_type_v2(body)
-    return EventType(v2.type, v2.has_events, _schema(v2.schema))
-
-
-def _schema(text: msgspec.Raw | None) -> _Json | None:
-    return None if text is None else cast("_Json", msgspec.json.decode(text))
+    return EventType(v2.type, v2.has_events, v2.schema)
 
 
 # Refusals.

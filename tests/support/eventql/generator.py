@@ -237,7 +237,7 @@ class _Rows:
 
     def number(self, depth: int) -> Expression:
         rng = self.rng
-        match rng.randrange(9):
+        match rng.randrange(10):
             case 0 | 1:
                 operands = (
                     self.expression(Sort.NUMBER, depth),
@@ -264,6 +264,9 @@ class _Rows:
                 counts = (call("LEN", text), call("instr", text, self.constant(Sort.STRING)))
                 return rng.choice(counts)
             case 7:
+                divisor = literal(rng.choice((1, 2, 3, 0.5, 10)))
+                return call(self.cased("MOD"), self.expression(Sort.NUMBER, depth), divisor)
+            case 8:
                 function = rng.choice(("YEAR", "MONTH", "DAY", "WEEKDAY"))
                 sort = rng.choice((Sort.DATETIME, Sort.DATE))
                 return call(self.cased(function), self.expression(sort, depth))
@@ -274,7 +277,7 @@ class _Rows:
 
     def text(self, depth: int) -> Expression:
         rng = self.rng
-        match rng.randrange(4):
+        match rng.randrange(5):
             case 0:
                 function = rng.choice(("LOWER", "UPPER", "TRIM", "LTRIM", "RTRIM"))
                 return call(self.cased(function), self.expression(Sort.STRING, depth))
@@ -284,6 +287,9 @@ class _Rows:
             case 2:
                 parts = [literal(rng.choice((*self.vocabulary.words, "", "e"))) for _ in range(2)]
                 return call("REPLACE", self.expression(Sort.STRING, depth), *parts)
+            case 3:
+                texts = [self.expression(Sort.STRING, 0) for _ in range(rng.randrange(1, 3))]
+                return call(self.cased("CONCAT"), self.expression(Sort.STRING, depth), *texts)
             case _:
                 sort = rng.choice((*ORDERED, Sort.BOOLEAN))
                 return conversion(self.expression(sort, depth), self.cased("STRING"))
@@ -411,7 +417,8 @@ class _Groups(_Rows):
             return self.number_aggregate()
         if sort in ORDERED and rng.random() < 0.4:
             return call(self.cased(rng.choice(("MIN", "MAX"))), self.rows.expression(sort, 1))
-        return call(self.cased("UNIQUE"), self.rows.expression(sort, 1))
+        chosen = rng.choice(("UNIQUE", "FIRST", "LAST"))
+        return call(self.cased(chosen), self.rows.expression(sort, 1))
 
     def number_aggregate(self) -> Expression:
         rng = self.rng

@@ -45,6 +45,8 @@ class Function:
     parameters: tuple[tuple[str, ...], ...]
     compute: Callable[..., Any]
     optional_count: int = 0
+    # Whether the last parameter takes any number of arguments.
+    is_repeated: bool = False
     value_for_null: bool | None = None
 
 
@@ -52,7 +54,10 @@ def call(function: Function, arguments: list[Any]) -> Any:
     """Evaluate a call whose arguments are evaluated."""
     if any(argument is None for argument in arguments):
         return function.value_for_null
-    for argument, kinds in zip(arguments, function.parameters, strict=False):
+    parameters = list(function.parameters)
+    if function.is_repeated:
+        parameters += [parameters[-1]] * (len(arguments) - len(parameters))
+    for argument, kinds in zip(arguments, parameters, strict=False):
         if kind_of(argument) not in kinds and exact_kind_of(argument) not in kinds:
             raise UnevaluableError(f"expected {kinds}, but found {exact_kind_of(argument)}")
     return function.compute(*arguments)
@@ -93,6 +98,24 @@ def power(number: float, exponent: float) -> float:
     return math.pow(number, exponent)
 
 
+def modulo(number: float, divisor: float) -> float:
+    """Return what is left of a number after taking away the divisor, towards zero."""
+    if divisor == 0:
+        raise UnevaluableError("division by zero")
+    is_whole = isinstance(number, int) and isinstance(divisor, int)
+    left, right = (number, divisor) if is_whole else (float(number), float(divisor))
+    rest = Fraction(left) - math.trunc(Fraction(left) / Fraction(right)) * Fraction(right)
+    return int(rest) if is_whole else math.copysign(float(rest), left)
+
+
+def concatenate(*texts: str) -> str:
+    """Join texts, up to the length that any text may have."""
+    joined = "".join(texts)
+    if len(joined) > 1024 * 1024:
+        raise UnevaluableError("too long")
+    return joined
+
+
 def substring(text: str, start: int, length: int | None = None) -> str:
     """Cut code points out of a text; the first one is number 0."""
     if start < 0 or (length is not None and length < 0):
@@ -121,6 +144,7 @@ FUNCTIONS: dict[str, Function] = {
     "EXP": Function((NUMBER,), real(math.exp)),
     "POW": Function((NUMBER, NUMBER), real(power)),
     "SQRT": Function((NUMBER,), real(math.sqrt)),
+    "MOD": Function((NUMBER, NUMBER), modulo),
     "PI": Function((), lambda: math.pi),
     "LOWER": Function((STRING,), str.lower),
     "UPPER": Function((STRING,), str.upper),
@@ -134,6 +158,7 @@ FUNCTIONS: dict[str, Function] = {
         (STRING, STRING, STRING),
         lambda text, old, new: text.replace(old, new) if old else text,
     ),
+    "CONCAT": Function((STRING, STRING), concatenate, is_repeated=True),
     "STARTSWITH": Function((STRING, STRING), str.startswith, value_for_null=False),
     "ENDSWITH": Function((STRING, STRING), str.endswith, value_for_null=False),
     "YEAR": Function((DAY,), lambda value: day_of(value).year),
@@ -238,6 +263,11 @@ def first(values: list[Any]) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def last(values: list[Any]) -> Any:
+    """Return the last value that is there."""
+    return first(values[::-1])
+
+
 AGGREGATES: dict[str, Callable[[list[Any]], Any]] = {
     "COUNT": count,
     "SUM": total,
@@ -248,6 +278,8 @@ AGGREGATES: dict[str, Callable[[list[Any]], Any]] = {
     "STDDEV": standard_deviation,
     "VARIANCE": variance,
     "UNIQUE": first,
+    "FIRST": first,
+    "LAST": last,
 }
 
 

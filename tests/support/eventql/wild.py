@@ -30,6 +30,7 @@ FUNCTIONS: Final = (
     *(("ABS", 1), ("CEIL", 1), ("FLOOR", 1), ("ROUND", 1), ("COS", 1), ("EXP", 1), ("SQRT", 1)),
     *(("POW", 2), ("LOWER", 1), ("UPPER", 1), ("TRIM", 1), ("LEN", 1), ("INSTR", 2)),
     *(("SUBSTRING", 2), ("SUBSTRING", 3), ("REPLACE", 3), ("STARTSWITH", 2), ("ENDSWITH", 2)),
+    *(("CONCAT", 2), ("CONCAT", 3), ("MOD", 2), ("MOD", 2)),
     *(("YEAR", 1), ("DAY", 1), ("WEEKDAY", 1), ("HOUR", 1), ("SECOND", 1), ("IF", 3), ("IF", 3)),
 )
 # What an index can answer, and what may fail: a plan must not hide the failure.
@@ -47,7 +48,10 @@ FALLIBLE_CONDITIONS: Final = (
 )
 CONNECTIVES: Final = (*("AND",) * 8, "OR", "XOR")
 
-AGGREGATES: Final = ("COUNT", "SUM", "AVG", "MIN", "MAX", "MEDIAN", "STDDEV", "VARIANCE", "UNIQUE")
+AGGREGATES: Final = (
+    *("COUNT", "SUM", "AVG", "MIN", "MAX", "MEDIAN", "STDDEV", "VARIANCE"),
+    *("UNIQUE", "FIRST", "LAST"),
+)
 
 
 def wild_corpus(rng: random.Random) -> Corpus:

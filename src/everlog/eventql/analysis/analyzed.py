@@ -9,8 +9,8 @@ A query evaluates in this order: product of the sources, WHERE, then
 - row-wise: ORDER BY, projection;
 - with GROUP BY (`group_key`): grouping, HAVING, ORDER BY (of groups), projection;
 - aggregated without GROUP BY (`is_aggregated`, but no `group_key`): ORDER BY (of rows, which only
-  aggregates that depend on the order can tell: UNIQUE), all rows as one group, which exists even
-  if there is no row, projection;
+  aggregates that choose by place can tell: UNIQUE, FIRST, LAST), all rows as one group, which
+  exists even if there is no row, projection;
 
 then DISTINCT, SKIP, TOP. Equality of expressions ignores places, as in the syntax tree.
 """

@@ -37,6 +37,7 @@ from everlog.eventql.evaluation.catalogue import (
     Parameter,
     Purity,
     ScalarFunction,
+    parameters_of,
 )
 from everlog.eventql.language import syntax
 from everlog.eventql.language.hints import FOREIGN_FUNCTIONS, FOREIGN_TYPES, nearest
@@ -273,8 +274,17 @@ def _hint_for_joining(
     while isinstance(left, BinaryOperation) and left.operator is BinaryOperator.ADD:
         parts.append(left.right)
         left = left.left
-    codes = [reporter.code(each.span) for each in (left, *reversed(parts))]
-    return f"nothing joins strings: project an array of them, [{', '.join(codes)}]"
+    texts = [_text_code(each, reporter) for each in (left, *reversed(parts))]
+    return f"use CONCAT({', '.join(texts)})"
+
+
+def _text_code(part: TypedExpression, reporter: Reporter) -> str:
+    """Return what to write for a string of a part, if there is one of it."""
+    code = reporter.code(part.span)
+    is_convertible = any(Kind.STRING in CONVERTIBLE[kind] for kind in part.type - NULL)
+    if Kind.STRING in part.type or not is_convertible:
+        return code
+    return f"({code}) AS STRING" if _is_bare_operation(part, reporter.text) else f"{code} AS STRING"
 
 
 def _type_of_arithmetic(operator: BinaryOperator, left: Type, right: Type) -> Type:
@@ -368,12 +378,10 @@ _INSTEAD: Final[dict[str, str]] = {
     "NULLIF": "use IF(x == y, null, x)",
     "CAST": "use x AS INT, x AS STRING, ...",
     "CONVERT": "use x AS INT, x AS STRING, ...",
-    "CONCAT": "there is no function that joins strings",
     "LEFT": "use SUBSTRING(text, 0, length)",
     "DATE": "use x AS DATE",
     "TIME": "use x AS TIME",
     "DATETIME": "use x AS DATETIME",
-    "MOD": "there is no function for the remainder",
 }
 
 
@@ -422,8 +430,9 @@ def type_scalar_call(
                 role=f" as '{parameter.name}'",
                 reporter=reporter,
             )
-            # Parameters may be more than arguments: the last ones may be optional.
-            for parameter, argument in zip(function.parameters, arguments, strict=False)
+            for parameter, argument in zip(
+                parameters_of(function.parameters, len(arguments)), arguments, strict=True
+            )
         ]
         if all(are_possible):
             type_ = _type_of_result(function, tuple(argument.type for argument in arguments))
@@ -452,11 +461,14 @@ def _has_arity(
     name: str, parameters: tuple[Parameter, ...], count: int, span: Span, reporter: Reporter
 ) -> bool:
     needed = sum(not parameter.is_optional for parameter in parameters)
-    if needed <= count <= len(parameters):
+    if needed <= count == len(parameters_of(parameters, count)):
         return True
     numbers = [str(number) for number in range(needed, len(parameters) + 1)]
     noun = "argument" if numbers == ["1"] else "arguments"
     usage = ", ".join(parameter.name for parameter in parameters)
+    if parameters and parameters[-1].is_repeated:
+        numbers.append("more")
+        usage += ", ..."
     reporter.report(
         f"{name} expects {join_alternatives(numbers)} {noun}, but found {count}",
         span,

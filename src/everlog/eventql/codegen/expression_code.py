@@ -31,7 +31,7 @@ from everlog.eventql.analysis.analyzed import (
 )
 from everlog.eventql.codegen.generated import Code, GeneratedModule
 from everlog.eventql.diagnostic import Span
-from everlog.eventql.evaluation.catalogue import Purity
+from everlog.eventql.evaluation.catalogue import Purity, parameters_of
 from everlog.eventql.evaluation.conversion import check_size, convert, size_of
 from everlog.eventql.evaluation.datetimes import format_datetime, parse_event_time
 from everlog.eventql.evaluation.operators import (
@@ -142,7 +142,7 @@ def _plain_call(module: GeneratedModule, node: ScalarCall, arguments: list[Code]
             )
             return f"({again.text}.{method}({part.text}) if type({first}) is str else {guarded})"
     values = [value_of(module, argument).text for argument in arguments]
-    parameters = function.parameters[: len(arguments)]
+    parameters = parameters_of(function.parameters, len(arguments))
     is_proven = all(
         argument.type <= parameter.types
         for argument, parameter in zip(arguments, parameters, strict=True)

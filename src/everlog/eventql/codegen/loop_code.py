@@ -15,7 +15,7 @@ the list `o0`, which whoever runs the loop empties whenever it yields; so it is 
 were chosen before one that is an error.
 
 A loop that aggregates adds each row to the state of its group instead. A state is a list: the key
-of the group, and one cell for each aggregate. Counts and first values are kept in the cells
+of the group, and one cell for each aggregate. Counts, first and last values are kept in the cells
 themselves, everything else in an accumulator.
 """
 
@@ -40,6 +40,7 @@ from everlog.eventql.codegen.expression_code import (
 )
 from everlog.eventql.codegen.generated import Code, GeneratedModule
 from everlog.eventql.codegen.row_code import EventRows, ValueRows
+from everlog.eventql.evaluation.catalogue import EXTREMES
 from everlog.eventql.evaluation.operators import identity_key
 from everlog.eventql.limits import STRING_LENGTH_MAX, VALUE_SIZE_MAX
 from everlog.eventql.planning.fallible import Sources, can_fail, is_condition_safe
@@ -49,8 +50,8 @@ from everlog.eventql.types import ARRAY, BOOLEAN, RECORD, STRING, Kind
 # Values that are not their own keys, see `identity_key`.
 _KEYED: Final = ARRAY | RECORD | BOOLEAN
 
-# Aggregates that hold one of the values that were added.
-_EXTREMES: Final = frozenset({"MIN", "MAX"})
+# Of those that choose by place, the one that chooses from behind.
+_LAST: Final = "LAST"
 
 Start = Callable[[], Any]
 
@@ -62,7 +63,7 @@ def start_of(call: AggregateCall) -> Start:
     """Return what makes the first content of the aggregate's cell."""
     if _is_counted(call):
         return int
-    if call.aggregate.name == "UNIQUE":
+    if call.aggregate.is_by_place:
         return _nothing
     return call.aggregate.start
 
@@ -74,7 +75,7 @@ def result_of(call: AggregateCall, cell: Any) -> Any:
 
 def is_result_kept(call: AggregateCall) -> bool:
     """Tell whether the cell is the result itself, and not an accumulator."""
-    return _is_counted(call) or call.aggregate.name == "UNIQUE"
+    return _is_counted(call) or call.aggregate.is_by_place
 
 
 def group_lines(environment: Environment, key: TypedExpression) -> list[str]:
@@ -105,9 +106,12 @@ def aggregate_lines(
         if call.argument is None:
             lines.append(f"{cell} += 1")
             continue
-        if call.aggregate.name == "UNIQUE":
+        if call.aggregate.is_by_place:
             code = value_code_of(environment, call.argument)
-            lines += _first_lines(cell, code, is_safe=not can_fail(call.argument, sources))
+            if call.aggregate.name == _LAST:
+                lines += _last_lines(cell, code)
+            else:
+                lines += _first_lines(cell, code, is_safe=not can_fail(call.argument, sources))
             continue
         code = code_of(environment, call.argument)
         if code.is_event_time:
@@ -126,7 +130,7 @@ def _added_lines(
     value = "v0"
     if call.aggregate.name == "MEDIAN":
         value = "j0.hold_number(v0)"
-    elif call.aggregate.name in _EXTREMES and is_grouped and code.type & STRING:
+    elif call.aggregate.name in EXTREMES and is_grouped and code.type & STRING:
         value = "j0.hold_text(v0)"
     test = "if v0 is not None: " if Kind.NULL in code.type else ""
     add = environment.module.failing_line(f"{test}{cell}.add({value})", call.span)
@@ -146,6 +150,11 @@ def _first_lines(cell: str, code: Code, *, is_safe: bool) -> list[str]:
     if is_safe:
         return [f"if {cell} is None: {cell} = j0.hold({code.text})"]
     return [f"v0 = ({code.text})", f"if {cell} is None: {cell} = j0.hold(v0)"]
+
+
+def _last_lines(cell: str, code: Code) -> list[str]:
+    # Every value is held for a while, so that the one before it is not held any more.
+    return [f"v0 = ({code.text})", f"if v0 is not None: {cell} = j0.exchange({cell}, v0)"]
 
 
 def _is_counted(call: AggregateCall) -> bool:

@@ -4,8 +4,8 @@ An accumulator is made for each group. NULL is never added: rows where the argum
 left out before, and COUNT without an argument is given TRUE for each row. `result` may be asked
 for at any time, and again later.
 
-No result depends on the order of rows, but for UNIQUE, and for which of 1 and 1.0 MIN and MAX
-return. Accumulators can be pickled, in case that a group has to leave the process.
+No result depends on the order of rows, but for UNIQUE, FIRST and LAST, and for which of 1 and 1.0
+MIN and MAX return. Accumulators can be pickled, in case that a group has to leave the process.
 
 Sums are exact. Each FLOAT64 is a whole number divided by a power of two, and so is the sum of any
 of them. It is kept as such, so that nothing is lost between 1e16 and 1, and only the range of the
@@ -294,7 +294,7 @@ class Median:
 
 
 class First:
-    """UNIQUE: the first value, which is the only one if all are the same."""
+    """FIRST, and UNIQUE: the first value, which is the only one if all are the same."""
 
     __slots__ = ("_value",)
 
@@ -308,4 +308,21 @@ class First:
 
     def result(self) -> Value:
         """Return the first value; NULL if there is none."""
+        return self._value
+
+
+class Last:
+    """LAST: the value that came last."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self) -> None:
+        self._value: Value = None
+
+    def add(self, value: Any) -> None:
+        """Take in a value of any kind."""
+        self._value = value
+
+    def result(self) -> Value:
+        """Return the last value; NULL if there is none."""
         return self._value

@@ -19,6 +19,7 @@ from everlog.eventql.evaluation.aggregates import (
     Accumulator,
     Count,
     First,
+    Last,
     Median,
     Moments,
     Total,
@@ -76,12 +77,21 @@ class Purity(StrEnum):
 class Parameter:
     """One argument: its name in messages and documentation, and the kinds it may have.
 
-    `types` is without NULL, see the module's text.
+    `types` is without NULL, see the module's text. A repeated one is the last, and is there once
+    or more often.
     """
 
     name: str
     types: Type
     is_optional: bool = False
+    is_repeated: bool = False
+
+
+def parameters_of(parameters: tuple[Parameter, ...], count: int) -> tuple[Parameter, ...]:
+    """Return the parameter of each of `count` arguments; fewer, if there are not so many."""
+    if count > len(parameters) and parameters and parameters[-1].is_repeated:
+        return parameters + parameters[-1:] * (count - len(parameters))
+    return parameters[:count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +126,14 @@ class ScalarFunction:
         name, parameters = self.name, self.parameters
         is_boolean = self.result(tuple(parameter.types for parameter in parameters)) == BOOLEAN
         value_of_null = False if is_boolean else None
+        is_repeated = any(parameter.is_repeated for parameter in parameters)
 
         def call_checked(*arguments: Any) -> Value:
             for argument in arguments:
                 if argument is None:
                     return value_of_null
-            for argument, parameter in zip(arguments, parameters, strict=False):
+            taken = parameters_of(parameters, len(arguments)) if is_repeated else parameters
+            for argument, parameter in zip(arguments, taken, strict=False):
                 if kind_of(argument) not in parameter.types:
                     raise EvaluationError(
                         f"{name} expects {_listed(parameter.types)} for '{parameter.name}',"
@@ -150,6 +162,8 @@ class Aggregate:
     start: Callable[[], Accumulator]
     # Whether each value stays in memory as long as the accumulator.
     holds_values: bool
+    # Whether it is one of the values, chosen by its place among the rows: their order matters.
+    is_by_place: bool
     summary: str
     # JSON arrays of values, and the JSON value that comes of them.
     examples: tuple[tuple[str, str], ...]
@@ -171,6 +185,12 @@ def _always(type_: Type) -> ResultType:
 
 def _same_number(arguments: tuple[Type, ...]) -> Type:
     return arguments[0] & NUMBER
+
+
+def _calculated_number(arguments: tuple[Type, ...]) -> Type:
+    """Return the kinds of a calculation: INT of INTs only, else FLOAT64."""
+    left, right = arguments
+    return (left & right & INT) | ((left | right) & FLOAT64)
 
 
 def _either_branch(arguments: tuple[Type, ...]) -> Type:
@@ -312,6 +332,16 @@ _SCALARS: Final = (
         ("POW(2, 0.5)", "1.4142135623730951"),
         parameters=(_X, Parameter("y", NUMBER)),
     ),
+    _math(
+        "MOD",
+        scalars.remainder,
+        "What is left of `x` when `y` is taken away as often as it fits; it has the sign of `x`.",
+        ("MOD(7, 3)", "1"),
+        ("MOD(-7, 3)", "-1"),
+        ("MOD(7.5, 2)", "1.5"),
+        parameters=(_X, Parameter("y", NUMBER)),
+        result=_calculated_number,
+    ),
     _math("SQRT", scalars.square_root, "The square root, an error below 0.", ("SQRT(16)", "4")),
     ScalarFunction(
         "RAND",
@@ -399,6 +429,15 @@ _SCALARS: Final = (
         "The text with `new` for each `old`; where `old` is empty, the text as it is.",
         ("REPLACE('/books/42', '/', '.')", '".books.42"'),
         parameters=(_TEXT, Parameter("old", STRING), Parameter("new", STRING)),
+    ),
+    _string(
+        "CONCAT",
+        scalars.concatenate,
+        "Two or more texts, one behind the other.",
+        ("CONCAT('/books/', '42')", '"/books/42"'),
+        ("CONCAT('Dune', ', ', 1965 AS STRING)", '"Dune, 1965"'),
+        ("CONCAT('Dune', null)", "null"),
+        parameters=(_TEXT, Parameter("other", STRING, is_repeated=True)),
     ),
     _string(
         "STARTSWITH",
@@ -517,15 +556,28 @@ def _statistic(
     result: Callable[[Type], Type] = _FLOAT_OR_NULL,
     holds_values: bool = False,
 ) -> Aggregate:
-    return Aggregate(name, _X, result, start, holds_values, summary, examples)
+    return Aggregate(
+        name, _X, result, start, holds_values, is_by_place=False, summary=summary, examples=examples
+    )
 
 
 def _choice(
-    name: str, types: Type, start: Callable[[], Accumulator], summary: str, *examples: Example
+    name: str,
+    types: Type,
+    start: Callable[[], Accumulator],
+    summary: str,
+    *examples: Example,
+    is_by_place: bool = False,
 ) -> Aggregate:
-    parameter = Parameter("x", types)
     return Aggregate(
-        name, parameter, _or_null, start, holds_values=False, summary=summary, examples=examples
+        name,
+        Parameter("x", types),
+        _or_null,
+        start,
+        holds_values=False,
+        is_by_place=is_by_place,
+        summary=summary,
+        examples=examples,
     )
 
 
@@ -536,6 +588,7 @@ _AGGREGATES: Final = (
         partial(_constant, INT),
         Count,
         holds_values=False,
+        is_by_place=False,
         summary="How many rows there are, or for how many of them `condition` is TRUE.",
         examples=(("[true, false, null, true]", "2"), ("[]", "0")),
     ),
@@ -592,6 +645,26 @@ _AGGREGATES: Final = (
         "The first value in the order of the source, for what is the same in each row of a group.",
         ('["a", "a"]', '"a"'),
         ('[null, "b", "c"]', '"b"'),
+        is_by_place=True,
+    ),
+    _choice(
+        "FIRST",
+        ANY - NULL,
+        First,
+        "The value of the first row.",
+        ("[3, 1, 2]", "3"),
+        ('[null, "b", "c"]', '"b"'),
+        ("[]", "null"),
+        is_by_place=True,
+    ),
+    _choice(
+        "LAST",
+        ANY - NULL,
+        Last,
+        "The value of the last row.",
+        ("[3, 1, 2]", "2"),
+        ('["a", "b", null]', '"b"'),
+        is_by_place=True,
     ),
 )
 
@@ -599,3 +672,6 @@ AGGREGATES: Final[Mapping[str, Aggregate]] = {
     aggregate.name: aggregate for aggregate in _AGGREGATES
 }
 """All aggregates, by their names in capitals."""
+
+EXTREMES: Final = frozenset({"MIN", "MAX"})
+"""Aggregates that are one of the values, chosen by their order."""

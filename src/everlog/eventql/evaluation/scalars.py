@@ -80,6 +80,17 @@ def power(number: float, exponent: float) -> float:
         raise EvaluationError(f"{_call('POW', number, exponent)} is not a real number") from error
 
 
+def remainder(number: float, divisor: float) -> float:
+    """MOD: of whole multiples of the divisor, with the sign of the number; exact for INTs."""
+    if divisor == 0:
+        raise EvaluationError("division by zero")
+    if type(number) is int and type(divisor) is int:
+        # Python's own rest has the sign of the divisor.
+        rest = abs(number) % abs(divisor)
+        return -rest if number < 0 else rest
+    return math.fmod(number, divisor)
+
+
 def square_root(number: float) -> float:
     """SQRT."""
     if number < 0:
@@ -147,6 +158,13 @@ def replace(text: str, old: str, new: str) -> str:
         grown = len(text) + text.count(old) * (len(new) - len(old))
         _check_length("REPLACE", grown)
     return text.replace(old, new)
+
+
+def concatenate(*texts: str) -> str:
+    """CONCAT."""
+    # Before anything is built, as for REPLACE.
+    _check_length("CONCAT", sum(map(len, texts)))
+    return "".join(texts)
 
 
 def starts_with(text: str, prefix: str) -> bool:

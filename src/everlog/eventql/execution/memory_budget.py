@@ -50,6 +50,11 @@ class MemoryBudget:
             self.add(0, size_of(value))
         return value
 
+    def exchange(self, old: Any, new: Any) -> Any:
+        """Account for a value that takes the place of another one, and return it."""
+        self.add(0, size_of(new) - (0 if old is None else size_of(old)))
+        return new
+
     def hold_number(self, value: Any) -> Any:
         """Account for one of many numbers, and return it."""
         self.add(0, _SCALAR_SIZE)

@@ -19,7 +19,7 @@ from everlog.eventql.analysis.analyzed import (
     UnaryOperation,
     operands,
 )
-from everlog.eventql.evaluation.catalogue import Purity
+from everlog.eventql.evaluation.catalogue import Purity, parameters_of
 from everlog.eventql.evaluation.conversion import always_convertible_to
 from everlog.eventql.trees import walk
 from everlog.eventql.types import (
@@ -118,7 +118,8 @@ def _can_call_fail(node: ScalarCall) -> bool:
         return not node.arguments[0].type <= BOOLEAN
     if not node.function.is_total:
         return True
+    parameters = parameters_of(node.function.parameters, len(node.arguments))
     return any(
         not argument.type <= parameter.types | NULL
-        for argument, parameter in zip(node.arguments, node.function.parameters, strict=False)
+        for argument, parameter in zip(node.arguments, parameters, strict=True)
     )

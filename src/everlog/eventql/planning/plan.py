@@ -12,10 +12,23 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol, assert_never
 
-from everlog.eventql.analysis.analyzed import AnalyzedQuery, LogSource, Ordering, TypedExpression
+from everlog.eventql.analysis.analyzed import (
+    AnalyzedQuery,
+    ArrayOf,
+    BinaryOperation,
+    GroupKey,
+    LogSource,
+    Ordering,
+    TypedExpression,
+    operands,
+)
+from everlog.eventql.evaluation.catalogue import EXTREMES
 from everlog.eventql.evaluation.datetimes import format_datetime
+from everlog.eventql.evaluation.operators import ORDER_OPERATORS
 from everlog.eventql.evaluation.values import DateTime
 from everlog.eventql.limits import QueryLimits
+from everlog.eventql.planning.fallible import is_event_id
+from everlog.eventql.trees import walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +154,36 @@ def explain(plan: Plan, log: Log) -> dict[str, Any]:
         direction = "DESC" if plan.ordering.is_descending else "ASC"
         explanation["sortsBy"] = f"{_text(plan, plan.ordering.key)} {direction}"
     explanation["holds"] = _held(plan)
+    notes = [*dict.fromkeys(_note(plan, each) for each in _ordered_ids(query))]
+    if notes:
+        explanation["notes"] = notes
     return explanation
+
+
+def _note(plan: Plan, event_id: TypedExpression) -> str:
+    code = _text(plan, event_id)
+    return f"{code} is ordered as a text, '10' before '9'; {code} AS INT is the number"
+
+
+def _ordered_ids(query: AnalyzedQuery) -> Iterator[TypedExpression]:
+    """Yield ids of events where the query asks for their order, which is that of texts."""
+    keys = [] if query.ordering is None else [query.ordering.key]
+    arguments = [call.argument for call in query.aggregates]
+    keys += [
+        call.argument
+        for call in query.aggregates
+        if call.aggregate.name in EXTREMES and call.argument is not None
+    ]
+    roots = [query.where, query.group_key, query.having, query.projection, *keys, *arguments]
+    for root in roots:
+        for node in () if root is None else walk(root, operands):
+            if isinstance(node, BinaryOperation) and node.operator in ORDER_OPERATORS:
+                keys += [node.left, node.right]
+    for key in keys:
+        for part in key.items if isinstance(key, ArrayOf) else (key,):
+            meant = query.group_key if isinstance(part, GroupKey) else part
+            if meant is not None and is_event_id(meant, query.sources):
+                yield part
 
 
 def _explain_source(plan: Plan, source: EventScan | LogSource | Plan, log: Log) -> dict[str, Any]:

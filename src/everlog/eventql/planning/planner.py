@@ -9,7 +9,6 @@ never asks for.
 
 import math
 from dataclasses import replace
-from typing import Final
 
 from everlog.eventql.analysis.analyzed import (
     AggregateValue,
@@ -31,9 +30,6 @@ from everlog.eventql.planning.pushdown import bounds_of, conjuncts_of
 from everlog.eventql.planning.rewriting import fold_constants, inline_subquery
 from everlog.eventql.trees import walk
 from everlog.eventql.types import BinaryOperator, Kind
-
-# Aggregates whose result depends on the order of rows.
-_ORDERED_AGGREGATES: Final = frozenset({"UNIQUE"})
 
 
 def prepare(text: str) -> Plan:
@@ -104,7 +100,7 @@ def _is_order_irrelevant(query: AnalyzedQuery, ordering: Ordering) -> bool:
         query.is_aggregated
         and query.group_key is None
         and not can_fail(ordering.key, query.sources)
-        and not any(call.aggregate.name in _ORDERED_AGGREGATES for call in query.aggregates)
+        and not any(call.aggregate.is_by_place for call in query.aggregates)
     )
 
 
@@ -121,7 +117,7 @@ def _index_answer(query: AnalyzedQuery, ordering: Ordering | None) -> IndexAnswe
     for call in query.aggregates:
         is_count = call.aggregate.name == "COUNT" and call.argument is None
         is_type = (
-            call.aggregate.name == "UNIQUE"
+            call.aggregate.is_by_place
             and call.argument is not None
             and _is_event_type(call.argument)
         )

@@ -259,7 +259,7 @@ class Follower:
         """Nothing is judged here."""
         return False
 
-    def courtesy(self) -> float:
+    def pause(self) -> float:
         """Nobody waits for a turn."""
         return 0.0
 

@@ -14,7 +14,8 @@ the same, unless it leaves with a write that was appended behind what it is base
 
 **Others have their turn.** Who has just appended, and has seen others do so lately, lets them in
 before its next batch, for about as long as an append takes: else the loser of a race, who has more
-to do than its winner, would lose the next one, too.
+to do than its winner, would lose the next one, too. Where nobody else writes, that moment is short,
+and belongs to the clients whose answers have just left: with them, an append carries more.
 
 A log that does not continue what the journal has says so, and takes and shows nothing any more.
 All of it happens on the event loop's thread. What is left to others: judging and applying
@@ -82,7 +83,11 @@ _GIVE_UP_SECONDS: Final = 5.0
 _CONTENTION_SECONDS: Final = 0.1
 _COURTESY_TURNS: Final = 2.0
 _COURTESY_SECONDS_MAX: Final = 0.05
-# What that average begins with, and the weight of the newest turn in it.
+# Where nobody else writes, those whose answers have just left may join the next batch, for a part
+# of what an append takes on average, and at most.
+_GATHERING_SHARE: Final = 0.25
+_GATHERING_SECONDS_MAX: Final = 0.002
+# What these averages begin with, and the weight of the newest value in them.
 _TURN_SECONDS: Final = 0.01
 _AVERAGE_WEIGHT: Final = 0.1
 
@@ -145,11 +150,11 @@ class Mirror:
         self._appending: asyncio.Task[int] | None = None
         self._has_given_up: Final = asyncio.Event()
         # The loop's time when others' entry was seen last; whether the last one was ours, and
-        # others have not been let in since.
+        # nobody was waited for since.
         self._others_at = float("-inf")
-        self._owes_turn = False
+        self._owes_pause = False
         self._appended_at = float("-inf")
-        self._turn_seconds = _TURN_SECONDS
+        self._turn_seconds = self._append_seconds = _TURN_SECONDS
         self._mismatches: Final[set[str]] = set()
         self._writer: Writer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -320,7 +325,7 @@ class Mirror:
             entries = self._arrivals.note_applied()
             self.figures.applied_entries += len(entries)
             self.figures.applied_events += entries[-1].end - entries[0].first
-            self._owes_turn = False
+            self._owes_pause = False
             self._note_progress()
         if isinstance(failure, UnchainedEntryError):
             self._fail(DivergedError(f"the journal does not continue the log here: {failure}"))
@@ -334,7 +339,7 @@ class Mirror:
         self._raise_if_lost()
         if self._has_given_up.is_set():
             raise self._unreachable()
-        entry = self._entry_of(batch)
+        began, entry = self._loop.time(), self._entry_of(batch)
         self._batch_id = entry.batch_id
         self._appending = self._loop.create_task(self._append(entry))
         try:
@@ -346,10 +351,11 @@ class Mirror:
             raise
         finally:
             self._appending = None
-        self._appended_at = self._loop.time()
+        self._appended_at = now = self._loop.time()
+        self._append_seconds += _AVERAGE_WEIGHT * (now - began - self._append_seconds)
         self.figures.appends += 1
         self._appended = PlacedEntry(place, entry)
-        self._owes_turn = True
+        self._owes_pause = True
 
     def _raise_if_lost(self) -> None:
         """Raise a BatchLostError if others' batches are here that are not applied."""
@@ -461,12 +467,14 @@ class Mirror:
         """Whether others have written lately."""
         return self._loop.time() - self._others_at < _CONTENTION_SECONDS
 
-    def courtesy(self) -> float:
-        """Return for how many seconds others are let in first."""
-        if not self._owes_turn or not self.is_contended:
+    def pause(self) -> float:
+        """Return for how many seconds the next batch is put off."""
+        if not self._owes_pause:
             return 0.0
-        self._owes_turn = False
-        return min(_COURTESY_TURNS * self._turn_seconds, _COURTESY_SECONDS_MAX)
+        self._owes_pause = False
+        if self.is_contended:
+            return min(_COURTESY_TURNS * self._turn_seconds, _COURTESY_SECONDS_MAX)
+        return min(_GATHERING_SHARE * self._append_seconds, _GATHERING_SECONDS_MAX)
 
     def _note_others(self) -> None:
         """Note that others have appended, and how long that took them since this node did."""

@@ -83,7 +83,8 @@ class Committer:
         self._asking: asyncio.Task[None] | None = None
         # What the thread is to do next, None for its end.
         self._work: Final[SimpleQueue[Callable[[], None] | None]] = SimpleQueue()
-        self._ended: Final[SimpleQueue[Ended]] = SimpleQueue()
+        # How to tell how that ended.
+        self._ended: Final[SimpleQueue[Callable[[], None]]] = SimpleQueue()
         # Whether the loop's thread waits for the end, so that nobody has to wake it.
         self._is_waiting = False
         self._thread: Final = threading.Thread(
@@ -145,18 +146,22 @@ class Committer:
             and self.is_handed_over(write_count)
         ):
             self._hand_over(batch)
-        elif size > _WAIT_SIZE_MAX:
-            self._work.put(partial(self._commit, batch))
         else:
-            self._wait_for(batch)
+            self._do(partial(self._commit, batch), is_short=size <= _WAIT_SIZE_MAX)
 
     def apply(
         self,
         entries: Sequence[JournalEntry],
         on_end: Callable[[Sequence[Batch], Exception | None], None],
+        *,
+        is_urgent: bool,
     ) -> None:
-        """Take over others' batches, while nothing is staged, and tell how far that went."""
-        self._work.put(partial(self._apply, entries, on_end))
+        """Take over others' batches, while nothing is staged, and tell how far that went.
+
+        Where it is urgent, the loop may wait for it: then that is told before this returns.
+        """
+        is_short = is_urgent and _size_of(entries) <= _WAIT_SIZE_MAX
+        self._do(partial(self._apply, entries, on_end), is_short=is_short)
 
     async def run(self, function: Callable[[], _Result]) -> _Result:
         """Return what a function returns that the thread calls, while nothing is on its way."""
@@ -184,7 +189,7 @@ class Committer:
             return
         seconds = perf_counter() - started
         if file is None:
-            self._work.put(partial(self._commit, batch))
+            self._do(partial(self._commit, batch), is_short=False)
         else:
             self._sync_process.sync(
                 file, lambda error, more: self._end_sync(batch, error, seconds + more)
@@ -195,7 +200,7 @@ class Committer:
     ) -> None:
         if isinstance(error, SyncProcessLostError):
             # Nobody knows what is on the disk: all of the batch is written once more, and synced.
-            self._work.put(partial(self._commit, batch))
+            self._do(partial(self._commit, batch), is_short=False)
             return
         failure: Exception | None = None
         try:
@@ -206,22 +211,26 @@ class Committer:
 
     # By the thread.
 
-    def _wait_for(self, batch: Batch) -> None:
+    def _do(self, work: Callable[[], Callable[[], None]], *, is_short: bool) -> None:
+        """Let the thread work, and tell how that ended; wait for it a moment, if it is short."""
+        if not is_short:
+            self._work.put(partial(self._end_later, work))
+            return
         self._is_waiting = True
-        self._work.put(partial(self._commit, batch))
+        self._work.put(partial(self._end_later, work))
         try:
-            ended = self._ended.get(timeout=_WAIT_SECONDS)
+            tell = self._ended.get(timeout=_WAIT_SECONDS)
         except Empty:
             self._is_waiting = False
             self._take_ended()
         else:
             self._is_waiting = False
-            self._on_end(ended)
+            tell()
 
     def _take_ended(self) -> None:
-        # Empty where the loop stopped waiting just when the commit ended, and took it then.
+        # Empty where the loop stopped waiting just when the work ended, and took it then.
         if not self._ended.empty():
-            self._on_end(self._ended.get())
+            self._ended.get()()
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -234,23 +243,26 @@ class Committer:
             end = partial(done.set_exception, error)
         self._loop.call_soon_threadsafe(lambda: done.done() or end())
 
-    def _commit(self, batch: Batch) -> None:
+    def _end_later(self, work: Callable[[], Callable[[], None]]) -> None:
+        # In this order: whoever stops waiting says so first, and then looks once more.
+        self._ended.put(work())
+        if not self._is_waiting:
+            self._loop.call_soon_threadsafe(self._take_ended)
+
+    def _commit(self, batch: Batch) -> Callable[[], None]:
         failure: Exception | None = None
         started = perf_counter()
         try:
             self._engine.commit(batch)
         except Exception as error:  # noqa: BLE001 - as above
             failure = error
-        # In this order: whoever stops waiting says so first, and then looks once more.
-        self._ended.put(Ended(batch, failure, perf_counter() - started))
-        if not self._is_waiting:
-            self._loop.call_soon_threadsafe(self._take_ended)
+        return partial(self._on_end, Ended(batch, failure, perf_counter() - started))
 
     def _apply(
         self,
         entries: Sequence[JournalEntry],
         on_end: Callable[[Sequence[Batch], Exception | None], None],
-    ) -> None:
+    ) -> Callable[[], None]:
         batches: list[Batch] = []
         failure: Exception | None = None
         try:
@@ -260,4 +272,8 @@ class Committer:
                 batches.append(batch)
         except Exception as error:  # noqa: BLE001 - as above
             failure = error
-        self._loop.call_soon_threadsafe(on_end, batches, failure)
+        return partial(on_end, batches, failure)
+
+
+def _size_of(entries: Sequence[JournalEntry]) -> int:
+    return sum([len(line) for entry in entries for line in entry.lines])

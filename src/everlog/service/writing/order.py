@@ -58,8 +58,12 @@ class Order(Protocol):
     def is_contended(self) -> bool:
         """Whether others write too, so that judging ahead of a commit would be in vain."""
 
-    def courtesy(self) -> float:
-        """Return for how many seconds others should be let in first, before the next batch."""
+    def pause(self) -> float:
+        """Return for how many seconds the next batch should be put off, once after each append.
+
+        Others are let in first, where they write too; else those may join whose answers have just
+        left, if that takes little of the time that an append takes.
+        """
 
 
 class OrderGivenUpError(StoreFailedError):

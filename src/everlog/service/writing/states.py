@@ -101,7 +101,7 @@ class Turn(StrEnum):
     JUDGING = "a write that takes long is judged bit by bit, and those behind it wait to be judged"
     COMMITTING = "a batch is on its way, and those that wait belong to the next one"
     APPLYING = "others' batches are applied, and those that wait are judged behind them"
-    YIELDING = "other nodes may append first, and those that wait are judged when they have"
+    YIELDING = "others may come first: nodes append, or clients join the next batch"
 
 
 TURNS: Final[Mapping[Turn, frozenset[Turn]]] = MappingProxyType(

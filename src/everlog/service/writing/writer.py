@@ -139,7 +139,11 @@ class Writer:
         # Whether what was staged behind the batch on its way is not wanted any more.
         self._is_staged_in_vain = False
         self._yielding: asyncio.TimerHandle | None = None
+        # How many changes may be in the next batch, if all come again who had an answer.
+        self._gathered_max = 0
         self._judging: asyncio.Task[None] | None = None
+        # Whether others' batches have just been applied, and the loop's thread is still at that.
+        self._is_judging_again = False
         self.figures: Final = CommitFigures()
         # Done when nothing waits any more; none while nobody wants to know.
         self._drained: asyncio.Future[None] | None = None
@@ -305,6 +309,12 @@ class Writer:
             self._put_off(change)
         else:
             self._take(change)
+        if (
+            self._yielding is not None
+            and not order.is_contended
+            and len(self._waiting) + len(self._unjudged) >= self._gathered_max
+        ):
+            self._end_yielding()
 
     def _has_room(self, change: Change) -> bool:
         """Tell whether a change can be part of the next batch, and if so, let it be."""
@@ -553,8 +563,12 @@ class Writer:
             if self._order is not None:
                 self._order.note_stored(None)
                 self._forget_what_is_in_vain()
-            if self._waiting and (
-                self._order is not None or self._committer.is_handed_over(len(self._waiting))
+            # With those who are answered now, all may join the next batch who were there.
+            self._gathered_max = len(changes) + len(self._waiting) + len(self._unjudged)
+            if (
+                self._waiting
+                and self._order is None
+                and self._committer.is_handed_over(len(self._waiting))
             ):
                 # Before the answers leave, so that the disk has something to do meanwhile.
                 self._start_commit()
@@ -640,10 +654,10 @@ class Writer:
     # Others' batches.
 
     def _let_others(self, order: Order) -> bool:
-        """Apply what others have appended, or let them append first, if it is their turn."""
+        """Apply what others have appended, or put the next batch off for whoever comes first."""
         if self._apply_others():
             return True
-        seconds = order.courtesy() if self._unjudged else 0.0
+        seconds = order.pause() if self._unjudged or self._waiting else 0.0
         if seconds <= 0.0:
             return False
         self._enter(Turn.YIELDING)
@@ -679,7 +693,8 @@ class Writer:
         self._roll_back()
         for change in self._unjudged:
             change.forget(self._engine.head)
-        self._committer.apply(entries, self._judge_again)
+        is_urgent = bool(self._unjudged) and not self._is_judging_again
+        self._committer.apply(entries, self._judge_again, is_urgent=is_urgent)
 
     def _judge_again(self, batches: Sequence[Batch], failure: Exception | None) -> None:
         """Judge all that waits in its order, behind the others' batches."""
@@ -697,4 +712,9 @@ class Writer:
             changes = [*self._unjudged]
             self._unjudged.clear()
             self._fail(changes, failure)
-        self._settle()
+        # What follows may bring us here again: then nobody waits for it.
+        self._is_judging_again = True
+        try:
+            self._settle()
+        finally:
+            self._is_judging_again = False

@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 import weakref
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -69,7 +70,7 @@ class Column:
         except OSError as error:
             raise _shortage(error) from error
         if self.file is not None:
-            weakref.finalize(self, os.close, self.file)
+            self._close_file = weakref.finalize(self, os.close, self.file)
         # Bytes that there is room for, and bytes that have an address.
         self._size = self._mapped_size = 0
         self._grow(_CAPACITY_MIN * self.type.itemsize)
@@ -105,6 +106,15 @@ class Column:
                 message = f"the column '{self.name}' is shorter than its snapshot says"
                 raise ValueError(message)
             offset += taken
+
+    def release(self) -> None:
+        """Give the memory back at once, and not when the collector comes; nobody reads any more."""
+        del self.array, self.cells
+        with suppress(BufferError):
+            # Somebody may hold a part of it, and lets go of it later.
+            self.memory.close()
+        if self.file is not None:
+            self._close_file()
 
     def _grow(self, size: int) -> None:
         try:

@@ -506,6 +506,14 @@ class LogEngine(IndexedLog):
                 self._durable.sync()
                 _save_snapshot_if_possible(self)
 
+    def release_index(self) -> None:
+        """Give back the memory and the open files of the index, after `close`.
+
+        They would go with the last reference; who opens stores again and again does not wait for
+        the collector to find it. Nobody may read any more.
+        """
+        self._index.release()
+
     def _undo(self, error: Exception, *, offset: int, schemas_size: int) -> Exception:
         """Put the disk back as it was before a batch, and return what to raise."""
         is_room_missing = isinstance(error, DiskFullError) or (

@@ -61,6 +61,12 @@ class Index:
             (self.subjects.parents, head.subject_count),
         )
 
+    def release(self) -> None:
+        """Give the memory back; nothing can be found any more."""
+        for column in (self.offsets, self.subject_ids, self.type_ids, self.previous):
+            column.release()
+        self.subjects.release()
+
     def load(self, head: Head, segments_size: int, type_names: list[str]) -> None:
         """Take over the columns' first cells and the names that belong to them.
 

@@ -320,6 +320,11 @@ class SubjectTree:
         self.count = node + 1
         return node
 
+    def release(self) -> None:
+        """Give the memory back; nothing can be found any more."""
+        for column in (*self._columns(), self.segments):
+            column.release()
+
     def _columns(self) -> tuple[Column, ...]:
         """Return those that have a cell for each node."""
         return (

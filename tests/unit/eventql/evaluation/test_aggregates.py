@@ -7,6 +7,7 @@ from everlog.eventql.evaluation.aggregates import (
     Accumulator,
     Count,
     First,
+    Last,
     Median,
     maximum,
     minimum,
@@ -126,3 +127,11 @@ def test_only_numbers_have_a_middle(value: Value, kind: str) -> None:
 )
 def test_what_is_unique_is_the_first_value(values: list[Value], expected: Value) -> None:
     check_result(First, values, expected)
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [([], None), (["b", "a", 1], 1), ([True, False], False), ([2, [1]], [1]), ([0], 0)],
+)
+def test_what_is_last_is_the_last_value(values: list[Value], expected: Value) -> None:
+    check_result(Last, values, expected)

@@ -12,6 +12,7 @@ from everlog.eventql.evaluation.catalogue import (
     Purity,
     ScalarFunction,
     Section,
+    parameters_of,
 )
 from everlog.eventql.evaluation.conversion import convert, render
 from everlog.eventql.evaluation.operators import ARITHMETIC, ORDER_OPERATORS, SIGNS, equals, kind_of
@@ -71,7 +72,7 @@ def call(function: ScalarFunction, arguments: list[Value]) -> Value:
     result_type = function.result(tuple(frozenset({kind}) - NULL for kind in kinds))
     if Kind.NULL in kinds:
         return False if result_type == BOOLEAN else None
-    for kind, parameter in zip(kinds, function.parameters, strict=False):
+    for kind, parameter in zip(kinds, parameters_of(function.parameters, len(kinds)), strict=True):
         assert kind in parameter.types
     assert function.call is not None
     result = function.call(*arguments)
@@ -113,15 +114,17 @@ def test_there_are_the_functions_of_the_language() -> None:
         section: " ".join(name for name, entry in FUNCTIONS.items() if entry.section is section)
         for section in Section
     } == {
-        Section.MATH: "ABS CEIL FLOOR ROUND SIN COS TAN EXP POW SQRT RAND PI",
+        Section.MATH: "ABS CEIL FLOOR ROUND SIN COS TAN EXP POW MOD SQRT RAND PI",
         Section.STRING: (
-            "LOWER UPPER TRIM LTRIM RTRIM LEN INSTR SUBSTRING REPLACE STARTSWITH ENDSWITH"
+            "LOWER UPPER TRIM LTRIM RTRIM LEN INSTR SUBSTRING REPLACE CONCAT STARTSWITH ENDSWITH"
         ),
         Section.DATE_AND_TIME: "NOW YEAR MONTH DAY WEEKDAY HOUR MINUTE SECOND",
         Section.CONDITIONAL: "IF",
         Section.AGGREGATE: "",
     }
-    assert " ".join(AGGREGATES) == "COUNT SUM AVG MIN MAX MEDIAN STDDEV VARIANCE UNIQUE"
+    assert " ".join(AGGREGATES) == (
+        "COUNT SUM AVG MIN MAX MEDIAN STDDEV VARIANCE UNIQUE FIRST LAST"
+    )
     assert [*FUNCTIONS] == [function.name for function in FUNCTIONS.values()]
     assert [*AGGREGATES] == [aggregate.name for aggregate in AGGREGATES.values()]
 
@@ -145,7 +148,10 @@ def test_optional_parameters_come_last_and_null_is_passed_to_nothing_but_if(
     function: ScalarFunction,
 ) -> None:
     are_optional = [parameter.is_optional for parameter in function.parameters]
+    are_repeated = [parameter.is_repeated for parameter in function.parameters]
 
+    assert not any(are_repeated[:-1])
+    assert not (any(are_optional) and any(are_repeated))
     assert are_optional == sorted(are_optional)
     assert all(
         parameter.types.isdisjoint(NULL) or function.purity is Purity.LAZY
@@ -157,6 +163,10 @@ def test_types_of_results_follow_from_those_of_arguments() -> None:
     assert FUNCTIONS["ABS"].result((INT,)) == INT
     assert FUNCTIONS["ROUND"].result((ANY,)) == NUMBER
     assert FUNCTIONS["SQRT"].result((INT,)) == FLOAT64
+    assert FUNCTIONS["MOD"].result((INT, INT)) == INT
+    assert FUNCTIONS["MOD"].result((INT, FLOAT64)) == FLOAT64
+    assert FUNCTIONS["MOD"].result((NUMBER, INT)) == NUMBER
+    assert FUNCTIONS["CONCAT"].result((STRING, STRING, STRING)) == STRING
     assert FUNCTIONS["IF"].result((BOOLEAN, INT, STRING | NULL)) == INT | STRING | NULL
     assert AGGREGATES["COUNT"].result(frozenset()) == INT
     assert AGGREGATES["SUM"].result(INT) == INT
@@ -165,6 +175,12 @@ def test_types_of_results_follow_from_those_of_arguments() -> None:
     assert AGGREGATES["AVG"].result(INT) == FLOAT64 | NULL
     assert AGGREGATES["MIN"].result(STRING) == STRING | NULL
     assert AGGREGATES["UNIQUE"].result(INT) == INT | NULL
+
+
+def test_what_is_chosen_by_place_depends_on_the_order_of_rows() -> None:
+    chosen = [name for name, entry in AGGREGATES.items() if entry.is_by_place]
+
+    assert chosen == ["UNIQUE", "FIRST", "LAST"]
 
 
 def test_only_the_median_holds_on_to_all_values() -> None:

@@ -102,6 +102,7 @@ def test_what_a_query_holds_is_limited(clauses: str) -> None:
     [
         "ORDER BY e.data.n PROJECT INTO e",
         "GROUP BY e.id PROJECT INTO UNIQUE(e)",
+        "GROUP BY e.id PROJECT INTO LAST(e)",
         "GROUP BY e.data.text PROJECT INTO 1",
         "GROUP BY e.id PROJECT INTO MAX(e.data.text)",
         "PROJECT INTO DISTINCT e.data.text",
@@ -117,6 +118,15 @@ def test_the_memory_of_what_a_query_holds_is_limited(clauses: str) -> None:
     with pytest.raises(QueryLimitError, match="more than 50000 bytes of rows in memory"):
         rows_of(f"FROM e IN events {clauses}", log, a_context(held_size_max=50_000))
     rows_of(f"FROM e IN events {clauses}", log, a_context(held_size_max=500_000))
+
+
+def test_of_last_values_one_is_held_at_a_time() -> None:
+    log = a_log(*({"text": "x" * (10 if number % 2 else 20_000)} for number in range(40)))
+    query = "FROM e IN events GROUP BY 1 PROJECT INTO LEN(LAST(e.data.text))"
+
+    assert rows_of(query, log, a_context(held_size_max=25_000)) == [10]
+    with pytest.raises(QueryLimitError):
+        rows_of(query, log, a_context(held_size_max=19_000))
 
 
 def test_the_numbers_that_a_median_needs_are_limited() -> None:

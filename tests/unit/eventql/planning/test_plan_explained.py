@@ -111,3 +111,29 @@ def test_sources_of_all_kinds_are_told() -> None:
         ],
         sortsBy="t DESC",
     )
+
+
+@pytest.mark.parametrize(
+    "clauses, noted",
+    [
+        ("ORDER BY e.id PROJECT INTO e", ["e.id"]),
+        ("ORDER BY [e.type, e.id] PROJECT INTO e", ["e.id"]),
+        ("GROUP BY e.id ORDER BY e.id PROJECT INTO COUNT()", ["e.id"]),
+        ("WHERE e.id > '3' AND e.id <= '9' PROJECT INTO e", ["e.id"]),
+        ("PROJECT INTO [MIN(e.id), MAX(e.id)]", ["e.id"]),
+        ("PROJECT INTO COUNT('3' < e.id)", ["e.id"]),
+        ("FROM f IN events WHERE e.id < f.id PROJECT INTO e", ["e.id", "f.id"]),
+        ("ORDER BY e.id AS INT PROJECT INTO e.id", []),
+        ("WHERE e.id == '3' PROJECT INTO [FIRST(e.id), LAST(e.id), MAX(e.id AS INT)]", []),
+        ("ORDER BY e.data.id PROJECT INTO MAX(e.subject)", []),
+        ("ORDER BY LEN(e.id) PROJECT INTO e", []),
+        ("GROUP BY e.type ORDER BY e.type PROJECT INTO e.type", []),
+    ],
+)
+def test_an_order_of_ids_as_texts_is_noted(clauses: str, noted: list[str]) -> None:
+    notes = [
+        f"{field} is ordered as a text, '10' before '9'; {field} AS INT is the number"
+        for field in noted
+    ]
+
+    check_explanation(f"FROM e IN events {clauses}", notes=notes or None)

@@ -69,6 +69,8 @@ def test_the_order_of_rows_means_nothing_to_most_aggregates() -> None:
         ("GROUP BY e.type PROJECT INTO MAX(e.time)", None),
         ("GROUP BY e.type PROJECT INTO UNIQUE(e.source)", None),
         ("PROJECT INTO UNIQUE(e.type)", None),
+        ("PROJECT INTO LAST(e.type)", None),
+        ("GROUP BY e.type PROJECT INTO LAST(e.id)", None),
         ("ORDER BY 1 / e.data.x PROJECT INTO COUNT()", None),
         ("FROM f IN events PROJECT INTO COUNT()", None),
         ("PROJECT INTO e", None),

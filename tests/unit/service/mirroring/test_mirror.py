@@ -255,6 +255,51 @@ def test_many_clients_of_two_nodes_with_a_journal_that_loses_answers(
     two_nodes(tmp_path, work, faults=faults, step=step)
 
 
+def test_clients_that_come_again_at_once_share_their_appends(tmp_path: Path) -> None:
+    async def work(first: Node, second: Node) -> None:
+        async def client(number: int) -> None:
+            # One half of them comes while an append of the other half is on its way.
+            await until(lambda: number < 4 or appending())
+            for index in range(40):
+                ids(await first.write(f"/{number}/{index}"))
+                # An answer takes its way, and so does what is asked next.
+                for _ in range(5):
+                    await asyncio.sleep(0)
+
+        def appending() -> bool:
+            return first.mirror._appending is not None
+
+        first.journal.faults.seconds = 0.02
+        await asyncio.gather(*[client(number) for number in range(8)])
+        # Without a pause, one half of them waits while the other half's append is on its way.
+        assert 320 / first.mirror.figures.appends > 6
+        del second
+
+    two_nodes(tmp_path, work)
+
+
+def test_who_waits_behind_hundreds_of_entries_is_judged_behind_all_of_them(tmp_path: Path) -> None:
+    count = 400
+
+    async def work(first: Node, second: Node) -> None:
+        text = b'{"type":"object","properties":{"n":{"type":"number"}}}'
+        # It reads nothing until it writes.
+        second.journal.is_silent = True
+        await asyncio.sleep(0.05)
+        for number in range(count):
+            # No two of these are applied as one.
+            schema = compile_event_schema(f"{TYPE}.n{number}", text)
+            await register_event_schema(first.store, schema)
+        pristine = IsSubjectPristine(subject="/a", recursive=False)
+        outcomes = await asyncio.gather(
+            *[second.write("/a", preconditions=(pristine,)) for _ in range(3)]
+        )
+        assert [isinstance(outcome, RefusedError) for outcome in outcomes] == [False, True, True]
+        assert second.store.engine.head.event_type_count == count + 1
+
+    two_nodes(tmp_path, work)
+
+
 def test_a_batch_is_cut_to_what_an_entry_may_have(tmp_path: Path) -> None:
     shared = SharedLog()
 

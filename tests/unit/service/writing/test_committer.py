@@ -182,9 +182,10 @@ def test_a_batch_that_is_lost_before_it_is_written_has_ended(tmp_path: Path) -> 
     run(tmp_path, work)
 
 
+@pytest.mark.parametrize("is_urgent", [False, True])
 @pytest.mark.parametrize("good_count", [1, 2])
 def test_others_batches_are_taken_over_as_far_as_they_continue_the_log(
-    tmp_path: Path, good_count: int
+    tmp_path: Path, good_count: int, *, is_urgent: bool
 ) -> None:
     async def work(bench: Bench) -> None:
         entries = entries_behind(bench.engine.head, [a_candidate("/r")], [a_candidate("/s")])
@@ -192,7 +193,7 @@ def test_others_batches_are_taken_over_as_far_as_they_continue_the_log(
         ended = asyncio.get_running_loop().create_future()
         repeated = entries[:good_count] + entries[:1] * (2 - good_count)
 
-        bench.committer.apply(repeated, lambda *told: ended.set_result(told))
+        bench.committer.apply(repeated, lambda *told: ended.set_result(told), is_urgent=is_urgent)
 
         async with asyncio.timeout(20):
             batches, failure = await ended

@@ -1,0 +1,5 @@
+"""`python -m lending` is `lending`."""
+
+from lending.commands import main
+
+main()
