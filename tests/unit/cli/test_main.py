@@ -33,6 +33,14 @@ def test_help_shows_the_commands_and_how_to_start(flag: str) -> None:
     check_says(flag, texts=("run", "version", "everlog run"))
 
 
+def test_the_example_in_the_help_is_for_this_machine_alone() -> None:
+    output = CliRunner().invoke(cli, ["--help"]).output
+
+    for server in output.split("everlog run ")[1:]:
+        assert "--host 127.0.0.1" in server or "--https-certificate-file" in server
+    assert "secret" not in output
+
+
 def test_the_help_of_run_explains_flags_and_exit_codes() -> None:
     flags = tuple(option.opts[0] for option in run.params if isinstance(option, click.Option))
     variables = tuple("EVERLOG_" + flag[2:].replace("-", "_").upper() for flag in flags)

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
+from everlog.cli.printing import count_rows, describe_rows
 from everlog.cli.progress import Progress, describe_events, describe_seconds
-from everlog.cli.querying.printing import count_rows, describe_rows
 
 
 class Clock:

@@ -3,16 +3,16 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from everlog.cli import progress
+from everlog.cli import directory as reading
+from everlog.cli import printing, progress
 from everlog.cli.main import cli
-from everlog.cli.querying import directory as querying_directory
-from everlog.cli.querying import printing
 from everlog.domain.signature import SIGNATURE_PREFIX
 from tests.support.engines import open_log
 from tests.support.events import a_candidate, stage, store
@@ -255,7 +255,7 @@ def test_what_the_system_refuses_ends_with_code_3(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(querying_directory.ReadOnlyLog, "open", refuse)
+    monkeypatch.setattr(reading.ReadOnlyLog, "open", refuse)
 
     result = run_on(directory, COUNT)
 
@@ -269,7 +269,7 @@ def test_an_interruption_is_quiet_and_ends_with_code_130(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(querying_directory, "prepare", interrupt)
+    monkeypatch.setattr(reading, "prepare", interrupt)
 
     result = run_on(directory, COUNT)
 
@@ -281,13 +281,11 @@ def test_progress_is_told_in_events(directory: Path) -> None:
 
     def rows_of(text: str) -> list[bytes]:
         told.clear()
-        rows = querying_directory.query_directory(
-            directory,
-            text,
-            signing_key_file=None,
-            on_read=lambda done, total: told.append((done, total)),
+        transport = reading.DirectoryTransport(
+            directory, on_read=lambda done, total: told.append((done, total))
         )
-        return [row for chunk in rows for row in chunk]
+        with closing(transport):
+            return [row for chunk in transport.query(text) for row in chunk]
 
     assert rows_of("FROM e IN events WHERE e.data.n > 0 PROJECT INTO COUNT()") == [b"2"]
     assert told[-1] == (3, 3)
