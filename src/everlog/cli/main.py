@@ -102,6 +102,12 @@ def _journal() -> click.Command:
     return journal
 
 
+def _mcp() -> click.Command:
+    from everlog.cli.mcp import mcp
+
+    return mcp
+
+
 def _observe() -> click.Command:
     from everlog.cli.read import observe
 
@@ -172,6 +178,7 @@ COMMANDS: Final[Mapping[str, Listed]] = {
     "health": Listed("Tell how well a store is.", _health),
     "import": Listed("Write the events of files as new events.", _import),
     "journal": Listed("Fill or check a journal that nodes share.", _journal),
+    "mcp": Listed("Offer a store as tools to language models (MCP).", _mcp),
     "observe": Listed("Show the events of a subject, and those to come.", _observe),
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
     "read": Listed("Read the events of a subject.", _read),
