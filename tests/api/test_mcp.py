@@ -96,6 +96,8 @@ async def call(client: Client, name: str, **arguments: Any) -> Any:
     result: Any = await client.call_tool(name, arguments)
     (content,) = result.content
     assert json.loads(content.text) == result.structured_content
+    assert TOKEN not in content.text
+    assert MCP_TOKEN not in content.text
     return {**result.structured_content, "isError": result.is_error}
 
 
@@ -184,6 +186,30 @@ def test_without_being_told_otherwise_it_only_reads(
     run(work)
     with everlog.connect(server.url, token=TOKEN) as store:
         assert [*store.read("/never")] == []
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_is_an_error_and_one_that_comes_back_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        with running_server(data_directory=tmp_path / "data") as server:
+            variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
+            connected = stdio_client(environment=variables)
+            client = await connected.__aenter__()
+            port = server.port
+            assert not (await call(client, "esdb_ping"))["isError"]
+            server.stop()
+        try:
+            gone = await call(client, "esdb_read_subjects")
+            assert gone["isError"]
+            assert gone["error"]["code"] == "unreachable"
+            with running_server(f"--http-port={port}", data_directory=tmp_path / "data"):
+                assert (await call(client, "esdb_read_subjects"))["subjects"] == []
+        finally:
+            await connected.__aexit__(None, None, None)
+
+    run(work)
 
 
 @pytest.mark.slow
