@@ -9,7 +9,7 @@ What is left to others: connections (`client`), and what the versions call thing
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from everlog.library.encoding import encode_events
 from everlog.library.errors import (
     UnauthorizedError,
     UnreachableError,
+    VerificationError,
 )
 from everlog.library.outcome import OutcomeUnknownError
 from everlog.library.store import Verification
@@ -400,9 +401,8 @@ class ServerTransport:
     def _note(self, events: Sequence[Event]) -> None:
         """Remember the latest event that was shown: what is written later comes behind it."""
         for event in events[:: max(len(events) - 1, 1)]:
-            position = event.find_position()
-            if position is not None and (self._latest is None or position > self._latest):
-                self._latest = position
+            with suppress(VerificationError, ValueError):
+                self._latest = max(int(event.id), -1 if self._latest is None else self._latest)
 
 
 class ServerObservation:

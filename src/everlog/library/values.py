@@ -4,7 +4,6 @@ An event is decoded when it is looked at, its data when that is looked at, and e
 who reads a million events to find ten pays for ten.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -36,42 +35,56 @@ class NewEvent:
     tracestate: str | None = None
 
 
-class _Fields(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The members of an event in their order, its data as it stands in the text."""
+class _Main(msgspec.Struct, frozen=True, gc=False):
+    """What most readers look at; the data as it stands in the text."""
 
-    specversion: str
     id: str
     time: str
     source: str
     subject: str
     type: str
-    datacontenttype: str
-    traceparent: str | None = None
-    tracestate: str | None = None
     data: msgspec.Raw
+
+
+class _Rest(msgspec.Struct, frozen=True, gc=False):
+    """The other members: to make texts of those would take as long again."""
+
+    specversion: str
+    datacontenttype: str
     predecessorhash: str
     hash: str
     signature: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
-class _Item(msgspec.Struct, gc=False):
-    payload: _Fields | None = None
-    data: _Fields | None = None
+class _MainItem(msgspec.Struct, gc=False):
+    payload: _Main | None = None
+    data: _Main | None = None
 
+
+class _RestItem(msgspec.Struct, gc=False):
+    payload: _Rest | None = None
+    data: _Rest | None = None
+
+
+# In the order that the API has them in.
+_NAMES: Final = (
+    *("specversion", "id", "time", "source", "subject", "type", "datacontenttype"),
+    *("traceparent", "tracestate", "data", "predecessorhash", "hash", "signature"),
+)
 
 _ITEM_START: Final = b'{"type":"event",'
 
-# No value that stands before the id has a quote in it.
-_search_id: Final = re.compile(rb'"id":"([0-9]{1,19})"').search
-_ID_WITHIN: Final = 256
-
-_decode_fields: Final = msgspec.json.Decoder(_Fields).decode
-_decode_item: Final = msgspec.json.Decoder(_Item).decode
+_decode_main: Final = msgspec.json.Decoder(_Main).decode
+_decode_main_item: Final = msgspec.json.Decoder(_MainItem).decode
+_decode_rest: Final = msgspec.json.Decoder(_Rest).decode
+_decode_rest_item: Final = msgspec.json.Decoder(_RestItem).decode
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _set: Final = msgspec.structs.force_setattr
 
 
-class Event(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An event as it is stored; made by a store, or by `from_json`.
 
     Every member has the type and the text that it has in the API. Looking at one raises a
@@ -80,7 +93,8 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=
 
     # An item of the API that is an event, or the event alone.
     _text: bytes
-    _found: _Fields | None = None
+    _main: _Main | None = None
+    _rest: _Rest | None = None
     _data: dict[str, Any] | None = None
 
     @classmethod
@@ -91,60 +105,61 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=
             VerificationError: It is none.
         """
         event = cls(b" " + text)
-        event._decode()
+        event._read_main()
+        event._read_rest()
         return event
 
     @property
     def specversion(self) -> str:
         """The version of CloudEvents: `1.0`."""
-        return (self._found or self._decode()).specversion
+        return (self._rest or self._read_rest()).specversion
 
     @property
     def id(self) -> str:
         """The place in the log: a number, counted from 0, as a string."""
-        return (self._found or self._decode()).id
+        return (self._main or self._read_main()).id
 
     @property
     def time(self) -> str:
-        """When it was written: RFC 3339 in UTC, with nanoseconds."""
-        return (self._found or self._decode()).time
+        """When it was written: RFC 3339 in UTC, with up to nine digits behind the second."""
+        return (self._main or self._read_main()).time
 
     @property
     def source(self) -> str:
         """Who wrote it: a URI reference."""
-        return (self._found or self._decode()).source
+        return (self._main or self._read_main()).source
 
     @property
     def subject(self) -> str:
         """What it is about: a path."""
-        return (self._found or self._decode()).subject
+        return (self._main or self._read_main()).subject
 
     @property
     def type(self) -> str:
         """What happened: a reverse domain name."""
-        return (self._found or self._decode()).type
+        return (self._main or self._read_main()).type
 
     @property
     def datacontenttype(self) -> str:
         """The media type of its data: `application/json`."""
-        return (self._found or self._decode()).datacontenttype
+        return (self._rest or self._read_rest()).datacontenttype
 
     @property
     def traceparent(self) -> str | None:
         """The trace that it was written in (W3C Trace Context), if there was one."""
-        return (self._found or self._decode()).traceparent
+        return (self._rest or self._read_rest()).traceparent
 
     @property
     def tracestate(self) -> str | None:
         """What belongs to that trace, if there is something."""
-        return (self._found or self._decode()).tracestate
+        return (self._rest or self._read_rest()).tracestate
 
     @property
     def data(self) -> dict[str, Any]:
         """Its data, decoded once: whoever changes it changes it for all who hold the event."""
         if self._data is None:
             try:
-                _set(self, "_data", _decode_object((self._found or self._decode()).data))
+                _set(self, "_data", _decode_object((self._main or self._read_main()).data))
             except NOT_JSON as error:
                 raise VerificationError(
                     f"the data of the event {self.id} is no JSON object", event_id=self.id
@@ -155,49 +170,47 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=
     @property
     def data_json(self) -> bytes:
         """The very bytes of its data that were hashed."""
-        return bytes((self._found or self._decode()).data)
+        return bytes((self._main or self._read_main()).data)
 
     @property
     def predecessorhash(self) -> str:
         """The hash of the event before it in the log."""
-        return (self._found or self._decode()).predecessorhash
+        return (self._rest or self._read_rest()).predecessorhash
 
     @property
     def hash(self) -> str:
         """What its content and its predecessor hash have become."""
-        return (self._found or self._decode()).hash
+        return (self._rest or self._read_rest()).hash
 
     @property
     def signature(self) -> str | None:
         """The server's signature of its hash, if the server signs."""
-        return (self._found or self._decode()).signature
+        return (self._rest or self._read_rest()).signature
 
     def to_json(self) -> bytes:
         """Return the event as JSON in one line, with the bytes of its data as they are."""
-        found = self._found or self._decode()
-        members = {name: getattr(found, name) for name in found.__struct_fields__}
+        members = {name: getattr(self, name) for name in _NAMES if name != "data"}
         for name in ("traceparent", "tracestate"):
             if members[name] is None:
                 del members[name]
-        return msgspec.json.encode(members)
+        members["data"] = (self._main or self._read_main()).data
+        return msgspec.json.encode({name: members[name] for name in _NAMES if name in members})
 
     def with_signature(self, signature: str) -> "Event":
         """Return the event with a signature, as it leaves a store that signs."""
-        found = self._found or self._decode()
-        signed = Event(b"")
-        _set(signed, "_found", msgspec.structs.replace(found, signature=signature))
+        signed = Event(b"", self._main or self._read_main())
+        rest = self._rest or self._read_rest()
+        _set(signed, "_rest", msgspec.structs.replace(rest, signature=signature))
         return signed
-
-    def find_position(self) -> int | None:
-        """Return its id as a number, found without decoding it; None if that fails."""
-        match = _search_id(self._text, 0, _ID_WITHIN)
-        return None if match is None else int(match[1])
 
     def __eq__(self, other: object) -> bool:
         """Tell whether all members are the same."""
         if not isinstance(other, Event):
             return NotImplemented
-        return (self._found or self._decode()) == (other._found or other._decode())
+        return (self._main or self._read_main(), self._rest or self._read_rest()) == (
+            other._main or other._read_main(),
+            other._rest or other._read_rest(),
+        )
 
     def __ne__(self, other: object) -> bool:
         """Tell whether one is not the same: the struct's own would look whether it is the object.
@@ -212,27 +225,44 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False, repr_omit_defaults=
 
     def __repr__(self) -> str:
         """Show all members."""
-        found = self._found or self._decode()
-        members = ", ".join(f"{name}={getattr(self, name)!r}" for name in found.__struct_fields__)
-        return f"Event({members})"
+        return f"Event({', '.join(f'{name}={getattr(self, name)!r}' for name in _NAMES)})"
 
-    def _decode(self) -> _Fields:
+    def _read_main(self) -> _Main:
         text = self._text
         try:
             # The decoder looks at the encoding of what it decodes only, and leaves data as it is.
             if not text.isascii():
                 text.decode()
             if text.startswith(_ITEM_START):
-                item = _decode_item(text)
+                item = _decode_main_item(text)
                 found = item.payload or item.data
             else:
-                found = _decode_fields(text)
+                found = _decode_main(text)
         except NOT_JSON as error:
-            raise VerificationError(f"what came is no event: {error}") from error
+            raise _no_event(error) from error
         if found is None:
-            raise VerificationError("what came is no event: it is an item without one")
-        _set(self, "_found", found)
+            raise _no_event("it is an item without one")
+        _set(self, "_main", found)
         return found
+
+    def _read_rest(self) -> _Rest:
+        text = self._text
+        try:
+            if text.startswith(_ITEM_START):
+                item = _decode_rest_item(text)
+                found = item.payload or item.data
+            else:
+                found = _decode_rest(text)
+        except NOT_JSON as error:
+            raise _no_event(error) from error
+        if found is None:
+            raise _no_event("it is an item without one")
+        _set(self, "_rest", found)
+        return found
+
+
+def _no_event(reason: object) -> VerificationError:
+    return VerificationError(f"what came is no event: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
