@@ -227,6 +227,21 @@ def test_a_data_directory_is_read_beside_its_server(server: RunningServer) -> No
     run(work)
 
 
+@pytest.mark.slow
+def test_a_data_directory_is_written_without_a_server(tmp_path: Path) -> None:
+    async def work() -> None:
+        flags = ("--data-directory", str(tmp_path), "--allow-writes", "--seconds-max=0.5")
+        async with stdio_client(*flags, environment={}) as client:
+            events = [{**an_event(), "data": {"n": n}} for n in range(1_000)]
+            assert (await call(client, "esdb_write_events", events=events))["count"] == 1_000
+            cut = await call(client, "esdb_run_eventql_query", query=ENDLESS)
+            assert "it took longer than 0.5 seconds" in cut["notice"]
+
+    run(work)
+    with everlog.open(tmp_path) as store:
+        assert len([*store.read("/", recursive=True)]) == 1_000
+
+
 def answer_to(listening: RunningMcp, **headers: str | None) -> tuple[int, str]:
     """Return status and body of the answer to a request whose headers are right but for these."""
     address = urlsplit(listening.url)
