@@ -144,6 +144,7 @@ def loaded_modules(arguments: Sequence[str]) -> set[str]:
         ("query --url=http://127.0.0.1:1 'FROM e IN events'", "msgspec ssl"),
         ("verify --help", ""),
         (f"verify --checkpoint=/missing --key={VERIFIER_KEY}", ""),
+        ("mcp --help", "msgspec ssl"),
         # The log writes the server's errors, those of the event loop included.
         ("run --help", "asyncio msgspec ssl"),
         ("run", "asyncio msgspec ssl"),
