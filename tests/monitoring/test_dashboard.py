@@ -59,7 +59,7 @@ def plain_url(server: RunningServer) -> str:
     def found() -> list[str]:
         return [url for url in server.urls if url.startswith("http:")]
 
-    wait_until(found)
+    wait_until(lambda: bool(found()))
     return found()[0]
 
 
