@@ -56,7 +56,6 @@ PACKAGES = (
     "api",
     "cli",
     "cli/backing_up",
-    "cli/querying",
     "credentials",
     "domain",
     "eventql",

@@ -6,6 +6,7 @@ says. A wheel has them in share/man/man1, and a test compares them with the comm
 
 import argparse
 import inspect
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ DIRECTORY = Path(__file__).resolve().parent.parent / "man"
 
 # Click does not fill a paragraph that begins with this character.
 _AS_IT_IS = "\b"
+
+# Less than lines of sources may have, since escapes take room.
+_WIDTH = 80
 
 # Sections of their own; every other paragraph is the description's.
 _SECTIONS = {"Examples:": "EXAMPLES", "Exit codes:": "EXIT STATUS", "Example:": "EXAMPLES"}
@@ -106,7 +110,7 @@ def _body(paragraphs: list[str], section: str | None) -> list[str]:
         if section is not None:
             text = text.partition("\n")[2]
         if not is_as_it_is:
-            lines += [".PP", _escaped(" ".join(text.split()))]
+            lines += [".PP", *_filled(text)]
             continue
         lines += [".PP", ".nf", *map(_escaped, inspect.cleandoc(text).split("\n")), ".fi"]
     return lines
@@ -117,7 +121,13 @@ def _option(option: click.Option, context: click.Context) -> list[str]:
     if record is None:
         return []
     flags, text = record
-    return [".TP", f".B {_escaped(flags)}", _escaped(" ".join(text.split()))]
+    return [".TP", f".B {_escaped(flags)}", *_filled(text)]
+
+
+def _filled(text: str) -> list[str]:
+    """Return a paragraph in lines that a person can review."""
+    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [*map(_escaped, lines)]
 
 
 def _escaped(line: str) -> str:

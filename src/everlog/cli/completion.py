@@ -60,10 +60,10 @@ def complete_from_store(context: click.Context, incomplete: str) -> list[str]:
         else:
             opened = chosen.open()
         # The folder in which the name is that is being written; the store knows whole names only.
-        base = incomplete.rpartition("/")[0] or "/"
+        folder = incomplete.rpartition("/")[0] or "/"
         found: list[str] = []
         with opened:
-            for subject in opened.subjects(base):
+            for subject in opened.subjects(folder):
                 if subject.startswith(incomplete):
                     found.append(subject)
                 if len(found) >= _COUNT_MAX:

@@ -16,7 +16,13 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from everlog.credentials.signing_key import load_signing_key
-from everlog.domain.errors import Code, CorruptLogError, DataDirectoryError, RefusedError
+from everlog.domain.errors import (
+    Code,
+    CorruptLogError,
+    DataDirectoryError,
+    ReadFailedError,
+    RefusedError,
+)
 from everlog.domain.selection import (
     BoundText,
     FromLatestEventText,
@@ -243,10 +249,10 @@ class DirectoryTransport:
             total = sum(map(log.count, scans_of(plan)))
             yield from execute(plan, log, context)
 
-    def subjects(self, base: str) -> Iterator[Sequence[str]]:
+    def subjects(self, subject: str) -> Iterator[Sequence[str]]:
         """Yield a subject and all below it that exist, some at a time."""
         with self._judged():
-            yield from self._log.subjects(parse_subject(base), self._log.head)
+            yield from self._log.subjects(parse_subject(subject), self._log.head)
 
     def event_types(self) -> Iterator[Sequence[EventType]]:
         """Yield all event types, some at a time."""
@@ -326,6 +332,9 @@ class DirectoryTransport:
         """Say of what the system or the log refuses which directory it is in."""
         try:
             yield
+        except ReadFailedError as error:
+            message = f"{self._directory} cannot be read: {error.strerror}"
+            raise DataDirectoryError(message) from error
         except (DataDirectoryError, RefusedError):
             raise
         except (msgspec.MsgspecError, ValueError) as error:

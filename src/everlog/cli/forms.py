@@ -269,7 +269,7 @@ class TableWriter:
         columns: Sequence[str] | None = None,
         has_colours: bool = False,
     ) -> None:
-        """Begin before the first row; members that are no columns, if those are given, are not shown."""
+        """Begin before the first row; of given columns, no other member is shown."""
         self._width_max = width_max
         self._columns = columns
         self._has_colours = has_colours

@@ -11,7 +11,7 @@ import msgspec
 from everlog.cli.faults import told
 from everlog.cli.printing import format_option, print_rows
 from everlog.cli.progress import Progress
-from everlog.cli.read import complete_subject
+from everlog.cli.read import subject_argument
 from everlog.cli.stores import FILE, StoreChoice, store_options
 from everlog.domain.limits import SCHEMA_SIZE_MAX
 from everlog.exit_codes import EXIT_UNEXPECTED
@@ -33,7 +33,7 @@ Exit codes:
 
 _SUBJECTS_HELP: Final = f"""List the subjects that there are.
 
-BASE is a path, / if it is left out: it and all subjects below it are listed that have events, or
+SUBJECT is a path, / if it is left out: it and all subjects below it are listed that have events, or
 subjects with events below them.
 
 \b
@@ -80,14 +80,14 @@ Exit codes:
 
 
 @click.command(help=_SUBJECTS_HELP)
-@click.argument("base", default="/", shell_complete=complete_subject)
+@subject_argument
 @format_option
 @store_options
-def subjects(store: StoreChoice, base: str, format_: str | None) -> None:
+def subjects(store: StoreChoice, subject: str, format_: str | None) -> None:
     """Print subjects."""
     progress = Progress()
     with told(progress), store.open() as opened:
-        rows = _chunks({"subject": name} for name in opened.subjects(base))
+        rows = _chunks({"subject": name} for name in opened.subjects(subject))
         code = print_rows(rows, format_, progress, columns=["subject"], noun="subject")
     sys.exit(code)
 

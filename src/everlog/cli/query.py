@@ -37,7 +37,7 @@ Examples:
   everlog query --url https://localhost:4000 'FROM e IN events TOP 10 PROJECT INTO e'
   everlog query 'FROM e IN events GROUP BY e.type
     PROJECT INTO {{ type: e.type, count: COUNT() }}'        (with EVERLOG_URL set)
-  everlog query --data-directory /var/lib/everlog --format csv --file report.eventql > report.csv
+  everlog query --data-directory /var/lib/everlog --format csv --file report.eventql
   everlog query                                           (asks for queries, one after the other)
   everlog query --explain 'FROM e IN events WHERE e.subject == "/books/42" PROJECT INTO e.data'
 
@@ -85,27 +85,40 @@ def query(
             told(progress),
             store.open(signing_key_file=signing_key_file, on_read=telling(progress)) as opened,
         ):
+            is_remote = store.directory is None
             run_shell(
                 opened,
                 store.name,
                 format_,
-                lambda text, form: answer(opened, text, form, Progress()),
+                lambda text, form: answer(opened, text, form, Progress(), is_remote=is_remote),
             )
         return
     text = _read_text(query, query_file)
     if explain and not is_explain(text):
         text = f"EXPLAIN {text}"
+    if store.directory is not None:
+        # What is malformed is told before anything is read; a server tells it by itself.
+        from everlog.eventql.query import prepare
+
+        with told(progress, text):
+            prepare(text)
     with (
         told(progress, text),
         store.open(signing_key_file=signing_key_file, on_read=telling(progress)) as opened,
     ):
-        code = answer(opened, text, format_, progress)
+        is_remote = store.directory is None
+        code = answer(opened, text, format_, progress, is_remote=is_remote)
     sys.exit(code)
 
 
-def answer(store: "Store", text: str, form: str | None, progress: Progress) -> int:
+def answer(
+    store: "Store", text: str, form: str | None, progress: Progress, *, is_remote: bool
+) -> int:
     """Print the rows of a query, and return the exit code."""
-    rows = _counted(store.query(text).batches(), progress)
+    rows = store.query(text).batches()
+    if is_remote:
+        # What is read here tells by itself how far it is.
+        rows = _counted(rows, progress)
     return print_rows(rows, form, progress, text=text, is_explain=is_explain(text))
 
 
@@ -123,7 +136,7 @@ def _read_text(query: str | None, file: Path | None) -> str:
         if file is not None:
             with file.open("rb") as source:
                 content = source.read(_QUERY_SIZE_MAX)
-        elif sys.stdin is None:
+        elif query is None and (sys.stdin is None or sys.stdin.isatty()):
             raise click.UsageError("there is no query: see 'everlog query --help'")
         else:
             content = sys.stdin.buffer.read(_QUERY_SIZE_MAX)
@@ -146,5 +159,4 @@ def _counted(rows: Iterator[Sequence[bytes]], progress: Progress) -> Iterator[Se
     for chunk in rows:
         count += len(chunk)
         yield chunk
-        if count > 0:
-            progress.tell(partial(describe_rows, count))
+        progress.tell(partial(describe_rows, count))

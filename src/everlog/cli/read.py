@@ -1,4 +1,4 @@
-"""`everlog read` and `everlog observe`: the events of a subject, those there are and those to come."""
+"""`everlog read` and `everlog observe`: the events of a subject, and those to come."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -55,7 +55,7 @@ Examples:
   everlog restore monday.ndjson tuesday.ndjson wednesday.ndjson /var/lib/everlog
   everlog restore --rechain filtered.ndjson /var/lib/everlog
   everlog restore monday.ndjson.zst --url https://localhost:4000
-  everlog backup --url https://old.example --output - | everlog restore - --url https://new.example
+  everlog backup --url $OLD --output - | everlog restore - --url $NEW
   ssh backup.example cat everlog.ndjson | everlog restore - /var/lib/everlog
 
 \b

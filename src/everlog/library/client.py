@@ -268,7 +268,9 @@ class Client:
 
     def _reason_of(self, error: Exception) -> str:
         """Return what went wrong, and what helps where that is known."""
-        name = f"{self._address.scheme}://{self._address.host}"
+        host, port = self._address.host, self._address.port
+        place = f"[{host}]" if ":" in host else host
+        name = f"{self._address.scheme}://{place}" + ("" if port is None else f":{port}")
         reason = describe_failure(error)
         if isinstance(error, ssl.SSLCertVerificationError):
             reason = _explain_distrust(error, self._address.host)

@@ -121,10 +121,6 @@ def test_an_address_that_is_none_ends_with_code_2(url: str) -> None:
     assert run("--url", url, COUNT, EVERLOG_API_TOKEN="x").exit_code == 2
 
 
-def test_an_address_with_an_impossible_port_cannot_be_asked() -> None:
-    assert run("--url=http://x:99999", COUNT, EVERLOG_API_TOKEN="x").exit_code == 8
-
-
 @pytest.mark.parametrize(
     "form, output",
     [
@@ -327,7 +323,7 @@ def test_a_process_without_standard_output_ends_quietly(monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "stdout", None)
 
     with pytest.raises(SystemExit) as raised:
-        printing.print_rows(iter(()), COUNT, None, progress.Progress(), is_explain=False)
+        printing.print_rows(iter(()), None, progress.Progress())
 
     assert raised.value.code == 141
 
@@ -352,5 +348,5 @@ def test_rows_of_a_table_wait_for_each_other_but_not_for_long(
     monkeypatch.setattr(printing, "_write", lambda _, text: shown.append(text))
     told = progress.Progress(clock=lambda: now)
 
-    assert printing.print_rows(rows(), COUNT, "table", told, is_explain=False) == 0
+    assert printing.print_rows(rows(), "table", told) == 0
     assert shown[1:] == [b"    3\n"]
