@@ -27,7 +27,7 @@ All names are in the package `everlog`, and are loaded when they are first used.
 ERRORS: Final = (
     *("EverlogError", "RefusedError", "BusyError", "UnreachableError", "OutcomeUnknownError"),
     *("UnauthorizedError", "VerificationError", "StoreClosedError", "DataDirectoryError"),
-    *("DirectoryLockedError", "SettingsError"),
+    *("DirectoryLockedError", "SettingsError", "NoCheckpointError"),
 )
 
 _SECTIONS: Final = {

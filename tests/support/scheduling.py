@@ -14,18 +14,34 @@ from tests.support.sources import REPOSITORY
 
 # The longest first. What is not here follows by how many slow tests it has.
 LONGEST_FILES: Final = (
+    "tests/test_benchmarks.py",
+    "tests/api/test_restore.py",
     "tests/torture/test_kill.py",
+    "tests/faults/test_every_call.py",
     "tests/torture/test_cluster_bugs.py",
-    "tests/torture/test_copies.py",
+    "tests/security/test_bad_input.py",
     "tests/torture/test_memory.py",
-    "tests/journals/test_postgresql_failing.py",
+    "tests/api/test_following.py",
+    "tests/api/test_backup_command.py",
+    "tests/api/test_verify_store.py",
     "tests/torture/test_history.py",
     "tests/torture/test_cluster_absences.py",
+    "tests/faults/test_planted_bugs.py",
+    "tests/torture/test_copies.py",
+    "tests/api/test_hostile_queries.py",
+    "tests/journals/test_postgresql_failing.py",
+    "tests/unit/service/querying/test_plans.py",
     "tests/conformance/test_witnesses.py",
+    "tests/api/test_signals.py",
     "tests/torture/test_following.py",
     "tests/torture/test_soak.py",
     "tests/torture/test_cluster_postgresql.py",
     "tests/torture/test_cluster_nats.py",
+    "tests/torture/test_two_processes.py",
+    "tests/journals/test_nats_failing.py",
+    "tests/journals/test_patroni.py",
+    "tests/test_setup.py",
+    "tests/test_tidy.py",
 )
 
 

@@ -1,12 +1,13 @@
 """What an application gives to a store and gets from it: small values that never change.
 
-An event is decoded when it is looked at, its data when that is looked at, and each of them once:
-who reads a million events to find ten pays for ten.
+What most readers look at is decoded for many events at once, the rest of an event when it is looked
+at, its data too, and each of them once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from operator import attrgetter
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from everlog.domain.json_text import NOT_JSON
 from everlog.library.errors import VerificationError
 
 JsonObject = Mapping[str, Any]
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,13 @@ class NewEvent:
 
 
 class _Main(msgspec.Struct, frozen=True, gc=False):
-    """What most readers look at; the data as it stands in the text."""
+    """What most readers look at; made for many events at once, without a part of their text."""
 
     id: str
     time: str
     source: str
     subject: str
     type: str
-    data: msgspec.Raw
 
 
 class _Rest(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +53,7 @@ class _Rest(msgspec.Struct, frozen=True, gc=False):
 
     specversion: str
     datacontenttype: str
+    data: msgspec.Raw
     predecessorhash: str
     hash: str
     signature: str | None = None
@@ -58,14 +61,18 @@ class _Rest(msgspec.Struct, frozen=True, gc=False):
     tracestate: str | None = None
 
 
-class _MainItem(msgspec.Struct, gc=False):
-    payload: _Main | None = None
-    data: _Main | None = None
+class _Data(msgspec.Struct, gc=False):
+    """The data alone."""
+
+    data: dict[str, Any]
 
 
-class _RestItem(msgspec.Struct, gc=False):
-    payload: _Rest | None = None
-    data: _Rest | None = None
+class _ItemV1(msgspec.Struct, gc=False, tag="event"):
+    payload: _Main
+
+
+class _ItemV2(msgspec.Struct, gc=False, tag="event"):
+    data: _Main
 
 
 # In the order that the API has them in.
@@ -74,12 +81,54 @@ _NAMES: Final = (
     *("traceparent", "tracestate", "data", "predecessorhash", "hash", "signature"),
 )
 
-_ITEM_START: Final = b'{"type":"event",'
+_get_payload: Final = attrgetter("payload")
+_get_data: Final = attrgetter("data")
 
-_decode_main: Final = msgspec.json.Decoder(_Main).decode
-_decode_main_item: Final = msgspec.json.Decoder(_MainItem).decode
-_decode_rest: Final = msgspec.json.Decoder(_Rest).decode
-_decode_rest_item: Final = msgspec.json.Decoder(_RestItem).decode
+# How an item begins that is an event, by version of the API.
+_V1_START: Final = b'{"type":"event","payload":'
+_V2_START: Final = b'{"type":"event","data":'
+
+# From lines that are nothing but items of events, to what is in them.
+_decode_v1_lines: Final = msgspec.json.Decoder(_ItemV1).decode_lines
+_decode_v2_lines: Final = msgspec.json.Decoder(_ItemV2).decode_lines
+
+
+class _Inside(Generic[_Part]):
+    """Decodes a part of an event, whether its text is an item of either version, or the event."""
+
+    def __init__(self, part: type[_Part]) -> None:
+        self._of_event: Final = msgspec.json.Decoder(part).decode
+        self._of_v1: Final = msgspec.json.Decoder(_item_of("payload", part)).decode
+        self._of_v2: Final = msgspec.json.Decoder(_item_of("data", part)).decode
+
+    def decode(self, text: bytes) -> _Part:
+        """Return the part.
+
+        Raises:
+            VerificationError: The text is no event.
+        """
+        try:
+            # The decoder looks at the encoding of what it decodes only, and leaves data as it is.
+            if not text.isascii():
+                text.decode()
+            if text.startswith(_V1_START):
+                found: _Part = self._of_v1(text).payload
+            elif text.startswith(_V2_START):
+                found = self._of_v2(text).data
+            else:
+                found = self._of_event(text)
+        except NOT_JSON as error:
+            raise VerificationError(f"what came is no event: {error}") from error
+        return found
+
+
+def _item_of(name: str, part: type[object]) -> Any:
+    return msgspec.defstruct("_Item", [(name, part)], gc=False)
+
+
+_main: Final = _Inside(_Main)
+_rest: Final = _Inside(_Rest)
+_data: Final = _Inside(_Data)
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _set: Final = msgspec.structs.force_setattr
 
@@ -158,19 +207,17 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
     def data(self) -> dict[str, Any]:
         """Its data, decoded once: whoever changes it changes it for all who hold the event."""
         if self._data is None:
-            try:
-                _set(self, "_data", _decode_object((self._main or self._read_main()).data))
-            except NOT_JSON as error:
-                raise VerificationError(
-                    f"the data of the event {self.id} is no JSON object", event_id=self.id
-                ) from error
+            rest = self._rest
+            text = self._text
+            found = _decode_object(rest.data) if rest is not None else _data.decode(text).data
+            _set(self, "_data", found)
         assert self._data is not None
         return self._data
 
     @property
     def data_json(self) -> bytes:
         """The very bytes of its data that were hashed."""
-        return bytes((self._main or self._read_main()).data)
+        return bytes((self._rest or self._read_rest()).data)
 
     @property
     def predecessorhash(self) -> str:
@@ -193,7 +240,7 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
         for name in ("traceparent", "tracestate"):
             if members[name] is None:
                 del members[name]
-        members["data"] = (self._main or self._read_main()).data
+        members["data"] = (self._rest or self._read_rest()).data
         return msgspec.json.encode({name: members[name] for name in _NAMES if name in members})
 
     def with_signature(self, signature: str) -> "Event":
@@ -228,41 +275,35 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
         return f"Event({', '.join(f'{name}={getattr(self, name)!r}' for name in _NAMES)})"
 
     def _read_main(self) -> _Main:
-        text = self._text
-        try:
-            # The decoder looks at the encoding of what it decodes only, and leaves data as it is.
-            if not text.isascii():
-                text.decode()
-            if text.startswith(_ITEM_START):
-                item = _decode_main_item(text)
-                found = item.payload or item.data
-            else:
-                found = _decode_main(text)
-        except NOT_JSON as error:
-            raise _no_event(error) from error
-        if found is None:
-            raise _no_event("it is an item without one")
+        found = _main.decode(self._text)
         _set(self, "_main", found)
         return found
 
     def _read_rest(self) -> _Rest:
-        text = self._text
-        try:
-            if text.startswith(_ITEM_START):
-                item = _decode_rest_item(text)
-                found = item.payload or item.data
-            else:
-                found = _decode_rest(text)
-        except NOT_JSON as error:
-            raise _no_event(error) from error
-        if found is None:
-            raise _no_event("it is an item without one")
+        found = _rest.decode(self._text)
         _set(self, "_rest", found)
         return found
 
 
-def _no_event(reason: object) -> VerificationError:
-    return VerificationError(f"what came is no event: {reason}")
+def read_events(block: bytes, version: int) -> list[Event] | None:
+    """Return the events of whole lines, None if there is a line that is no event.
+
+    What most readers look at is decoded for all of them at once, which takes half as long as one by
+    one. No event keeps more in memory than its own line.
+    """
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    decode, get = (
+        (_decode_v1_lines, _get_payload) if version == 1 else (_decode_v2_lines, _get_data)
+    )
+    try:
+        if not block.isascii():
+            block.decode()
+        items = decode(block)
+    except NOT_JSON:
+        return None
+    return list(map(Event, lines, map(get, items))) if len(items) == len(lines) else None
 
 
 @dataclass(frozen=True, slots=True)
