@@ -22,6 +22,9 @@ RELEASE_OPTIONS ?=
 # Further options for `make bench`, for example --long, or --peer nats.
 BENCH_OPTIONS ?=
 
+# Everlog is compiled once, and not by each process that a test starts.
+export PYTHONDONTWRITEBYTECODE =
+
 .DEFAULT_GOAL := help
 .PHONY: bench profile openapi docs release
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean

@@ -15,6 +15,7 @@ from benchmarks.fan_out import measure_peer_observers
 from benchmarks.figures import Figure, render, take_medians
 from benchmarks.following import measure_following
 from benchmarks.growth import measure_growth
+from benchmarks.library import measure_library
 from benchmarks.machine import describe_machine
 from benchmarks.opening import measure_opening
 from benchmarks.peers.peer import Peer
@@ -68,6 +69,7 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "audits": measure_audits,
     "audits-beside-writes": measure_audits_beside_writes,
     "following": measure_following,
+    "library": measure_library,
     "cluster": measure_cluster,
     "growth": measure_growth,
 }

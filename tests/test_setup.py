@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from everlog._version import __version__
+from tests.support import locks
 from tests.support.sources import REPOSITORY
 from tools import setup
 
@@ -177,6 +179,42 @@ def test_an_environment_whose_python_is_gone_is_built_anew(checkout: Path) -> No
     result = run_setup(checkout, preparation=remove_module("venv"))
 
     check_refusal(result, "no module 'venv'")
+
+
+# What `make run` may take on the disk.
+RUNNING_SIZE_MAX = 160 * 1024 * 1024
+
+
+@pytest.mark.slow
+def test_what_runs_a_server_is_small_and_has_what_is_locked(checkout: Path) -> None:
+    for name in ("README.md", "LICENSE"):
+        shutil.copyfile(REPOSITORY / name, checkout / name)
+    shutil.copytree(REPOSITORY / "src", checkout / "src")
+
+    first, second = (run_setup(checkout, "running") for _ in range(2))
+
+    assert first.returncode == 0, first.stderr
+    assert (second.returncode, second.stderr) == (0, "")
+    environment = checkout / ".run-environment"
+    # As `du` counts: blocks, and each file once.
+    sizes = {
+        (found.st_dev, found.st_ino): found.st_blocks * 512
+        for found in (path.lstat() for path in environment.rglob("*"))
+    }
+    assert sum(sizes.values()) < RUNNING_SIZE_MAX
+    program = (
+        "from importlib.metadata import distributions\n"
+        "for found in distributions(): print(found.name, found.version)"
+    )
+    listed = subprocess.check_output([environment / "bin" / "python", "-c", program], text=True)
+    installed = {
+        canonicalize_name(name): version
+        for name, version in (line.split() for line in listed.splitlines())
+    }
+    assert installed.items() >= locks.locked_versions("runtime").items()
+    assert not {"pip", "hatchling", "pytest"}.intersection(installed)
+    everlog = [environment / "bin" / "everlog", "version"]
+    assert __version__ in subprocess.check_output(everlog, text=True)
 
 
 def pretend_that_it_is_set_up(checkout: Path, purpose: str = "development") -> None:

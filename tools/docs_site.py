@@ -2,10 +2,8 @@
 
 The pages are written for a forge, which shows each file as it is. Here
 - the navigation is the list of pages in docs/README.md, and below a page with the name README
-  what is in its folder;
-- what pages link to outside of `docs`, such as sources and tests, is shown in the site as well;
-- a comment `<!-- reference: everlog.NAME -->` becomes the reference of that name, made from its
-  docstring.
+  what else is in its folder;
+- what pages link to outside of `docs`, such as sources and tests, is shown in the site as well.
 What is left to others: how it looks, and what else is checked (mkdocs.yml).
 """
 
@@ -30,7 +28,6 @@ LINK: Final = re.compile(r"(\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 FENCED: Final = re.compile(r"^(\s*```.*?^\s*```\s*)$", re.MULTILINE | re.DOTALL)
 CODE: Final = re.compile(r"`[^`\n]+`")
 HEADING: Final = re.compile(r"^\*\*(.+)\*\*$")
-REFERENCE: Final = re.compile(r"^<!-- reference: ([\w.]+) -->$", re.MULTILINE)
 
 LANGUAGES: Final = {
     ".conf": "nginx",
@@ -81,8 +78,7 @@ def on_page_markdown(markdown: str, page: Page, **_others: object) -> str:
             return link[0]
         return link[1] + posixpath.relpath(place_of(target), posixpath.dirname(place)) + link[3]
 
-    text = outside_of_code(in_dialect(markdown), lambda part: LINK.sub(moved, part))
-    return REFERENCE.sub(r"::: \1", text)
+    return outside_of_code(in_dialect(markdown), lambda part: LINK.sub(moved, part))
 
 
 def in_dialect(markdown: str) -> str:
@@ -123,20 +119,17 @@ def entry_of(link: tuple[str, str]) -> dict[str, Any]:
     if not path.startswith(DOCS) or posixpath.basename(path) != "README.md":
         return {title: place_of(path)}
     folder = posixpath.dirname(path)
-    others = {
-        page: name
-        for line in read(path).splitlines()
-        for name, page in pages_linked(line, path)
-        if posixpath.dirname(page) == folder and page != path
-    }
-    others |= {page: "" for page in docs_pages() if page.startswith(f"{folder}/")} | others
-    below = [{name_of(page): place_of(page)} for page in others if page != path]
+    # In the order in which that page tells of them, and whatever it does not tell of.
+    told = [page for _, page in pages_linked(read(path), path)]
+    others = dict.fromkeys(page for page in [*told, *docs_pages()] if page.startswith(f"{folder}/"))
+    listed = {page for _, page in pages_linked(read(CONTENTS), CONTENTS)}
+    below = [{name_of(page): place_of(page)} for page in others if page not in listed]
     return {title: [place_of(path), *below]}
 
 
-def pages_linked(line: str, path: str) -> Iterator[tuple[str, str]]:
+def pages_linked(text: str, path: str) -> Iterator[tuple[str, str]]:
     """Yield the text and the page of each link to a page."""
-    for link in LINK.finditer(line):
+    for link in LINK.finditer(text):
         target = target_of(link[2], path)
         if target is not None and target.endswith(".md"):
             yield link[1][1:-2], target

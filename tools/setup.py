@@ -86,7 +86,7 @@ ENVIRONMENTS = {
         ),
         removed=(),
         time="the first time takes a minute or two",
-        size="1.5 GB",
+        size="1.7 GB",
     ),
     "running": Environment(
         command="make run",

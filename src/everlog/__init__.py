@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         DataDirectoryError,
         DirectoryLockedError,
         EverlogError,
+        NoCheckpointError,
         RefusedError,
         SettingsError,
     )
@@ -68,6 +69,7 @@ _PLACES = {
     "DataDirectoryError": _ERRORS,
     "DirectoryLockedError": _ERRORS,
     "EverlogError": _ERRORS,
+    "NoCheckpointError": _ERRORS,
     "RefusedError": _ERRORS,
     "SettingsError": _ERRORS,
     "StoreClosedError": _LIBRARY_ERRORS,
@@ -114,6 +116,7 @@ __all__ = [
     "IsSubjectPopulated",
     "IsSubjectPristine",
     "NewEvent",
+    "NoCheckpointError",
     "OutcomeUnknownError",
     "Precondition",
     "RefusedError",

@@ -144,7 +144,7 @@ COMMANDS: tuple[tuple[tuple[str, ...], set[int]], ...] = (
     (("audit", "--data-directory=/missing"), {3}),
     (("query", "--data-directory=/missing", "FROM e IN events PROJECT INTO e"), {3}),
     (("generate", "signing-key", "--file=/missing/key"), {2}),
-    (("query", "--data-directory=/missing"), {2, 3}),
+    (("query", "--data-directory=/missing"), {6}),
 )
 
 

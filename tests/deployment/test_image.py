@@ -115,9 +115,11 @@ def test_only_what_the_image_is_built_from_is_sent_to_the_builder() -> None:
 
     assert {path for path in context if not path.startswith("src/everlog/")} == {
         "LICENSE",
+        "README.md",
         "deploy/docker/ping.py",
         "pyproject.toml",
         "requirements/build.lock",
+        "requirements/everlog.cdx.json",
         "requirements/runtime.lock",
     }
     assert not [path for path in context if path.endswith(".pyc")]

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from everlog.projections import databases
+from tests.support.event_list import EventList
 from tests.support.pages import DOCUMENTED_ADDRESS, Block, code_blocks, read_page
+from tests.support.postgresql_server import running_postgresql
 from tests.support.proxy import free_port
 from tests.support.server import clean_environment
 from tests.support.sources import REPOSITORY
@@ -154,6 +156,22 @@ def test_the_sample_application_passes_its_own_tests(tmp_path: Path) -> None:
     assert re.search(
         r"^\d+ passed in", run(["bash", "-eu", "-c", tests.text], sample), re.MULTILINE
     )
+
+
+@pytest.mark.slow
+def test_the_example_for_postgresql_keeps_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    [text] = [
+        block.text for block in blocks_of("read-models.md") if "psycopg.connect" in block.text
+    ]
+    store = EventList()
+    store.add(("/books/42", "com.example.book-borrowed", {"reader": "/readers/23"}))
+    names: dict[str, Any] = {}
+    with running_postgresql(fsync="off") as server:
+        monkeypatch.setenv("DATABASE_URL", server.url)
+        exec(text, names)
+        names["loans"].catch_up(store, names["connect"])
+
+        assert server.execute("SELECT * FROM loan") == [("/books/42", "/readers/23")]
 
 
 def test_the_page_shows_the_table_of_positions() -> None:

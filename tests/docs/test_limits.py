@@ -11,6 +11,7 @@ from everlog.eventql import limits as eventql_limits
 from everlog.eventql.limits import QueryLimits
 from everlog.following import connection, writes
 from everlog.http import Limits
+from everlog.projections import feed
 from everlog.service.mirroring import following
 from tests.support.pages import read_page
 
@@ -75,6 +76,12 @@ def test_every_limit_of_followers_is_on_the_page() -> None:
     page = read_page("docs/operating/follower.md")
     assert f"without a pause for a second, or {writes._PAUSELESS_SIZE_MAX >> 20} MiB" in page
     assert writes._PAUSELESS_SECONDS_MAX == 1.0
+
+
+def test_every_limit_of_read_models_is_on_the_page() -> None:
+    values = {name: value for name, value in vars(feed).items() if name.endswith("_MAX")}
+
+    assert documented("Read models") == values
 
 
 def test_the_time_that_a_query_may_compute_is_that_of_its_flag() -> None:

@@ -280,6 +280,34 @@ def test_a_replica_that_lags_is_asked_again(
     run(reading, NatsJournal(url), NatsJournal(url))
 
 
+def test_nodes_go_to_the_server_that_leads_the_stream(servers: NatsServers, stream: str) -> None:
+    async def going(*journals: NatsJournal) -> None:
+        *movable, fixed = journals
+        await asyncio.gather(*[journal.open() for journal in journals])
+        leader = servers.leader(stream)
+        place, entry = BEGINNING, make_entry(0)
+        for number, journal in enumerate(journals):
+            await journal.announce(make_announcement(f"{number}"))
+            entry = make_entry(number)
+            place = await journal.append(entry, after=place)
+        for journal in movable:
+            assert journal._connection is not None
+            assert journal._connection.server_name == leader.name
+            # It hears of what is appended, as before.
+            await journal.wait(after=place - 1)
+            assert (await journal.read(after=place - 1, size_max=1000)).entries[0].entry == entry
+        assert fixed._connection is not None
+        assert fixed._connection.server_name == other.name
+
+    url = servers.url_of(stream)
+    # Two of these three at least are not where they should be in the beginning, or one by chance.
+    first = NatsJournal(url)
+    run(lambda journal: journal.open(), first)
+    other = servers.followers(stream)[0]
+    away = f"nats://{other.address}/{stream}"
+    run(going, NatsJournal(url), NatsJournal(url), NatsJournal(url), NatsJournal(away))
+
+
 def test_what_was_heard_on_its_way_is_not_read(
     servers: NatsServers, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,6 +195,13 @@ def test_a_write_of_too_many_is_refused(store: everlog.Store, top: str) -> None:
     assert refusal.code == "event-too-large"
 
 
+def test_a_write_of_too_many_bytes_is_refused(store: everlog.Store, top: str) -> None:
+    large = event(top, text="x" * 100_000)
+    refusal = refusal_of(lambda: store.write([large] * 700))
+    assert refusal.code == "event-too-large"
+    assert refusal.details["limit"] == 64 * 1024 * 1024
+
+
 def test_a_refusal_says_which_event(store: everlog.Store, top: str, version: int) -> None:
     bad = NewEvent(SOURCE, "books", ACQUIRED, {})
     refusal = refusal_of(lambda: store.write([event(top), bad]))
@@ -399,6 +406,21 @@ def test_a_backup_has_lines_for_everything(
 def test_a_store_verifies_itself(store: everlog.Store, top: str) -> None:
     store.write([event(top)])
     assert store.verify_store() == everlog.Verification([], [])
+
+
+def test_the_tree_of_the_log_proves_what_is_in_it(
+    store: everlog.Store, top: str, end_of: CountEvents
+) -> None:
+    [written] = store.write([event(top)])
+    size = end_of()
+    proof = store.inclusion_proof(written.id, size=size)
+    assert (proof["event"], proof["hash"], proof["size"]) == (written.id, written.hash, size)
+    consistency = store.consistency_proof(size, size)
+    assert (consistency["fromRoot"], consistency["toRoot"]) == (proof["root"], proof["root"])
+    refusal = refusal_of(lambda: store.inclusion_proof(str(size + 7), size=size))
+    assert refusal.code == "range-unsatisfiable"
+    with pytest.raises(everlog.NoCheckpointError):
+        store.checkpoint()
 
 
 def test_many_threads_share_a_store(store: everlog.Store, top: str) -> None:

@@ -86,6 +86,25 @@ def test_closing_leaves_neither_threads_nor_files(tmp_path: Path) -> None:
     assert open_files() == files
 
 
+@pytest.mark.slow
+def test_a_query_of_a_process_is_left_half_read_and_nothing_stays(tmp_path: Path) -> None:
+    said = run_python(
+        "import everlog, os, sys\n"
+        "store = everlog.open(sys.argv[1])\n"
+        "data = {'text': 'x' * 100}\n"
+        "for turn in range(6):\n"
+        "    event = everlog.NewEvent('https://a', '/b', 'com.example.c', data)\n"
+        "    store.write([event] * 10_000)\n"
+        "rows = iter(store.query('FROM e IN events PROJECT INTO e'))\n"
+        "next(rows)\n"
+        "store.close()\n"
+        "import psutil\n"
+        "print(psutil.Process().children())\n",
+        str(tmp_path),
+    )
+    assert said == "[]\n"
+
+
 def open_files() -> set[str]:
     return {each.name for each in Path("/proc/self/fd").iterdir()}
 

@@ -14,7 +14,11 @@ import pytest
 
 import everlog
 from everlog import IsSubjectPristine, NewEvent
+from everlog.library import client
+from tests.support.backups import an_event
 from tests.support.cutting import cutting
+from tests.support.followed import TOKEN as FOLLOWED_TOKEN
+from tests.support.followed import Followed, running_followed
 from tests.support.keys import write_certificate
 from tests.support.server import TOKEN, RunningServer, running_server
 
@@ -332,6 +336,53 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(tmp_path: Pat
         with running_server(f"--http-port={port}", data_directory=directory):
             store.write([event("/again")])
             assert len(list(store.read("/again"))) == 2
+
+
+# A server that is no Everlog: its events have their members in another order, and signatures.
+
+
+@pytest.mark.parametrize("version", [1, 2], ids=["v1", "v2"])
+def test_another_server_of_the_kind_is_read_and_followed(version: int) -> None:
+    followed = Followed()
+    followed.versions = {version}
+    with running_followed(followed):
+        followed.write(an_event(subject="/books/1"), an_event(subject="/books/2"))
+        with everlog.connect(followed.url, token=FOLLOWED_TOKEN) as store:
+            assert f"(version {version})" in repr(store)
+            events = list(store.read("/", recursive=True, verify=True))
+            assert [(each.id, each.subject) for each in events] == [
+                ("0", "/books/1"),
+                ("1", "/books/2"),
+            ]
+            assert events[0].signature is not None
+            assert [each.has_events for each in store.event_types()] == [True]
+            with store.follow(verify=True) as following:
+                assert [next(following), next(following)] == events
+                followed.write(an_event(subject="/books/3"))
+                assert next(following).subject == "/books/3"
+
+
+def test_a_line_that_is_too_long_ends_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LINE_SIZE_MAX", 1_000)
+    answers: Answers = {V2_TOKEN: OK, "QUERY /api/v2/data/read-events": (200, {}, b" " * 300_000)}
+    with (
+        stub(answers) as told,
+        connected(told) as store,
+        pytest.raises(everlog.UnreachableError, match="a line of more than 1000 bytes"),
+    ):
+        list(store.read())
+
+
+def test_an_iteration_that_is_left_closes_its_connection(server: RunningServer) -> None:
+    with everlog.connect(server.url, token=TOKEN) as store:
+        store.write([event("/left", text="x" * 1_000) for _ in range(2_000)])
+        before = set(Path("/proc/self/fd").iterdir())
+        for _ in range(10):
+            next(iter(store.read("/left")))
+            next(iter(store.query("FROM e IN events PROJECT INTO e")))
+            with store.follow("/left") as following:
+                next(following)
+        assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1
 
 
 # Following.

@@ -77,8 +77,10 @@ class EventList:
         events = [event for event in self.events[start:stop] if is_below(event.subject, subject)]
         return iter(events if order == "chronological" else events[::-1])
 
-    def follow(self, subject: str, *, recursive: bool, after: str | None) -> Following:
-        assert (subject, recursive) == ("/", True)
+    def follow(
+        self, subject: str, *, recursive: bool, after: str | None, on_interruption: object
+    ) -> Following:
+        assert (subject, recursive, on_interruption) == ("/", True, None)
         return Following(self, 0 if after is None else int(after) + 1)
 
     def _event(self, subject: str, type_: str, data: dict[str, Any]) -> Event:

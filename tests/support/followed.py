@@ -36,6 +36,10 @@ def event_text(event: Event, hash_: str) -> str:
     return f'{{"signature":"{SIGNATURE}","hash":"{hash_}",{",".join(texts)}}}'
 
 
+# What asks whether the token opens the server, in either version.
+_TOKEN_NAMES = frozenset({"verify-token", "verify-api-token"})
+
+
 class Followed:
     """The state of the server, and how it behaves."""
 
@@ -81,6 +85,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         version = 1 if "/v1/" in self.path else 2
         method = "POST" if version == 1 else "QUERY"
         name = self.path.rpartition("/")[2]
+        if name in _TOKEN_NAMES:
+            method = "POST"
         followed.asked.append(f"v{version} {name}")
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.refuse(401)
@@ -128,7 +134,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, name: str, version: int) -> None:
         body = json.loads(self.body or b"{}")
         options = body.get("options", {})
-        if name == "read-event-types":
+        if name in _TOKEN_NAMES:
+            self.refuse(200)
+        elif name == "read-event-types":
             self.begin()
             for item in self.event_types(version):
                 self.send(json.dumps(item).encode() + b"\n")
@@ -137,6 +145,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.begin()
             for position in self.selected(options):
                 self.send(self.followed.item(position, version))
+            if version == 2:
+                self.send(b'{"type":"end","data":{}}\n')
             self.end()
         else:
             self.observe(options, version)

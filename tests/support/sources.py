@@ -26,6 +26,7 @@ GENERATED = (
     "*.png",
     "*/openapi.json",
     "*/openapi-3.2.json",
+    "deploy/grafana/*.json",
     "*.cdx.json",
 )
 

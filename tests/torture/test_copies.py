@@ -1,6 +1,6 @@
 """A plain copy of the data directory of a server that is being written to is a backup.
 
-Programs that know nothing of each other copy it, a hundred times in all, while clients write
+Programs that know nothing of each other copy it, forty times in all, while clients write
 and register event schemas. EVERLOG_COPIES says how often.
 """
 
@@ -27,7 +27,7 @@ from tests.support.server import TOKEN, RunningServer, run_to_end, running_serve
 from tests.support.threads import Background
 from tools.system_packages import SEARCH_PATH
 
-COPIES: Final = int(os.environ.get("EVERLOG_COPIES", "100"))
+COPIES: Final = int(os.environ.get("EVERLOG_COPIES", "40"))
 
 WRITERS: Final = 4
 

@@ -21,15 +21,22 @@ import pytest
 import everlog
 from everlog import NewEvent
 from tests.support.counted_model import MOVED, connector, counted, fold, read_model
-from tests.support.postgresql_server import running_postgresql
-from tests.support.server import TOKEN, RunningServer, clean_environment, running_server
+from tests.support.postgresql_server import PostgresqlServer, running_postgresql
+from tests.support.proxy import free_port
+from tests.support.server import (
+    TOKEN,
+    RunningServer,
+    clean_environment,
+    running_server,
+    wait_until,
+)
 from tests.support.sources import REPOSITORY
 
 KILLS: Final = int(os.environ.get("EVERLOG_PROJECTION_KILLS", "12"))
 SEED: Final = int(os.environ.get("EVERLOG_PROJECTION_SEED", "1"))
 
 # What is there before each round, so that there is something to catch up with.
-BURST: Final = 1_000
+BURST: Final = 600
 SUBJECTS: Final = 20
 
 
@@ -39,13 +46,20 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgresqlServer]:
+    with running_postgresql() as running:
+        yield running
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield str(tmp_path / "model.db")
-        return
-    with running_postgresql() as postgresql:
-        yield postgresql.url
+        return str(tmp_path / "model.db")
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    name = f"model_{abs(hash(tmp_path))}"
+    server.execute(f"CREATE DATABASE {name}")
+    return server.url_of_database(name)
 
 
 def connected(server: RunningServer) -> everlog.Store:
@@ -143,3 +157,30 @@ def test_a_position_that_is_committed_apart_would_be_noticed(
         expected = fold(store.read("/", recursive=True))
 
     assert read_model(connector(database)) != expected
+
+
+@pytest.mark.slow
+def test_a_runner_goes_on_when_its_server_is_back(tmp_path: Path) -> None:
+    chance, connect = random.Random(SEED), connector(str(tmp_path / "model.db"))
+    port, stop, interruptions = free_port(), threading.Event(), list[everlog.EverlogError]()
+    options = {"data_directory": tmp_path / "data"}
+    with running_server(f"--http-port={port}", **options) as server:
+        store = connected(server)
+        thread = threading.Thread(
+            target=counted.run,
+            args=(store, connect),
+            kwargs={"stop": stop, "on_interruption": interruptions.append},
+            daemon=True,
+        )
+        thread.start()
+        store.write(events(chance, 10))
+        wait_until(lambda: counted.position(connect) == "9")
+    wait_until(lambda: bool(interruptions))
+    with running_server(f"--http-port={port}", **options), store:
+        store.write(events(chance, 10))
+        wait_until(lambda: counted.position(connect) == "19")
+        stop.set()
+        thread.join()
+        expected = fold(store.read("/", recursive=True))
+
+    assert read_model(connect) == expected

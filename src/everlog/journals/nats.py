@@ -184,6 +184,8 @@ class NatsJournal:
         # Where the journal ends, as far as anybody said.
         self._told_end = BEGINNING
         self._was_told: Final = asyncio.Event()
+        # One that leads the stream, and that none of the addresses we have leads to.
+        self._leader_without_address = ""
         # What others append, so that it need not be read.
         self._heard: Final = Heard()
         self._is_closed = False
@@ -581,6 +583,9 @@ class NatsJournal:
         Raises:
             JournalUnreachableError: There is no answer.
         """
+        # Where that fails, what follows says why.
+        with suppress(JournalUnreachableError):
+            await self._go_to_leader()
         # Whatever an id consists of, it is one part of a subject.
         subject = f"{self._stream}.node.{announcement.node_id.encode().hex()}"
         headers = {**_ROLLUP, "Nats-TTL": _ANNOUNCED_TTL}
@@ -636,9 +641,40 @@ class NatsJournal:
                     # A file with a secret was there when the journal was opened.
                     raise NotSentError(str(error)) from error
                 self._connection = connection
-                await connection.listen(f"{self._stream}.log", self._hear)
-                await connection.listen(f"{self._stream}.appended", self._note_appended)
+                await self._listen(connection)
             return self._connection
+
+    async def _go_to_leader(self) -> None:
+        """Let the next calls go to the server that leads the stream, which is the shortest way.
+
+        Through another one everything takes a way more, and that server has to pass it on.
+        """
+        async with self._answering() as connection:
+            told = await self._ask(connection, f"STREAM.INFO.{self._stream}")
+        leader = (told.get("cluster") or {}).get("leader") or connection.server_name
+        if leader in {connection.server_name, self._leader_without_address}:
+            return
+        found = await self._servers.connect_to(leader)
+        if found is None:
+            # No address that we know leads there.
+            self._leader_without_address = leader
+            return
+        async with self._connecting:
+            try:
+                is_wanted = self._connection is connection and not self._is_closed
+                if is_wanted:
+                    await self._listen(found)
+                    self._connection, found = found, connection
+            except NotSentError:
+                is_wanted = False
+        if is_wanted:
+            self._retire(found)
+        else:
+            await found.close()
+
+    async def _listen(self, connection: Connection) -> None:
+        await connection.listen(f"{self._stream}.log", self._hear)
+        await connection.listen(f"{self._stream}.appended", self._note_appended)
 
     def _retire(self, connection: Connection | None) -> None:
         """Let the next call have another connection; answers that are due may still come."""

@@ -228,6 +228,17 @@ class Servers:
                 reasons.append(f"{server}: {error}")
         raise denied or NotSentError("no server can be reached: " + "; ".join(reasons))
 
+    async def connect_to(self, name: str) -> "Connection | None":
+        """Return a connection to the server of that name, None if none that takes us has it."""
+        options = self._access.options()
+        for server in tuple(self._servers):
+            with suppress(AccessDeniedError, NotSentError):
+                connection = await _connect(server, options, is_tls=self._access.is_tls)
+                if connection.server_name == name:
+                    return connection
+                await connection.close()
+        return None
+
 
 class _Client(Client):
     """A client that takes no harm from closing a connection which the system has closed."""
@@ -347,6 +358,11 @@ class Connection:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
     @property
+    def server_name(self) -> str:
+        """The name of the server that this leads to."""
+        return str(self._told.get("server_name", ""))
+
+    @property
     def payload_max(self) -> int:
         """How many bytes a message may have, headers included."""
         return self._client.max_payload
@@ -440,7 +456,10 @@ class Connection:
 
     async def listen(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
         """Call back for each message on a subject, as long as the connection is there."""
-        await self._client.subscribe(subject, cb=callback)
+        try:
+            await self._client.subscribe(subject, cb=callback)
+        except Exception as error:
+            raise NotSentError(_reason_of(error)) from error
 
     async def _take(self, message: Msg) -> None:
         answers = self._waiting.get(message.subject.rpartition(".")[2])

@@ -188,6 +188,9 @@ class AsyncStore:
     ping = _awaited(Store.ping)
     backup = _iterated(Store.backup)
     verify_store = _awaited(Store.verify_store)
+    checkpoint = _awaited(Store.checkpoint)
+    inclusion_proof = _awaited(Store.inclusion_proof)
+    consistency_proof = _awaited(Store.consistency_proof)
     close = _awaited(Store.close)
 
 

@@ -54,6 +54,14 @@ class Answer:
     def pieces(self) -> Iterator[list[bytes]]:
         """Yield whole lines as they come, without their line feeds.
 
+        Raises: as `blocks`.
+        """
+        for block in self.blocks():
+            yield block.split(b"\n")
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield blocks of whole lines as they come, without the last line feed of each.
+
         Raises:
             AnswerLostError: It breaks off, or a line is too large.
         """
@@ -62,7 +70,7 @@ class Answer:
         while piece := self._read():
             head, line_feed, tail = piece.rpartition(b"\n")
             if line_feed:
-                yield b"".join((*rest, head)).split(b"\n")
+                yield b"".join((*rest, head))
                 rest, size = [], 0
             rest.append(tail)
             size += len(tail)
@@ -70,7 +78,7 @@ class Answer:
                 raise AnswerLostError(f"its answer has a line of more than {LINE_SIZE_MAX} bytes")
         last = b"".join(rest)
         if last:
-            yield [last]
+            yield last
 
     def read(self, size_max: int) -> bytes:
         """Return all of it, and let go of it.

@@ -13,6 +13,7 @@ import asyncio
 import os
 import threading
 import time
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ from everlog.domain.schema import read_event_schema
 from everlog.domain.selection import (
     BoundText,
     FromLatestEventText,
+    parse_event_id,
     parse_observe_selection,
     parse_read_selection,
 )
@@ -53,10 +55,16 @@ from everlog.library.values import (
     NewEvent,
     Precondition,
     Selection,
+    read_events,
 )
 from everlog.service.backup import begin_backup, list_schemas
 from everlog.service.discovery import read_event_type
 from everlog.service.observers import Interest
+from everlog.service.proofs import (
+    latest_checkpoint,
+    read_consistency_proof,
+    read_inclusion_proof,
+)
 from everlog.service.querying.messages import RowForm
 from everlog.service.read_events import scan_of
 from everlog.service.register_event_schema import register_event_schema
@@ -183,6 +191,11 @@ class _LoopThread:
             self.close()
             raise
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller runs on this thread."""
+        return threading.current_thread() is self._thread
+
     def call(self, coroutine: Coroutine[Any, Any, _Result]) -> _Result:
         """Return what a coroutine returns on the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
@@ -219,6 +232,8 @@ class EmbeddedTransport:
         self._thread: Final = _LoopThread(directory, options)
         self._store: Final = self._thread.store
         self._signing_key: Final[SigningKey | None] = options.signing_key
+        # What is being pulled from the loop, by whoever iterates.
+        self._running: Final[set[AsyncGenerator[Any, None]]] = set()
         _open_transports.add(self)
 
     def __str__(self) -> str:
@@ -416,8 +431,42 @@ class EmbeddedTransport:
             pass
         return Verification(found.errors, found.warnings)
 
+    def checkpoint(self) -> bytes:
+        """As `Store.checkpoint`."""
+        with self._gate.passed():
+            return self._thread.call(latest_checkpoint(self._store)).note.encode()
+
+    def inclusion_proof(self, event_id: str, size: int | None) -> Mapping[str, Any]:
+        """As `Store.inclusion_proof`."""
+        position = parse_event_id(event_id, field="event")
+        with self._gate.passed():
+            found = self._thread.call(read_inclusion_proof(self._store, position, size))
+        return {
+            "event": str(found.position),
+            "hash": found.hash,
+            "size": found.size,
+            "root": _render_hash(found.root),
+            "proof": list(map(_render_hash, found.proof)),
+        }
+
+    def consistency_proof(self, earlier: int, later: int | None) -> Mapping[str, Any]:
+        """As `Store.consistency_proof`."""
+        with self._gate.passed():
+            found = self._thread.call(read_consistency_proof(self._store, earlier, later))
+        return {
+            "from": found.earlier,
+            "to": found.later,
+            "fromRoot": _render_hash(found.earlier_root),
+            "toRoot": _render_hash(found.later_root),
+            "proof": list(map(_render_hash, found.proof)),
+        }
+
     def close(self) -> None:
         """As `Store.close`."""
+        if self._thread.is_current:
+            # The collector has found a forgotten store here, and the thread cannot wait for itself.
+            threading.Thread(target=self.close, name="everlog-close").start()
+            return
         if not self._gate.close():
             return
         # Whoever waits for events, rows or an audit is told; the others come to their end.
@@ -425,6 +474,9 @@ class EmbeddedTransport:
             self._thread.loop.call_soon_threadsafe(self._store.end_streams)
         self._gate.wait()
         try:
+            # Nobody goes on with what was left half-read.
+            for generator in tuple(self._running):
+                self._thread.call(generator.aclose())
             self._thread.close()
         finally:
             if isinstance(self._store.engine, LogEngine):
@@ -486,6 +538,7 @@ class EmbeddedTransport:
     def _pull(self, begin: Callable[[], AsyncGenerator[_Result, None]]) -> Iterator[_Result]:
         """Yield what an asynchronous generator does on the loop, as it is asked for."""
         generator = begin()
+        self._running.add(generator)
         try:
             while True:
                 with self._gate.passed():
@@ -494,6 +547,7 @@ class EmbeddedTransport:
                     return
                 yield found[0]
         finally:
+            self._running.discard(generator)
             # Where the store is closed, all of it is over.
             with suppress(StoreClosedError), self._gate.passed():
                 self._thread.call(generator.aclose())
@@ -508,7 +562,8 @@ class EmbeddedTransport:
         return self._signed(Event(accepted.json))
 
     def _events(self, block: bytes) -> list[Event]:
-        events = list(map(Event, block.splitlines()))
+        # One that is damaged says so itself, when it is looked at.
+        events = read_events(block, 1) or list(map(Event, block.splitlines()))
         return events if self._signing_key is None else list(map(self._signed, events))
 
     def _signed(self, event: Event) -> Event:
@@ -618,6 +673,10 @@ def _precondition_text(precondition: Precondition) -> PreconditionText:
 def _event_type(entry: ports.EventType) -> EventType:
     schema = None if entry.schema is None else msgspec.json.decode(entry.schema)
     return EventType(entry.name, entry.has_events, schema)
+
+
+def _render_hash(hash_: bytes) -> str:
+    return b64encode(hash_).decode()
 
 
 def _now() -> str:

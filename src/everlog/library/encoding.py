@@ -8,6 +8,7 @@ import msgspec
 
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.json_text import NOT_JSON
+from everlog.domain.limits import REQUEST_BODY_SIZE_MAX
 from everlog.library.values import JsonObject, NewEvent
 
 _MESSAGE: Final = "malformed event data"
@@ -52,18 +53,39 @@ def encode_events(events: Iterable[NewEvent]) -> list[tuple[NewEvent, msgspec.Ra
     """Return events with their data as JSON.
 
     Raises:
-        RefusedError: The data of one is none; the details say of which.
+        RefusedError: The data of one is none, and the details say of which; or all of it together
+            is more than any server takes.
     """
     encoded: list[tuple[NewEvent, msgspec.Raw]] = []
+    size = 0
     for event in events:
         try:
-            encoded.append((event, msgspec.Raw(encode_data(event.data))))
+            data = encode_data(event.data)
+            encoded.append((event, msgspec.Raw(data)))
+            size += len(data)
         except RefusedError as error:
             index = len(encoded)
             raise RefusedError(
                 error.code, error.message, field=f"events[{index}].data", eventIndex=index
             ) from error
+    check_size(size)
     return encoded
+
+
+def check_size(size: int) -> None:
+    """Refuse a write of so many bytes if no server takes it: it would end the connection.
+
+    Raises:
+        RefusedError: It is too large.
+    """
+    if size > REQUEST_BODY_SIZE_MAX:
+        raise RefusedError(
+            Code.EVENT_TOO_LARGE,
+            f"the write is too large: it may have {REQUEST_BODY_SIZE_MAX} bytes, this one has "
+            f"{size}: write less at a time",
+            field="events",
+            limit=REQUEST_BODY_SIZE_MAX,
+        )
 
 
 def _has_no_number(value: object) -> bool:

@@ -9,22 +9,32 @@ What is left to others: connections (`client`), and what the versions call thing
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 
-from everlog.domain.errors import BusyError, Code, RefusedError
+from everlog.domain.errors import BusyError, Code, NoCheckpointError, RefusedError
 from everlog.domain.json_text import NOT_JSON
 from everlog.library.client import Answer, AnswerLostError, Client
-from everlog.library.encoding import encode_events
+from everlog.library.encoding import check_size, encode_events
 from everlog.library.errors import (
     UnauthorizedError,
     UnreachableError,
+    VerificationError,
 )
 from everlog.library.outcome import OutcomeUnknownError
 from everlog.library.store import Verification
-from everlog.library.values import Bound, Event, EventType, NewEvent, Precondition, Selection
+from everlog.library.values import (
+    Bound,
+    Event,
+    EventType,
+    NewEvent,
+    Precondition,
+    Selection,
+    read_events,
+)
 from everlog.library.versions import (
     V1,
     V2,
@@ -49,6 +59,11 @@ _DOCUMENT_SIZE_MAX: Final = 256 * 1024 * 1024
 
 # What a server answers to a path or a method that it does not know, or who stands in front of it.
 _UNKNOWN: Final = frozenset({404, 405, 501})
+
+_LOG: Final = "/api/v2/log/"
+
+# As the last line of version 2 behind others; one that is written otherwise is found as well.
+_END_LINE: Final = b'\n{"type":"end","data":{}}'
 
 _encode: Final = msgspec.json.encode
 
@@ -260,9 +275,34 @@ class ServerTransport:
                         found = msgspec.json.decode(item.body, type=Verification)
                 return found
 
+    def checkpoint(self) -> bytes:
+        """As `Store.checkpoint`."""
+        try:
+            return self._ask("GET", f"{_LOG}checkpoint").read(_REASON_SIZE_MAX)
+        except BusyError as error:
+            raise NoCheckpointError(str(error)) from error
+
+    def inclusion_proof(self, event_id: str, size: int | None) -> Mapping[str, Any]:
+        """As `Store.inclusion_proof`."""
+        return self._prove("inclusion-proof", {"event": event_id, "size": size})
+
+    def consistency_proof(self, earlier: int, later: int | None) -> Mapping[str, Any]:
+        """As `Store.consistency_proof`."""
+        return self._prove("consistency-proof", {"from": earlier, "to": later})
+
     def close(self) -> None:
         """As `Store.close`."""
         self._client.close()
+
+    def _prove(self, name: str, parameters: Mapping[str, object]) -> Mapping[str, Any]:
+        given = urlencode({each: value for each, value in parameters.items() if value is not None})
+        answer = self._ask("GET", f"{_LOG}{name}?{given}").read(_DOCUMENT_SIZE_MAX)
+        with _judged():
+            found = msgspec.json.decode(answer, type=dict[str, Any])
+            if found.get("type") == "error":
+                # Proofs belong to version 2, whichever one is spoken besides.
+                raise read_error(V2, _encode(found.get("data")))
+        return found
 
     # What is common.
 
@@ -279,6 +319,7 @@ class ServerTransport:
     ) -> Answer:
         """Ask, and return the answer if the server does what is asked."""
         content = b"" if body is None else _encode(body)
+        check_size(len(content))
         answer = self._client.ask(method, path, content, is_repeatable=not is_write)
         if answer.status != 200:
             self._refuse(answer, is_write=is_write)
@@ -325,9 +366,15 @@ class ServerTransport:
         version = self._version
         start = version.item_start
         is_end = version is V1
-        for lines in answer.pieces():
-            events: list[Event] = []
-            for line in lines:
+        for block in answer.blocks():
+            if block.endswith(_END_LINE):
+                # So that the others are nothing but events.
+                is_end, block = True, block[: -len(_END_LINE)]  # noqa: PLW2901 - as said
+            events = read_events(block, version.number) or []
+            if events:
+                yield events
+                continue
+            for line in block.split(b"\n"):
                 if line.startswith(start):
                     events.append(Event(line))
                     continue
@@ -400,9 +447,8 @@ class ServerTransport:
     def _note(self, events: Sequence[Event]) -> None:
         """Remember the latest event that was shown: what is written later comes behind it."""
         for event in events[:: max(len(events) - 1, 1)]:
-            position = event.find_position()
-            if position is not None and (self._latest is None or position > self._latest):
-                self._latest = position
+            with suppress(VerificationError, ValueError):
+                self._latest = max(int(event.id), -1 if self._latest is None else self._latest)
 
 
 class ServerObservation:

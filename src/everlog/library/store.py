@@ -95,6 +95,15 @@ class Transport(Protocol):
     def verify_store(self) -> "Verification":
         """As `Store.verify_store`."""
 
+    def checkpoint(self) -> bytes:
+        """As `Store.checkpoint`."""
+
+    def inclusion_proof(self, event_id: str, size: int | None) -> Mapping[str, Any]:
+        """As `Store.inclusion_proof`."""
+
+    def consistency_proof(self, earlier: int, later: int | None) -> Mapping[str, Any]:
+        """As `Store.consistency_proof`."""
+
     def close(self) -> None:
         """As `Store.close`."""
 
@@ -353,7 +362,8 @@ class Store:
     ) -> list[Event]:
         """Write events, all of them or none, and return them as they are stored.
 
-        They follow each other in the log. At most 10,000 events of at most 131,072 bytes each.
+        They follow each other in the log. At most 10,000 events, of at most 131,072 bytes each, and
+        67,108,864 bytes together.
         Preconditions are about what is stored before, and hold at the moment of the write.
 
         Raises:
@@ -482,6 +492,37 @@ class Store:
     def verify_store(self) -> Verification:
         """Read all that is stored, and return what is not as it should be; that may take long."""
         return self._transport.verify_store()
+
+    def checkpoint(self) -> bytes:
+        """Return the latest checkpoint of the log's Merkle tree, a signed note (docs/proofs.md).
+
+        Raises:
+            NoCheckpointError: There is none, as where the store has no key for them.
+            UnreachableError: The server has no such proofs.
+        """
+        return self._transport.checkpoint()
+
+    def inclusion_proof(self, event_id: str, *, size: int | None = None) -> Mapping[str, Any]:
+        """Return the proof that an event is in the log's tree of a size: the API's document.
+
+        `size` is a number of events, by default that of the latest checkpoint, or of the log.
+
+        Raises:
+            RefusedError: There is no such event, or no tree of that size.
+            UnreachableError: The server has no such proofs.
+        """
+        return self._transport.inclusion_proof(event_id, size)
+
+    def consistency_proof(self, earlier: int, later: int | None = None) -> Mapping[str, Any]:
+        """Return the proof that the tree of one size is the beginning of that of a later one.
+
+        Sizes are numbers of events; `later` is by default as in `inclusion_proof`.
+
+        Raises:
+            RefusedError: There is no tree of such a size.
+            UnreachableError: The server has no such proofs.
+        """
+        return self._transport.consistency_proof(earlier, later)
 
     def close(self) -> None:
         """Close the store; more than once is the same as once.

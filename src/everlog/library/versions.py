@@ -271,6 +271,7 @@ _BEGINNINGS: Final[tuple[tuple[str, str], ...]] = (
     (r"(the )?server is shutting down", Code.SERVER_SHUTTING_DOWN),
     (r"the store has failed", Code.STORE_FAILED),
     (r"reading the data directory failed", Code.READ_FAILED),
+    (r"no space left on the device|too many files are open", Code.DISK_FULL),
     (r"event type '.*' not found", Code.EVENT_TYPE_UNKNOWN),
     (r"(invalid|malformed) event type", Code.EVENT_TYPE_MALFORMED),
     (r"the event type is missing", Code.EVENT_TYPE_MISSING),
@@ -296,12 +297,11 @@ _BEGINNINGS: Final[tuple[tuple[str, str], ...]] = (
     (r"unknown value '.*': ifEventIsMissing", Code.IF_EVENT_IS_MISSING_UNKNOWN),
     (r"a write may have .* preconditions|unknown precondition", Code.PRECONDITION_UNKNOWN),
     (r"preconditions of type", Code.PRECONDITION_UNKNOWN),
-    (r"the (event )?schema is missing|the event schema is missing", Code.EVENT_SCHEMA_MISSING),
+    (r"the event schema is missing", Code.EVENT_SCHEMA_MISSING),
     (r"the event schema is not an object", Code.EVENT_SCHEMA_NOT_OBJECT),
     (r"malformed event schema|invalid schema", Code.EVENT_SCHEMA_MALFORMED),
     (r"the query is missing", Code.QUERY_MISSING),
     (r"(the query of )?a precondition must", Code.QUERY_NOT_BOOLEAN),
-    (r"the query of a precondition must", Code.QUERY_NOT_BOOLEAN),
     (r"(in \d+ attempts, events|events came faster|the quer(y|ies) )", Code.QUERY_UNEVALUABLE),
     (r"malformed request body", MALFORMED),
 )
@@ -319,18 +319,20 @@ def read_refusal(
     status: int, text: str, details: Mapping[str, object] | None = None
 ) -> RefusedError:
     """Return the refusal that a status and a sentence say."""
-    code = next((code for pattern, code in _CODES if pattern.match(text)), None)
-    found = code or _BY_STATUS.get(status, MALFORMED)
+    found = _find_code(text) or _BY_STATUS.get(status, MALFORMED)
     message = text.removeprefix("state conflict: ").removeprefix("schema conflict: ")
     return to_error(found, message or f"the server answers with status {status}", details or {})
 
 
+def _find_code(text: str) -> str | None:
+    return next((code for pattern, code in _CODES if pattern.match(text)), None)
+
+
 def read_unavailability(version: Version, text: str) -> RefusedError | BusyError:
     """Return what the status 503 and a sentence say: nothing was stored."""
-    if version is V1:
-        code = next((code for pattern, code in _CODES if pattern.match(text)), None)
-        if code is not None and code is not Code.PRECONDITION_VIOLATED:
-            return to_error(code, text, {})
-        if "no space" in text or "full" in text:
-            return to_error(Code.DISK_FULL, text, {})
-    return BusyError(text or "the server is not ready to answer")
+    code = _find_code(text) if version is V1 else None
+    return (
+        to_error(code, text, {})
+        if code is not None
+        else BusyError(text or "the server is not ready to answer")
+    )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
+from everlog.domain.errors import EverlogError
 from everlog.library.values import Bound, Event
 from everlog.projections.databases import (
     ENDS_TRANSACTIONS,
@@ -183,16 +184,19 @@ class Projection:
         stop: threading.Event | None = None,
         progress: OnProgress | None = None,
         wait_seconds: float = _WAIT_SECONDS,
+        on_interruption: Callable[[EverlogError], None] | None = None,
     ) -> None:
         """Catch up, and then apply events as they come, until `stop` is set, or for ever.
 
-        The other arguments and the errors are those of `catch_up`.
+        A server that is followed and cannot be reached is asked again, as by `Store.follow`, which
+        also says what `on_interruption` is told. The other arguments and the errors are those of
+        `catch_up`.
         """
         stop = stop or threading.Event()
         try:
             with self._running(store, database, wait_seconds, stop) as run:
                 run.catch_up(progress)
-                run.follow()
+                run.follow(on_interruption)
         except AlreadyRunningError:
             if not stop.is_set():
                 raise
@@ -321,11 +325,14 @@ class _Run:
                 progress(self._position.id, max(last, self._position.id))
         return count
 
-    def follow(self) -> None:
+    def follow(self, on_interruption: Callable[[EverlogError], None] | None) -> None:
         """Apply what comes, until somebody stops it."""
         id_ = self._position.id
         events = self._store.follow(
-            self._projection.subject, recursive=True, after=None if id_ < 0 else str(id_)
+            self._projection.subject,
+            recursive=True,
+            after=None if id_ < 0 else str(id_),
+            on_interruption=on_interruption,
         )
         with closing(Feed(events)) as feed:
             for batch in feed.batches(self._stop):

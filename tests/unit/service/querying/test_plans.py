@@ -124,10 +124,9 @@ def test_a_plan_takes_no_more_memory_than_is_counted(text: str) -> None:
     # What is made once for all of them.
     memory_of(texts[:10])
 
+    counted = sizes(*(prepare_query(text, is_signed=True) for text in texts[10:]))
     # Threads that other tests left behind may take some, too, now and then.
-    taken = min(memory_of(texts[10:]) for _ in range(3))
-
-    assert taken <= sizes(*(prepare_query(text, is_signed=True) for text in texts[10:]))
+    assert any(memory_of(texts[10:]) <= counted for _ in range(3))
 
 
 def test_what_was_not_short_is_remembered() -> None:
