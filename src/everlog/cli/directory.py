@@ -305,6 +305,18 @@ class DirectoryTransport:
         """Refuse: `everlog audit` does that for a directory."""
         raise DataDirectoryError("a data directory is verified by 'everlog audit'")
 
+    def checkpoint(self) -> NoReturn:
+        """Refuse, as the proofs do: who signs and proves is a server."""
+        raise DataDirectoryError("proofs and checkpoints come from a server")
+
+    def inclusion_proof(self, *_: object) -> NoReturn:
+        """Refuse."""
+        self.checkpoint()
+
+    def consistency_proof(self, *_: object) -> NoReturn:
+        """Refuse."""
+        self.checkpoint()
+
     def close(self) -> None:
         """Let go of the directory."""
         self._log.close()
