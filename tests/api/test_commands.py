@@ -227,6 +227,8 @@ def test_the_prefix_of_a_url_is_part_of_it(server: RunningServer) -> None:
 
 
 def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Path) -> None:
+    variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
+    assert run("write", *DEFAULTS, given=lines_of(1, "/asked"), **variables).code == 0
     for blocked in ("", "prompt_toolkit"):
         terminal = Terminal(columns=80)
         program = f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r}))\n"
@@ -243,9 +245,9 @@ def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Pa
                 "TERM": "dumb" if blocked else "xterm",
             },
         )
-        terminal.read_until("everlog> ")
+        terminal.read_until("everlog>")
         terminal.type("FROM e IN events TOP 1\r")
-        terminal.read_until("...> ")
+        terminal.read_until("...>")
         terminal.type("PROJECT INTO 6 * 7\r")
         assert "42" in terminal.read_until("1 row")
         terminal.type("\\quit\r")

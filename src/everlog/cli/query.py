@@ -10,7 +10,7 @@ import click
 
 from everlog.cli.faults import told
 from everlog.cli.printing import describe_rows, format_option, print_rows
-from everlog.cli.progress import Progress
+from everlog.cli.progress import Progress, describe_events
 from everlog.cli.read import telling
 from everlog.cli.stores import FILE, TOKEN_VARIABLE, StoreChoice, store_options
 from everlog.eventql.diagnostic import Span
@@ -77,22 +77,10 @@ def query(
     explain: bool,  # noqa: FBT001 - click calls this with keywords.
 ) -> None:
     """Print the rows of a query, or of one after the other."""
-    progress = Progress()
     if query is None and query_file is None and _is_person_there():
-        from everlog.cli.shell import run_shell
-
-        with (
-            told(progress),
-            store.open(signing_key_file=signing_key_file, on_read=telling(progress)) as opened,
-        ):
-            is_remote = store.directory is None
-            run_shell(
-                opened,
-                store.name,
-                format_,
-                lambda text, form: answer(opened, text, form, Progress(), is_remote=is_remote),
-            )
+        _run_shell(store, signing_key_file, format_)
         return
+    progress = Progress()
     text = _read_text(query, query_file)
     if explain and not is_explain(text):
         text = f"EXPLAIN {text}"
@@ -120,6 +108,27 @@ def answer(
         # What is read here tells by itself how far it is.
         rows = _counted(rows, progress)
     return print_rows(rows, form, progress, text=text, is_explain=is_explain(text))
+
+
+def _run_shell(store: StoreChoice, signing_key_file: Path | None, form: str | None) -> None:
+    from everlog.cli.shell import run_shell
+
+    progress = Progress()
+
+    def tell(done: int, total: int) -> None:
+        progress.tell(partial(describe_events, done, total))
+
+    def ask(text: str, form: str | None) -> int:
+        nonlocal progress
+        # Each query has its own time.
+        progress = Progress()
+        return answer(opened, text, form, progress, is_remote=store.directory is None)
+
+    with (
+        told(progress),
+        store.open(signing_key_file=signing_key_file, on_read=tell) as opened,
+    ):
+        run_shell(opened, store.name, form, ask)
 
 
 def _is_person_there() -> bool:
