@@ -2,7 +2,8 @@
 
 Guarantees: the token is random, readable by its owner only, and never printed nor put into the
 list of processes. Each port has a data directory of its own, so that servers run side by side; the
-token is that of all. This process becomes the server, so that every signal reaches it.
+token is that of all. A context file says to commands which server was started last. This process
+becomes the server, so that every signal reaches it.
 """
 
 import argparse
@@ -16,8 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVER = Path(sys.executable).with_name("everlog")
 DIRECTORY = ROOT / ".everlog"
 TOKEN_FILE = DIRECTORY / "token"
+CONTEXT_FILE = DIRECTORY / "context.toml"
 
 DEFAULT_PORT = 3000
+
+# What commands read that are told of no store (docs/operating/commands.md).
+CONTEXT = """\
+# The server that was started last; written by `make run`.
+url = "http://127.0.0.1:{port}"
+token-file = "token"
+"""
 
 BANNER = """
 Everlog runs for development, at {url}
@@ -26,7 +35,11 @@ Everlog runs for development, at {url}
   data    {data_directory}
   stop    Ctrl-C
 
-Write an event from another terminal:
+In another terminal, in this folder, commands work with it, such as:
+
+  {everlog} read / --recursive
+
+Write an event:
 
   curl {url}/api/v1/write-events \\
     --header "Authorization: Bearer $(cat {token_file})" \\
@@ -50,6 +63,7 @@ def main() -> None:
     port = parser.parse_args().port
     DIRECTORY.mkdir(mode=0o700, exist_ok=True)
     token = stored_token()
+    write_context(port)
     print(banner(port), file=sys.stderr, flush=True)
     environment = os.environ | {"EVERLOG_API_TOKEN": token}
     arguments = [str(SERVER), *server_arguments(port)]
@@ -65,6 +79,12 @@ def stored_token() -> str:
     return TOKEN_FILE.read_text(encoding="ascii").strip()
 
 
+def write_context(port: int) -> None:
+    """Tell commands which server to ask, in a file that nobody else may write to."""
+    CONTEXT_FILE.touch(mode=0o600)
+    CONTEXT_FILE.write_text(CONTEXT.format(port=port), encoding="ascii")
+
+
 def data_directory(port: int) -> Path:
     """Return where the server of a port keeps its data: only one can have a directory open."""
     return DIRECTORY / ("data" if port == DEFAULT_PORT else f"data-{port}")
@@ -73,6 +93,7 @@ def data_directory(port: int) -> Path:
 def banner(port: int) -> str:
     return BANNER.format(
         url=f"http://127.0.0.1:{port}",
+        everlog=os.path.relpath(SERVER),
         token_file=os.path.relpath(TOKEN_FILE),
         data_directory=os.path.relpath(data_directory(port)),
         event=EVENT,

@@ -16,11 +16,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
-from everlog.exit_codes import EXIT_OK
-
-# As shells say it of processes that a signal ended: by Ctrl+C, and because nobody reads on.
-EXIT_INTERRUPTED = 130
-EXIT_OUTPUT_CLOSED = 141
+from everlog.exit_codes import EXIT_INTERRUPTED, EXIT_OK
 
 _STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _SIGNALS = _STOP_SIGNALS | {signal.SIGHUP}

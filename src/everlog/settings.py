@@ -75,6 +75,8 @@ class Settings:
     follow_ca_file: Path | None
     # The lowest level of the log that is written.
     log_level: str
+    # One of `telemetry.LOG_FORMATS`.
+    log_format: str
 
     @property
     def certificate_files(self) -> CertificateFiles | None:

@@ -1,4 +1,4 @@
-"""The server's log: JSON lines on standard output.
+"""The server's log on standard output: JSON lines, or lines for a person at a terminal.
 
 Start-up and its options, warnings, errors, fatal conditions. Never a request, a body, a token or
 a key: whoever logs passes fields by name, and no field here comes from a client. What an
@@ -15,6 +15,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import select
 import sys
 import threading
@@ -23,6 +24,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import partial
 from pathlib import PurePath
 from traceback import format_tb
 from typing import Any, Final, NamedTuple, TextIO
@@ -30,7 +32,7 @@ from typing import Any, Final, NamedTuple, TextIO
 import msgspec
 
 from everlog.domain.time import next_event_time
-from everlog.texts import to_unicode
+from everlog.texts import is_coloured, to_printable, to_unicode
 
 
 class Level(IntEnum):
@@ -44,6 +46,9 @@ class Level(IntEnum):
 
 
 LEVELS: Final = tuple(level.name.lower() for level in Level)
+
+# The form of lines: `auto` is text where a terminal shows them, and JSON elsewhere.
+LOG_FORMATS: Final = ("auto", "json", "text")
 
 _STANDARD_OUTPUT: Final = 1
 
@@ -60,6 +65,14 @@ _CAUSES_MAX: Final = 8
 
 _SELDOM_SECONDS: Final = 60.0
 
+# How long a time is that ends with its milliseconds.
+_MILLISECONDS: Final = len("2026-11-23T12:00:00.123")
+
+# By the level: what a terminal is told for its colour.
+_COLOURS: Final = {"debug": "2", "info": "32", "warn": "33", "error": "31", "fatal": "1;31"}
+
+_needs_quotes: Final = re.compile(r"[\s\"=]").search
+
 
 class Log:
     """Writes lines of at least one level."""
@@ -68,14 +81,16 @@ class Log:
         self,
         *,
         level: Level = Level.INFO,
+        form: str = "json",
         file: int = _STANDARD_OUTPUT,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Write to a descriptor, standard output unless told otherwise.
+        """Write to a descriptor, standard output unless told otherwise, in a form of `LOG_FORMATS`.
 
         The clock returns nanoseconds since 1970.
         """
         self._level: Final = level
+        self._encode: Final = _encoder(form, file)
         self._output: Final = _Output(file, self._render_gap)
         self._clock: Final = clock
         self._bug_count = 0
@@ -126,14 +141,46 @@ class Log:
             "message": message,
             **fields,
         }
-        try:
-            return msgspec.json.encode(line, enc_hook=str) + b"\n"
-        except UnicodeEncodeError:
-            return msgspec.json.encode(_to_unicode(line), enc_hook=str) + b"\n"
+        return self._encode(line)
 
     def _render_gap(self, count: int) -> bytes:
         message = "lines of this log were dropped: nobody took them"
         return self._render(Level.WARN, message, {"count": count})
+
+
+def _encoder(form: str, file: int) -> Callable[[dict[str, object]], bytes]:
+    """Return what makes a line of its members, for whoever reads the descriptor."""
+    if form == "json" or (form == "auto" and not os.isatty(file)):
+        return _to_json
+    return partial(_to_text, has_colours=is_coloured(file))
+
+
+def _to_json(line: dict[str, object]) -> bytes:
+    try:
+        return msgspec.json.encode(line, enc_hook=str) + b"\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_to_unicode(line), enc_hook=str) + b"\n"
+
+
+def _to_text(line: dict[str, object], *, has_colours: bool) -> bytes:
+    """Return a line as a person reads it: a traceback stands below it, all else beside it."""
+    # As strings, numbers, booleans and arrays or objects of those.
+    members = msgspec.json.decode(_to_json(line))
+    moment, level, message = (str(members.pop(name)) for name in ("time", "level", "message"))
+    below = str(members.pop("traceback", "")).splitlines()
+    shown = f"{level.upper():<5}"
+    if has_colours:
+        shown = f"\033[{_COLOURS[level]}m{shown}\033[0m"
+    beside = "".join(f"  {name}={_shown(value)}" for name, value in members.items())
+    first = f"{moment[:_MILLISECONDS]}Z {shown} {to_printable(message)}{beside}"
+    return "\n".join([first, *(f"    {to_printable(each)}" for each in below), ""]).encode()
+
+
+def _shown(value: object) -> str:
+    """Return a field's value on one line, in quotes where one could not tell where it ends."""
+    if isinstance(value, str) and value and not _needs_quotes(value):
+        return to_printable(value)
+    return to_printable(msgspec.json.encode(value).decode())
 
 
 class _Entry(NamedTuple):

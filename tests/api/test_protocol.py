@@ -1,6 +1,7 @@
 """What holds for every request: who may ask, what there is, and what each answer carries."""
 
 import gzip
+import re
 import socket
 
 import pytest
@@ -111,7 +112,6 @@ def test_a_stranger_learns_nothing_about_methods_and_paths_of_the_api(
 
 
 UNKNOWN_PATHS = (
-    "/",
     "/api",
     "/api/",
     "/api/v1",
@@ -125,6 +125,18 @@ UNKNOWN_PATHS = (
     "/api/v2/system/verify-store",
     "/favicon.ico",
 )
+
+
+def test_the_root_says_where_to_go(connection: Connection) -> None:
+    for headers in (None, {}):
+        answer = connection.ask("GET", "/", headers=headers)
+
+        assert answer.status == 404
+        assert answer.text.startswith("not found: this is Everlog")
+        paths = re.findall(r"GET (/\S+)", answer.text)
+        assert len(paths) == 2
+        for path in paths:
+            assert connection.ask("GET", path, headers={}).status == 200
 
 
 @pytest.mark.parametrize("path", UNKNOWN_PATHS)

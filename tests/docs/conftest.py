@@ -33,4 +33,7 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     command = [sys.executable, str(script), "--port=0"]
     with started_process(command, tmp_path / ".everlog" / "data-0", {}) as server:
         server.wait_for_log("listening")
+        # The system has chosen the port only now.
+        context = tmp_path / ".everlog" / "context.toml"
+        context.write_text(context.read_text().replace(":0", f":{server.port}"))
         yield Checkout(tmp_path, server)

@@ -13,7 +13,7 @@ from everlog.cli.backup import backup
 from everlog.cli.restore import restore
 from everlog.domain.chain import GENESIS_HASH, HASH_V2_PREFIX, HashVersion
 from everlog.domain.event import accept_event, candidate_size
-from everlog.process import EXIT_INTERRUPTED, EXIT_OUTPUT_CLOSED
+from everlog.exit_codes import EXIT_INTERRUPTED, EXIT_OUTPUT_CLOSED
 from everlog.storage.line import Mark, render_line
 from everlog.transfer.backup_lines import to_backup_lines
 from tests.support.engines import open_log

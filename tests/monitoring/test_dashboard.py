@@ -54,7 +54,13 @@ def queries() -> Iterator[tuple[str, str, str]]:
 
 
 def plain_url(server: RunningServer) -> str:
-    return next(url for url in server.urls if url.startswith("http:"))
+    """Return the address without TLS, which a server may say last."""
+
+    def found() -> list[str]:
+        return [url for url in server.urls if url.startswith("http:")]
+
+    wait_until(lambda: bool(found()))
+    return found()[0]
 
 
 def samples_of(server: RunningServer) -> dict[str, frozenset[str]]:

@@ -13,11 +13,15 @@ class KeptLog:
     """A log that writes to a file without a name, and what it has written until now."""
 
     def __init__(
-        self, *, level: Level = Level.INFO, clock: Callable[[], int] | None = None
+        self,
+        *,
+        level: Level = Level.INFO,
+        form: str = "json",
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self._file: Final = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`.
         options: dict[str, Any] = {} if clock is None else {"clock": clock}
-        self.log: Final = Log(level=level, file=self._file.fileno(), **options)
+        self.log: Final = Log(level=level, form=form, file=self._file.fileno(), **options)
 
     @property
     def text(self) -> str:

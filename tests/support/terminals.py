@@ -19,6 +19,10 @@ class Terminal:
         """Leave writing to the processes that have it."""
         os.close(self.file)
 
+    def type(self, text: str) -> None:
+        """Type a text, as a person does."""
+        os.write(self._reading, text.encode())
+
     def read_until(self, text: str) -> str:
         """Return what is shown up to some text."""
         shown = ""

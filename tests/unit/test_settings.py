@@ -55,6 +55,7 @@ def settings(*, https_enabled: bool) -> Settings:
         follow_token_file=None,
         follow_ca_file=None,
         log_level="info",
+        log_format="auto",
     )
 
 

@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from everlog import telemetry
 from everlog.telemetry import (
     LEVELS,
+    LOG_FORMATS,
     WAITING_SIZE_MAX,
     Level,
     Log,
@@ -20,6 +22,7 @@ from everlog.telemetry import (
 )
 from everlog.texts import to_unicode
 from tests.support.logs import KeptLog
+from tests.support.terminals import Terminal
 
 DROPPED = "lines of this log were dropped"
 
@@ -44,6 +47,69 @@ def test_lines_below_the_level_are_left_out(level: Level) -> None:
     for line in lines:
         assert list(line) == ["time", "level", "message", "number"]
         assert line["time"] == "2027-01-15T08:00:00.000000005Z"
+
+
+FIELDS = {
+    "url": "http://127.0.0.1:3000",
+    "count": 3,
+    "empty": "",
+    "reason": "it hangs",
+    "path": Path("\x1b[2J\udcff"),
+    "options": {"http": True},
+}
+
+# What a person reads of these.
+SHOWN = (
+    "2027-01-15T08:00:00.000Z {level} a\\x1b[1mmessage  url=http://127.0.0.1:3000  count=3  "
+    'empty=""  reason="it hangs"  path=\\x1b[2J\\xff  options={{"http":true}}\n'
+)
+
+
+def shown_at(columns: int, **options: Any) -> str:
+    """Return what a terminal shows of a line."""
+    terminal = Terminal(columns=columns)
+    log = Log(file=terminal.file, clock=lambda: NOON, **options)
+    log.warning("a\x1b[1mmessage", **FIELDS)
+    log.flush()
+    terminal.close_for_writing()
+    return terminal.read_all()
+
+
+def test_a_terminal_shows_what_a_person_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert shown_at(80, form="auto") == SHOWN.format(level="\033[33mWARN \033[0m")
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown_at(80, form="auto") == SHOWN.format(level="WARN ")
+    assert shown_at(80, form="text") == SHOWN.format(level="WARN ")
+    assert json.loads(shown_at(80, form="json"))["message"] == "a\x1b[1mmessage"
+
+
+def test_elsewhere_text_is_what_was_asked_for_and_json_what_was_not() -> None:
+    kept = {form: KeptLog(form=form, clock=lambda: NOON) for form in LOG_FORMATS}
+    for each in kept.values():
+        each.log.warning("a\x1b[1mmessage", **FIELDS)
+
+    assert kept["text"].text == SHOWN.format(level="WARN ")
+    assert kept["auto"].text == kept["json"].text
+    assert kept["auto"].lines[0]["count"] == 3
+    for each in kept.values():
+        each.close()
+
+
+def test_as_text_a_traceback_stands_below_its_line() -> None:
+    kept = KeptLog(form="text", clock=lambda: NOON)
+    try:
+        raise_chained()
+    except ValueError as error:
+        kept.log.bug(error)
+
+    first, *below = kept.text.splitlines()
+    kept.close()
+    assert first.endswith("ERROR unexpected error  error=ValueError")
+    assert len(below) > 4
+    assert all(line.startswith("    ") for line in below)
 
 
 def raise_chained() -> None:

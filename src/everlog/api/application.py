@@ -46,6 +46,13 @@ HEADERS_ALWAYS: Final = (
 
 _API_PREFIX: Final = "/api/"
 
+# Who opens the address of a server in a browser sees where to go.
+_ROOT: Final = "/"
+_ROOT_TEXT: Final = (
+    "not found: this is Everlog, an event store, and here is no page; its API begins with /api/v1 "
+    "and /api/v2, GET /.well-known/openapi describes it, and GET /api/v1/ping says that it is there"
+)
+
 # Bodies are taken as they are. RFC 9110 lets `identity` be named, though it has no need to be, and
 # asks an answer with 415 to say what would be taken (sections 8.4 and 15.5.16).
 _NO_CODING: Final = frozenset({b"", b"identity"})
@@ -193,7 +200,7 @@ class ApiApplication:
 
     def _refuse_stranger(self, head: Head) -> Response:
         if not head.path.startswith(_API_PREFIX) and head.path not in self._methods:
-            return text_response(404, "not found")
+            return _not_found(head.path)
         seconds = self._failed_attempts.count(head.peer, now=self._monotonic_clock())
         if seconds > 0:
             return text_response(429, FAILURES_TEXT, ((b"Retry-After", b"%d" % ceil(seconds)),))
@@ -212,11 +219,15 @@ class ApiApplication:
     def _refuse(self, method: str, path: str) -> Response:
         methods = self._methods.get(path)
         if methods is None:
-            return text_response(404, "not found")
+            return _not_found(path)
         allow = ((b"Allow", ", ".join(methods).encode()),)
         if method == "OPTIONS":
             return Response(204, b"", b"", allow)
         return text_response(405, "method not allowed", allow)
+
+
+def _not_found(path: str) -> Response:
+    return text_response(404, _ROOT_TEXT if path == _ROOT else "not found")
 
 
 def _handling(

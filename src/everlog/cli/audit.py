@@ -9,14 +9,13 @@ from typing import Final
 import click
 import msgspec
 
-from everlog.cli.printable import to_printable, to_printable_json
 from everlog.domain.errors import DataDirectoryError
 from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY
 from everlog.maintenance.audit import Progress
 from everlog.maintenance.audit import audit as audit_directory
 from everlog.maintenance.audit_checkpoint import KeptCheckpoint
 from everlog.maintenance.findings import Finding, Summary
-from everlog.texts import to_unicode
+from everlog.texts import to_printable, to_printable_json, to_unicode
 
 _PROGRESS_SECONDS: Final = 0.5
 

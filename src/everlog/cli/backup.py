@@ -1,11 +1,10 @@
 """`everlog backup`: all that a store holds, from a server or from a data directory, in one file."""
 
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -13,22 +12,21 @@ from everlog.cli.backing_up.compression import SUFFIX, CompressionError, check_i
 from everlog.cli.backing_up.files import STANDARD_STREAM, find_last_event
 from everlog.cli.backing_up.output import FileOutput, Output, OutputError, StandardOutput
 from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, render_text
-from everlog.cli.connecting import (
-    EXIT_SERVER,
-    TOKEN_VARIABLE,
-    ServerError,
-    certificate_option,
-    find_token,
-    source_of,
-    token_file_option,
-    url_option,
-)
-from everlog.cli.printable import to_printable
+from everlog.cli.faults import exit_code_of
 from everlog.cli.progress import Progress, describe_events
-from everlog.domain.errors import CorruptLogError, DataDirectoryError, RefusedError
-from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
-from everlog.process import EXIT_INTERRUPTED, give_up_output
+from everlog.cli.stores import TOKEN_VARIABLE, StoreChoice, store_options
+from everlog.domain.errors import CorruptLogError, EverlogError, RefusedError
+from everlog.exit_codes import (
+    EXIT_DAMAGED,
+    EXIT_INTERRUPTED,
+    EXIT_UNEXPECTED,
+)
+from everlog.process import give_up_output
+from everlog.texts import to_printable
 from everlog.transfer.contents import BackupContents, Place
+
+if TYPE_CHECKING:
+    from everlog.library.store import Store
 
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = f"""Write all events and event schemas to a file.
@@ -58,15 +56,7 @@ Exit codes:
 """
 
 
-class _Source(Protocol):
-    def count(self) -> int | None:
-        """Return how many events there are, None if nobody says."""
-
-    def lines(self, after: Place | None) -> Iterator[bytes]:
-        """Yield blocks of whole backup lines of version 1."""
-
-    def close(self) -> None:
-        """Let go of it."""
+_COUNT: Final = "FROM e IN events PROJECT INTO COUNT()"
 
 
 @click.command(help=_HELP)
@@ -81,16 +71,6 @@ class _Source(Protocol):
     help="A backup to go on from: only the events behind its last one are written.",
 )
 @click.option("--force", is_flag=True, help="Write the file anew where it is there already.")
-@url_option
-@token_file_option
-@certificate_option
-@click.option(
-    "--data-directory",
-    type=click.Path(path_type=Path, readable=False),
-    envvar="EVERLOG_DATA_DIRECTORY",
-    show_envvar=True,
-    help="A data directory to read instead of asking a server.",
-)
 @click.option(
     "--format",
     "format_",
@@ -99,36 +79,31 @@ class _Source(Protocol):
     show_default=True,
     help="How the last line says what the backup holds; json is for programs.",
 )
-@click.pass_context
+@store_options
 def backup(
-    context: click.Context,
+    store: StoreChoice,
     output: str,
     incremental_from: Path | None,
     force: bool,  # noqa: FBT001 - click calls this with keywords.
-    url: str | None,
-    api_token_file: Path | None,
-    https_certificate_file: Path | None,
-    data_directory: Path | None,
     format_: str,
 ) -> None:
     """Write a backup, and say what it holds."""
-    address, directory = source_of(context, url, data_directory)
     _check_output(output, force=force)
     progress = Progress()
     try:
         after = None if incremental_from is None else _find_last(incremental_from)
-        with closing(_open(address, directory, api_token_file, https_certificate_file)) as source:
-            summary = _back_up(source, output, after, progress)
-    except (RefusedError, CorruptLogError, CompressionError) as error:
+        with store.open() as opened:
+            summary = _back_up(opened, output, after, progress)
+    except (RefusedError, CompressionError) as error:
         _end(progress, str(error), EXIT_DAMAGED)
-    except DataDirectoryError as error:
-        _end(progress, str(error), EXIT_DATA_DIRECTORY)
-    except ServerError as error:
-        _end(progress, f"{address} cannot be backed up: {error}", EXIT_SERVER)
+    except OutputError as error:
+        _end(progress, str(error), EXIT_UNEXPECTED)
+    except EverlogError as error:
+        _end(progress, str(error), exit_code_of(error))
     except BrokenPipeError:
         progress.clear()
         raise
-    except (OutputError, OSError) as error:
+    except OSError as error:
         if output == STANDARD_STREAM:
             give_up_output()
         _end(progress, str(error), EXIT_UNEXPECTED)
@@ -159,24 +134,7 @@ def _find_last(file: Path) -> Place:
         raise RefusedError(error.code, f"{file}: {error.message}", **error.details) from error
 
 
-def _open(
-    url: str | None, directory: Path | None, token_file: Path | None, certificate_file: Path | None
-) -> _Source:
-    if directory is not None:
-        # A server that is asked brings what reading needs.
-        from everlog.cli.backing_up.directory import DirectorySource
-
-        return DirectorySource(directory)
-    from everlog.cli.backing_up.server import ServerSource
-
-    assert url is not None
-    try:
-        return ServerSource(url, certificate_file, find_token(token_file))
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"the token cannot be used: {error}") from error
-
-
-def _back_up(source: _Source, output: str, after: Place | None, progress: Progress) -> Summary:
+def _back_up(source: "Store", output: str, after: Place | None, progress: Progress) -> Summary:
     contents = BackupContents(after)
     with ExitStack() as resources:
         target: Output
@@ -186,11 +144,11 @@ def _back_up(source: _Source, output: str, after: Place | None, progress: Progre
             file = FileOutput(Path(output), is_compressed=output.endswith(SUFFIX))
             target = resources.enter_context(closing(file))
             _read_draft(file, contents, progress)
-        total = source.count() if progress.is_watched else None
+        total = _count(source) if progress.is_watched else None
         if total is not None and after is not None:
             total -= int(after.id) + 1
         try:
-            for lines in source.lines(contents.last):
+            for lines in source.backup(after=contents.last):
                 target.write(contents.add(lines))
                 progress.tell(partial(_describe, contents.event_count, total))
         finally:
@@ -204,6 +162,15 @@ def _back_up(source: _Source, output: str, after: Place | None, progress: Progre
             None if contents.event_count == 0 else contents.last,
             [FileDigest(output, target.sha256)],
         )
+
+
+def _count(source: "Store") -> int | None:
+    """Return how many events there are, None if the store does not say."""
+    try:
+        return next(iter(source.query(_COUNT)), None)
+    except EverlogError:
+        # What it says of the backup is what matters.
+        return None
 
 
 def _describe(done: int, total: int | None, seconds: float) -> str:

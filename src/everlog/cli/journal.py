@@ -14,8 +14,6 @@ import click
 import msgspec
 
 from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, render_text
-from everlog.cli.connecting import EXIT_SERVER
-from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress, describe_events
 from everlog.cli.restore import restore_files
 from everlog.domain.errors import (
@@ -30,11 +28,13 @@ from everlog.domain.errors import (
 from everlog.exit_codes import (
     EXIT_DAMAGED,
     EXIT_DATA_DIRECTORY,
+    EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_SERVER,
     EXIT_SETTINGS,
     EXIT_UNEXPECTED,
 )
-from everlog.process import EXIT_INTERRUPTED
+from everlog.texts import to_printable
 from everlog.transfer.contents import Place
 
 if TYPE_CHECKING:

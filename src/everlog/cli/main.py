@@ -9,27 +9,34 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
-from everlog.cli.printable import to_printable
-from everlog.exit_codes import EXIT_UNEXPECTED
+from everlog.exit_codes import EXIT_INTERRUPTED, EXIT_OUTPUT_CLOSED, EXIT_UNEXPECTED
 from everlog.process import (
-    EXIT_INTERRUPTED,
-    EXIT_OUTPUT_CLOSED,
     end_when_interrupted,
     give_up_output,
     let_interrupt,
 )
+from everlog.texts import to_printable
 
 _EPILOG: Final = """
 \b
-A server to try things out, its data gone at the end:
-  everlog run --api-token secret --data-directory-temporary --http-enabled --https-enabled=false
+A server to try things out on this machine, its data gone at the end:
+  everlog generate api-token > token
+  everlog run --host 127.0.0.1 --http-enabled --https-enabled=false
+    --api-token-file token --data-directory-temporary
+
+\b
+Commands that work with it, from another terminal in the same folder:
+  export EVERLOG_URL=http://127.0.0.1:3000 EVERLOG_API_TOKEN_FILE=token
+  everlog write --subject /books/42 --type com.example.book-acquired
+    --source https://library.example --data '{"title": "Moby Dick"}'
+  everlog read / --recursive
 
 \b
 A server that lasts:
-  everlog run --data-directory /var/lib/everlog
+  everlog run --data-directory /var/lib/everlog --api-token-file token
     --https-certificate-file tls.crt --https-private-key-file tls.key
-  with the token in the environment variable EVERLOG_API_TOKEN
 """
 
 
@@ -53,10 +60,22 @@ def _backup() -> click.Command:
     return backup
 
 
+def _completion() -> click.Command:
+    from everlog.cli.completion import completion
+
+    return completion
+
+
 def _diagnostics() -> click.Command:
     from everlog.cli.diagnostics import diagnostics
 
     return diagnostics
+
+
+def _export() -> click.Command:
+    from everlog.cli.export import export
+
+    return export
 
 
 def _generate() -> click.Command:
@@ -65,16 +84,46 @@ def _generate() -> click.Command:
     return generate
 
 
+def _health() -> click.Command:
+    from everlog.cli.listing import health
+
+    return health
+
+
+def _import() -> click.Command:
+    from everlog.cli.importing import import_
+
+    return import_
+
+
 def _journal() -> click.Command:
     from everlog.cli.journal import journal
 
     return journal
 
 
+def _mcp() -> click.Command:
+    from everlog.cli.mcp import mcp
+
+    return mcp
+
+
+def _observe() -> click.Command:
+    from everlog.cli.read import observe
+
+    return observe
+
+
 def _query() -> click.Command:
     from everlog.cli.query import query
 
     return query
+
+
+def _read() -> click.Command:
+    from everlog.cli.read import read
+
+    return read
 
 
 def _restore() -> click.Command:
@@ -89,6 +138,18 @@ def _run() -> click.Command:
     return run
 
 
+def _subjects() -> click.Command:
+    from everlog.cli.listing import subjects
+
+    return subjects
+
+
+def _types() -> click.Command:
+    from everlog.cli.listing import types
+
+    return types
+
+
 def _verify() -> click.Command:
     from everlog.cli.verify import verify
 
@@ -101,17 +162,33 @@ def _version() -> click.Command:
     return version
 
 
+def _write() -> click.Command:
+    from everlog.cli.write import write
+
+    return write
+
+
 COMMANDS: Final[Mapping[str, Listed]] = {
     "audit": Listed("Tell what in a data directory is not as it was written.", _audit),
     "backup": Listed("Write all events and event schemas to a file.", _backup),
+    "completion": Listed("Print what makes a shell complete commands.", _completion),
     "diagnostics": Listed("Print version, system and licence as JSON.", _diagnostics),
+    "export": Listed("Write events, or the rows of a query, to a file.", _export),
     "generate": Listed("Make tokens, keys and certificates.", _generate),
+    "health": Listed("Tell how well a store is.", _health),
+    "import": Listed("Write the events of files as new events.", _import),
     "journal": Listed("Fill or check a journal that nodes share.", _journal),
+    "mcp": Listed("Offer a store as tools to language models (MCP).", _mcp),
+    "observe": Listed("Show the events of a subject, and those to come.", _observe),
     "query": Listed("Ask a question in EventQL, and print its rows.", _query),
+    "read": Listed("Read the events of a subject.", _read),
     "restore": Listed("Make a store of a backup.", _restore),
     "run": Listed("Run the server.", _run),
+    "subjects": Listed("List the subjects that there are.", _subjects),
+    "types": Listed("List the event types that there are.", _types),
     "verify": Listed("Show offline that an event is in a log, or that a log only grew.", _verify),
     "version": Listed("Print the version.", _version),
+    "write": Listed("Write events.", _write),
 }
 
 
@@ -130,6 +207,14 @@ class _Commands(click.Group):
             # Until here it ended without a word; now it may have something to clean up.
             let_interrupt()
         return command
+
+    def shell_complete(self, _: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin like this, without importing any."""
+        return [
+            CompletionItem(name, help=listed.short_help)
+            for name, listed in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def invoke(self, context: click.Context) -> object:
         """Run a command, whose output somebody may stop reading."""

@@ -1,18 +1,22 @@
 """`everlog restore`: a data directory made of a backup, all of it at once or nothing."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from everlog.cli.backing_up.files import STANDARD_STREAM, BackupFile
 from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, render_text
-from everlog.cli.printable import to_printable
 from everlog.cli.progress import Progress
+from everlog.cli.stores import FILE, StoreChoice, choose_store, server_options
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import (
+    BusyError,
     Code,
     CorruptLogError,
     DataDirectoryError,
@@ -20,8 +24,15 @@ from everlog.domain.errors import (
     RefusedError,
     StoreFailedError,
 )
-from everlog.exit_codes import EXIT_DAMAGED, EXIT_DATA_DIRECTORY, EXIT_UNEXPECTED
-from everlog.process import EXIT_INTERRUPTED
+from everlog.exit_codes import (
+    EXIT_DAMAGED,
+    EXIT_DATA_DIRECTORY,
+    EXIT_INTERRUPTED,
+    EXIT_SERVER,
+    EXIT_UNEXPECTED,
+)
+from everlog.library.errors import UnauthorizedError, UnreachableError
+from everlog.texts import to_printable
 from everlog.transfer.chaining import Change, Rechained
 from everlog.transfer.contents import Place
 
@@ -31,7 +42,8 @@ if TYPE_CHECKING:
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = """Make a store of a backup.
 
-The directory is new, or the store in it is empty. FILE is a backup as 'everlog backup' or
+It is made in DIRECTORY or --data-directory, which is new, or has an empty store; or on the server
+of --url, whose store is empty. FILE is a backup as 'everlog backup' or
 EventSourcingDB writes it, compressed with zstd or not, or - for standard input. Several files are a
 full backup and its increments, in their order. All of it is checked: ids, the chain and every hash,
 times, names, sizes, and that events match their schemas. Until everything is there, nothing is; a
@@ -42,6 +54,8 @@ Examples:
   everlog restore monday.ndjson.zst /var/lib/everlog
   everlog restore monday.ndjson tuesday.ndjson wednesday.ndjson /var/lib/everlog
   everlog restore --rechain filtered.ndjson /var/lib/everlog
+  everlog restore monday.ndjson.zst --url https://localhost:4000
+  everlog backup --url $OLD --output - | everlog restore - --url $NEW
   ssh backup.example cat everlog.ndjson | everlog restore - /var/lib/everlog
 
 \b
@@ -51,12 +65,12 @@ Exit codes:
   2  a flag is wrong or missing
   3  the directory cannot be used, or its store is not empty
   4  the backup is not whole, or not as it was written; the message says where
+  8  the server cannot be asked, or refuses the token
 """
 
 
 @click.command(help=_HELP)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.argument("directory", type=click.Path(path_type=Path, readable=False))
+@click.argument("names", metavar="FILE... [DIRECTORY]", nargs=-1, required=True)
 @click.option(
     "--rechain",
     is_flag=True,
@@ -77,33 +91,109 @@ Exit codes:
     show_default=True,
     help="How the last line says what was restored; json is for programs.",
 )
+@server_options
+@click.option("--data-directory", type=FILE, help="The directory, instead of the last argument.")
+@click.pass_context
 def restore(
-    files: tuple[str, ...],
-    directory: Path,
+    context: click.Context,
+    names: tuple[str, ...],
+    url: str | None,
+    api_token_file: Path | None,
+    ca_file: Path | None,
+    data_directory: Path | None,
     rechain: bool,  # noqa: FBT001 - click calls this with keywords.
     hash_version: str,
     format_: str,
 ) -> None:
     """Restore a backup, and say what it was."""
+    # Where a backup goes, variables do not say: it is said anew each time.
+    is_server = context.get_parameter_source("url") is ParameterSource.COMMANDLINE
+    if is_server and data_directory is not None:
+        raise click.UsageError("--url and --data-directory exclude each other")
+    if not is_server and data_directory is None:
+        *files, last = names
+        if not files:
+            raise click.UsageError("say where it is made: a DIRECTORY behind the files, or --url")
+        names, data_directory = tuple(files), Path(last)
     progress = Progress()
-    try:
-        version = HashVersion(int(hash_version))
-        restored, digests = restore_files(
-            files, directory, progress, rechain=rechain, hash_version=version
+    with _told(progress):
+        if data_directory is not None:
+            version = HashVersion(int(hash_version))
+            restored, digests = restore_files(
+                names, data_directory, progress, rechain=rechain, hash_version=version
+            )
+            progress.clear()
+            _print(data_directory, restored, digests, format_)
+            return
+        server = choose_store(
+            given=frozenset({"url"}),
+            url=url,
+            data_directory=None,
+            token_file=api_token_file,
+            ca_file=ca_file,
+            context_file=None,
         )
+        summary = _restore_on_server(server, names, progress, rechain=rechain)
+    progress.clear()
+    click.echo(render_json(summary) if format_ == "json" else render_text(summary))
+
+
+@contextmanager
+def _told(progress: Progress) -> Iterator[None]:
+    """End the command with a message and a code, if the block ends with an error."""
+    try:
+        yield
     except RefusedError as error:
-        is_backup = error.code is not Code.STORE_NOT_EMPTY
+        is_backup = error.code != Code.STORE_NOT_EMPTY
         _end(progress, error.message, EXIT_DAMAGED if is_backup else EXIT_DATA_DIRECTORY)
     except CorruptLogError as error:
         _end(progress, str(error), EXIT_DAMAGED)
     except DataDirectoryError as error:
         _end(progress, str(error), EXIT_DATA_DIRECTORY)
+    except (UnreachableError, UnauthorizedError, BusyError) as error:
+        _end(progress, str(error), EXIT_SERVER)
     except (DiskFullError, StoreFailedError, OSError) as error:
         _end(progress, str(error), EXIT_UNEXPECTED)
     except KeyboardInterrupt:
         _end(progress, "interrupted; nothing was restored", EXIT_INTERRUPTED)
-    progress.clear()
-    _print(directory, restored, digests, format_)
+
+
+def _restore_on_server(
+    server: StoreChoice, names: tuple[str, ...], progress: Progress, *, rechain: bool
+) -> Summary:
+    """Send files to a server whose store is empty, and return what it has made of them."""
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        progress.tell(partial(_describe_sent, done, total))
+
+    files = [BackupFile(name, count) for name in names]
+    sizes = [file.size for file in files]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    with server.open() as store:
+        if next(store.subjects("/"), None) is not None:
+            # Before anything is sent.
+            message = f"the store of {server.name} is not empty: only an empty one can be filled"
+            raise RefusedError(Code.STORE_NOT_EMPTY, message)
+    # With what asking a server takes.
+    from everlog.cli.server import restore_on
+
+    found = restore_on(server, (piece for file in files for piece in file.read()), rechain=rechain)
+    return Summary(
+        server.name,
+        found.event_count,
+        found.schema_count,
+        None,
+        _place(found.latest_event_id, found.latest_event_hash),
+        [FileDigest(file.name, file.sha256) for file in files],
+    )
+
+
+def _describe_sent(done: int, total: int | None, seconds: float) -> str:
+    share = "" if not total else f"{min(1.0, done / total):.0%} of {total:,} bytes, "
+    return f"{share}{done:,} bytes sent, {done / max(seconds, 1e-9):,.0f} bytes/s"
 
 
 def restore_files(

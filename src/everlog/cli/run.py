@@ -30,7 +30,7 @@ from everlog.settings import (
     parse_networks,
     parse_witness,
 )
-from everlog.telemetry import LEVELS, Level, Log
+from everlog.telemetry import LEVELS, LOG_FORMATS, Level, Log
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -46,8 +46,15 @@ _TOKEN_SOURCES: Final = ("api_token", "api_token_file")
 _HELP: Final = """Run the server.
 
 It needs a token, a data directory, and, since HTTPS is on by default, a certificate with its
-private key. It logs JSON lines to standard output and stops cleanly on SIGTERM or SIGINT; a
-second signal stops it at once.
+private key. It logs to standard output, JSON lines unless that is a terminal, and stops cleanly on
+SIGTERM or SIGINT; a second signal stops it at once.
+
+\b
+Examples:
+  everlog run --host 127.0.0.1 --http-enabled --https-enabled=false
+    --api-token-file token --data-directory-temporary
+  everlog run --data-directory /var/lib/everlog --api-token-file token
+    --https-certificate-file tls.crt --https-private-key-file tls.key
 
 \b
 Exit codes:
@@ -296,6 +303,13 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     default=Level.INFO.name.lower(),
     help="Leave out what matters less.",
 )
+@_option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    default="auto",
+    help="json has one object on each line, text is for people; auto is text on a terminal, and "
+    "json elsewhere.",
+)
 @click.pass_context
 def run(context: click.Context, /, hash_version: str, journal_replicas: str, **flags: Any) -> None:
     """Run the server; the decorators say with what."""
@@ -311,7 +325,7 @@ def run(context: click.Context, /, hash_version: str, journal_replicas: str, **f
         raise click.UsageError(str(error)) from error
     run_server = _import_server()
     level = Level[settings.log_level.upper()]
-    sys.exit(run_server(settings, Log(level=level)))
+    sys.exit(run_server(settings, Log(level=level, form=settings.log_format)))
 
 
 def _import_server() -> Callable[[Settings, Log], int]:

@@ -10,9 +10,8 @@ from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 import click
 
-from everlog.cli.printable import to_printable, to_printable_json
 from everlog.exit_codes import EXIT_DAMAGED
-from everlog.texts import to_unicode
+from everlog.texts import to_printable, to_printable_json, to_unicode
 from everlog.verifying.checkpoints import Checkpoint, encoded
 from everlog.verifying.errors import VerificationError
 from everlog.verifying.events import Event, find_event

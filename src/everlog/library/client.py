@@ -146,11 +146,17 @@ class Client:
         self._is_closed = False
 
     def ask(
-        self, method: str, path: str, body: bytes = b"", *, is_repeatable: bool = True
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes] = b"",
+        *,
+        is_repeatable: bool = True,
     ) -> Answer:
         """Send a request, and return the answer, whatever its status.
 
-        What is repeatable is sent once more if a connection that was kept breaks.
+        What is repeatable is sent once more if a connection that was kept breaks; a body that is an
+        iterator never is: it is sent as it comes.
 
         Raises:
             AnswerLostError: The server may have got all of the request.
@@ -243,10 +249,17 @@ class Client:
         connection.close()
         raise StoreClosedError("the store is closed")
 
-    def _send(self, connection: HTTPConnection, method: str, path: str, body: bytes) -> Answer:
+    def _send(
+        self, connection: HTTPConnection, method: str, path: str, body: bytes | Iterator[bytes]
+    ) -> Answer:
         is_sent = False
         try:
-            connection.request(method, self._address.path + path, body, self._headers)
+            try:
+                connection.request(method, self._address.path + path, body, self._headers)
+            except (BrokenPipeError, ConnectionResetError):
+                # Who refuses a body that streams answers before all of it has come.
+                if isinstance(body, bytes):
+                    raise
             is_sent = True
             response = connection.getresponse()
         except (OSError, HTTPException, ValueError, AttributeError) as error:
@@ -263,7 +276,9 @@ class Client:
 
     def _reason_of(self, error: Exception) -> str:
         """Return what went wrong, and what helps where that is known."""
-        name = f"{self._address.scheme}://{self._address.host}"
+        host, port = self._address.host, self._address.port
+        place = f"[{host}]" if ":" in host else host
+        name = f"{self._address.scheme}://{place}" + ("" if port is None else f":{port}")
         reason = describe_failure(error)
         if isinstance(error, ssl.SSLCertVerificationError):
             reason = _explain_distrust(error, self._address.host)

@@ -3,11 +3,14 @@
 import ssl
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from everlog.domain.errors import SettingsError
 from everlog.library.checking import VerifySignature
 from everlog.library.store import Store
+
+if TYPE_CHECKING:
+    from everlog.library.client import Client
 
 StrPath = str | PathLike[str]
 
@@ -88,20 +91,11 @@ def connect(
         SettingsError: A file cannot be used.
         ValueError: The URL is none of a server, or the token cannot be one.
     """
-    from everlog.library.client import Client
     from everlog.library.server import ServerTransport
     from everlog.library.versions import V1, V2
-    from everlog.outgoing import parse_address
 
-    address = parse_address(url)
-    if not (token and token.isascii() and token.isprintable()):
-        raise ValueError("the token must be printable ASCII, and not empty")
-    client = Client(
-        address,
-        token,
-        _trust(ca_file) if address.scheme == "https" else None,
-        connect_seconds_max=connect_timeout,
-        silence_seconds_max=timeout,
+    client = open_client(
+        url, token=token, ca_file=ca_file, timeout=timeout, connect_timeout=connect_timeout
     )
     verify = _load_verification_key(verification_key_file)
     version = None if api_version is None else {1: V1, 2: V2}[api_version]
@@ -111,6 +105,35 @@ def connect(
         client.close()
         raise
     return Store(transport, verify_signature=verify)
+
+
+def open_client(
+    url: str,
+    *,
+    token: str,
+    ca_file: StrPath | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+    connect_timeout: float = CONNECT_TIMEOUT_SECONDS,
+) -> "Client":
+    """Return what asks a server, as `connect` does, for what no store has; it asks nothing yet.
+
+    Raises:
+        SettingsError: The file cannot be used.
+        ValueError: The URL is none of a server, or the token cannot be one.
+    """
+    from everlog.library.client import Client
+    from everlog.outgoing import parse_address
+
+    address = parse_address(url)
+    if not (token and token.isascii() and token.isprintable()):
+        raise ValueError("the token must be printable ASCII, and not empty")
+    return Client(
+        address,
+        token,
+        _trust(ca_file) if address.scheme == "https" else None,
+        connect_seconds_max=connect_timeout,
+        silence_seconds_max=timeout,
+    )
 
 
 def _trust(ca_file: StrPath | None) -> ssl.SSLContext:

@@ -289,8 +289,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
             description=(
                 "Writes events, all or none, for good: nothing that was written can be changed or "
                 "removed. Each precondition has to hold, or nothing is written: isSubjectPristine "
-                "and isSubjectPopulated take a subject, isSubjectOnEventId a subject and the eventId "
-                "of its latest event, isEventQlQueryTrue a query whose one row is true."
+                "and isSubjectPopulated take a subject, isSubjectOnEventId a subject and the "
+                "eventId of its latest event, isEventQlQueryTrue a query whose one row is true."
             ),
             arguments=WriteEvents,
             run=_write_events,
@@ -300,8 +300,8 @@ TOOLS: Final[Mapping[str, Tool]] = {
             name="esdb_register_event_schema",
             title="Register an event schema",
             description=(
-                "Registers the JSON schema that all events of a type have to match, for good. Those "
-                "that are stored already have to match it too."
+                "Registers the JSON schema that all events of a type have to match, for good. "
+                "Those that are stored already have to match it too."
             ),
             arguments=RegisterEventSchema,
             run=_register_event_schema,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from everlog.cli.querying.directory import DirectoryLog
+from everlog.cli.directory import DirectoryLog
 from everlog.domain.event import AcceptedEvent
 from everlog.domain.time import parse_time
 from everlog.eventql.planning.plan import Log
@@ -43,7 +43,7 @@ def in_files(corpus: Corpus, directory: Path) -> Iterator[Log]:
     with closing(open_log(directory)) as engine:
         store(corpus, engine)
     with ReadOnlyLog.open(directory) as reader:
-        yield DirectoryLog(reader, lambda _: None)
+        yield DirectoryLog(reader, reader.head, lambda _: None)
 
 
 Store = Callable[[Corpus, Path], AbstractContextManager[Log]]

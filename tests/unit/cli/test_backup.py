@@ -368,7 +368,7 @@ def test_a_server_is_asked_with_a_token() -> None:
     check_failed(neither, 2, "--url for a server, or --data-directory")
     check_failed(run("--output", "b", "--url=http://127.0.0.1:1"), 2, "a token is needed")
     refused = run("--output", "b", "--url=http://127.0.0.1:1", EVERLOG_API_TOKEN="secret")
-    check_failed(refused, 8, "http://127.0.0.1:1 cannot be backed up: ")
+    check_failed(refused, 8, "http://127.0.0.1:1 cannot be asked: ")
     assert "secret" not in refused.stderr
 
 

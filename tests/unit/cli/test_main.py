@@ -33,6 +33,14 @@ def test_help_shows_the_commands_and_how_to_start(flag: str) -> None:
     check_says(flag, texts=("run", "version", "everlog run"))
 
 
+def test_the_example_in_the_help_is_for_this_machine_alone() -> None:
+    output = CliRunner().invoke(cli, ["--help"]).output
+
+    for server in output.split("everlog run ")[1:]:
+        assert "--host 127.0.0.1" in server or "--https-certificate-file" in server
+    assert "secret" not in output
+
+
 def test_the_help_of_run_explains_flags_and_exit_codes() -> None:
     flags = tuple(option.opts[0] for option in run.params if isinstance(option, click.Option))
     variables = tuple("EVERLOG_" + flag[2:].replace("-", "_").upper() for flag in flags)
@@ -127,15 +135,27 @@ def loaded_modules(arguments: Sequence[str]) -> set[str]:
         ("backup --help", "msgspec ssl"),
         ("backup --url=http://127.0.0.1:1 --output=/missing/file", "msgspec ssl"),
         ("restore --help", "msgspec ssl"),
-        ("diagnostics --help", "ssl"),
-        ("diagnostics --url=http://127.0.0.1:1", "ssl"),
+        ("diagnostics --help", ""),
+        ("diagnostics --url=http://127.0.0.1:1", "msgspec ssl"),
         ("diagnostics", "importlib.metadata msgspec ssl"),
         ("journal --help", "asyncio msgspec ssl"),
         ("journal load --help", "asyncio msgspec ssl"),
         ("query --help", "msgspec ssl"),
+        ("completion bash", ""),
+        ("read --help", "msgspec ssl"),
+        ("read / --url=http://127.0.0.1:1", "msgspec ssl"),
+        ("observe --url=http://127.0.0.1:1", "msgspec ssl"),
+        ("write --help", "msgspec ssl"),
+        ("write --url=http://127.0.0.1:1 --data={}", "msgspec ssl"),
+        ("import --help", "msgspec ssl"),
+        ("export --help", "msgspec ssl"),
+        ("subjects --url=http://127.0.0.1:1", "msgspec ssl"),
+        ("types --help", "msgspec ssl"),
+        ("health --url=http://127.0.0.1:1", "msgspec ssl"),
         ("query --url=http://127.0.0.1:1 'FROM e IN events'", "msgspec ssl"),
         ("verify --help", ""),
         (f"verify --checkpoint=/missing --key={VERIFIER_KEY}", ""),
+        ("mcp --help", "msgspec ssl"),
         # The log writes the server's errors, those of the event loop included.
         ("run --help", "asyncio msgspec ssl"),
         ("run", "asyncio msgspec ssl"),

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
+from everlog.cli.printing import count_things, describe_rows
 from everlog.cli.progress import Progress, describe_events, describe_seconds
-from everlog.cli.querying.printing import count_rows, describe_rows
 
 
 class Clock:
@@ -61,8 +61,8 @@ def test_a_process_without_standard_error_is_fine(monkeypatch: pytest.MonkeyPatc
         (describe_events(250, 1_000, 0.5), "25% of 1,000 events, 500 events/s, 1.5 s left"),
         (describe_events(1_200, 1_000, 1.0), "100% of 1,000 events, 1,200 events/s, 0 ms left"),
         (describe_rows(1_234, 70.0), "1,234 rows, 1 min 10 s"),
-        (count_rows(1), "1 row"),
-        (count_rows(0), "0 rows"),
+        (count_things(1, "row"), "1 row"),
+        (count_things(0, "row"), "0 rows"),
         (describe_seconds(0.0123), "12 ms"),
         (describe_seconds(3.21), "3.2 s"),
     ],

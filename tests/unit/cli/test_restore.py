@@ -210,7 +210,7 @@ def test_a_directory_of_something_else_is_not_touched() -> None:
 
 def test_a_file_that_is_not_there_ends_with_code_1() -> None:
     check_failed(restore("missing", "data"), 1, "No such file")
-    check_failed(restore("data"), 2, "Missing argument")
+    check_failed(restore("data"), 2, "say where it is made")
 
 
 def test_progress_is_shown_and_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a container is told; that it runs is for a machine with Docker, and its flags are run here."""
+"""What a container is told: its flags are run here, and Docker is on other machines."""
 
 import subprocess
 import sys

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from everlog.cli.printable import to_printable
-from everlog.texts import to_unicode
+from everlog.texts import to_printable, to_unicode
 from everlog.transfer.contents import Place
 
 
@@ -32,7 +31,9 @@ def render_text(summary: Summary) -> str:
     """Return it as one line for people."""
     first, last = summary.first, summary.last
     events = _count(summary.event_count, "event")
-    if first is not None and last is not None:
+    if first is None and last is not None:
+        events += f", the last one {last.id} ({last.hash})"
+    elif first is not None and last is not None:
         events += f", from {first.id} ({first.hash}) to {last.id} ({last.hash})"
     schemas = _count(summary.schema_count, "event schema")
     digests = ", ".join(
