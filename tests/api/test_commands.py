@@ -1,4 +1,4 @@
-"""Commands as a person runs them: over a server and a data directory, in pipes and at a terminal."""
+"""Commands as a person runs them: over a server and a directory, in pipes and at a terminal."""
 
 import json
 import subprocess
