@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SettingsError,
     )
     from everlog.library.errors import (
+        FrameError,
         StoreClosedError,
         UnauthorizedError,
         UnreachableError,
@@ -55,6 +56,7 @@ _PLACES = {
     "EverlogError": _ERRORS,
     "RefusedError": _ERRORS,
     "SettingsError": _ERRORS,
+    "FrameError": _LIBRARY_ERRORS,
     "StoreClosedError": _LIBRARY_ERRORS,
     "UnauthorizedError": _LIBRARY_ERRORS,
     "UnreachableError": _LIBRARY_ERRORS,
@@ -89,6 +91,7 @@ __all__ = [
     "Events",
     "EverlogError",
     "Following",
+    "FrameError",
     "FromLatestEvent",
     "IsEventQlQueryTrue",
     "IsSubjectOnEventId",
