@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         aopen,
     )
     from everlog.library.errors import (
+        FrameError,
         StoreClosedError,
         UnauthorizedError,
         UnreachableError,
@@ -72,6 +73,7 @@ _PLACES = {
     "NoCheckpointError": _ERRORS,
     "RefusedError": _ERRORS,
     "SettingsError": _ERRORS,
+    "FrameError": _LIBRARY_ERRORS,
     "StoreClosedError": _LIBRARY_ERRORS,
     "UnauthorizedError": _LIBRARY_ERRORS,
     "UnreachableError": _LIBRARY_ERRORS,
@@ -110,6 +112,7 @@ __all__ = [
     "Events",
     "EverlogError",
     "Following",
+    "FrameError",
     "FromLatestEvent",
     "IsEventQlQueryTrue",
     "IsSubjectOnEventId",

@@ -34,3 +34,7 @@ class VerificationError(EverlogError):
     def __init__(self, message: str, *, event_id: str | None = None) -> None:
         super().__init__(message)
         self.event_id: Final = event_id
+
+
+class FrameError(EverlogError):
+    """An event or a row does not fit into the columns of a data frame."""

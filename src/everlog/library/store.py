@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 import msgspec
 
@@ -31,6 +31,9 @@ from everlog.library.values import (
     Precondition,
     Selection,
 )
+
+if TYPE_CHECKING:
+    from everlog.library.frames import EventFrames, RowFrames
 
 # Between two attempts to follow a server that cannot be reached: the first pause, and the longest.
 _PAUSE_SECONDS_MIN: Final = 0.1
@@ -134,6 +137,18 @@ class Events:
         """Yield the same, as many at a time as come together."""
         return self._read()
 
+    def frames(self) -> "EventFrames":
+        """Return them in columns, for what writes files of Arrow and Parquet."""
+        from everlog.library.frames import EventFrames  # noqa: PLC0415 - not everybody has Arrow.
+
+        return EventFrames(self._read)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return an Arrow stream, as the PyCapsule interface has it; each one reads anew."""
+        from everlog.library.frames import stream  # noqa: PLC0415 - as above
+
+        return stream(self.frames(), requested_schema)
+
 
 class Rows:
     """The rows of a query, as of when it is iterated over; each iteration runs it anew."""
@@ -141,6 +156,7 @@ class Rows:
     def __init__(self, run: Callable[[], Iterator[Sequence[bytes]]]) -> None:
         """Run nothing yet."""
         self._run: Final = run
+        self._frames: RowFrames | None = None
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows, decoded from JSON; raises as `Store.query` says."""
@@ -155,6 +171,20 @@ class Rows:
         """Yield the rows as when iterated over, as many at a time as come together."""
         for rows in self._run():
             yield list(map(_decode, rows))
+
+    def frames(self) -> "RowFrames":
+        """Return them in columns, which stay the same however often the query is run."""
+        from everlog.library.frames import RowFrames  # noqa: PLC0415 - not everybody has Arrow.
+
+        if self._frames is None:
+            self._frames = RowFrames(self._run)
+        return self._frames
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return an Arrow stream, as the PyCapsule interface has it; each one runs the query."""
+        from everlog.library.frames import stream  # noqa: PLC0415 - as above
+
+        return stream(self.frames(), requested_schema)
 
 
 class Following:
