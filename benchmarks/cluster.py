@@ -53,7 +53,7 @@ _CAUGHT_UP = "everlog_mirror_caught_up"
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    """Two nodes with current reads, and one with local ones."""
+    """Two nodes with current reads, and one with local ones where there is a third."""
 
     current: Sequence[Addresses]
     local: Addresses
@@ -100,7 +100,15 @@ def _measure_rates(bench: Workbench, name: str, url: str) -> Iterator[Figure]:
     reads = saved_subjects(bench, event_count)
     alone_directory = bench.new_directory("alone") / "data"
     copytree(filled, alone_directory)
-    with serve_everlog(alone_directory, bench.certificate) as alone, _serve(bench, url) as cluster:
+    with serve_everlog(alone_directory, bench.certificate) as alone:
+        yield from _measure_reads(bench, name, url, alone, reads)
+        yield from _measure_writes(bench, name, url, alone, writes)
+
+
+def _measure_reads(
+    bench: Workbench, name: str, url: str, alone: Addresses, reads: Path
+) -> Iterator[Figure]:
+    with _serve(bench, url) as cluster:
         first = cluster.current[0]
         # As long as all have the same events.
         rates, counts = _in_turns(
@@ -121,6 +129,14 @@ def _measure_rates(bench: Workbench, name: str, url: str) -> Iterator[Figure]:
         yield _share(f"current reads of two nodes on {name}", "reads/s", rates["both"],
                      "embedded store", rates["alone"], None,
                      _of_barriers(counts["both"]))  # fmt: skip
+
+
+def _measure_writes(
+    bench: Workbench, name: str, url: str, alone: Addresses, writes: Path
+) -> Iterator[Figure]:
+    # A third node would take its part of this machine.
+    with _serve(bench, url, has_third=False) as cluster:
+        first = cluster.current[0]
         rates, counts = _in_turns(
             bench,
             cluster,
@@ -130,6 +146,9 @@ def _measure_rates(bench: Workbench, name: str, url: str) -> Iterator[Figure]:
                 "both": partial(_rate, cluster.current, _WRITES, writes),
             },
         )
+        yield _share(f"writes by one of two nodes on {name}", "events/s", rates["one"],
+                     "embedded store", rates["alone"], _WRITES_MIN,
+                     _of_appends(counts["one"]))  # fmt: skip
         yield _share(f"writes by two nodes on {name}", "events/s", rates["both"], "embedded store",
                      rates["alone"], _WRITES_MIN, _of_appends(counts["both"]))  # fmt: skip
         yield _share(f"writes by two nodes on {name}, lost races", "events/s", rates["both"],
@@ -216,7 +235,7 @@ def _load(url: str, directory: Path) -> None:
 
 
 @contextmanager
-def _serve(bench: Workbench, url: str) -> Iterator[_Cluster]:
+def _serve(bench: Workbench, url: str, *, has_third: bool = True) -> Iterator[_Cluster]:
     """Run the nodes until the end of the block; they have caught up when it begins."""
     with ExitStack() as stack:
 
@@ -227,7 +246,8 @@ def _serve(bench: Workbench, url: str) -> Iterator[_Cluster]:
             _wait_until(lambda: _counts([node])[_CAUGHT_UP] == 1)
             return node
 
-        yield _Cluster([serve("one"), serve("two")], serve("three", "--reads", "local"))
+        current = [serve("one"), serve("two")]
+        yield _Cluster(current, serve("three", "--reads", "local") if has_third else current[0])
 
 
 def _counts(nodes: Sequence[Addresses]) -> Counter[str]:

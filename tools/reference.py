@@ -27,7 +27,7 @@ All names are in the package `everlog`, and are loaded when they are first used.
 ERRORS: Final = (
     *("EverlogError", "RefusedError", "BusyError", "UnreachableError", "OutcomeUnknownError"),
     *("UnauthorizedError", "VerificationError", "StoreClosedError", "DataDirectoryError"),
-    *("DirectoryLockedError", "SettingsError", "NoCheckpointError"),
+    *("DirectoryLockedError", "SettingsError", "NoCheckpointError", "FrameError"),
 )
 
 _SECTIONS: Final = {

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 # Which package has the program, with Debian's apt and with Homebrew.
-PACKAGES = {"curl": "curl", "nginx": "nginx", "rsync": "rsync", "wrk": "wrk"}
+PACKAGES = {"curl": "curl", "jq": "jq", "nginx": "nginx", "rsync": "rsync", "wrk": "wrk"}
 if sys.platform == "linux":
     # Only the program that judges units is used: nothing is started with it.
     PACKAGES["systemd-analyze"] = "systemd"

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.support.server import (
     DEADLINE_SECONDS,
@@ -87,6 +89,30 @@ def test_lines_are_written_in_batches_and_the_refused_one_is_named(store: dict[s
         assert "the 3 events before it are stored" in refused.errors
         assert len(refused.output.splitlines()) == 3
     assert run("subjects", "/behind", **store).output == ""
+
+
+def test_events_and_rows_are_exported_in_columns(store: dict[str, str], tmp_path: Path) -> None:
+    lines = "".join(
+        json.dumps({"source": "https://a.example", "subject": "/columns", "type": "com.example.kept",
+                    "data": {"n": number}}) + "\n"
+        for number in range(3)
+    )  # fmt: skip
+    assert run("write", given=lines, **store).code == 0
+    query = 'FROM e IN events WHERE e.subject == "/columns" PROJECT INTO { n: e.data.n }'
+    for suffix, read in (("parquet", parquet.read_table), ("arrow", _read_arrow)):
+        path = tmp_path / f"events.{suffix}"
+        assert run("export", "/columns", "--output", str(path), **store).code == 0
+        table = read(path)
+        assert [json.loads(text)["n"] for text in table["data"].to_pylist()] == [0, 1, 2]
+        assert table["subject"].to_pylist() == ["/columns"] * 3
+        ended = run("export", "--query", query, "--output", str(path), "--force", **store)
+        assert ended.code == 0
+        assert read(path).to_pylist() == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        return pa.ipc.open_stream(file).read_all()
 
 
 def test_exported_events_come_in_again(store: dict[str, str], tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 _HELP: Final = """Write events, or the rows of a query, to a file.
 
 SUBJECT and the options choose events as 'everlog read' does; --query and --query-file choose rows
-instead. The name says which format is meant, unless --format does: .ndjson, .json or .csv. Until
+instead. The name says which format is meant, unless --format does: .ndjson, .json, .csv, .parquet
+or .arrow (an Arrow stream); the last two need extras: pip install 'everlog[arrow,parquet]'. Until
 the file is whole, it is called FILE.part. To restore a store from a file, use 'everlog backup'.
 
 \b
@@ -40,6 +41,7 @@ Examples:
   everlog export /books --recursive --after 1041 --output new.csv
   everlog export --query 'FROM e IN events PROJECT INTO { id: e.id, title: e.data.title }'
     --output titles.csv
+  everlog export / --recursive --output events.parquet
 
 \b
 Exit codes:
@@ -54,7 +56,8 @@ Exit codes:
   9  what is asked is not as it must be
 """
 
-_FORMATS: Final = ("ndjson", "json", "csv")
+_COLUMNAR: Final = ("parquet", "arrow")
+_FORMATS: Final = ("ndjson", "json", "csv", *_COLUMNAR)
 
 _STANDARD_OUTPUT: Final = "-"
 
@@ -89,8 +92,11 @@ def export(
         found = selection.read(opened) if text is None else opened.query(text)
         noun = "event" if text is None else "row"
         with _target(output) as path:
-            columns = COLUMNS if text is None else None
-            count = _write_lines(found, form, path, columns, progress)
+            if form in _COLUMNAR:
+                count = _write_columns(found, form, path, progress)
+            else:
+                columns = COLUMNS if text is None else None
+                count = _write_lines(found, form, path, columns, progress)
         progress.clear()
         shown = "standard output" if output == _STANDARD_OUTPUT else output
         click.echo(f"({to_printable(shown)}: {count_things(count, noun)})", err=True)
@@ -165,6 +171,21 @@ def _write_lines(
             progress.tell(partial(describe_rows, count))
         file.write(writer.finish())
     return count
+
+
+def _write_columns(found: "Events | Rows", form: str, path: Path | None, progress: Progress) -> int:
+    """Write events or rows in columns, and return how many there were."""
+    try:
+        from everlog.library.frames import write_arrow, write_parquet
+
+        write = write_parquet if form == "parquet" else write_arrow
+        with _opened(path) as file:
+            return write(
+                found, file, on_progress=lambda count: progress.tell(partial(describe_rows, count))
+            )
+    except ModuleNotFoundError as error:
+        # Its text says which extra brings what is missing.
+        raise click.UsageError(str(error)) from error
 
 
 def _rows_of(found: "Events | Rows", progress: Progress) -> Iterator[Sequence[bytes]]:

@@ -85,7 +85,7 @@ _COURTESY_TURNS: Final = 2.0
 _COURTESY_SECONDS_MAX: Final = 0.05
 # Where nobody else writes, those whose answers have just left may join the next batch, for a part
 # of what an append takes on average, and at most.
-_GATHERING_SHARE: Final = 0.25
+_GATHERING_SHARE: Final = 0.5
 _GATHERING_SECONDS_MAX: Final = 0.002
 # What these averages begin with, and the weight of the newest value in them.
 _TURN_SECONDS: Final = 0.01
