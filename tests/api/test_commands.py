@@ -93,7 +93,7 @@ def test_lines_are_written_in_batches_and_the_refused_one_is_named(store: dict[s
 
 def test_events_and_rows_are_exported_in_columns(store: dict[str, str], tmp_path: Path) -> None:
     lines = "".join(
-        json.dumps({"source": "https://a.example", "subject": "/columns", "type": "com.example.kept",
+        json.dumps({"source": "https://a.example", "subject": "/columns", "type": TYPE,
                     "data": {"n": number}}) + "\n"
         for number in range(3)
     )  # fmt: skip

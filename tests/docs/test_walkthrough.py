@@ -212,7 +212,16 @@ def test_what_the_walk_through_installs_is_what_is_run_elsewhere() -> None:
     update, install = packages.splitlines()
     assert update == "apt-get update"
     # A Debian has systemd already; load, copies, file systems and clusters are for those who test.
-    unneeded = {"systemd", "wrk", "rsync", "xfsprogs", "btrfs-progs", "etcd-server", "iproute2"}
+    unneeded = {
+        "systemd",
+        "jq",
+        "wrk",
+        "rsync",
+        "xfsprogs",
+        "btrfs-progs",
+        "etcd-server",
+        "iproute2",
+    }
     needed = {"git", "python3-venv", *PACKAGES.values()} - unneeded
     assert needed < set(install.removeprefix("apt-get install ").split())
 
