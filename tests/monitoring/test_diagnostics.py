@@ -107,8 +107,10 @@ def test_the_command_asks_over_tls_and_only_whom_it_can_trust(tmp_path: Path) ->
         trusting = (*command, f"--https-certificate-file={certificate.certificate}")
         answered = run_to_end(*trusting, environment=environment)
 
-    assert refused.code == 1
-    assert "certificate verify failed" in refused.errors
+    assert refused.code == 8
+    # In our words, and with the flag that helps.
+    assert "signed by nobody who is trusted here" in refused.errors
+    assert "--ca-file" in refused.errors
     assert TOKEN not in refused.errors
     assert answered.code == 0
     check_complete(json.loads(answered.output))
@@ -117,12 +119,12 @@ def test_the_command_asks_over_tls_and_only_whom_it_can_trust(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "flags, token, code, text",
     [
-        (("--url=http://127.0.0.1:1",), TOKEN, 1, "cannot be asked"),
+        (("--url=http://127.0.0.1:1",), TOKEN, 8, "cannot be asked"),
         (("--url=ftp://127.0.0.1",), TOKEN, 2, "must begin with http"),
         (("--url={url}",), "", 2, "a token is needed"),
-        (("--url={url}",), "wrong-token", 1, "status 401: unauthorized"),
-        (("--url={url}",), "line\nbreak", 1, "cannot be asked"),
-        (("--url={url}", "--api-token-file=missing"), TOKEN, 1, "No such file"),
+        (("--url={url}",), "wrong-token", 8, "does not take the token (status 401)"),
+        (("--url={url}",), "line\nbreak", 2, "the token cannot be used"),
+        (("--url={url}", "--api-token-file=missing"), TOKEN, 2, "No such file"),
     ],
 )
 def test_what_cannot_be_asked_is_said_without_the_token(

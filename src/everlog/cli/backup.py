@@ -15,9 +15,10 @@ from everlog.cli.backing_up.summary import FileDigest, Summary, render_json, ren
 from everlog.cli.faults import exit_code_of
 from everlog.cli.progress import Progress, describe_events
 from everlog.cli.stores import TOKEN_VARIABLE, StoreChoice, store_options
-from everlog.domain.errors import CorruptLogError, EverlogError, RefusedError
+from everlog.domain.errors import Code, CorruptLogError, EverlogError, RefusedError
 from everlog.exit_codes import (
     EXIT_DAMAGED,
+    EXIT_DATA_DIRECTORY,
     EXIT_INTERRUPTED,
     EXIT_UNEXPECTED,
 )
@@ -59,6 +60,12 @@ Exit codes:
 _COUNT: Final = "FROM e IN events PROJECT INTO COUNT()"
 
 
+# The store has not what the file ends with.
+_OF_ANOTHER_STORE: Final = frozenset(
+    {Code.LAST_BACKED_UP_EVENT_UNKNOWN, Code.LAST_BACKED_UP_EVENT_MISMATCHED}
+)
+
+
 @click.command(help=_HELP)
 @click.option(
     "--output",
@@ -95,7 +102,8 @@ def backup(
         with store.open() as opened:
             summary = _back_up(opened, output, after, progress)
     except (RefusedError, CompressionError) as error:
-        _end(progress, str(error), EXIT_DAMAGED)
+        is_of_another = isinstance(error, RefusedError) and error.code in _OF_ANOTHER_STORE
+        _end(progress, str(error), EXIT_DATA_DIRECTORY if is_of_another else EXIT_DAMAGED)
     except OutputError as error:
         _end(progress, str(error), EXIT_UNEXPECTED)
     except EverlogError as error:

@@ -563,6 +563,8 @@ class Writer:
             if self._order is not None:
                 self._order.note_stored(None)
                 self._forget_what_is_in_vain()
+            # Before whatever may apply others' batches at once: those come behind it.
+            self._events.published(batch)
             # With those who are answered now, all may join the next batch who were there.
             self._gathered_max = len(changes) + len(self._waiting) + len(self._unjudged)
             if (
@@ -573,7 +575,6 @@ class Writer:
                 # Before the answers leave, so that the disk has something to do meanwhile.
                 self._start_commit()
             self._deliver(changes)
-            self._events.published(batch)
         else:
             # What gathered meanwhile is chained to what failed, so it fails with it.
             changes += self._waiting
