@@ -63,7 +63,8 @@ class WatchedLoopDelay(LoopDelay):
         # Thread by thread: what has ended meanwhile takes back nothing of what it waited before.
         more = sum(count - self._waited.get(task, 0) for task, count in waited.items())
         held = now - self._noted_at - more / 1_000_000_000 - _INTERVAL_SECONDS
-        self._noted_at, self._waited = now, waited
+        # What it waited in between is in what was subtracted just now, and not in what comes.
+        self._noted_at, self._waited = time.monotonic(), waited
         if held > HELD_SECONDS_MAX:
             self._bark(held)
         super()._note()
