@@ -67,6 +67,9 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_midst_of_
             await asyncio.to_thread(server.kill)
             await asyncio.sleep(chance.uniform(0, 0.1))
             await asyncio.to_thread(server.start_again)
+        # Nobody is promised a turn, but none of them loses every race.
+        while not all(appender.acknowledged for appender in appenders):
+            await asyncio.sleep(0.01)
         for appender in appenders:
             appender.stop()
         await asyncio.gather(*tasks)
@@ -74,7 +77,6 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_midst_of_
         assert len(set(stored)) == len(stored)
         acknowledged = {each for appender in appenders for each in appender.acknowledged}
         assert acknowledged == set(stored)
-        assert all(appender.acknowledged for appender in appenders)
 
     with running_postgresql() as server:
         run(killing, server.url, server.url, server.url)
