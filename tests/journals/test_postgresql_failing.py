@@ -70,6 +70,7 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed_in_the_midst_of_
         # Nobody is promised a turn, but none of them loses every race.
         while not all(appender.acknowledged for appender in appenders):
             await asyncio.sleep(0.01)
+            assert not any(task.done() for task in tasks)
         for appender in appenders:
             appender.stop()
         await asyncio.gather(*tasks)
