@@ -192,7 +192,7 @@ def check_wheel(path: Path) -> None:
         if missing:
             raise ReleaseError(f"the wheel has no {', '.join(sorted(missing))}.")
         strange = {name for name in names if not name.startswith(("everlog/", f"{folder}/"))}
-        # A wheel may bring files that belong elsewhere, such as pages of the manual.
+        # Pages of the manual belong elsewhere.
         strange = {name for name in strange if not name.startswith(f"everlog-{__version__}.data/")}
         if strange:
             raise ReleaseError(f"the wheel has {', '.join(sorted(strange))}.")

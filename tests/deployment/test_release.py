@@ -85,6 +85,10 @@ def test_the_wheel_says_what_it_is_and_what_it_was_tested_with(built: Path) -> N
     assert set(described.get_all("Classifier", [])) == set(PROJECT["classifiers"])
     assert bill["metadata"]["component"]["purl"] == f"pkg:pypi/everlog@{__version__}"
     assert "everlog/py.typed" in names
+    pages = f"everlog-{__version__}.data/data/share/man/man1/"
+    assert {name.removeprefix(pages) for name in names if name.startswith(pages)} == {
+        path.name for path in (REPOSITORY / "man").glob("*.1")
+    }
     assert not [name for name in names if name.endswith(".pyc") or "/tests/" in name]
 
 

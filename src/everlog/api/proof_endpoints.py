@@ -17,6 +17,7 @@ from everlog.api.bodies import MalformedRequestError
 from everlog.api.look import Look
 from everlog.api.services import CHECKPOINT_MISSING, Services
 from everlog.domain.errors import (
+    Code,
     DiskFullError,
     NoCheckpointError,
     ReadFailedError,
@@ -140,12 +141,15 @@ class ProofEndpoints:
                 services.count_refusal(error)
                 exchange.respond(text_response(503, str(error)))
             except RefusedError as error:
+                if error.code is not Code.RANGE_UNSATISFIABLE:
+                    # A restore has begun meanwhile, which is told as everywhere.
+                    raise
                 services.count_refusal(error)
                 exchange.respond(text_response(400, str(error)))
             else:
                 exchange.respond(Response(200, hashes, OCTETS, _IMMUTABLE))
 
-        services.tasks.start_for(exchange, work())
+        self._start(services, exchange, work())
 
     def _start(
         self, services: Services, exchange: Exchange, work: Coroutine[Any, Any, None]
