@@ -1,6 +1,7 @@
 """The settings of one server, read once from flags and environment, checked together, frozen."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -97,6 +98,8 @@ class Settings:
     log_level: str
     # One of `telemetry.LOG_FORMATS`.
     log_format: str
+    # Where each of the above comes from, by the names of their flags.
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def certificate_files(self) -> CertificateFiles | None:
@@ -124,7 +127,8 @@ class Settings:
 
     def redacted(self) -> dict[str, object]:
         """Return the settings by the names of their flags, for everybody to see."""
-        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in self.__slots__}
+        names = [name for name in self.__slots__ if name != "origins"]
+        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in names}
 
 
 def _redact(value: object) -> object:
