@@ -1,7 +1,6 @@
 """The settings of one server, read once from flags and environment, checked together, frozen."""
 
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -98,8 +97,6 @@ class Settings:
     log_level: str
     # One of `telemetry.LOG_FORMATS`.
     log_format: str
-    # Where each of the above comes from, by the names of their flags.
-    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def certificate_files(self) -> CertificateFiles | None:
@@ -127,8 +124,7 @@ class Settings:
 
     def redacted(self) -> dict[str, object]:
         """Return the settings by the names of their flags, for everybody to see."""
-        names = [name for name in self.__slots__ if name != "origins"]
-        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in names}
+        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in self.__slots__}
 
 
 def _redact(value: object) -> object:

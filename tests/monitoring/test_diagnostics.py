@@ -23,7 +23,7 @@ def server() -> Iterator[RunningServer]:
 
 
 def check_complete(found: dict[str, Any]) -> None:
-    assert list(found) == ["version", "system", "license", "options", "optionOrigins"]
+    assert list(found) == ["version", "system", "license", "options"]
     assert found["version"]["everlog"] == __version__
     assert found["version"]["compatibleWith"].startswith("EventSourcingDB 1.3")
     assert found["version"]["build"]["python"] == platform.python_version()
@@ -65,31 +65,6 @@ def test_the_options_are_all_flags_of_the_command_without_their_secrets(
     assert TOKEN.encode() not in answer.body
 
 
-def test_each_option_is_told_with_where_it_comes_from(server: RunningServer) -> None:
-    with Connection(server.url) as connection:
-        answer = connection.ask("GET", "/api/v1/diagnostics")
-
-    origins = answer.json["optionOrigins"]
-    assert origins.keys() == answer.json["options"].keys()
-    assert origins["api-token"] == "environment"
-    assert origins["rate-limit"] == "command-line"
-    assert origins["query-time-limit"] == "default"
-
-
-def test_a_token_that_another_flag_overrides_comes_from_nowhere(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    file.write_text(TOKEN)
-    with (
-        running_server(f"--api-token-file={file}") as server,
-        Connection(server.url) as connection,
-    ):
-        answer = connection.ask("GET", "/api/v1/diagnostics")
-
-    assert answer.json["options"]["api-token"] is None
-    assert answer.json["optionOrigins"]["api-token"] == "default"
-    assert answer.json["optionOrigins"]["api-token-file"] == "command-line"
-
-
 def test_only_whoever_has_the_token_is_told(server: RunningServer) -> None:
     with Connection(server.url) as connection:
         for path in ("/api/v1/diagnostics", "/api/v2/system/diagnostics"):
@@ -102,7 +77,6 @@ def test_the_command_tells_about_this_machine() -> None:
     assert (done.code, done.errors) == (0, "")
     check_complete(json.loads(done.output))
     assert json.loads(done.output)["options"] is None
-    assert json.loads(done.output)["optionOrigins"] is None
 
 
 @pytest.mark.parametrize("source", ["variable", "file"])

@@ -59,7 +59,7 @@ def _describe_this_machine() -> object:
 
     from everlog.monitoring.diagnostics import RELEASE, describe_server
 
-    return msgspec.to_builtins(describe_server(RELEASE, options=None, option_origins=None))
+    return msgspec.to_builtins(describe_server(RELEASE, options=None))
 
 
 def _ask(server: StoreChoice) -> object:

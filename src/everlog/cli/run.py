@@ -45,13 +45,6 @@ _FILE: Final = click.Path(path_type=Path, readable=False)
 
 _TOKEN_SOURCES: Final = ("api_token", "api_token_file")
 
-# What diagnostics say of an option that nobody set, and of others.
-_DEFAULT: Final = "default"
-_ORIGINS: Final = {
-    ParameterSource.COMMANDLINE: "command-line",
-    ParameterSource.ENVIRONMENT: "environment",
-}
-
 
 # Click does not fill a paragraph that begins with this character.
 _HELP: Final = """Run the server.
@@ -158,20 +151,6 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
         for name, source in sources.items():
             if source is ParameterSource.ENVIRONMENT:
                 flags[name] = None
-
-
-def _origins(context: click.Context, flags: dict[str, Any]) -> dict[str, str]:
-    """Return where each option comes from, by the names of their flags."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {
-        name.replace("_", "-"): (
-            # One that was overridden by another flag counts for nothing.
-            _DEFAULT
-            if source is None or flags.get(name, source) is None
-            else _ORIGINS.get(source, _DEFAULT)
-        )
-        for name, source in sources.items()
-    }
 
 
 @click.command(help=_HELP, context_settings={"show_default": True})
@@ -372,7 +351,6 @@ def run(context: click.Context, /, hash_version: str, journal_replicas: str, **f
     settings = Settings(
         hash_version=HashVersion(int(hash_version)),
         journal_replicas=int(journal_replicas),
-        origins=_origins(context, flags),
         **flags,
     )
     try:

@@ -71,15 +71,9 @@ class Diagnostics(msgspec.Struct, frozen=True, rename="camel"):
     system: SystemSection
     license: LicenseSection
     options: Mapping[str, object] | None
-    # Where each option comes from: the command line, the environment, or nowhere ("default").
-    option_origins: Mapping[str, str] | None
 
 
-def describe_server(
-    release: Release,
-    options: Mapping[str, object] | None,
-    option_origins: Mapping[str, str] | None,
-) -> Diagnostics:
+def describe_server(release: Release, options: Mapping[str, object] | None) -> Diagnostics:
     """Return what this process is and runs on; the options have no secrets in them."""
     return Diagnostics(
         version=VersionSection(
@@ -90,7 +84,6 @@ def describe_server(
         system=_describe(read_machine()),
         license=LicenseSection(),
         options=options,
-        option_origins=option_origins,
     )
 
 
