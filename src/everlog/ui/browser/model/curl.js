@@ -1,31 +1,23 @@
-/** The command that asks for what a page shows. The token is a variable of the shell in it. */
+/** A request as a command for a shell. The token is a variable there, never its text. */
 
 /**
- * Returns a curl command.
- * @param {string} method
- * @param {string} url
- * @param {unknown} [body] What becomes JSON.
+ * @param {{method: string, url: string, body?: string, isStream?: boolean}} request
  */
-export function curlOf(method, url, body) {
-  const lines = [`curl --request ${method} ${shell(url)}`];
-  if (method === "GET") {
-    lines[0] = `curl ${shell(url)}`;
-  }
-  // A proxy may keep an answer back until it is complete.
-  if (url.endsWith("observe-events")) {
-    lines[0] = lines[0]?.replace("curl ", "curl --no-buffer ") ?? "";
-  }
-  lines.push('--header "Authorization: Bearer $EVERLOG_API_TOKEN"');
-  if (body !== undefined) {
-    lines.push(`--data ${shell(JSON.stringify(body))}`);
-  }
-  return lines.join(" \\\n  ");
+export function curl({ method, url, body, isStream = false }) {
+  const parts = [
+    isStream ? "curl --no-buffer" : "curl",
+    ...(method === "GET" ? [] : [`--request ${method}`]),
+    '--header "Authorization: Bearer $EVERLOG_API_TOKEN"',
+    ...(body === undefined ? [] : [`--data-binary ${quoted(body)}`]),
+    quoted(url),
+  ];
+  return parts.join(" \\\n  ");
 }
 
 /**
- * Returns a text as one word of a shell.
+ * Returns a text as a shell takes it, whatever is in it.
  * @param {string} text
  */
-export function shell(text) {
+export function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
