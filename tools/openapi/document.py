@@ -91,6 +91,10 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v2", Answer.SUBJECT_STREAM): (
         Content(NDJSON, ("V2SubjectItem", "V2EndItem", "V2ErrorItem")),
     ),
+    ("v2", Answer.CHILD_SUBJECTS): (
+        Content(JSON, ("V2ChildSubjectsAnswer",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
     ("v2", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V2EventTypeItem", "V2EndItem")),),
     ("v2", Answer.EVENT_TYPE): (
         Content(JSON, ("V2EventTypeItem",)),
@@ -236,6 +240,7 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.SERVER_SHUTTING_DOWN,
     ),
     "read_subjects": _SUBJECT,
+    "read_child_subjects": _SUBJECT,
     "read_event_types": (),
     "read_event_type": (*_EVENT_TYPE, Code.EVENT_TYPE_UNKNOWN),
     "register_event_schema": (

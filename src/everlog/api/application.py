@@ -85,6 +85,7 @@ _READS: Final = frozenset(
         Answer.EVENT_STREAM,
         Answer.ROW_STREAM,
         Answer.SUBJECT_STREAM,
+        Answer.CHILD_SUBJECTS,
         Answer.EVENT_TYPE_STREAM,
         Answer.EVENT_TYPE,
         Answer.BACKUP,
