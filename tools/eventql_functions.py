@@ -1,5 +1,7 @@
-"""Write what people read of EventQL's functions from the catalogue: the page
-`docs/eventql/functions.md`, and the module with which the management UI completes and helps.
+"""Write what is told of EventQL's functions from the catalogue, to people and to the editor.
+
+That is the page `docs/eventql/functions.md`, and the module with which the management UI completes
+and helps, `ui/browser/model/functions.js`.
 
 Guarantees: every function and aggregate is in both, with the kinds that it takes and returns;
 the same catalogue gives the same bytes. Tests see that both are current, and that each example
