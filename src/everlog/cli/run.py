@@ -24,10 +24,14 @@ from everlog.domain.note import WitnessAddress
 from everlog.settings import (
     READS_CURRENT,
     READS_LOCAL,
+    UI_COLOURS,
+    UI_TITLE_LENGTH_MAX,
     JournalUrl,
     Settings,
     check_settings,
     parse_networks,
+    parse_ui_colour,
+    parse_ui_title,
     parse_witness,
 )
 from everlog.telemetry import LEVELS, LOG_FORMATS, Level, Log
@@ -126,6 +130,16 @@ def _parse_journal(
     # It may hold a password, which programs that are started from here have no use for.
     os.environ.pop("EVERLOG_JOURNAL", None)
     return None if value is None else JournalUrl(value)
+
+
+def _parsing(parse: Callable[[str], str]) -> Callable[..., str | None]:
+    def call(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        try:
+            return None if value is None else parse(value)
+        except SettingsError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return call
 
 
 def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
@@ -296,6 +310,26 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     type=_FILE,
     help="Certificates to trust for the server that is followed, besides those that the system "
     "trusts, PEM. SIGHUP has it read again.",
+)
+@_switch(
+    "--with-ui",
+    default=False,
+    help="Serve the management UI too, at / of the same ports: pages that show what is stored to "
+    "whoever types in the token.",
+)
+@_option(
+    "--ui-title",
+    callback=_parsing(parse_ui_title),
+    metavar="TEXT",
+    help="What the pages of the UI call this store, such as 'Orders, production': up to "
+    f"{UI_TITLE_LENGTH_MAX} characters, for everybody to see.",
+)
+@_option(
+    "--ui-colour",
+    callback=_parsing(parse_ui_colour),
+    metavar="COLOUR",
+    help="The colour of that title, so that nobody takes one store for another: "
+    f"{', '.join(UI_COLOURS)}, or #rrggbb.",
 )
 @_option(
     "--log-level",
