@@ -243,3 +243,31 @@ function merge(known, next) {
   });
   return `{${members.join(",")}}`;
 }
+
+/**
+ * Returns of what was known before the part that an event speaks of, so that what it leaves out is
+ * no difference; in its order.
+ * @param {string} known
+ * @param {string} next
+ * @returns {string}
+ */
+export function spokenOf(known, next) {
+  return spoken(parse(known), parse(next)) ?? "{}";
+}
+
+/**
+ * @param {Node | undefined} known
+ * @param {Node} next
+ * @returns {string | undefined}
+ */
+function spoken(known, next) {
+  if (known?.kind !== "object" || next.kind !== "object") {
+    return known?.text;
+  }
+  const before = membersOf(known);
+  const members = [...membersOf(next)].flatMap(([name, node]) => {
+    const text = spoken(before.get(name), node);
+    return text === undefined ? [] : [`${JSON.stringify(name)}:${text}`];
+  });
+  return `{${members.join(",")}}`;
+}
