@@ -4,7 +4,7 @@ What most readers look at is decoded for many events at once, the rest of an eve
 at, its data too, and each of them once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -18,6 +18,47 @@ JsonObject = Mapping[str, Any]
 
 _Part = TypeVar("_Part")
 
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class JsonText(Mapping[str, Any]):
+    """Data that is JSON text already: written as it is, and decoded when it is looked at.
+
+    Numbers keep their digits; only the space between members is not stored. Looking into what is no JSON object raises a ValueError; writing it is refused.
+    """
+
+    __slots__ = ("_members", "text")
+
+    def __init__(self, text: bytes | str) -> None:
+        """Keep the text, which is UTF-8 where it is bytes."""
+        self.text: Final = text.encode() if isinstance(text, str) else bytes(text)
+        self._members: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a member."""
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        """Show the text."""
+        return f"JsonText({self.text!r})"
+
+    def _read(self) -> dict[str, Any]:
+        if self._members is None:
+            try:
+                self._members = _decode_object(self.text)
+            except NOT_JSON as error:
+                message = f"the text is no JSON object: {error}"
+                raise ValueError(message) from error
+        return self._members
+
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
@@ -26,14 +67,14 @@ class NewEvent:
     `source` is a URI reference that names who writes, `subject` a path such as `/books/42`, `type`
     a reverse domain name such as `com.example.book-acquired`. `data` is a JSON object: strings,
     numbers, booleans, None, and mappings and sequences of those; dates, UUIDs, decimals, data
-    classes and msgspec structs become what msgspec makes of them. A `msgspec.Raw` is taken for
-    JSON text. `traceparent` and `tracestate` are a W3C trace context.
+    classes and msgspec structs become what msgspec makes of them. What is JSON text already is
+    given as `JsonText`. `traceparent` and `tracestate` are a W3C trace context.
     """
 
     source: str
     subject: str
     type: str
-    data: JsonObject | msgspec.Raw
+    data: JsonObject
     traceparent: str | None = None
     tracestate: str | None = None
 
@@ -129,7 +170,6 @@ def _item_of(name: str, part: type[object]) -> Any:
 _main: Final = _Inside(_Main)
 _rest: Final = _Inside(_Rest)
 _data: Final = _Inside(_Data)
-_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _set: Final = msgspec.structs.force_setattr
 
 
