@@ -90,6 +90,7 @@ _READS: Final = frozenset(
         Answer.CHILD_SUBJECTS,
         Answer.EVENT_TYPE_STREAM,
         Answer.EVENT_TYPE,
+        Answer.SCHEMA_CHECK,
         Answer.BACKUP,
         Answer.VERIFICATION,
         Answer.AUDIT,
