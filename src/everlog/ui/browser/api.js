@@ -70,7 +70,12 @@ export class ApiError extends Error {
  * @returns {Promise<Response>}
  * @throws {ApiError} With `token`, it carries this one instead; `isOpen` ones carry none.
  */
-export async function request(method, path, body, { signal, token, accept = [], isOpen = false } = {}) {
+export async function request(
+  method,
+  path,
+  body,
+  { signal, token, accept = [], isOpen = false } = {},
+) {
   const session = credentials();
   const isOwn = token === undefined && !isOpen;
   const signals = [...(isOwn ? [session.signal] : []), ...(signal === undefined ? [] : [signal])];
@@ -275,7 +280,9 @@ export function eventOf(text) {
 /** @param {ApiError} error */
 function isPassing({ status, code }) {
   const codes = ["server-shutting-down", "restore-in-progress", "read-failed"];
-  return code === undefined ? status === 0 || status === 503 || status === 502 : codes.includes(code);
+  return code === undefined
+    ? status === 0 || status === 503 || status === 502
+    : codes.includes(code);
 }
 
 /**

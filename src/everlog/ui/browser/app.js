@@ -24,17 +24,43 @@ import { isSignedIn } from "./session.js";
 
 /** @type {Record<string, Listed>} */
 const PAGES = {
-  overview: { title: "Overview", load: () => import("./pages/overview.js"), navigation: true, key: "o" },
-  subjects: { title: "Subjects", load: () => import("./pages/subjects.js"), navigation: true, key: "s" },
+  overview: {
+    title: "Overview",
+    load: () => import("./pages/overview.js"),
+    navigation: true,
+    key: "o",
+  },
+  subjects: {
+    title: "Subjects",
+    load: () => import("./pages/subjects.js"),
+    navigation: true,
+    key: "s",
+  },
   events: { title: "Events", load: () => import("./pages/events.js"), navigation: true, key: "e" },
   event: { title: "Event", load: () => import("./pages/event.js"), navigation: false },
   compare: { title: "Compare", load: () => import("./pages/compare.js"), navigation: false },
   history: { title: "History", load: () => import("./pages/history.js"), navigation: false },
   trace: { title: "Trace", load: () => import("./pages/trace.js"), navigation: false },
   query: { title: "Query", load: () => import("./pages/query.js"), navigation: true, key: "q" },
-  types: { title: "Event types", load: () => import("./pages/types.js"), navigation: true, key: "t" },
-  write: { title: "Write", load: () => import("./pages/write.js"), navigation: true, key: "w", isWriting: true },
-  integrity: { title: "Integrity", load: () => import("./pages/integrity.js"), navigation: true, key: "i" },
+  types: {
+    title: "Event types",
+    load: () => import("./pages/types.js"),
+    navigation: true,
+    key: "t",
+  },
+  write: {
+    title: "Write",
+    load: () => import("./pages/write.js"),
+    navigation: true,
+    key: "w",
+    isWriting: true,
+  },
+  integrity: {
+    title: "Integrity",
+    load: () => import("./pages/integrity.js"),
+    navigation: true,
+    key: "i",
+  },
 };
 
 function App() {
@@ -68,7 +94,11 @@ function Inside() {
   const close = () => setOpened(null);
   return html`<${Frame} pages=${PAGES} title=${title} openGoTo=${() => setOpened("goTo")}
       openHelp=${() => setOpened("help")}>
-      ${listed === null ? html`<${Missing} />` : html`<${Loaded} key=${page} listed=${listed} params=${params} />`}
+      ${
+        listed === null
+          ? html`<${Missing} />`
+          : html`<${Loaded} key=${page} listed=${listed} params=${params} />`
+      }
     <//>
     ${opened === "goTo" ? html`<${GoTo} pages=${PAGES} onClose=${close} />` : null}
     ${opened === "help" ? html`<${Help} onClose=${close} />` : null}`;

@@ -116,7 +116,8 @@ async function ask(ended) {
     }
     if (trouble.value !== null) {
       // It may come back as another one, with other options.
-      diagnostics.value = error instanceof ApiError && error.status === 0 ? null : diagnostics.value;
+      diagnostics.value =
+        error instanceof ApiError && error.status === 0 ? null : diagnostics.value;
     }
   }
 }

@@ -28,6 +28,7 @@ export function parse(text) {
  * @param {string} name A name without letters that JSON would escape.
  */
 export function memberText(text, name) {
+  /** @type {string | undefined} */
   let found;
   eachMember(text, (key, start, end) => {
     if (found === undefined && key === name) {
@@ -187,6 +188,7 @@ class Reader {
     const members = [];
     this.at = skipSpace(this.text, start + 1);
     while (this.text[this.at] !== (isObject ? "}" : "]")) {
+      /** @type {string} */
       const name = isObject ? this.name() : String(members.length);
       members.push({ name, node: this.value() });
       this.at = skipSpace(this.text, this.at);
@@ -199,6 +201,7 @@ class Reader {
     return { kind: isObject ? "object" : "array", text, members };
   }
 
+  /** @returns {string} */
   name() {
     const end = endOfString(this.text, this.at);
     const name = JSON.parse(this.text.slice(this.at, end));

@@ -30,24 +30,35 @@ function Figures({ values }) {
   const value = (/** @type {string} */ name) => values.get(name);
   const last = server.history.value.at(-1);
   const commit = server.history.value.findLast((each) => each.commit !== null)?.commit;
+  const events = link("events", { subject: "/", recursive: true });
+  const figures = [
+    ["Events", value("everlog_log_events"), whole, events],
+    ["Subjects", value("everlog_log_subjects"), whole, link("subjects")],
+    ["Event types", value("everlog_log_event_types"), whole, link("types")],
+    ["Log", value("everlog_log_size_bytes"), size],
+    ["Written a second", last?.writes, short],
+    ["Commit", commit, duration],
+    ["Observers", value("everlog_observers"), whole],
+    ["Free on the disk", value("everlog_disk_free_bytes"), size],
+  ];
   return html`<dl class="grid figures" aria-label="Figures">
-    <${Figure} name="Events" value=${value("everlog_log_events")} write=${whole} to=${link("events", { subject: "/", recursive: true })} />
-    <${Figure} name="Subjects" value=${value("everlog_log_subjects")} write=${whole} to=${link("subjects")} />
-    <${Figure} name="Event types" value=${value("everlog_log_event_types")} write=${whole} to=${link("types")} />
-    <${Figure} name="Log" value=${value("everlog_log_size_bytes")} write=${size} />
-    <${Figure} name="Written a second" value=${last?.writes} write=${short} />
-    <${Figure} name="Commit" value=${commit} write=${duration} />
-    <${Figure} name="Observers" value=${value("everlog_observers")} write=${whole} />
-    <${Figure} name="Free on the disk" value=${value("everlog_disk_free_bytes")} write=${size} />
+    ${figures.map(
+      ([name, number, write, to]) =>
+        html`<${Figure} key=${name} name=${name} value=${number} write=${write} to=${to} />`,
+    )}
   </dl>`;
 }
 
-/** @param {{name: string, value: number | null | undefined, write: (value: number) => string, to?: string}} props */
+/**
+ * @param {{name: string, value: number | null | undefined, write: (value: number) => string,
+ *   to?: string}} props
+ */
 function Figure({ name, value, write, to }) {
-  const [number, unit] = value === null || value === undefined ? ["–", ""] : write(value).split(/ (?=\D)/);
+  const [number, unit] =
+    value === null || value === undefined ? ["–", ""] : write(value).split(/ (?=\D)/);
   return html`<div class="figure">
     <dt>${to === undefined ? name : html`<a href=${to}>${name}</a>`}</dt>
-    <dd>${number}${unit ? html` <span class="unit">${unit}</span>` : null}</dd>
+    <dd>${number}${unit ? html`${" "}<span class="unit">${unit}</span>` : null}</dd>
   </div>`;
 }
 
@@ -66,7 +77,11 @@ function Charts() {
   const times = all.map(({ at }) => at);
   return html`<section class="grid" aria-label="The last five minutes">
     ${CHARTS.map(
-      ([name, key, write]) => html`<div class="card" key=${key}><${Chart} title=${name} times=${times}
+      ([
+        name,
+        key,
+        write,
+      ]) => html`<div class="card" key=${key}><${Chart} title=${name} times=${times}
         values=${all.map((each) => each[key])} seconds=${SECONDS} write=${write} /></div>`,
     )}
   </section>`;
@@ -84,25 +99,43 @@ function Checks({ health }) {
   rows.sort((one, other) => ORDER.indexOf(one.status) - ORDER.indexOf(other.status));
   const status = /** @type {"pass"} */ (health.status);
   return html`<section class="card flush" aria-labelledby="checks">
-    <header><h2 id="checks">Health checks</h2><${Badge} kind=${KINDS[status]} dot>${WORDS[status]}<//>
-      ${health.output ? html`<span class="any">${health.output}</span>` : null}</header>
+    <header>
+      <h2 id="checks">Health checks</h2>
+      <${Badge} kind=${KINDS[status]} dot>${WORDS[status]}<//>
+      ${health.output ? html`<span class="any">${health.output}</span>` : null}
+    </header>
     <div class="table-scroll" tabindex="0" role="region" aria-label="Health checks">
       <table class="table">
-        <thead><tr><th scope="col">Check</th><th scope="col">Status</th><th scope="col" class="number">Value</th>
-          <th scope="col" class="wide-only">Reason</th></tr></thead>
+        <thead>
+          <tr>
+            <th scope="col">Check</th><th scope="col">Status</th>
+            <th scope="col" class="number">Value</th>
+            <th scope="col" class="wide-only">Reason</th>
+          </tr>
+        </thead>
         <tbody>
-          ${rows.map(
-            (row) => html`<tr key=${`${row.name} ${row.componentId ?? ""}`}>
-              <td class="mono">${row.name}${reason(row) ? html`<div class="narrow-only small any">${reason(row)}</div>` : null}</td>
-              <td><${Badge} kind=${KINDS[/** @type {"pass"} */ (row.status)]} dot>${WORDS[/** @type {"pass"} */ (row.status)]}<//></td>
-              <td class="number">${observed(row)}</td>
-              <td class="wide-only any">${reason(row)}</td>
-            </tr>`,
-          )}
+          ${rows.map((row) => html`<${Check} key=${keyOf(row)} row=${row} />`)}
         </tbody>
       </table>
     </div>
   </section>`;
+}
+
+/** @param {any} check */
+function keyOf({ name, componentId = "" }) {
+  return `${name} ${componentId}`;
+}
+
+/** @param {{row: any}} props */
+function Check({ row }) {
+  const status = /** @type {"pass"} */ (row.status);
+  const below = reason(row) ? html`<div class="narrow-only small any">${reason(row)}</div>` : null;
+  return html`<tr>
+    <td><span class="mono">${row.name}</span>${below}</td>
+    <td><${Badge} kind=${KINDS[status]} dot>${WORDS[status]}<//></td>
+    <td class="number">${observed(row)}</td>
+    <td class="wide-only any">${reason(row)}</td>
+  </tr>`;
 }
 
 /** @param {any} check */
@@ -134,17 +167,33 @@ function About() {
   const facts = [
     ["Version", `${version.everlog}, compatible with ${version.compatibleWith}`],
     ["Python", version.build.python],
-    ["Packages", Object.entries(version.build.packages).map(([name, text]) => `${name} ${text}`).join(", ")],
+    [
+      "Packages",
+      Object.entries(version.build.packages)
+        .map(([name, text]) => `${name} ${text}`)
+        .join(", "),
+    ],
     ["System", `${system.operatingSystem} ${system.release}, ${system.architecture}`],
     ["Machine", `${system.coreCount} cores, ${size(system.memoryBytes)}`],
     ["Memory of the server", size(values.get("process_resident_memory_bytes") ?? 0)],
     ["Running for", started === undefined ? "–" : duration(Date.now() / 1000 - started)],
-    ["Certificate", certificate === undefined ? "None: this server does not use HTTPS" : until(certificate)],
-    ["Connections", `${whole(values.get("everlog_connections") ?? 0)} of ${whole(values.get("everlog_connections_limit") ?? 0)}`],
+    [
+      "Certificate",
+      certificate === undefined ? "None: this server does not use HTTPS" : until(certificate),
+    ],
+    [
+      "Connections",
+      ["everlog_connections", "everlog_connections_limit"]
+        .map((name) => whole(values.get(name) ?? 0))
+        .join(" of "),
+    ],
     ["Licence", license.name],
   ];
   return html`<section class="card" aria-labelledby="about"><h2 id="about">Server</h2>
-    <dl class="facts">${facts.map(([name, text]) => html`<dt key=${name}>${name}</dt><dd>${text}</dd>`)}</dl></section>`;
+    <dl class="facts">
+      ${facts.map(([name, text]) => html`<dt key=${name}>${name}</dt><dd>${text}</dd>`)}
+    </dl>
+  </section>`;
 }
 
 /** @param {number} end Seconds since 1970. */
@@ -169,26 +218,36 @@ function Options() {
   return html`<section class="card flush" aria-labelledby="options">
     <header><h2 id="options">Options</h2>
       <span class="muted small">${isAll ? "all" : "those that were set"}</span>
-      <button type="button" class="small end" aria-pressed=${isAll} onClick=${() => setAll(!isAll)}>All options</button>
+      <button type="button" class="small end" aria-pressed=${isAll}
+        onClick=${() => setAll(!isAll)}>All options</button>
     </header>
     <div class="filter"><${Field} label="Find an option">
-      ${(/** @type {any} */ attributes) => html`<input ...${attributes} type="search" value=${wanted}
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes} type="search" value=${wanted}
         onInput=${(/** @type {any} */ event) => setWanted(event.currentTarget.value)} />`}
     <//></div>
     <div class="table-scroll options" tabindex="0" role="region" aria-label="Options">
       <table class="table">
-        <thead><tr><th scope="col">Option</th><th scope="col">Value</th><th scope="col">From</th></tr></thead>
+        <thead>
+          <tr><th scope="col">Option</th><th scope="col">Value</th><th scope="col">From</th></tr>
+        </thead>
         <tbody>
           ${rows.map(
             ([name, value]) => html`<tr key=${name}><td class="mono">${name}</td>
               <td class="mono any">${shown(value)}</td>
-              <td>${html`<${Badge} kind=${origins[name] === "default" ? "plain" : "accent"}>${origins[name] ?? "–"}<//>`}</td></tr>`,
+              <td><${Origin} name=${origins[name]} /></td></tr>`,
           )}
           ${rows.length === 0 ? html`<tr><td colspan="3" class="muted">None.</td></tr>` : null}
         </tbody>
       </table>
     </div>
   </section>`;
+}
+
+/** @param {{name: string | undefined}} props */
+function Origin({ name = "–" }) {
+  return html`<${Badge} kind=${name === "default" ? "plain" : "accent"}>${name}<//>`;
 }
 
 /** @param {unknown} value */

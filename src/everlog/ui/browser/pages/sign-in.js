@@ -54,18 +54,24 @@ export function Page() {
     <form onSubmit=${submit} novalidate>
       <${Brand} />
       <h1 class="visually-hidden" tabindex="-1">Sign in</h1>
-      <p class="muted">Type the API token of this server. It stays in the memory of this tab, and goes
-        to no other server.</p>
-      ${reason !== null && trouble === null && fault === null ? html`<${Notice} kind="warning">${reason}<//>` : null}
+      <p class="muted">Type the API token of this server. It stays in the memory of this tab, and
+        goes to no other server.</p>
+      ${
+        reason !== null && trouble === null && fault === null
+          ? html`<${Notice} kind="warning">${reason}<//>`
+          : null
+      }
       ${trouble !== null ? html`<${Notice} kind="bad">${trouble}<//>` : null}
       <${Field} label="API token" fault=${fault}>
-        ${(/** @type {any} */ attributes) => html`<input ...${attributes} ref=${input} type="password"
+        ${(
+          /** @type {any} */ attributes,
+        ) => html`<input ...${attributes} ref=${input} type="password"
           autocomplete="off" spellcheck="false" autocapitalize="off" autofocus required />`}
       <//>
       <label class="check"><input type="checkbox" ref=${remember} />
         <span>Keep me signed in until this tab is closed<br />
-          <span class="muted small">The browser then keeps the token with the tab. Leave it out on a machine that
-            others use.</span></span></label>
+          <span class="muted small">The browser then keeps the token with the tab. Leave it out
+            on a machine that others use.</span></span></label>
       <button class="primary" disabled=${isBusy}>${isBusy ? "Signing in…" : "Sign in"}</button>
     </form>
   </main>`;
@@ -77,7 +83,9 @@ function flaw(token) {
     return "Type the token.";
   }
   // A header takes nothing else, and the server has no such token.
-  return /^[\x21-\x7e]+$/.test(token) ? null : "A token has letters, digits and signs of ASCII only.";
+  return /^[\x21-\x7e]+$/.test(token)
+    ? null
+    : "A token has letters, digits and signs of ASCII only.";
 }
 
 /** @param {unknown} error */

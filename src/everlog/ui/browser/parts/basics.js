@@ -40,7 +40,7 @@ export function Loading({ label = "Loading" }) {
 }
 
 /** What a person can do about an error, by its code or status. */
-const ADVICE = {
+const ADVICE = /** @type {Record<string, string>} */ ({
   "restore-in-progress": "A backup is being restored. The store can be read when that is done.",
   "store-read-only": "The server is in read-only mode.",
   "read-failed": "The disk did not give what is stored on it. Trying again may succeed.",
@@ -48,7 +48,7 @@ const ADVICE = {
   401: "The token is not the right one.",
   413: "It is larger than the server takes.",
   503: "Try again in a moment.",
-};
+});
 
 /**
  * What went wrong, in the words of the server, with a way to try again.
@@ -56,7 +56,7 @@ const ADVICE = {
  */
 export function ErrorBox({ error, retry, title = "This did not work." }) {
   const known = error instanceof ApiError ? error : null;
-  const key = /** @type {keyof ADVICE} */ (known?.code ?? known?.status ?? "");
+  const key = String(known?.code ?? known?.status ?? "");
   const wait = known?.retryAfter === undefined ? "" : ` Try again in ${seconds(known.retryAfter)}.`;
   const actions = retry && html`<button type="button" onClick=${retry}>Try again</button>`;
   return html`<${Notice} kind="bad" title=${title} actions=${actions}>
@@ -258,7 +258,8 @@ export function CommandLine({ curl, title = "The same with curl" }) {
 
 /** @param {{text: string, label?: string}} props */
 export function Code({ text, label = "Copy" }) {
-  return html`<div class="code with-copy" tabindex="0" role="region" aria-label=${label.replace("Copy ", "")}>
+  const name = label.replace("Copy ", "");
+  return html`<div class="code with-copy" tabindex="0" role="region" aria-label=${name}>
     <${CopyButton} text=${text} iconOnly label=${label} /><code>${text}</code>
   </div>`;
 }

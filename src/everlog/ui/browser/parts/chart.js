@@ -16,6 +16,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 export function Chart({ title, times, values, seconds, write }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
+  /** @type {any} */
   const data = [times.map((each) => each / 1000), values];
   const latest = useRef(data);
   latest.current = data;
@@ -68,6 +69,7 @@ export function Chart({ title, times, values, seconds, write }) {
  * @param {HTMLElement} parent
  * @param {number} seconds
  * @param {(value: number) => string} write
+ * @returns {any}
  */
 function options(parent, seconds, write) {
   const style = getComputedStyle(parent);
@@ -84,12 +86,27 @@ function options(parent, seconds, write) {
     cursor: { show: false },
     scales: {
       x: { range: () => [Date.now() / 1000 - seconds, Date.now() / 1000] },
-      y: { range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [0, top(max)] },
+      y: {
+        range: (/** @type {any} */ _, /** @type {number} */ __, /** @type {number} */ max) => [
+          0,
+          top(max),
+        ],
+      },
     },
     series: [{}, { stroke: accent, width: 1.5, fill: `${accent}22`, points: { show: false } }],
     axes: [
-      { ...axis, size: 24, space: 72, values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(clock) },
-      { ...axis, size: 64, space: 32, values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(write) },
+      {
+        ...axis,
+        size: 24,
+        space: 72,
+        values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(clock),
+      },
+      {
+        ...axis,
+        size: 64,
+        space: 32,
+        values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(write),
+      },
     ],
   };
 }
@@ -115,5 +132,8 @@ export function resolved(parent, name) {
   parent.append(probe);
   const parts = getComputedStyle(probe).color.match(/\d+/g) ?? ["0", "0", "0"];
   probe.remove();
-  return `#${parts.slice(0, 3).map((each) => Number(each).toString(16).padStart(2, "0")).join("")}`;
+  return `#${parts
+    .slice(0, 3)
+    .map((each) => Number(each).toString(16).padStart(2, "0"))
+    .join("")}`;
 }

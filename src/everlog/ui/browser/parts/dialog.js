@@ -7,7 +7,14 @@ import { useEffect, useId, useRef } from "preact/hooks";
  * @param {{title: string, onClose: () => void, actions?: any, class?: string, hideTitle?: boolean,
  *   children?: any}} props It is open as long as it is there.
  */
-export function Dialog({ title, onClose, actions, class: extra = "", hideTitle = false, children }) {
+export function Dialog({
+  title,
+  onClose,
+  actions,
+  class: extra = "",
+  hideTitle = false,
+  children,
+}) {
   const id = useId();
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
   useEffect(() => {

@@ -13,8 +13,10 @@ import { Icon } from "./icons.js";
 
 export function Brand() {
   return html`<a class="brand" href="#/overview">
-    <svg viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="7" fill="#3a5bd9"></rect>
-      <path d="M9 10h14M9 16h14M9 22h8" stroke="#fff" stroke-width="3" stroke-linecap="round"></path></svg>
+    <svg viewBox="0 0 32 32" aria-hidden="true">
+      <rect width="32" height="32" rx="7" fill="#3a5bd9"></rect>
+      <path d="M9 10h14M9 16h14M9 22h8" stroke="#fff" stroke-width="3" stroke-linecap="round" />
+    </svg>
     <span>Everlog</span></a>`;
 }
 
@@ -39,10 +41,13 @@ export function Frame({ pages, title, openGoTo, openHelp, children }) {
       <${Brand} />
       <ul>
         ${Object.entries(pages)
-          .filter(([, { navigation, isWriting }]) => navigation && !(isWriting && !server.canWrite.value))
+          .filter(
+            ([, { navigation, isWriting }]) => navigation && !(isWriting && !server.canWrite.value),
+          )
           .map(
             ([name, each]) => html`<li key=${name}><a href=${link(name)}
-              aria-current=${name === page ? "page" : undefined}><${Icon} name=${name} />${each.title}</a></li>`,
+              aria-current=${name === page ? "page" : undefined}>
+              <${Icon} name=${name} />${each.title}</a></li>`,
           )}
       </ul>
       <footer>
@@ -60,12 +65,14 @@ export function Frame({ pages, title, openGoTo, openHelp, children }) {
     <main class="main" id="main">
       <div class="bar">
         <button type="button" class="menu quiet icon" aria-label="Menu" aria-expanded=${isOpen}
-          aria-controls="navigation" onClick=${() => setOpen(!isOpen)}><${Icon} name="menu" /></button>
+          aria-controls="navigation" onClick=${() => setOpen(!isOpen)}>
+          <${Icon} name="menu" /></button>
         <h1 tabindex="-1">${title}</h1>
         <div class="row fixed end">
           <${Status} />
           <button type="button" class="go-to-button" onClick=${openGoTo} aria-label="Go to">
-            <${Icon} name="search" /><span class="wide-only">Go to…</span><kbd class="wide-only">Ctrl K</kbd></button>
+            <${Icon} name="search" />
+            <span class="wide-only">Go to…</span><kbd class="wide-only">Ctrl K</kbd></button>
         </div>
       </div>
       <div class="page">
@@ -90,7 +97,8 @@ export function Banner() {
     return null;
   }
   const style = colour === null ? {} : { "--banner": colour, "--on-banner": readable(colour) };
-  return html`<div class="banner any" style=${style} role="note" aria-label="This server">${text ?? ""}</div>`;
+  return html`<div class="banner any" style=${style} role="note" aria-label="This server">
+    ${text ?? ""}</div>`;
 }
 
 /**
@@ -125,7 +133,8 @@ function Themes() {
 
 function Version() {
   const version = server.diagnostics.value?.version?.everlog;
-  return html`<p class="muted small">${version === undefined ? "\u00a0" : `Version ${version}`}</p>`;
+  const text = version === undefined ? "\u00a0" : `Version ${version}`;
+  return html`<p class="muted small">${text}</p>`;
 }
 
 const WORDS = /** @type {const} */ ({
@@ -148,7 +157,8 @@ function Status() {
       ? ["bad", "Unreachable"]
       : (WORDS[/** @type {"pass"} */ (status)] ?? ["plain", "…"]);
   return html`${condition === undefined ? null : html`<${Badge} kind="accent">${condition}<//>`}
-    <a href=${link("overview")} aria-label="Health: ${word}"><${Badge} kind=${kind} dot>${word}<//></a>`;
+    <a href=${link("overview")} aria-label="Health: ${word}">
+      <${Badge} kind=${kind} dot>${word}<//></a>`;
 }
 
 function Troubles() {

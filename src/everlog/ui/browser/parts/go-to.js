@@ -77,12 +77,20 @@ export function GoTo({ pages, onClose }) {
       }} onKeyDown=${press} />
     <div role="listbox" id="${id}-list" aria-label="Where to">
       ${choices.map(
-        ({ icon, label, hint }, place) => html`<div role="option" key=${`${hint} ${label}`} id="${id}-${place}"
+        (
+          { icon, label, hint },
+          place,
+        ) => html`<div role="option" key=${`${hint} ${label}`} id="${id}-${place}"
           aria-selected=${place === current} onMouseMove=${() => setIndex(place)}
           onClick=${() => choose(choices[place])}><${Icon} name=${icon} />
           <span class="truncate any">${label}</span><span class="hint">${hint}</span></div>`,
       )}
-      ${choices.length === 0 ? html`<div role="option" aria-selected="false" aria-disabled="true" class="muted">Nothing is called like this.</div>` : null}
+      ${
+        choices.length === 0
+          ? html`<div role="option" aria-selected="false" aria-disabled="true" class="muted">
+              Nothing is called like this.</div>`
+          : null
+      }
     </div>
   <//>`;
 }
@@ -99,14 +107,31 @@ function find(text, pages, subjects) {
   if (text.startsWith("/")) {
     const run = (/** @type {string} */ subject) => () => go("events", { subject, recursive: true });
     const all = [text, ...subjects.filter((each) => each !== text)];
-    choices.push(...all.map((each) => ({ icon: "subjects", label: each, hint: "Events of the subject", run: run(each) })));
+    choices.push(
+      ...all.map((each) => ({
+        icon: "subjects",
+        label: each,
+        hint: "Events of the subject",
+        run: run(each),
+      })),
+    );
   }
   if (/^\d{1,19}$/.test(text)) {
-    choices.push({ icon: "events", label: text, hint: "Event", run: () => go("event", { id: text }) });
+    choices.push({
+      icon: "events",
+      label: text,
+      hint: "Event",
+      run: () => go("event", { id: text }),
+    });
   }
   if (EVENT_TYPE.test(text)) {
     const hint = "Events of the type";
-    choices.push({ icon: "types", label: text, hint, run: () => go("events", { subject: "/", recursive: true, type: text }) });
+    choices.push({
+      icon: "types",
+      label: text,
+      hint,
+      run: () => go("events", { subject: "/", recursive: true, type: text }),
+    });
   }
   const wanted = text.toLowerCase();
   for (const [name, { title, navigation, isWriting }] of Object.entries(pages)) {

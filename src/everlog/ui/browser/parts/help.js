@@ -21,7 +21,7 @@ export function Help({ onClose }) {
     actions=${html`<button type="button" onClick=${onClose}>Close</button>`}>
     <dl class="facts">
       ${rows.map(
-        ({ keys, label }) => html`<dt key=${keys}>${keys.split(" ").map((each) => html`<kbd>${shown(each)}</kbd> `)}</dt>
+        ({ keys, label }) => html`<dt key=${keys}>${keys.split(" ").map(Key)}</dt>
           <dd>${label}</dd>`,
       )}
     </dl>
@@ -31,6 +31,11 @@ export function Help({ onClose }) {
 }
 
 /** @param {string} key */
-function shown(key) {
+function Key(key) {
+  return html`<kbd>${nameOf(key)}</kbd>${" "}`;
+}
+
+/** @param {string} key */
+function nameOf(key) {
   return key.startsWith("mod+") ? `Ctrl ${key.slice(4).toUpperCase()}` : key;
 }

@@ -2,7 +2,7 @@
 
 import { html } from "everlog/html";
 
-const PATHS = {
+const PATHS = /** @type {Record<string, string>} */ ({
   overview: "M2 9h3l2-5 3 9 2-4h2",
   subjects: "M3 3h4v3H3zM9 8h4v3H9zM9 12h4v2H9zM5 6v7h4M5 9.5h4",
   events: "M2.5 4h11M2.5 8h11M2.5 12h7",
@@ -16,17 +16,17 @@ const PATHS = {
   close: "M4 4l8 8M12 4l-8 8",
   copy: "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3",
   done: "M3 8.5l3.2 3.2L13 5",
-  help: "M6 6a2 2 0 1 1 2.8 1.9c-.6.3-.8.7-.8 1.4M8 11.8h.01M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8z",
+  help: "M6 6a2 2 0 1 1 2.8 1.9c-.6.3-.8.7-.8 1.4M8 11.8h0M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0z",
   theme: "M8 2a6 6 0 1 0 0 12zM8 2a6 6 0 0 1 0 12",
   leave: "M6 2.5H3v11h3M7 8h7M11 5l3 3-3 3",
   download: "M8 2.5v8M4.8 7.5L8 10.7l3.2-3.2M3 13.5h10",
   next: "M6 3.5L10.5 8 6 12.5",
   previous: "M10 3.5L5.5 8l4.5 4.5",
-};
+});
 
-/** @param {{name: keyof PATHS | string}} props */
+/** @param {{name: string}} props */
 export function Icon({ name }) {
-  const path = PATHS[/** @type {keyof PATHS} */ (name)] ?? PATHS.events;
+  const path = PATHS[name] ?? PATHS.events;
   return html`<svg viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.5"
     stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d=${path} /></svg>`;
 }

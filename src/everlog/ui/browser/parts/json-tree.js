@@ -10,6 +10,7 @@ const SHOWN_LETTERS = 400;
 const SHOWN_MEMBERS = 100;
 
 // What directs or hides text without being seen; it is shown as its number.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for.
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
 /** @typedef {import("../model/json-text.js").Node} Node */
@@ -34,7 +35,8 @@ export function JsonTree({ text, label = "Data" }) {
   }
   const isSmall = count(root, OPEN_ROWS) < OPEN_ROWS;
   /** @param {Row} row */
-  const isOpen = ({ path, level }) => toggled.get(path) ?? (level === 0 || (isSmall && level < OPEN_DEPTH));
+  const isOpen = ({ path, level }) =>
+    toggled.get(path) ?? (level === 0 || (isSmall && level < OPEN_DEPTH));
   /** @type {Row[]} */
   const rows = [];
   list({ path: "$", name: null, node: root, level: 0 }, isOpen, more, rows);
@@ -44,6 +46,11 @@ export function JsonTree({ text, label = "Data" }) {
    * @param {boolean} [open]
    */
   const toggle = (row, open = !isOpen(row)) => setToggled(new Map(toggled).set(row.path, open));
+  /** @param {Row} row */
+  const showMore = (row) => {
+    const owner = ownerOf(row);
+    setMore(new Map(more).set(owner, shownOf(more, owner) * 10));
+  };
   /** @param {Row | undefined} row */
   const focus = (row) => {
     if (row !== undefined) {
@@ -55,7 +62,10 @@ export function JsonTree({ text, label = "Data" }) {
   };
   /** @param {KeyboardEvent} event */
   const press = (event) => {
-    const index = Math.max(0, rows.findIndex(({ path }) => path === active));
+    const index = Math.max(
+      0,
+      rows.findIndex(({ path }) => path === active),
+    );
     const row = rows[index];
     const opens = isContainer(row.node) && row.rest === undefined;
     const actions = {
@@ -64,8 +74,7 @@ export function JsonTree({ text, label = "Data" }) {
       Home: () => focus(rows[0]),
       End: () => focus(rows[rows.length - 1]),
       ArrowRight: () => (opens && !isOpen(row) ? toggle(row, true) : focus(rows[index + 1])),
-      ArrowLeft: () =>
-        opens && isOpen(row) ? toggle(row, false) : focus(parentOf(rows, index)),
+      ArrowLeft: () => (opens && isOpen(row) ? toggle(row, false) : focus(parentOf(rows, index))),
     };
     const action = actions[/** @type {keyof typeof actions} */ (event.key)];
     if (action !== undefined && !event.altKey && !event.ctrlKey && !event.metaKey) {
@@ -84,7 +93,7 @@ export function JsonTree({ text, label = "Data" }) {
           row.rest === undefined
             ? html`<${Entry} row=${row} isOpen=${isOpen(row)} onToggle=${() => toggle(row)} />`
             : html`<span class="twist"></span><button type="button" class="quiet"
-                onClick=${() => setMore(new Map(more).set(ownerOf(row), shownOf(more, ownerOf(row)) * 10))}>
+                onClick=${() => showMore(row)}>
                 ${row.rest.toLocaleString("en")} more</button>`
         }
       </div>`,
@@ -99,10 +108,12 @@ function Entry({ row, isOpen, onToggle }) {
   const key =
     name === null
       ? null
-      : html`<span class="key"><${Letters} text=${name} /></span><span class="punctuation">: </span>`;
+      : html`<span class="key"><${Letters} text=${name} /></span>
+          <span class="punctuation">:${" "}</span>`;
   return html`<span class="twist" aria-hidden="true" onClick=${isBoth ? onToggle : undefined}>
       ${isBoth ? (isOpen ? "▾" : "▸") : ""}</span>
-    <span class="entry" onClick=${isBoth && !isOpen ? onToggle : undefined}>${key}<${Value} node=${node} isOpen=${isOpen} /></span>`;
+    <span class="entry" onClick=${isBoth && !isOpen ? onToggle : undefined}
+      >${key}<${Value} node=${node} isOpen=${isOpen} /></span>`;
 }
 
 /** @param {{node: Node, isOpen: boolean}} props */
@@ -115,9 +126,9 @@ function Value({ node, isOpen }) {
     }
     const word = node.kind === "object" ? "member" : "item";
     const words = `${size.toLocaleString("en")} ${word}${size === 1 ? "" : "s"}`;
-    return isOpen
-      ? html`<span class="punctuation">${open}</span>${" "}<span class="count small">${words}</span>`
-      : html`<span class="punctuation">${open} … ${close}</span>${" "}<span class="count small">${words}</span>`;
+    const shown = isOpen ? open : `${open} … ${close}`;
+    return html`<span class="punctuation">${shown}</span>${" "}
+      <span class="count small">${words}</span>`;
   }
   if (node.kind === "string") {
     return html`<span class="string">"<${Letters} text=${node.value ?? ""} />"</span>`;
@@ -152,7 +163,10 @@ function visible(text) {
       continue;
     }
     const code = match[0].charCodeAt(0).toString(16).padStart(4, "0");
-    parts.push(text.slice(from, match.index), html`<span class="control" title="U+${code}">\\u${code}</span>`);
+    parts.push(
+      text.slice(from, match.index),
+      html`<span class="control" title="U+${code}">\\u${code}</span>`,
+    );
     from = match.index + 1;
   }
   parts.push(text.slice(from));
@@ -177,7 +191,13 @@ function list(row, isOpen, more, rows) {
     list({ path: `${path}.${index}`, name, node: each, level: level + 1 }, isOpen, more, rows);
   }
   if (members.length > shown) {
-    rows.push({ path: `${path}.more`, name: null, node, level: level + 1, rest: members.length - shown });
+    rows.push({
+      path: `${path}.more`,
+      name: null,
+      node,
+      level: level + 1,
+      rest: members.length - shown,
+    });
   }
 }
 

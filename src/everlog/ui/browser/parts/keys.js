@@ -9,7 +9,10 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { hasShortcuts } from "../preferences.js";
 
-/** @typedef {{keys: string, label: string, run: () => void}} Shortcut `keys`: "g e", "?", "mod+k" */
+/**
+ * `keys` are those of one after the other, "g e", or of one with Ctrl or Command, "mod+k".
+ * @typedef {{keys: string, label: string, run: () => void}} Shortcut
+ */
 
 /** @type {import("@preact/signals").Signal<Shortcut[]>} */
 export const shortcuts = signal([]);

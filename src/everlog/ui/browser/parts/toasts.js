@@ -25,7 +25,8 @@ export function toast(text, action) {
 export function Toasts() {
   return html`<div class="toasts" role="status" aria-live="polite">
     ${shown.value.map(
-      ({ id, text, action }) => html`<div class="toast" key=${id}><span class="any">${text}</span>${action}</div>`,
+      ({ id, text, action }) =>
+        html`<div class="toast" key=${id}><span class="any">${text}</span>${action}</div>`,
     )}
   </div>`;
 }
