@@ -218,12 +218,12 @@ export async function* query(query, options) {
 }
 
 /**
- * Returns the body that asks for a selection, as read-events and observe-events take it.
+ * Returns the body that asks for a selection, as read-events takes it.
  * @param {Selection} selection
  */
 export function bodyOf(selection) {
-  const { subject, recursive, order, lowerBound, upperBound, fromLatestEvent } = selection;
-  const given = Object.entries({ recursive, order, lowerBound, upperBound, fromLatestEvent });
+  const { subject, ...asked } = selection;
+  const given = Object.entries(asked);
   const options = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   return Object.keys(options).length === 0 ? { subject } : { subject, options };
 }
@@ -246,7 +246,9 @@ async function* observeOnce(selection, signal, onState) {
   };
   try {
     const both = AbortSignal.any([signal, silence.signal]);
-    const body = bodyOf(selection);
+    // An observer gets all types, and leaves out what is not asked for.
+    const { types, ...observed } = selection;
+    const body = bodyOf(observed);
     yield* stream("QUERY", `${DATA}/observe-events`, body, { signal: both, onLine });
   } catch (error) {
     throw silence.signal.aborted ? new ApiError("The server fell silent.") : error;

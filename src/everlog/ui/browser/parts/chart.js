@@ -129,7 +129,7 @@ function clock(at) {
  * @param {HTMLElement} parent
  * @param {string} name
  */
-function resolved(parent, name) {
+export function resolved(parent, name) {
   const probe = document.createElement("span");
   probe.style.color = `var(${name})`;
   parent.append(probe);

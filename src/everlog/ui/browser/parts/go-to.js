@@ -2,7 +2,8 @@
 
 import { html } from "everlog/html";
 import { useEffect, useId, useState } from "preact/hooks";
-import { stream } from "../api.js";
+import { json } from "../api.js";
+import { completing } from "../model/tree.js";
 import { go } from "../router.js";
 import { canWrite } from "../server.js";
 import { Dialog } from "./dialog.js";
@@ -11,8 +12,6 @@ import { Icon } from "./icons.js";
 /** @typedef {{icon: string, label: string, hint: string, run: () => void}} Choice */
 
 const COMPLETIONS_MAX = 20;
-// Siblings that do not match are passed over, up to so many.
-const SCANNED_MAX = 20_000;
 const PAUSE_MS = 120;
 const EVENT_TYPE = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i;
 
@@ -149,20 +148,8 @@ function find(text, pages, subjects) {
  * @param {AbortSignal} signal
  */
 async function complete(text, signal) {
-  const parent = text.slice(0, Math.max(1, text.lastIndexOf("/")));
-  const body = { subject: parent, options: { recursive: true } };
-  const found = [];
-  let scanned = 0;
-  for await (const { payload } of stream("QUERY", "api/v2/data/read-subjects", body, { signal })) {
-    const { subject } = payload;
-    scanned += 1;
-    if (subject.startsWith(text) && subject !== "/") {
-      found.push(subject);
-    }
-    // They come in their order: behind what begins like this there is nothing any more.
-    if (found.length >= COMPLETIONS_MAX || scanned >= SCANNED_MAX) {
-      break;
-    }
-  }
-  return found;
+  const { subject, prefix } = completing(text);
+  const body = { subject, options: { prefix, limit: COMPLETIONS_MAX } };
+  const answer = await json("QUERY", "api/v2/data/read-child-subjects", body, { signal });
+  return answer.children.map((/** @type {{subject: string}} */ child) => child.subject);
 }
