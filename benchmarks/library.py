@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from statistics import median
 
 import everlog
-from benchmarks.drive import Target, drive
+from benchmarks.drive import Target, raw_reading_rate
 from benchmarks.events import EVENTS_PER_SUBJECT, SOURCE, TYPE, subject_of
 from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.servers import TOKEN, Addresses, serve_everlog
@@ -26,7 +26,10 @@ def measure_library(bench: Workbench) -> Iterator[Figure]:
     event_count = min(bench.scale.event_count, _EVENTS_MAX)
     directory = bench.filled_log(event_count)
     with serve_everlog(directory, bench.certificate) as served:
-        raw = median(_raw_rate(served, event_count) for _ in range(_TURNS))
+        target = Target(
+            session="everlog", address=f"{served.port} {TOKEN}", process_id=served.process_id
+        )
+        raw = median(raw_reading_rate(target, event_count) for _ in range(_TURNS))
         with everlog.connect(served.plain, token=TOKEN) as store:
             yield from _measure_reading(store, "a server", raw)
             yield _measure_small_reads(store, "a server", event_count, seconds_max=None)
@@ -37,20 +40,6 @@ def measure_library(bench: Workbench) -> Iterator[Figure]:
         )
     with everlog.open(bench.new_directory("library")) as store:
         yield _measure_writes(store, bench.scale.samples)
-
-
-def _raw_rate(served: Addresses, event_count: int) -> float:
-    """Return the events per second of a client that counts lines."""
-    outcome = drive(
-        Target(session="everlog", address=f"{served.port} {TOKEN}", process_id=served.process_id),
-        "read_everything",
-        connections=1,
-        seconds=60.0,
-        event_count=event_count,
-        operations=1,
-        is_warmed=False,
-    )
-    return outcome.events_per_second
 
 
 def _measure_reading(store: everlog.Store, where: str, raw: float) -> Iterator[Figure]:

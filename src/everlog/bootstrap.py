@@ -477,7 +477,7 @@ async def _serve(
         loop_delay=loop_delay,
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
-    describe = partial(describe_server, RELEASE, settings.redacted())
+    describe = partial(describe_server, RELEASE, settings.redacted(), settings.origins)
     services = Services(served, form, clock, tasks, tally, monitor, describe, restores)
     documents = await call_on_thread(partial(_load_documents, settings, log))
     application = _application(settings, log, credentials, services, documents)

@@ -1,11 +1,12 @@
 """The settings of one server, read once from flags and environment, checked together, frozen."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from everlog.credentials.certificate import CertificateFiles
@@ -29,6 +30,9 @@ UI_COLOURS: Final = {
     "grey": "#5c6370",
 }
 _COLOUR: Final = re.compile("#[0-9a-f]{6}")
+
+# From where a setting is.
+Origin = Literal["command line", "environment", "default"]
 
 READS_CURRENT: Final = "current"
 READS_LOCAL: Final = "local"
@@ -97,6 +101,8 @@ class Settings:
     log_level: str
     # One of `telemetry.LOG_FORMATS`.
     log_format: str
+    # By the names of the flags.
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property
     def certificate_files(self) -> CertificateFiles | None:
@@ -124,7 +130,8 @@ class Settings:
 
     def redacted(self) -> dict[str, object]:
         """Return the settings by the names of their flags, for everybody to see."""
-        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in self.__slots__}
+        names = [name for name in self.__slots__ if name != "origins"]
+        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in names}
 
 
 def _redact(value: object) -> object:

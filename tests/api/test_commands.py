@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from tests.support.keys import write_certificate
 from tests.support.server import (
     DEADLINE_SECONDS,
     EVERLOG,
@@ -252,6 +253,93 @@ def test_the_prefix_of_a_url_is_part_of_it(server: RunningServer) -> None:
     assert TOKEN not in ended.errors
 
 
+def test_a_certificate_that_nobody_trusts_is_told_with_the_flag_that_helps(tmp_path: Path) -> None:
+    files = write_certificate(tmp_path)
+    backup = tmp_path / "backup.ndjson"
+    backup.touch()
+    commands = (
+        ("read", "/"),
+        ("diagnostics",),
+        ("backup", "--output=-"),
+        ("restore", str(backup)),
+        ("observe",),
+    )
+    with running_server(*files.flags, "--http-enabled=false") as server:
+        for command in commands:
+            ended = run(*command, "--url", server.url, EVERLOG_API_TOKEN=TOKEN)
+            assert (ended.code, ended.output) == (8, ""), command
+            assert "signed by nobody who is trusted here" in ended.errors
+            assert "--ca-file" in ended.errors
+            assert "CERTIFICATE_VERIFY_FAILED" not in ended.errors
+        for flag in ("--ca-file", "--https-certificate-file"):
+            trusting = (flag, str(files.certificate), "--url", server.url)
+            assert run("subjects", *trusting, EVERLOG_API_TOKEN=TOKEN).code == 0
+            assert run("diagnostics", *trusting, EVERLOG_API_TOKEN=TOKEN).code == 0
+
+
+# Each row: what has far more to say than a pipe holds.
+TALKATIVE = (
+    ("read", "/piped", "-r"),
+    ("read", "/piped", "-r", "--format=table"),
+    ("observe", "/piped", "-r"),
+    ("subjects", "/piped"),
+    ("export", "/piped", "-r", "--format=csv", "--output=-"),
+    ("backup", "--output=-"),
+)
+
+
+def test_whoever_reads_only_the_beginning_ends_a_command_without_a_word(
+    server: RunningServer,
+) -> None:
+    variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
+    assert run("write", *DEFAULTS, given=lines_of(4_000, "/piped"), **variables).code == 0
+
+    for arguments in TALKATIVE:
+        with subprocess.Popen(
+            [*EVERLOG, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**clean_environment(), **variables},
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline(), process.stderr.read()
+            process.stdout.close()
+            assert process.stderr.read() == b"", arguments
+            assert process.wait(DEADLINE_SECONDS) == 141, arguments
+
+
+def test_a_terminal_has_colours_unless_it_is_told_not_to(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    for variables, is_coloured in (
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ):
+        for arguments in (
+            ("types", "--url", server.url),
+            ("types", f"--data-directory={tmp_path}"),
+        ):
+            terminal = Terminal(columns=80)
+            with subprocess.Popen(
+                [*EVERLOG, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=terminal.file,
+                stderr=terminal.file,
+                env={
+                    **clean_environment(),
+                    "EVERLOG_API_TOKEN": TOKEN,
+                    "TERM": "xterm",
+                    **variables,
+                },
+            ):
+                terminal.close_for_writing()
+                shown = terminal.read_all()
+            assert ("type" in shown) or ("Error" in shown)
+            assert ("\033[" in shown) == is_coloured, (arguments, shown)
+
+
 def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Path) -> None:
     variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
     assert run("write", *DEFAULTS, given=lines_of(1, "/asked"), **variables).code == 0
@@ -271,6 +359,18 @@ def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Pa
                 "TERM": "dumb" if blocked else "xterm",
             },
         )
+        terminal.read_until("everlog>")
+        # Members, and subjects of the store, as they are completed.
+        terminal.type("FROM e IN events WHERE e.sub\t")
+        terminal.read_until("ject")
+        terminal.type(" == '/ask\t")
+        terminal.read_until("ed")
+        terminal.type("/\t")
+        terminal.read_until("/0")
+        # readline closes the quote where only one name is left.
+        quote = "" if blocked else "'"
+        terminal.type(f"{quote} PROJECT INTO {{ named: e.subject }}\r")
+        assert "/asked/0" in terminal.read_until("1 row")
         terminal.read_until("everlog>")
         terminal.type("FROM e IN events TOP 1\r")
         terminal.read_until("...>")

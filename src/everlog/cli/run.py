@@ -27,6 +27,7 @@ from everlog.settings import (
     UI_COLOURS,
     UI_TITLE_LENGTH_MAX,
     JournalUrl,
+    Origin,
     Settings,
     check_settings,
     parse_networks,
@@ -44,6 +45,11 @@ _PORT: Final = click.IntRange(0, 65_535)
 _FILE: Final = click.Path(path_type=Path, readable=False)
 
 _TOKEN_SOURCES: Final = ("api_token", "api_token_file")
+
+_ORIGINS: Final[dict[ParameterSource, Origin]] = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+}
 
 
 # Click does not fill a paragraph that begins with this character.
@@ -151,6 +157,17 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
         for name, source in sources.items():
             if source is ParameterSource.ENVIRONMENT:
                 flags[name] = None
+
+
+def _find_origins(context: click.Context, flags: dict[str, Any]) -> dict[str, Origin]:
+    """Return from where each setting is; one that a flag has overridden is as if nobody had."""
+
+    def find(name: str) -> Origin:
+        source = context.get_parameter_source(name)
+        is_overridden = name in _TOKEN_SOURCES and flags[name] is None
+        return "default" if source is None or is_overridden else _ORIGINS.get(source, "default")
+
+    return {name.replace("_", "-"): find(name) for name in context.params}
 
 
 @click.command(help=_HELP, context_settings={"show_default": True})
@@ -351,6 +368,7 @@ def run(context: click.Context, /, hash_version: str, journal_replicas: str, **f
     settings = Settings(
         hash_version=HashVersion(int(hash_version)),
         journal_replicas=int(journal_replicas),
+        origins=_find_origins(context, flags),
         **flags,
     )
     try:
