@@ -21,6 +21,8 @@ export const title = "Query";
 const FIRST = "FROM e IN events\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e";
 const DRAW_MS = 120;
 const JUDGE_MS = 700;
+// Whoever still types knows that there is more to come.
+const UNFINISHED = /found the end of the query/;
 
 /** Texts of queries, for this server; never what came of them. */
 const queries = kept(`everlog.queries ${api.ROOT.pathname}`, readQueries(null));
@@ -33,8 +35,9 @@ const queries = kept(`everlog.queries ${api.ROOT.pathname}`, readQueries(null));
 
 /** @param {{params: URLSearchParams}} props */
 export function Page({ params }) {
-  const given = params.get("q") ?? "";
-  const [text, setText] = useState(given || FIRST);
+  const asked = params.get("q") ?? "";
+  const [text, setText] = useState(asked || FIRST);
+  const [given, setGiven] = useState({ text });
   const [run, setRun] = useState(/** @type {Run | null} */ (null));
   const [faults, setFaults] = useState(/** @type {import("../parts/editor.js").Fault[]} */ ([]));
   const [isSaving, setSaving] = useState(false);
@@ -44,58 +47,60 @@ export function Page({ params }) {
   const show = (/** @type {Record<string, any>} */ changes, replace = true) =>
     go("query", changed(params, changes), { replace });
 
-  /** @param {string} asked */
-  const start = async (asked) => {
+  /** @param {string} next what is typed, or with `true` what the editor is given */
+  const take = (next, isGiven = true) => {
+    setText(next);
+    setFaults([]);
+    if (isGiven) {
+      setGiven({ text: next });
+    }
+  };
+  /** @param {string} query */
+  const start = async (query) => {
     ended.current.abort();
     const mine = new AbortController();
     ended.current = mine;
-    queries.value = remember(readQueries(queries.value), asked, Date.now());
-    setFaults([]);
-    for await (const next of running(asked, mine.signal)) {
+    queries.value = remember(readQueries(queries.value), query, Date.now());
+    for await (const next of running(query, mine.signal)) {
       // Another one may have begun meanwhile.
       if (ended.current !== mine) {
         return;
       }
       setRun(next);
       if (next.state === "failed") {
-        setFaults(faultsOf(asked, /** @type {any} */ (next.error)));
+        setFaults(faultsOf(query, /** @type {any} */ (next.error)));
       }
     }
   };
-  /** @param {string} asked */
-  const runNow = (asked) => {
-    setText(asked);
-    shownText.current = asked;
-    const isSame = asked === given && params.get("run") === "true";
-    if (!isSame) {
-      show({ q: asked, run: true, x: null, y: [], view: null }, given === "" && run === null);
+  /** @param {string} query */
+  const runNow = (query) => {
+    take(query, query !== text);
+    shownText.current = query;
+    if (query !== asked || params.get("run") !== "true") {
+      show({ q: query, run: true, x: null, y: [], view: null }, asked === "" && run === null);
     }
-    start(asked);
+    start(query);
   };
 
   // Each state is an address: going back shows the query of before, and runs it if it ran.
   useEffect(() => {
-    if (given !== "" && (given !== shownText.current || run === null)) {
-      shownText.current = given;
-      setText(given);
+    if (asked !== "" && (asked !== shownText.current || run === null)) {
+      shownText.current = asked;
+      take(asked);
       if (params.get("run") === "true") {
-        start(given);
+        start(asked);
       }
     }
-  }, [given]);
+  }, [asked]);
   useEffect(() => () => ended.current.abort(), []);
   useJudging(text, run, setFaults);
 
   const isRunning = run?.state === "running";
-  const change = (/** @type {string} */ next) => {
-    setText(next);
-    setFaults([]);
-  };
   const isPlanAsked = isExplain(text);
   return html`<div class="query-page">
     <div class="stack">
       <section class="card flush" aria-label="Query">
-        <${QueryEditor} text=${text} label="EventQL query" onChange=${change} faults=${faults}
+        <${QueryEditor} given=${given} label="EventQL query" onChange=${(/** @type {string} */ next) => take(next, false)} faults=${faults}
           onRun=${() => runNow(text)} offer=${offerAt} />
         <div class="row query-bar">
           ${
@@ -116,7 +121,7 @@ export function Page({ params }) {
       ${run === null ? null : html`<${Outcome} run=${run} params=${params} show=${show} />`}
       <${Command} text=${text} />
     </div>
-    <${KeptQueries} queries=${queries} onTake=${(/** @type {string} */ each) => change(each)} onRun=${runNow} />
+    <${KeptQueries} queries=${queries} onTake=${(/** @type {string} */ each) => take(each)} onRun=${runNow} />
     ${isSaving ? html`<${SaveDialog} queries=${queries} text=${text} onClose=${() => setSaving(false)} />` : null}
   </div>`;
 }
@@ -257,7 +262,7 @@ function useJudging(text, run, onFaults) {
           break;
         }
       } catch (error) {
-        if (!ended.signal.aborted && error instanceof api.ApiError && error.code === "query-malformed") {
+        if (!ended.signal.aborted && error instanceof api.ApiError && error.code === "query-malformed" && !UNFINISHED.test(error.message)) {
           onFaults(faultsOf(text, isExplain(text) ? error : aLineUp(error)));
         }
       }

@@ -56,7 +56,7 @@ const POPUP = {
 
 const THEME = EditorView.theme({
   "&": { background: "var(--surface)", color: "var(--text)", fontSize: "13px" },
-  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-1px" },
+  "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px", overflow: "auto" },
   ".cm-content": { padding: "8px 0", caretColor: "var(--text)", minHeight: "96px" },
   ".cm-gutters": {
@@ -100,11 +100,12 @@ const THEME = EditorView.theme({
 });
 
 /**
- * @param {{text: string, label: string, onChange: (text: string) => void, onRun: () => void,
+ * @param {{given: {text: string}, label: string, onChange: (text: string) => void, onRun: () => void,
  *   faults: Fault[], offer: (text: string, at: number, isAsked: boolean, signal: AbortSignal) =>
- *   Promise<Offer | null>}} props `text` that comes from outside replaces what is there.
+ *   Promise<Offer | null>}} props `given` replaces what is there whenever it is another object;
+ *   what is typed the editor knows first, and nobody gives it back.
  */
-export function QueryEditor({ text, label, onChange, onRun, faults, offer }) {
+export function QueryEditor({ given, label, onChange, onRun, faults, offer }) {
   const host = useRef(/** @type {HTMLElement | null} */ (null));
   const editor = useRef(/** @type {any} */ (null));
   const latest = useRef({ onChange, onRun, offer });
@@ -117,7 +118,7 @@ export function QueryEditor({ text, label, onChange, onRun, faults, offer }) {
     }
     const root = element.shadowRoot ?? element.attachShadow({ mode: "open" });
     const extensions = extensionsFor(label, latest);
-    const state = EditorState.create({ doc: text, extensions });
+    const state = EditorState.create({ doc: given.text, extensions });
     const view = new EditorView({ state, root, parent: root });
     editor.current = view;
     return () => view.destroy();
@@ -125,12 +126,13 @@ export function QueryEditor({ text, label, onChange, onRun, faults, offer }) {
 
   useEffect(() => {
     const view = editor.current;
+    const { text } = given;
     const present = view.state.doc.toString();
     if (present !== text) {
       const selection = { anchor: Math.min(view.state.selection.main.head, text.length) };
       view.dispatch({ changes: { from: 0, to: present.length, insert: text }, selection });
     }
-  }, [text]);
+  }, [given]);
 
   useEffect(() => {
     const view = editor.current;
@@ -174,6 +176,7 @@ function extensionsFor(label, latest) {
       icons: false,
     }),
     EditorView.lineWrapping,
+    EditorView.domEventHandlers({ beforeinput: replaceSelected }),
     EditorView.contentAttributes.of({
       "aria-label": label,
       spellcheck: "false",
@@ -197,6 +200,27 @@ function extensionsFor(label, latest) {
     }),
     THEME,
   ];
+}
+
+/**
+ * Type over what is selected. A browser that does it by itself joins lines with elements that have
+ * a style, which the policy of the pages refuses.
+ * @param {InputEvent} event
+ * @param {any} view
+ */
+function replaceSelected(event, view) {
+  const { from, to, empty } = view.state.selection.main;
+  const text = event.data;
+  if (empty || event.inputType !== "insertText" || text === null || view.composing) {
+    return false;
+  }
+  const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type" });
+  const handlers = view.state.facet(EditorView.inputHandler);
+  const isDone = handlers.some((/** @type {any} */ each) => each(view, from, to, text, insert));
+  if (!isDone) {
+    view.dispatch(insert());
+  }
+  return true;
 }
 
 /**
