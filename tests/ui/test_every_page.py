@@ -30,7 +30,7 @@ PAGES = {
     "compare": "#/compare?left=0&right=1",
     "history": "#/history?subject=/customers/1001",
     "trace": f"#/trace?trace={TRACE}",
-    "query": "#/query?q=FROM+e+IN+events+PROJECT+INTO+e.type&run=true",
+    "query": "#/query?query=FROM+e+IN+events+PROJECT+INTO+e.type&run=true",
     "types": "#/types",
     "write": "#/write",
     "integrity": "#/integrity",
