@@ -21,6 +21,8 @@ export const title = "Query";
 const FIRST = "FROM e IN events\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e";
 const DRAW_MS = 120;
 const JUDGE_MS = 700;
+// Whoever still types knows that there is more to come.
+const UNFINISHED = /found the end of the query/;
 
 /** Texts of queries, for this server; never what came of them. */
 const queries = kept(`everlog.queries ${api.ROOT.pathname}`, readQueries(null));
@@ -260,7 +262,7 @@ function useJudging(text, run, onFaults) {
           break;
         }
       } catch (error) {
-        if (!ended.signal.aborted && error instanceof api.ApiError && error.code === "query-malformed") {
+        if (!ended.signal.aborted && error instanceof api.ApiError && error.code === "query-malformed" && !UNFINISHED.test(error.message)) {
           onFaults(faultsOf(text, isExplain(text) ? error : aLineUp(error)));
         }
       }

@@ -56,7 +56,7 @@ const POPUP = {
 
 const THEME = EditorView.theme({
   "&": { background: "var(--surface)", color: "var(--text)", fontSize: "13px" },
-  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-1px" },
+  "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px", overflow: "auto" },
   ".cm-content": { padding: "8px 0", caretColor: "var(--text)", minHeight: "96px" },
   ".cm-gutters": {

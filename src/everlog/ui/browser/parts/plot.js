@@ -86,7 +86,7 @@ function optionsFor(parent, drawing, labels) {
     },
     series: [{}, ...series],
     axes: [
-      isBars ? { ...x, size: 56, space: 40, splits: places, values: namesOf(labels), rotate: labels.length > 6 ? -30 : 0 } : x,
+      isBars ? { ...x, size: 56, space: 40, splits: places, values: namesOf(labels), rotate: parent.clientWidth / labels.length < 140 ? -30 : 0 } : x,
       { ...axis, size: 72, values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(numberText) },
     ],
   };

@@ -75,7 +75,7 @@ function RowTable({ rows, columns }) {
     key: name,
     title: name,
     align: kind === "number" ? /** @type {const} */ ("number") : undefined,
-    width: widthOf(kind, columns.length),
+    width: widthOf(name, kind, columns.length),
     class: kind === "text" && name !== "id" ? "" : "mono",
     render: (/** @type {Row} */ row) => cell(row, name),
   }));
@@ -87,14 +87,15 @@ function RowTable({ rows, columns }) {
 }
 
 /**
+ * @param {string} name
  * @param {string} kind
  * @param {number} count
  */
-function widthOf(kind, count) {
+function widthOf(name, kind, count) {
   if (count === 1) {
     return undefined;
   }
-  return kind === "number" ? "140px" : kind === "time" ? "260px" : undefined;
+  return name === "id" ? "96px" : kind === "number" ? "140px" : kind === "time" ? "260px" : undefined;
 }
 
 /**
