@@ -91,7 +91,7 @@ export function Page({ params }) {
         <button type="button" onClick=${move.newer} disabled=${newer === null} title="Newer ( ] )">Newer<${Icon} name="next" /></button>
         <button type="button" onClick=${move.newest} disabled=${isNewest(state) && answer.isLoading}><span class="wide-only">Newest</span><${Icon} name="last" /></button>
       </div>
-      <${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />
+      ${answer.error === null ? html`<${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />` : null}
       <div class="row end">
         ${
           marked.length === 0
