@@ -127,7 +127,7 @@ function Details({ type, entry, onDone, params }) {
       ${server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}</div>`;
   }
   const events = link("events", { subject: "/", recursive: true, type });
-  const query = link("query", { q: `FROM e IN events\nWHERE e.type == '${type}'\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e` });
+  const query = link("query", { query: `FROM e IN events\nWHERE e.type == '${type}'\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e` });
   return html`<div class="stack">
     <a class="narrow-only" href=${back}>All event types</a>
     <section class="card" aria-label="Event type">

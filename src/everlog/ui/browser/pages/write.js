@@ -94,6 +94,7 @@ function Form({ first, like }) {
   };
   const write = async () => {
     setAsking(false);
+    setWritten(null);
     setBusy(true);
     try {
       for await (const { payload } of api.stream("POST", "api/v2/data/write-events", bodyOf(draft))) {
@@ -117,8 +118,6 @@ function Form({ first, like }) {
         onInput=${(/** @type {any} */ event) => change({ [name]: event.target.value })} />`}<//>`;
   const url = new URL("api/v2/data/write-events", api.ROOT).href;
   return html`<form class="stack write-page" ref=${form} onSubmit=${ask} novalidate>
-    ${written === null ? null : html`<${Written} event=${written} />`}
-    ${error === null ? null : html`<${ErrorBox} error=${error} title="It was not written." />`}
     <section class="card" aria-label="Event">
       <header><h2>${like === null ? "A new event" : html`An event like <a href=${link("event", { id: like.id })}>event ${like.id}</a>`}</h2></header>
       <div class="grid pair">
@@ -140,6 +139,8 @@ function Form({ first, like }) {
       <datalist id="known-subjects">${names.subjects.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
     </section>
     <${Preconditions} draft=${draft} faults=${faults} onChange=${(/** @type {Precondition[]} */ preconditions) => change({ preconditions })} />
+    ${written === null ? null : html`<${Written} event=${written} />`}
+    ${error === null ? null : html`<${ErrorBox} error=${error} title="It was not written." />`}
     <div class="row"><button type="submit" class="primary" disabled=${isBusy}>${isBusy ? "Writing" : "Write…"}</button></div>
     ${faultOfData(draft.data) === null ? html`<${CommandLine} curl=${curl({ method: "POST", url, body: bodyOf(draft) })} />` : null}
     ${isAsking ? html`<${Confirmation} draft=${draft} onClose=${() => setAsking(false)} onWrite=${write} />` : null}
