@@ -342,7 +342,8 @@ def test_a_terminal_has_colours_unless_it_is_told_not_to(
 
 def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Path) -> None:
     variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
-    assert run("write", *DEFAULTS, given=lines_of(1, "/asked"), **variables).code == 0
+    named = ("--subject=/asked/zebra", "--data={}")
+    assert run("write", *DEFAULTS, *named, **variables).code == 0
     for blocked in ("", "prompt_toolkit"):
         terminal = Terminal(columns=80)
         program = f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r}))\n"
@@ -363,14 +364,13 @@ def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Pa
         # Members, and subjects of the store, as they are completed.
         terminal.type("FROM e IN events WHERE e.sub\t")
         terminal.read_until("ject")
-        terminal.type(" == '/ask\t")
-        terminal.read_until("ed")
-        terminal.type("/\t")
-        terminal.read_until("/0")
+        terminal.type(" == '/asked/z\t")
+        terminal.read_until("ebra")
         # readline closes the quote where only one name is left.
         quote = "" if blocked else "'"
         terminal.type(f"{quote} PROJECT INTO {{ named: e.subject }}\r")
-        assert "/asked/0" in terminal.read_until("1 row")
+        terminal.read_until("named")
+        assert "/asked/zebra" in terminal.read_until("1 row")
         terminal.read_until("everlog>")
         terminal.type("FROM e IN events TOP 1\r")
         terminal.read_until("...>")
