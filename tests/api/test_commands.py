@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import everlog
 from tests.support.keys import write_certificate
+from tests.support.proxy import running_nginx
 from tests.support.server import (
     DEADLINE_SECONDS,
     EVERLOG,
@@ -251,6 +253,40 @@ def test_the_prefix_of_a_url_is_part_of_it(server: RunningServer) -> None:
     assert ended.code == 8
     assert "/below does not know the path" in ended.errors
     assert TOKEN not in ended.errors
+
+
+def test_all_commands_work_below_the_prefix_of_a_proxy(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    def configuration(port: int) -> str:
+        return (
+            f"server {{ listen 127.0.0.1:{port}; location /stores/one/ {{ proxy_buffering off; "
+            f"proxy_http_version 1.1; proxy_pass http://127.0.0.1:{server.port}/; }} }}"
+        )
+
+    with running_nginx(configuration) as port:
+        # With and without a slash at the end.
+        for number, end in enumerate(("", "/")):
+            url = f"http://127.0.0.1:{port}/stores/one{end}"
+            variables = {"EVERLOG_URL": url, "EVERLOG_API_TOKEN": TOKEN}
+            top = f"/prefixed/{number}"
+            assert run("write", *DEFAULTS, given=lines_of(2, top), **variables).code == 0
+            assert len(run("read", top, "-r", **variables).output.splitlines()) == 2
+            backup = f"--output={tmp_path / str(number)}"
+            for command in (
+                ("observe", top, "-r", "--limit=2"),
+                ("subjects", top),
+                ("types",),
+                ("query", "FROM e IN events PROJECT INTO COUNT()"),
+                ("health",),
+                ("diagnostics",),
+                ("backup", backup),
+                ("export", top, "-r", backup + ".csv"),
+            ):
+                ended = run(*command, **variables)
+                assert ended.code == 0, (command, ended.errors)
+            with everlog.connect(url, token=TOKEN) as store:
+                assert [each.subject for each in store.read(f"{top}/1")] == [f"{top}/1"]
 
 
 def test_a_certificate_that_nobody_trusts_is_told_with_the_flag_that_helps(tmp_path: Path) -> None:
