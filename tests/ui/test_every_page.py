@@ -48,6 +48,8 @@ def _filled(server: RunningServer) -> None:
 def shared(browser: Browser, server: RunningServer) -> Iterator[tuple[Page, Watch]]:
     """Return one page for all that only look."""
     with watched_page(browser, server.url) as (page, watch):
+        # Where nobody has asked for the tree before, it has to grow first.
+        watch.expect("503.*checkpoint")
         sign_in(page)
         page.evaluate(AXE.read_text())
         yield page, watch
