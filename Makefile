@@ -60,6 +60,8 @@ test-all: export EVERLOG_PATRONI_KILLS = 8
 test-all: export EVERLOG_CLUSTER_SECONDS = 120
 test-all: export EVERLOG_CLUSTER_PATRONI_SECONDS = 120
 test-all: export EVERLOG_SOAK_SECONDS = 120
+test-all: export EVERLOG_UI_SUBJECTS = 1000000
+test-all: export EVERLOG_UI_LIVE_SECONDS = 60
 test-all: export EVERLOG_EMPTY_CLUSTERS = 1
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py

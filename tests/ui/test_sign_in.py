@@ -142,7 +142,7 @@ def test_name_version_and_badges_are_shown(browser: Browser) -> None:
         banner = page.get_by_role("note", name="This server")
         expect(banner).to_have_text("Orders, production")
         expect(banner).to_have_css("background-color", "rgb(179, 38, 30)")
-        expect(page.get_by_text("Read-only")).to_be_visible()
+        expect(page.get_by_text("Read-only", exact=True)).to_be_visible()
         expect(page.get_by_text("Version 0.")).to_be_visible()
         expect(page).to_have_title("Overview \u2013 Orders, production")
         expect(page.get_by_role("link", name="Write")).to_have_count(0)

@@ -4,6 +4,7 @@ import {
   DIFFERENCES_MAX,
   differencesOf,
   merged,
+  spokenOf,
 } from "../../../src/everlog/ui/browser/model/difference.js";
 
 function told(before, after, options) {
@@ -82,4 +83,12 @@ test("what is known of a subject is what its events said last", () => {
   );
   assert.equal(merged('{"a":{"b":1}}', '{"a":null}'), '{"a":null}');
   assert.equal(merged('{"x\\"y":1}', "{}"), '{"x\\"y":1}');
+});
+
+test("an event says nothing about what it leaves out", () => {
+  const known = '{"a":1,"b":{"c":1,"d":2},"e":[1]}';
+  assert.equal(spokenOf(known, '{"b":{"d":3,"x":1},"new":1}'), '{"b":{"d":2}}');
+  assert.equal(spokenOf(known, '{"b":1,"e":[2]}'), '{"b":{"c":1,"d":2},"e":[1]}');
+  assert.equal(spokenOf("{}", '{"a":1}'), "{}");
+  assert.deepEqual(told(spokenOf(known, '{"b":{"d":3}}'), '{"b":{"d":3}}'), ["changed b/d: 2 -> 3"]);
 });

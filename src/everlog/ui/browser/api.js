@@ -213,7 +213,8 @@ export async function* observe(selection, { signal, onState = () => {} }) {
 export async function* query(query, options) {
   const body = { query };
   for await (const item of stream("QUERY", `${DATA}/run-eventql-query`, body, options)) {
-    yield { row: item.payload, raw: item.text };
+    // What a row is stands under `value`, so that a row that is no record can be one, too.
+    yield { row: item.payload.value, raw: memberText(item.text, "value") ?? "null" };
   }
 }
 

@@ -38,10 +38,10 @@ const CELL_LETTERS = 400;
 const SHOWN_MS = 250;
 
 const WIDTHS = /** @type {Record<string, string>} */ ({
-  id: "96px",
-  time: "216px",
-  subject: "24%",
-  type: "24%",
+  id: "88px",
+  time: "208px",
+  subject: "20%",
+  type: "22%",
   data: "auto",
 });
 
@@ -91,7 +91,7 @@ export function Page({ params }) {
         <button type="button" onClick=${move.newer} disabled=${newer === null} title="Newer ( ] )">Newer<${Icon} name="next" /></button>
         <button type="button" onClick=${move.newest} disabled=${isNewest(state) && answer.isLoading}><span class="wide-only">Newest</span><${Icon} name="last" /></button>
       </div>
-      <${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />
+      ${answer.error === null ? html`<${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />` : null}
       <div class="row end">
         ${
           marked.length === 0
@@ -302,7 +302,7 @@ function LiveBar({ live, state, showAll }) {
 function Shown({ rows, count, isLoading }) {
   const of = count === null ? "" : ` of ${whole(count)}`;
   return html`<span class="muted small" role="status">${
-    isLoading ? "Reading…" : `${whole(rows.length)}${of} event${(count ?? rows.length) === 1 ? "" : "s"}`
+    isLoading ? "Reading…" : rows.length === 0 && !count ? "No events" : `${whole(rows.length)}${of} event${(count ?? rows.length) === 1 ? "" : "s"}`
   }</span>`;
 }
 
@@ -323,7 +323,10 @@ function Filters({ state, show }) {
     }
   };
   const isFiltered = state.subject !== "/" || !state.recursive || state.types.length > 0 || state.since !== "" || state.until !== "";
-  return html`<div class="filters" role="group" aria-label="Filters">
+  const [isFolded, setFolded] = useState(true);
+  return html`<button type="button" class="fold" aria-expanded=${!isFolded} aria-controls="filters" onClick=${() => setFolded(!isFolded)}>
+      <${Icon} name=${isFolded ? "next" : "down"} />Filters<span class="mono muted truncate">${state.subject}</span></button>
+    <div class="filters ${isFolded ? "folded" : ""}" role="group" aria-label="Filters" id="filters">
       <${Field} label="Subject" class="wide">${(/** @type {any} */ attributes) => html`<${SubjectField} attributes=${attributes}
         value=${state.subject} placeholder="/" onChoose=${(/** @type {string} */ subject) => subject !== state.subject && filter({ subject })} />`}<//>
       <label class="check below"><input type="checkbox" checked=${state.recursive}
@@ -350,16 +353,15 @@ function Filters({ state, show }) {
       <${Field} label="Rows">${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${String(state.size)}
         onChange=${(/** @type {any} */ event) => show({ ...state, size: Number(event.currentTarget.value) })}>
         ${SIZES.map((size) => html`<option key=${size} value=${String(size)}>${size}</option>`)}</select>`}<//>
-      ${isFiltered ? html`<button type="button" class="quiet" onClick=${() => filter({ subject: "/", recursive: true, types: [], since: "", until: "" })}>Clear</button>` : null}
     </div>
     ${
-      state.types.length === 0
-        ? null
-        : html`<div class="row chips" role="list" aria-label="Event types">${state.types.map(
-            (name) => html`<span key=${name} role="listitem" class="badge accent"><span class="mono any truncate">${name}</span>
-              <button type="button" class="quiet small icon" aria-label="All but ${name}" title="Take out"
+      isFiltered
+        ? html`<div class="row chips"><span class="visually-hidden">Filtered</span>${state.types.map(
+            (name) => html`<span key=${name} class="badge accent"><span class="mono any truncate">${name}</span>
+              <button type="button" class="quiet small icon" aria-label="Take out ${name}" title="Take out"
                 onClick=${() => filter({ types: state.types.filter((each) => each !== name) })}><${Icon} name="close" /></button></span>`,
-          )}</div>`
+          )}<button type="button" class="quiet small" onClick=${() => filter({ subject: "/", recursive: true, types: [], since: "", until: "" })}>Clear all filters</button></div>`
+        : null
     }`;
 }
 
@@ -428,7 +430,11 @@ function columnsOf(state, marked, mark, show) {
     render: ({ id }) => html`<input type="checkbox" tabindex="-1" aria-label="Mark event ${id}" checked=${marked.includes(id)}
       onChange=${() => mark(id)} />`,
   };
-  const isWide = (/** @type {string} */ field) => !["id", "type"].includes(field) && state.columns.length > 2;
+  // On a phone there is room for a few: the id and the type, or else the first that were chosen.
+  const few = state.columns.filter((field) => field === "id" || field === "type");
+  const others = state.columns.filter((field) => !few.includes(field) && field !== "time" && field !== "data");
+  const narrow = [...few, ...(state.columns === DEFAULT_COLUMNS ? [] : others.slice(0, 3 - few.length))];
+  const isWide = (/** @type {string} */ field) => narrow.length > 0 && !narrow.includes(field);
   return [
     marks,
     ...state.columns.map((field) => ({

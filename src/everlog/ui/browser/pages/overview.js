@@ -62,28 +62,32 @@ function Figure({ name, value, write, to }) {
   </div>`;
 }
 
-/** What is drawn: its title, which figure of a sample it is, and how a value is written. */
-const CHARTS = /** @type {const} */ ([
-  ["Events written a second", "writes", short],
-  ["Time of a commit", "commit", duration],
-  ["Requests a second", "requests", short],
-  ["Observers", "observers", whole],
-  ["Processor", "processor", (/** @type {number} */ value) => `${short(value * 100)} %`],
-  ["Memory", "memory", size],
-]);
+const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
+const SIZE_STEPS = Array.from({ length: 30 }, (_, power) => 2 ** (power + 16));
+
+/**
+ * What is drawn: the figure of a sample, its title, and how a value is written.
+ * @type {{key: "writes" | "commit" | "requests" | "observers" | "processor" | "memory",
+ *   title: string, write: (value: number) => string, steps?: number[]}[]}
+ */
+const CHARTS = [
+  { key: "writes", title: "Events written a second", write: short },
+  { key: "commit", title: "Time of a commit", write: duration },
+  { key: "requests", title: "Requests a second", write: short },
+  { key: "observers", title: "Observers", write: whole, steps: WHOLE_STEPS },
+  { key: "processor", title: "Processor", write: (value) => `${short(value * 100)} %` },
+  { key: "memory", title: "Memory", write: size, steps: SIZE_STEPS },
+];
 
 function Charts() {
   const all = server.history.value;
   const times = all.map(({ at }) => at);
   return html`<section class="grid" aria-label="The last five minutes">
-    ${CHARTS.map(
-      ([
-        name,
-        key,
-        write,
-      ]) => html`<div class="card" key=${key}><${Chart} title=${name} times=${times}
-        values=${all.map((each) => each[key])} seconds=${SECONDS} write=${write} /></div>`,
-    )}
+    ${CHARTS.map((chart) => {
+      const values = all.map((each) => each[chart.key]);
+      return html`<div class="card" key=${chart.key}>
+        <${Chart} ...${chart} times=${times} values=${values} seconds=${SECONDS} /></div>`;
+    })}
   </section>`;
 }
 

@@ -1,7 +1,7 @@
 /** Subjects as a tree: levels are loaded as they are opened, and rows as they come into sight. */
 
 import { html } from "everlog/html";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { events, json } from "../api.js";
 import { whole } from "../model/amounts.js";
 import { ancestorsOf, nameOf, PAGE_SIZE, parentOf, ROOT, Tree } from "../model/tree.js";
@@ -93,7 +93,8 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
     tree.show(wanted);
     redraw();
   }, [wanted]);
-  useEffect(() => setActive(selected), [selected]);
+  // Before anybody can press the next key.
+  useLayoutEffect(() => setActive(selected), [selected]);
   useEffect(() => {
     for (const page of error === null ? tree.missing(from, to) : []) {
       const key = `${page.subject} ${page.prefix} ${page.offset}`;

@@ -10,10 +10,11 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /**
  * @param {{title: string, times: number[], values: (number | null)[], seconds: number,
- *   write: (value: number) => string, kind?: "line" | "area"}} props `times` are milliseconds since
- *   1970; `write` says a value with its unit; the chart shows the last `seconds`.
+ *   write: (value: number) => string, steps?: number[]}} props `times` are milliseconds since
+ *   1970; `write` says a value with its unit; the chart shows the last `seconds`. `steps` are what
+ *   may lie between two marks of the axis.
  */
-export function Chart({ title, times, values, seconds, write }) {
+export function Chart({ title, times, values, seconds, write, steps }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   /** @type {any} */
@@ -29,7 +30,7 @@ export function Chart({ title, times, values, seconds, write }) {
     }
     const make = () => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(parent, seconds, write), latest.current, parent);
+      plot.current = new uPlot(options(parent, seconds, write, steps), latest.current, parent);
     };
     make();
     const observer = new ResizeObserver(() =>
@@ -69,9 +70,10 @@ export function Chart({ title, times, values, seconds, write }) {
  * @param {HTMLElement} parent
  * @param {number} seconds
  * @param {(value: number) => string} write
+ * @param {number[]} [steps]
  * @returns {any}
  */
-function options(parent, seconds, write) {
+function options(parent, seconds, write, steps) {
   const style = getComputedStyle(parent);
   const muted = resolved(parent, "--muted");
   const grid = { stroke: resolved(parent, "--border"), width: 1 };
@@ -104,6 +106,7 @@ function options(parent, seconds, write) {
       {
         ...axis,
         size: 64,
+        ...(steps === undefined ? {} : { incrs: steps }),
         space: 32,
         values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(write),
       },
@@ -126,7 +129,7 @@ function clock(at) {
  * @param {HTMLElement} parent
  * @param {string} name
  */
-function resolved(parent, name) {
+export function resolved(parent, name) {
   const probe = document.createElement("span");
   probe.style.color = `var(${name})`;
   parent.append(probe);

@@ -80,7 +80,7 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
         </tr>
       </thead>
       <tbody ref=${body}>
-        ${spacer(before, columns.length)}
+        ${spacer(before)}
         ${shown.map((row, offset) => {
           const index = first + offset;
           const isActive = index === current || (offset === 0 && !isIn(current, first, last));
@@ -95,7 +95,7 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
             )}
           </tr>`;
         })}
-        ${spacer(after, columns.length)}
+        ${spacer(after)}
       </tbody>
     </table>
   </div>`;
@@ -104,14 +104,12 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
 Table.rowHeight = ROW_HEIGHT;
 Table.headHeight = HEAD_HEIGHT;
 
-/**
- * @param {number} height
- * @param {number} columns
- */
-function spacer(height, columns) {
+/** @param {number} height */
+function spacer(height) {
+  // One cell is enough: as many as there are columns would be too many where some are left out.
   return height > 0
-    ? html`<tr class="spacer" role="presentation" aria-hidden="true"><td colspan=${columns}
-        style=${{ height: `${height}px` }}></td></tr>`
+    ? html`<tr class="spacer" role="presentation" aria-hidden="true">
+        <td style=${{ height: `${height}px` }}></td></tr>`
     : null;
 }
 
