@@ -161,7 +161,8 @@ function Outcome({ run, params, show }) {
 /** @param {{error: any}} props */
 function Failure({ error }) {
   const id = error?.details?.eventId;
-  const where = id === undefined ? null : html`<p><a href=${link("event", { id })}>Open event ${id}</a></p>`;
+  const where =
+    id === undefined ? null : html`<p><a href=${link("event", { id })}>Open event ${id}</a></p>`;
   const isMalformed = error?.code === "query-malformed";
   return html`<${ErrorBox} error=${error} title=${isMalformed ? "This is no query." : "The query did not come to its end."} />${where}`;
 }
@@ -262,7 +263,12 @@ function useJudging(text, run, onFaults) {
           break;
         }
       } catch (error) {
-        if (!ended.signal.aborted && error instanceof api.ApiError && error.code === "query-malformed" && !UNFINISHED.test(error.message)) {
+        if (
+          !ended.signal.aborted &&
+          error instanceof api.ApiError &&
+          error.code === "query-malformed" &&
+          !UNFINISHED.test(error.message)
+        ) {
           onFaults(faultsOf(text, isExplain(text) ? error : aLineUp(error)));
         }
       }
@@ -285,6 +291,10 @@ function aLineUp({ message, details }) {
   const { startToken, endToken, errors } = details ?? {};
   return {
     message: place(message),
-    details: { startToken: token(startToken), endToken: token(endToken), errors: errors?.map(place) },
+    details: {
+      startToken: token(startToken),
+      endToken: token(endToken),
+      errors: errors?.map(place),
+    },
   };
 }

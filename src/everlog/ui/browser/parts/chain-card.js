@@ -54,13 +54,21 @@ export function ChainCard({ params, latest }) {
       }
     });
   };
-  const input = (/** @type {string} */ label, /** @type {string} */ value, /** @type {(text: string) => void} */ set, /** @type {string} */ hint) => html`
+  const input = (
+    /** @type {string} */ label,
+    /** @type {string} */ value,
+    /** @type {(text: string) => void} */ set,
+    /** @type {string} */ hint,
+  ) => html`
     <${Field} label=${label} hint=${hint} class="grow" fault=${label === "From event" ? fault : null}>
-      ${(/** @type {any} */ attributes) => html`<input ...${attributes} class="mono" inputmode="numeric" value=${value}
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes} class="mono" inputmode="numeric" value=${value}
         onInput=${(/** @type {any} */ event) => set(event.target.value.trim())} />`}<//>`;
   const isRunning = progress?.state === "running";
   const isReady = canHash() && lastId !== null;
-  const beginning = lastId === null ? "" : String(BigInt(lastId) >= LATEST ? BigInt(lastId) - LATEST + 1n : 0n);
+  const beginning =
+    lastId === null ? "" : String(BigInt(lastId) >= LATEST ? BigInt(lastId) - LATEST + 1n : 0n);
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
     start(from, to);
@@ -101,7 +109,8 @@ async function run(from, to, lastId, checkpoint, signal, onProgress) {
   const last = to === "" ? BigInt(lastId ?? "0") : BigInt(to);
   const total = Number(last - first + 1n);
   // From the first event on, the root of the tree that was signed can be computed, too.
-  const tree = first === 0n && checkpoint !== null && checkpoint.size <= last + 1n ? new GrowingRoot() : null;
+  const tree =
+    first === 0n && checkpoint !== null && checkpoint.size <= last + 1n ? new GrowingRoot() : null;
   /** @type {boolean | null} */
   let isRootRight = null;
   const told = (/** @type {Progress["state"]} */ state, /** @type {unknown} */ error = null) =>
@@ -153,7 +162,10 @@ function Shown({ progress }) {
   }
   if (error instanceof ChainError) {
     const id = error.id;
-    const actions = id === undefined ? null : html`<a class="button small" href=${link("event", { id })}>Open event ${id}</a>`;
+    const actions =
+      id === undefined
+        ? null
+        : html`<a class="button small" href=${link("event", { id })}>Open event ${id}</a>`;
     return html`<${Notice} kind="bad" title="The chain is broken." actions=${actions}>
       ${capital(error.message)}. The ${whole(check.count)} events before are right.<//>`;
   }
@@ -169,7 +181,11 @@ function Shown({ progress }) {
     <dl class="facts">
       <dt>Events</dt><dd><a href=${link("event", { id: check.first.id })}>${check.first.id}</a> to <a href=${link("event", { id: check.last.id })}>${check.last.id}</a>, in ${(ms / 1000).toFixed(1)} s</dd>
       <dt>Hash of the last</dt><dd class="mono">${check.last.hash}</dd>
-      <dt>Versions</dt><dd>${[1, 2].map((version) => [version, check.countByVersion[/** @type {1} */ (version)]]).filter(([, count]) => count > 0).map(([version, count]) => `version ${version}: ${whole(count)}`).join(", ")}</dd>
+      <dt>Versions</dt><dd>${[1, 2]
+        .map((version) => [version, check.countByVersion[/** @type {1} */ (version)]])
+        .filter(([, count]) => count > 0)
+        .map(([version, count]) => `version ${version}: ${whole(count)}`)
+        .join(", ")}</dd>
       ${isRootRight === true ? html`<dt>Checkpoint</dt><dd>Its root is that of these events</dd>` : null}
       ${uncovered.length > 0 ? html`<dt>Not covered</dt><dd>${uncovered.join(", ")}: hashes of version 1 leave them out</dd>` : null}
     </dl>`;

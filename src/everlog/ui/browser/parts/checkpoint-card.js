@@ -30,11 +30,19 @@ export const keys = kept(`everlog.verifier-keys ${ROOT.pathname}`, "");
  */
 export async function judgedBy(text, checkpoint) {
   const judged = [];
-  for (const key of text.split("\n").map((line) => line.trim()).filter(Boolean)) {
+  for (const key of text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean)) {
     const name = key.split("+").slice(0, 2).join("+");
     try {
       const read = await readKey(key);
-      judged.push({ key, name: `${read.name}+${read.id}`, state: await verifySignature(checkpoint, read), reason: "" });
+      judged.push({
+        key,
+        name: `${read.name}+${read.id}`,
+        state: await verifySignature(checkpoint, read),
+        reason: "",
+      });
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       judged.push({ key, name, state: /** @type {const} */ ("refused"), reason });
@@ -87,14 +95,22 @@ function Signed({ note, checkpoint }) {
           <span class="small muted">${isWitness ? "witness" : "log"}, ${label}${time === null ? "" : `, ${new Date(time * 1000).toISOString().replace(".000Z", "Z")}`}</span></li>`;
       })}
     </ul>
-    ${judged.filter(({ state }) => state === "refused").map(
-      ({ name, reason }) => html`<${Notice} kind="bad" title="Refused." key=${name}><code class="any">${name}</code>: ${reason}<//>`,
-    )}
-    ${judged.filter(({ state }) => state === "absent").map(
-      ({ name }) => html`<${Notice} kind="warning" key=${name}><code class="any">${name}</code> has not signed it.<//>`,
-    )}
+    ${judged
+      .filter(({ state }) => state === "refused")
+      .map(
+        ({ name, reason }) =>
+          html`<${Notice} kind="bad" title="Refused." key=${name}><code class="any">${name}</code>: ${reason}<//>`,
+      )}
+    ${judged
+      .filter(({ state }) => state === "absent")
+      .map(
+        ({ name }) =>
+          html`<${Notice} kind="warning" key=${name}><code class="any">${name}</code> has not signed it.<//>`,
+      )}
     <${Field} label="Verifier keys" hint="One a line, as everlog generate prints them. Take them from whoever runs the log on a way that you trust, not from this server. This browser keeps them.">
-      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="2" spellcheck="false" placeholder="log.example.com/orders+27f9dfee+AR…" value=${text}
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<textarea ...${attributes} rows="2" spellcheck="false" placeholder="log.example.com/orders+27f9dfee+AR…" value=${text}
         onInput=${(/** @type {any} */ event) => {
           keys.value = event.target.value;
         }}></textarea>`}<//>
@@ -138,6 +154,7 @@ function Witnesses() {
   }
   return html`<h3>Witnesses</h3>
     <ul class="signatures" aria-label="Witnesses">${found.map(
-      ({ witness, state }) => html`<li key=${witness} class="row"><code class="any">${witness}</code><${Badge} kind=${KINDS[state] ?? "plain"} dot>${state}<//></li>`,
+      ({ witness, state }) =>
+        html`<li key=${witness} class="row"><code class="any">${witness}</code><${Badge} kind=${KINDS[state] ?? "plain"} dot>${state}<//></li>`,
     )}</ul>`;
 }

@@ -21,8 +21,8 @@ import {
   keymap,
   lineNumbers,
   lintKeymap,
-  placeholder,
   Prec,
+  placeholder,
   StreamLanguage,
   setDiagnostics,
   syntaxHighlighting,
@@ -214,7 +214,8 @@ function replaceSelected(event, view) {
   if (empty || event.inputType !== "insertText" || text === null || view.composing) {
     return false;
   }
-  const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type" });
+  const insert = () =>
+    view.state.update(view.state.replaceSelection(text), { userEvent: "input.type" });
   const handlers = view.state.facet(EditorView.inputHandler);
   const isDone = handlers.some((/** @type {any} */ each) => each(view, from, to, text, insert));
   if (!isDone) {

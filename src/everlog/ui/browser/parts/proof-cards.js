@@ -4,7 +4,15 @@ import { html } from "everlog/html";
 import { useEffect, useState } from "preact/hooks";
 import * as api from "../api.js";
 import { checkEvent } from "../model/chain.js";
-import { bytesOf, checkConsistency, checkInclusion, isSame, leafHash, ProofError, readCheckpoint } from "../model/merkle.js";
+import {
+  bytesOf,
+  checkConsistency,
+  checkInclusion,
+  isSame,
+  leafHash,
+  ProofError,
+  readCheckpoint,
+} from "../model/merkle.js";
 import { changed, go, route } from "../router.js";
 import { Code, Download, ErrorBox, Field, Notice } from "./basics.js";
 import { judgedBy, keys } from "./checkpoint-card.js";
@@ -68,13 +76,19 @@ export function ProofCard({ event: given, latest }) {
  * @returns {Promise<Proven>}
  */
 async function inclusion(id, latest) {
-  const signed = latest !== null && "checkpoint" in latest && BigInt(id) < latest.checkpoint.size ? latest : null;
+  const signed =
+    latest !== null && "checkpoint" in latest && BigInt(id) < latest.checkpoint.size
+      ? latest
+      : null;
   const event = await read(id);
   const size = signed === null ? "" : `&size=${signed.checkpoint.size}`;
   const proofText = await api.text("GET", `api/v2/log/inclusion-proof?event=${id}${size}`);
   const proof = JSON.parse(proofText);
   if (proof.type === "error") {
-    throw new api.ApiError(proof.data.description, { code: proof.data.code, text: proof.data.description });
+    throw new api.ApiError(proof.data.description, {
+      code: proof.data.code,
+      text: proof.data.description,
+    });
   }
   const link = await checkEvent(event.text);
   if (link.id !== id || link.hash !== proof.hash || proof.event !== id) {
@@ -82,15 +96,29 @@ async function inclusion(id, latest) {
   }
   const root = signed === null ? bytesOf(proof.root, "the root") : signed.checkpoint.root;
   const total = BigInt(signed === null ? proof.size : signed.checkpoint.size);
-  const hashes = proof.proof.map((/** @type {string} */ hash) => bytesOf(hash, "a hash of the proof"));
+  const hashes = proof.proof.map((/** @type {string} */ hash) =>
+    bytesOf(hash, "a hash of the proof"),
+  );
   await checkInclusion(BigInt(id), total, await leafHash(link.hash), hashes, root);
-  return { event, proof, proofText, note: signed?.note ?? null, size: total, checkpoint: signed?.checkpoint ?? null };
+  return {
+    event,
+    proof,
+    proofText,
+    note: signed?.note ?? null,
+    size: total,
+    checkpoint: signed?.checkpoint ?? null,
+  };
 }
 
 /** @param {string} id */
 async function read(id) {
   const bound = { id, type: /** @type {const} */ ("inclusive") };
-  for await (const event of api.events({ subject: "/", recursive: true, lowerBound: bound, upperBound: bound })) {
+  for await (const event of api.events({
+    subject: "/",
+    recursive: true,
+    lowerBound: bound,
+    upperBound: bound,
+  })) {
     return event;
   }
   throw new api.ApiError(`There is no event with the id ${id}.`);
@@ -98,7 +126,8 @@ async function read(id) {
 
 /** @param {{proven: Proven}} props */
 function Proof({ proven: { event, proof, proofText, note, size, checkpoint } }) {
-  const where = checkpoint === null ? "the log, whose root nobody has signed" : `the log ${checkpoint.origin}`;
+  const where =
+    checkpoint === null ? "the log, whose root nobody has signed" : `the log ${checkpoint.origin}`;
   const [judged, setJudged] = useState(/** @type {import("./checkpoint-card.js").Judged[]} */ ([]));
   const text = keys.value;
   useEffect(() => {
@@ -131,7 +160,9 @@ function Proof({ proven: { event, proof, proofText, note, size, checkpoint } }) 
 /** @param {{latest: Latest | null}} props */
 export function GrowthCard({ latest }) {
   const [text, setText] = useState("");
-  const [found, setFound] = useState(/** @type {{size: bigint, proofText: string, earlier: string} | null} */ (null));
+  const [found, setFound] = useState(
+    /** @type {{size: bigint, proofText: string, earlier: string} | null} */ (null),
+  );
   const [error, setError] = useState(/** @type {unknown} */ (null));
   if (latest === null || "error" in latest) {
     return null;
@@ -163,8 +194,12 @@ export function GrowthCard({ latest }) {
       <label class="button">Choose a file<input class="visually-hidden" type="file" accept=".txt,text/plain" onChange=${take} /></label>
     </div>
     ${error === null ? null : html`<${ErrorBox} error=${error} title="It is not shown that the log only grew." />`}
-    ${found === null ? null : html`<${Notice} kind="good" title="The log only grew.">The first ${found.size.toLocaleString("en")} events are still what they were; by now there are ${latest.checkpoint.size.toLocaleString("en")}.<//>
-      <div class="row"><${Download} name="consistency-proof.json" type="application/json" label="consistency-proof.json" make=${() => found.proofText} /></div>`}
+    ${
+      found === null
+        ? null
+        : html`<${Notice} kind="good" title="The log only grew.">The first ${found.size.toLocaleString("en")} events are still what they were; by now there are ${latest.checkpoint.size.toLocaleString("en")}.<//>
+      <div class="row"><${Download} name="consistency-proof.json" type="application/json" label="consistency-proof.json" make=${() => found.proofText} /></div>`
+    }
   </section>`;
 }
 
@@ -183,14 +218,21 @@ async function growth(note, now) {
       throw new ProofError(`the checkpoint of before: ${reason}`);
     }
   }
-  const proofText = await api.text("GET", `api/v2/log/consistency-proof?from=${earlier.size}&to=${now.size}`);
+  const proofText = await api.text(
+    "GET",
+    `api/v2/log/consistency-proof?from=${earlier.size}&to=${now.size}`,
+  );
   const proof = JSON.parse(proofText);
   if (proof.type === "error") {
     throw new ProofError(proof.data.description);
   }
-  const hashes = proof.proof.map((/** @type {string} */ hash) => bytesOf(hash, "a hash of the proof"));
+  const hashes = proof.proof.map((/** @type {string} */ hash) =>
+    bytesOf(hash, "a hash of the proof"),
+  );
   if (!isSame(bytesOf(proof.fromRoot, "the root"), earlier.root)) {
-    throw new ProofError(`the first ${earlier.size} events have another root than that checkpoint says: keep both`);
+    throw new ProofError(
+      `the first ${earlier.size} events have another root than that checkpoint says: keep both`,
+    );
   }
   await checkConsistency(earlier.size, now.size, earlier.root, now.root, hashes);
   return { size: earlier.size, proofText, earlier: note };

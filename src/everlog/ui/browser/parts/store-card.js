@@ -30,7 +30,10 @@ export function StoreCard() {
       // A heartbeat comes each second.
       const options = { signal: mine.signal, onLine: () => tell({}) };
       for await (const { payload } of api.stream("POST", path, undefined, options)) {
-        tell({ errors: [...now.errors, ...payload.errors], warnings: [...now.warnings, ...payload.warnings] });
+        tell({
+          errors: [...now.errors, ...payload.errors],
+          warnings: [...now.warnings, ...payload.warnings],
+        });
       }
       tell({ state: "done" });
     } catch (error) {
@@ -61,7 +64,10 @@ function Outcome({ audit: { state, ms, errors, warnings, error } }) {
     ${state === "failed" ? html`<${ErrorBox} error=${error} title="The store could not be verified to its end." />` : null}
     ${isSound ? html`<${Notice} kind="good" title="The store is sound.">All that is stored is as it was written; it took ${seconds(ms)}.<//>` : null}
     ${errors.length > 0 ? html`<${Notice} kind="bad" title="The store is not as it was written.">Stop writing, keep a copy of the directory, and see the manual about audits.<//>` : null}
-    ${[["Errors", errors], ["Warnings", warnings]].map(([name, all]) =>
+    ${[
+      ["Errors", errors],
+      ["Warnings", warnings],
+    ].map(([name, all]) =>
       all.length === 0
         ? null
         : html`<div key=${name}><h3>${name}</h3>
