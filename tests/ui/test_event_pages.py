@@ -19,9 +19,10 @@ OTHER_TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
 # direct others, and what would be run if it were markup.
 SCRIPT: Final = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>"
 HOSTILE: Final = (
-    '{"big":12345678901234567890.10,"one":1.0,"html":%s,"rtl":"\\u202Eabc","nul":"a\\u0000b",'
-    '"arabic":"\\u0645\\u0631\\u062d\\u0628\\u0627","__proto__":{"x":1},"":[],"long":"%s"}'
-) % (json.dumps(SCRIPT), "0123456789" * 1_000)
+    '{"big":12345678901234567890.10,"one":1.0,"rtl":"\\u202Eabc","nul":"a\\u0000b",'
+    '"arabic":"\\u0645\\u0631\\u062d\\u0628\\u0627","__proto__":{"x":1},"":[],'
+    f'"html":{json.dumps(SCRIPT)},"long":"{"0123456789" * 1_000}"}}'
+)
 
 # Position by position: subject, type, data, and the span of a trace.
 EVENTS: Final = (
