@@ -175,7 +175,7 @@ def test_a_chart_is_drawn_of_what_can_be_drawn(open_page: Opening) -> None:
     expect(page.get_by_role("img", name="Chart of count along type")).to_be_visible()
     assert page.locator(".plot canvas").bounding_box()["height"] > 100  # type: ignore[index]  # it is visible
     assert "view=chart" in page.url
-    page.get_by_label("Along").select_option("#")
+    page.get_by_role("combobox", name="Along").select_option("#")
     expect(page.get_by_role("img", name="along the rows")).to_be_visible()
     run_query(page, "FROM e IN events TOP 3 PROJECT INTO e.type")
     page.get_by_role("tab", name="Chart").click()
@@ -202,7 +202,7 @@ def test_queries_are_kept_and_what_came_of_them_is_not(page: Page) -> None:
     run_query(page, BY_TYPE)
     expect(rows_of(page)).to_have_count(3)
     page.get_by_role("button", name="Save").click()
-    page.keyboard.press("Enter")
+    page.get_by_label("Name").press("Enter")
     expect(page.get_by_role("alert")).to_have_text("Give it a name.")
     page.get_by_label("Name").fill("By type")
     page.keyboard.press("Enter")
@@ -211,8 +211,9 @@ def test_queries_are_kept_and_what_came_of_them_is_not(page: Page) -> None:
     page.keyboard.press("Control+Enter")
     expect(rows_of(page)).to_have_count(1)
     # Another day.
+    page.goto("about:blank")
     sign_in(page, "#/query")
-    kept = page.get_by_label("Queries that are kept").last
+    kept = page.get_by_role("complementary")
     page.get_by_role("tab", name="History").click()
     expect(kept.get_by_role("listitem")).to_have_count(2)
     page.get_by_role("tab", name="Saved").click()
