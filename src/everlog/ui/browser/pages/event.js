@@ -231,8 +231,8 @@ function Chain({ event }) {
       <dt>Follows</dt><dd><div class="mono any">${event.predecessorhash}</div>${
         event.id === "0"
           ? html`<span class="muted small">The first event follows nothing.</span>`
-          : html`<a href=${link("event", { id: String(BigInt(event.id) - 1n), tab: "chain" })}>Event
-            ${String(BigInt(event.id) - 1n)}
+          : html`<a href=${link("event", { id: `${BigInt(event.id) - 1n}`, tab: "chain" })}>
+              Event${" "}${String(BigInt(event.id) - 1n)}
             </a>`
       }</dd>
       <dt>Signature</dt><dd class="mono any">${

@@ -540,8 +540,8 @@ function Nothing({ state, show }) {
         state.recursive
           ? null
           : html`<button type="button"
-        onClick=${() => show(moved(state, { recursive: true }))}>Look below ${state.subject}
-          too</button>`
+        onClick=${() => show(moved(state, { recursive: true }))}>
+          Look below${" "}${state.subject} too</button>`
       }
     </div><//>`;
 }
