@@ -50,6 +50,9 @@ test-all: export BAD_INPUT_REQUESTS = 100000
 test-all: export EVENTQL_QUERIES = 100000
 test-all: export EVERLOG_KILL_SEEDS = 24
 test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
+test-all: export EVERLOG_START_MOMENTS = 16
+test-all: export EVERLOG_RESTORE_KILLS = 40
+test-all: export EVERLOG_EVERY_FAILURE = 1
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
@@ -79,6 +82,9 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 
 vendor: setup ## Make the libraries of the management UI anew, from tools/ui/package-lock.json.
 	.venv/bin/node tools/ui/vendor.js
+
+screenshots: setup ## Make the pictures of the management UI in docs/ui anew; look at each of them.
+	.venv/bin/python -m tools.screenshots
 
 openapi: setup ## Write the OpenAPI documents that the server shows, from its routes.
 	.venv/bin/python -m tools.openapi.document

@@ -37,8 +37,13 @@ def _events_of(number: int) -> list[everlog.NewEvent]:
     parent = f"00-{TRACE}-00f067aa0ba902b{number}-01"
     here, there = _CITIES[number % 4], _CITIES[(number + 1) % 4]
     return [
-        everlog.NewEvent(source=SOURCE, subject=subject, type=f"com.example.{name}", data=data,
-                         traceparent=parent)
+        everlog.NewEvent(
+            source=SOURCE,
+            subject=subject,
+            type=f"com.example.{name}",
+            data=data,
+            traceparent=parent,
+        )
         for subject, name, data in (
             (customer, "customer-registered", {"name": "Ada Lovelace", "city": here}),
             (customer, "customer-moved", {"city": there, "postcode": f"80{number:02}"}),

@@ -5,14 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import everlog
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import NARROW, WIDE, Watch, sign_in, watched_page
+import everlog
+from tests.support.browser import NARROW, TIMEOUT_MS, WIDE, Watch, sign_in, watched_page
 from tests.support.server import TOKEN, RunningServer
 from tests.support.sources import REPOSITORY
-from tests.support.ui_events import HOSTILE_NUMBER, HOSTILE_SUBJECT, HOSTILE_TEXTS, TRACE, write_example
+from tests.support.ui_events import (
+    HOSTILE_NUMBER,
+    HOSTILE_SUBJECT,
+    HOSTILE_TEXTS,
+    TRACE,
+    write_example,
+)
 
 AXE = REPOSITORY / "tools" / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -24,7 +30,7 @@ PAGES = {
     "compare": "#/compare?left=0&right=1",
     "history": "#/history?subject=/customers/1001",
     "trace": f"#/trace?trace={TRACE}",
-    "query": "#/query?q=FROM+e+IN+events+PROJECT+INTO+e.type&run=true",
+    "query": "#/query?query=FROM+e+IN+events+PROJECT+INTO+e.type&run=true",
     "types": "#/types",
     "write": "#/write",
     "integrity": "#/integrity",
@@ -42,6 +48,8 @@ def _filled(server: RunningServer) -> None:
 def shared(browser: Browser, server: RunningServer) -> Iterator[tuple[Page, Watch]]:
     """Return one page for all that only look."""
     with watched_page(browser, server.url) as (page, watch):
+        # Where nobody has asked for the tree before, it has to grow first.
+        watch.expect("503.*checkpoint")
         sign_in(page)
         page.evaluate(AXE.read_text())
         yield page, watch
@@ -50,8 +58,14 @@ def shared(browser: Browser, server: RunningServer) -> Iterator[tuple[Page, Watc
 def show(page: Page, fragment: str) -> None:
     """Show a page as a link in it does, and wait until it stands still."""
     page.evaluate("(hash) => { location.hash = hash; }", fragment)
-    page.wait_for_load_state("networkidle")
-    expect(page.locator(".loading")).to_have_count(0)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until what was asked for is there."""
+    # A page that has never been shown is loaded first, and says so in the next picture.
+    page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(done)))")
+    expect(page.locator(".loading")).to_have_count(0, timeout=TIMEOUT_MS)
 
 
 def faults_of(page: Page) -> list[str]:
@@ -79,8 +93,9 @@ def test_no_page_is_wider_than_a_phone(shared: tuple[Page, Watch], name: str) ->
     page, _ = shared
     page.set_viewport_size(NARROW)
     show(page, PAGES[name])
-    width = page.evaluate("Math.max(...['main', '.page'].map((each) => "
-                          "document.querySelector(each).scrollWidth))")
+    width = page.evaluate(
+        "Math.max(...['main', '.page'].map((each) => document.querySelector(each).scrollWidth))"
+    )
     assert width <= NARROW["width"]
 
 
@@ -123,8 +138,7 @@ def test_hostile_data_is_shown_as_text(
         "([page, params]) => { location.hash = `#/${page}?${new URLSearchParams(params)}`; }",
         [name, params],
     )
-    page.wait_for_load_state("networkidle")
-    expect(page.locator(".loading")).to_have_count(0)
+    settle(page)
     expect(page.locator("main .page")).to_contain_text(HOSTILE_SUBJECT.rsplit("/", 1)[1][:12])
     assert page.evaluate("window.pwned") is None
     # What is in the data is neither an element, nor does it move what is around it.
@@ -138,11 +152,12 @@ def test_hostile_data_is_shown_as_text(
         assert "\\u202e" in text
 
 
-def test_the_url_is_the_whole_state(page: Page, server: RunningServer) -> None:
+def test_the_url_is_the_whole_state(page: Page) -> None:
     fragment = "#/events?subject=/customers/1001&recursive=true&order=chronological"
     sign_in(page, fragment)
     expect(page.get_by_role("grid")).to_contain_text("com.example.customer-moved")
     shown = page.get_by_role("grid").inner_text()
+    page.reload()
     sign_in(page, fragment)
     expect(page.get_by_role("grid")).to_contain_text("com.example.customer-moved")
     assert page.get_by_role("grid").inner_text() == shown
@@ -192,6 +207,7 @@ def test_the_theme_is_kept_and_nothing_else(page: Page) -> None:
     sign_in(page)
     page.get_by_role("button", name="Dark").click()
     assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+    page.reload()
     sign_in(page)
     expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
     kept = json.loads(page.evaluate("JSON.stringify(Object.entries(localStorage))"))

@@ -1,6 +1,13 @@
+// @ts-nocheck: cases are values of any shape, also of wrong ones.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { faultsOf, offsetOf, rangeOf, tokenize } from "../../../src/everlog/ui/browser/model/highlight.js";
+import {
+  faultsOf,
+  offsetOf,
+  rangeOf,
+  tokenize,
+} from "../../../src/everlog/ui/browser/model/highlight.js";
 
 const styles = (text) => tokenize(text).map((each) => `${each.text}:${each.style}`);
 

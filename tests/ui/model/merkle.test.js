@@ -1,3 +1,5 @@
+// @ts-nocheck: cases are values of any shape, also of wrong ones.
+
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -16,7 +18,10 @@ import {
   verifySignature,
 } from "../../../src/everlog/ui/browser/model/merkle.js";
 
-const VECTORS = readFileSync(new URL("../../fixtures/merkle-vectors.ndjson", import.meta.url), "utf8")
+const VECTORS = readFileSync(
+  new URL("../../fixtures/merkle-vectors.ndjson", import.meta.url),
+  "utf8",
+)
   .trim()
   .split("\n")
   .slice(1)

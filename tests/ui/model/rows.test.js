@@ -1,10 +1,12 @@
+// @ts-nocheck: cases are values of any shape, also of wrong ones.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   isEvent,
   LETTERS_MAX,
-  Rows,
   ROWS_MAX,
+  Rows,
   textOf,
   written,
 } from "../../../src/everlog/ui/browser/model/rows.js";

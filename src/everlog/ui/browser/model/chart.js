@@ -35,7 +35,11 @@ export function columnsOf(rows, countMax = 60) {
       }
     }
   }
-  return inOrder([...values]).map(([name, each]) => ({ name, kind: kindOf(each), isPlain: each.every(isPlain) }));
+  return inOrder([...values]).map(([name, each]) => ({
+    name,
+    kind: kindOf(each),
+    isPlain: each.every(isPlain),
+  }));
 }
 
 // Of whole events, what tells them apart stands first.

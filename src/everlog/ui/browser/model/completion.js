@@ -18,7 +18,8 @@ import { RESERVED_WORDS, SOURCES, TYPES, tokenize } from "./highlight.js";
 
 /**
  * @typedef {{label: string, type: string, detail?: string, info?: string, apply?: string}} Completion
- * @typedef {{from: number, to: number, options: Completion[], wants: string | null}} Offer
+ * An offer replaces what stands between `from` and the place, and so much after it.
+ * @typedef {{from: number, options: Completion[], wants: string | null, after?: number}} Offer
  */
 
 /** The fields of an event itself. */
@@ -58,7 +59,7 @@ export function complete(text, at, known, isAsked = false) {
   if (/[0-9]$/.test(before.slice(0, at - word.length))) {
     return null;
   }
-  return { from: at - word.length, to: at, options: words(before, word), wants: null };
+  return { from: at - word.length, options: words(before, word), wants: null };
 }
 
 /**
@@ -121,11 +122,11 @@ export function fieldsOf(values, countMax = 500) {
  * @param {string} before
  */
 function openString(before) {
-  const pieces = /\/\/[^\n]*|\/\*[^]*?(?:\*\/|$)|"[^"\r\n]*("?)|'[^'\r\n]*('?)/g;
+  const pieces = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"[^"\r\n]*("?)|'[^'\r\n]*('?)/g;
   for (const piece of before.matchAll(pieces)) {
     const reachesEnd = piece.index + piece[0].length === before.length;
     const isComment = piece[0].startsWith("/");
-    if (reachesEnd && isComment && !/^\/\*[^]*\*\/$/.test(piece[0])) {
+    if (reachesEnd && isComment && !/^\/\*[\s\S]*\*\/$/.test(piece[0])) {
       return { kind: "comment", from: piece.index };
     }
     if (reachesEnd && !isComment && !piece[1] && !piece[2]) {
@@ -149,19 +150,21 @@ function inString(text, before, from, at, known) {
   const code = before.slice(0, from).trimEnd();
   const rest = /^[^"'\r\n]*/.exec(text.slice(at))?.[0] ?? "";
   const isClosed = text[at + rest.length] === quote;
-  const to = isClosed ? at + rest.length : at;
-  const end = isClosed ? "" : quote;
+  // Who takes a name goes on behind the string: what is left of it is replaced, too.
+  const after = isClosed ? rest.length + 1 : 0;
   const field = /\.([A-Za-z_]+)\s*(?:==|!=|,|<=?|>=?)$/.exec(code)?.[1]?.toLowerCase();
   const isList = /\[(?:\s*(?:"[^"]*"|'[^']*')\s*,)*\s*$/.test(code);
-  const follows = isList ? /^[^\]]*\]\s*CONTAINS\s+[A-Za-z_]\w*\.(\w+)/i.exec(text.slice(at))?.[1] : undefined;
+  const follows = isList
+    ? /^[^\]]*\]\s*CONTAINS\s+[A-Za-z_]\w*\.(\w+)/i.exec(text.slice(at))?.[1]
+    : undefined;
   const wanted = field ?? follows?.toLowerCase() ?? (isList ? "type" : undefined);
   const names = wanted === "type" ? known.types : wanted === "subject" ? known.subjects : null;
   if (!names) {
     return null;
   }
   const kind = wanted === "type" ? "enum" : "constant";
-  const options = names.map((label) => ({ label, type: kind, apply: label + end }));
-  return { from: from + 1, to, options, wants: wanted ?? null };
+  const options = names.map((label) => ({ label, type: kind, apply: label + quote }));
+  return { from: from + 1, options, wants: wanted ?? null, after };
 }
 
 /**
@@ -183,7 +186,7 @@ function fieldsAt(path, at, text, known) {
   const below = known.fields.filter((field) => field.startsWith(prefix));
   const next = below.map((field) => field.slice(prefix.length).split(".")[0]);
   const options = [...new Set([...names, ...next])].map((label) => ({ label, type: "property" }));
-  return { from: at - typed.length, to: at, options, wants: "field" };
+  return { from: at - typed.length, options, wants: "field" };
 }
 
 /**
@@ -201,7 +204,9 @@ function words(before, word) {
     return TYPES.map((label) => ({ label, type: "type", detail: "converts to" }));
   }
   if (last && is(last, "FROM")) {
-    return [{ label: "e", type: "variable", detail: "a name for each event", apply: "e IN events" }];
+    return [
+      { label: "e", type: "variable", detail: "a name for each event", apply: "e IN events" },
+    ];
   }
   const functions = FUNCTIONS.map((each) => ({
     label: each.name,

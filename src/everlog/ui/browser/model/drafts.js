@@ -159,12 +159,16 @@ export function fieldOf({ code = "", details = {} }) {
   const path = String(details?.field ?? "");
   if (index !== undefined) {
     const name = /(subject|eventId|query|type)$/.exec(path)?.[1] ?? "";
-    return name === "" ? `${index}.${code.startsWith("query") ? "query" : "type"}` : `${index}.${name}`;
+    return name === ""
+      ? `${index}.${code.startsWith("query") ? "query" : "type"}`
+      : `${index}.${name}`;
   }
   if (Object.hasOwn(CODES, code)) {
     return CODES[code];
   }
-  const named = FIELDS.exec(path)?.[1] ?? /^(?:event-)?(source|subject|type|data|traceparent|tracestate)-/.exec(code)?.[1];
+  const named =
+    FIELDS.exec(path)?.[1] ??
+    /^(?:event-)?(source|subject|type|data|traceparent|tracestate)-/.exec(code)?.[1];
   return named ?? null;
 }
 

@@ -93,13 +93,13 @@ export function Page({ params }) {
     <div class="row between">
       <div class="group" role="group" aria-label="Pages">
         <button type="button" onClick=${move.oldest} disabled=${older === null && page !== null}>
-          <${Icon} name="first" /><span class="wide-only">Oldest</span></button>
+          <${Icon} name="first" /><span class="wide-label">Oldest</span></button>
         <button type="button" onClick=${move.older} disabled=${older === null} title="Older ( [ )">
           <${Icon} name="previous" />Older</button>
         <button type="button" onClick=${move.newer} disabled=${newer === null}
           title="Newer ( ] )">Newer<${Icon} name="next" /></button>
         <button type="button" onClick=${move.newest}
-          disabled=${isNewest(state) && answer.isLoading}><span class="wide-only">Newest</span>
+          disabled=${isNewest(state) && answer.isLoading}><span class="wide-label">Newest</span>
           <${Icon} name="last" /></button>
       </div>
       ${
@@ -123,9 +123,9 @@ export function Page({ params }) {
           onClick=${() => show({ ...state, isLive: !state.isLive }, true)}><${Icon}
             name="live" />Live</button>
         <button type="button" onClick=${() => setDialog("columns")}><${Icon} name="columns" /><span
-          class="wide-only">Columns</span></button>
+          class="wide-label">Columns</span></button>
         <button type="button" onClick=${() => setDialog("export")}><${Icon} name="download" /><span
-          class="wide-only">Download</span></button>
+          class="wide-label">Download</span></button>
       </div>
     </div>
     <${LiveBar} live=${live} state=${state} showAll=${live.showAll(answer.retry)} />

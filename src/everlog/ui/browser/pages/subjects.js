@@ -287,7 +287,6 @@ function TreeRow({ row, place, isSelected, isActive, select, toggle }) {
   return html`<div role="treeitem" class="tree-row" data-place=${place} aria-level=${level}
     aria-expanded=${hasChildren ? isOpen : undefined} aria-selected=${isSelected}
     aria-posinset=${index + 1} aria-setsize=${siblings} tabindex=${isActive ? 0 : -1}
-    aria-label="${subject}, ${whole(recursiveEventCount)} events"
     style=${{ "--level": level }} onClick=${() => select(subject)}
     onDblClick=${() => hasChildren && subject !== ROOT && toggle(subject, !isOpen)}>
     <span class="twist" aria-hidden="true" onClick=${(/** @type {Event} */ event) => {
@@ -296,19 +295,17 @@ function TreeRow({ row, place, isSelected, isActive, select, toggle }) {
         toggle(subject, !isOpen);
       }
     }}>${
-      hasChildren && subject !== ROOT
-        ? html`<${Icon}
-      name=${isOpen ? "down" : "next"} />`
-        : null
+      hasChildren && subject !== ROOT ? html`<${Icon} name=${isOpen ? "down" : "next"} />` : null
     }</span>
-    <span class="mono name truncate" title=${subject}>${nameOf(subject)}</span>
+    <span class="visually-hidden">${subject}, ${whole(recursiveEventCount)} events</span>
+    <span class="mono name truncate" aria-hidden="true" title=${subject}>${nameOf(subject)}</span>
     ${
       hasChildren
-        ? html`<span class="muted small wide-only">
-      ${whole(childCount)} below</span>`
+        ? html`<span class="muted small wide-only" aria-hidden="true">
+            ${whole(childCount)} below</span>`
         : null
     }
-    <span class="number small ${eventCount === 0 ? "muted" : ""}"
+    <span aria-hidden="true" class="number small ${eventCount === 0 ? "muted" : ""}"
       title=${`${whole(eventCount)} on it, ${whole(recursiveEventCount)} with all below`}>
       ${whole(recursiveEventCount)}</span>
   </div>`;

@@ -7,7 +7,17 @@ import { eventTypes, forgetKnown } from "../knowledge.js";
 import { curl } from "../model/curl.js";
 import { draftSchema } from "../model/drafts.js";
 import { indented, memberText } from "../model/json-text.js";
-import { Badge, CommandLine, CopyButton, Empty, ErrorBox, Field, Loading, Notice, Time } from "../parts/basics.js";
+import {
+  Badge,
+  CommandLine,
+  CopyButton,
+  Empty,
+  ErrorBox,
+  Field,
+  Loading,
+  Notice,
+  Time,
+} from "../parts/basics.js";
 import { Dialog } from "../parts/dialog.js";
 import { JsonTree } from "../parts/json-tree.js";
 import { Table } from "../parts/table.js";
@@ -70,7 +80,10 @@ async function load(signal) {
     counts.set(row.type, row.count);
   }
   const types = await eventTypes();
-  return types.map((each) => ({ ...each, count: counts.get(each.type) ?? (each.hasEvents ? null : 0) }));
+  return types.map((each) => ({
+    ...each,
+    count: counts.get(each.type) ?? (each.hasEvents ? null : 0),
+  }));
 }
 
 /** @param {{all: Listed[], params: URLSearchParams, chosen: string}} props */
@@ -81,24 +94,35 @@ function List({ all, params, chosen }) {
   const rows = all.filter(
     (each) => each.type.toLowerCase().includes(low) && !(isOpen && each.schema !== undefined),
   );
-  const show = (/** @type {Record<string, any>} */ changes) => go("types", changed(params, changes), { replace: true });
+  const show = (/** @type {Record<string, any>} */ changes) =>
+    go("types", changed(params, changes), { replace: true });
   const columns = [
-    { key: "type", title: "Event type", class: "mono", render: (/** @type {Listed} */ row) => html`<span title=${row.type}>${row.type}</span>` },
+    {
+      key: "type",
+      title: "Event type",
+      class: "mono",
+      render: (/** @type {Listed} */ row) => html`<span title=${row.type}>${row.type}</span>`,
+    },
     {
       key: "schema",
       title: "Schema",
       width: "96px",
-      render: (/** @type {Listed} */ row) => (row.schema === undefined ? html`<span class="muted">none</span>` : html`<${Badge} kind="accent">schema<//>`),
+      render: (/** @type {Listed} */ row) =>
+        row.schema === undefined
+          ? html`<span class="muted">none</span>`
+          : html`<${Badge} kind="accent">schema<//>`,
     },
     {
       key: "count",
       title: "Events",
       width: "88px",
       align: /** @type {const} */ ("number"),
-      render: (/** @type {Listed} */ row) => (row.count === null ? "–" : row.count.toLocaleString("en")),
+      render: (/** @type {Listed} */ row) =>
+        row.count === null ? "–" : row.count.toLocaleString("en"),
     },
   ];
-  const open = (/** @type {Listed} */ row) => go("types", changed(params, { type: row.type, register: null }));
+  const open = (/** @type {Listed} */ row) =>
+    go("types", changed(params, { type: row.type, register: null }));
   return html`<section class="card flush types-list" aria-label="Event types">
     <div class="row filter">
       <input class="grow" type="search" placeholder="Filter ${all.length.toLocaleString("en")} types" aria-label="Filter event types"
@@ -127,7 +151,9 @@ function Details({ type, entry, onDone, params }) {
       ${server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}</div>`;
   }
   const events = link("events", { subject: "/", recursive: true, type });
-  const query = link("query", { q: `FROM e IN events\nWHERE e.type == '${type}'\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e` });
+  const query = link("query", {
+    query: `FROM e IN events\nWHERE e.type == '${type}'\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e`,
+  });
   return html`<div class="stack">
     <a class="narrow-only" href=${back}>All event types</a>
     <section class="card" aria-label="Event type">
@@ -142,8 +168,12 @@ function Details({ type, entry, onDone, params }) {
         <dt>Schema</dt><dd>${schema === undefined ? "None: its events may have any data" : "Every event matches it; it cannot be changed"}</dd>
       </dl>
     </section>
-    ${schema === undefined ? null : html`<section class="card" aria-label="Schema"><header><h2>Schema</h2><span class="end"><${CopyButton} text=${() => indented(schema)} /></span></header>
-      <${JsonTree} text=${schema} label="Schema" /></section>`}
+    ${
+      schema === undefined
+        ? null
+        : html`<section class="card" aria-label="Schema"><header><h2>Schema</h2><span class="end"><${CopyButton} text=${() => indented(schema)} /></span></header>
+      <${JsonTree} text=${schema} label="Schema" /></section>`
+    }
     ${entry.hasEvents ? html`<${Examples} type=${type} />` : null}
     ${schema === undefined && server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}
   </div>`;
@@ -155,7 +185,12 @@ function Details({ type, entry, onDone, params }) {
  * @param {AbortSignal} signal
  */
 async function latest(type, countMax, signal) {
-  const selection = { subject: "/", recursive: true, order: /** @type {const} */ ("antichronological"), types: [type] };
+  const selection = {
+    subject: "/",
+    recursive: true,
+    order: /** @type {const} */ ("antichronological"),
+    types: [type],
+  };
   /** @type {api.EventItem[]} */
   const events = [];
   for await (const event of api.events(selection, { signal })) {
@@ -173,7 +208,10 @@ function Examples({ type }) {
   const [error, setError] = useState(/** @type {unknown} */ (null));
   useEffect(() => {
     const ended = new AbortController();
-    latest(type, EXAMPLES, ended.signal).then(setEvents, (reason) => ended.signal.aborted || setError(reason));
+    latest(type, EXAMPLES, ended.signal).then(
+      setEvents,
+      (reason) => ended.signal.aborted || setError(reason),
+    );
     return () => ended.abort();
   }, [type]);
   return html`<section class="card flush" aria-label="Examples"><header><h2>The latest events</h2></header>
@@ -204,14 +242,17 @@ function Register({ type: given, onDone }) {
   const ended = useRef(new AbortController());
   useEffect(() => () => ended.current.abort(), []);
   const fault = useMemo(() => jsonFault(text), [text]);
-  const current = checked !== null && checked.text === text && checked.type === type ? checked : null;
+  const current =
+    checked !== null && checked.text === text && checked.type === type ? checked : null;
   const body = `{"type":${JSON.stringify(type)},"schema":${text.trim()}}`;
 
   const check = async () => {
     setBusy(true);
     ended.current = new AbortController();
     try {
-      const answer = await api.json("QUERY", "api/v2/data/check-event-schema", body, { signal: ended.current.signal });
+      const answer = await api.json("QUERY", "api/v2/data/check-event-schema", body, {
+        signal: ended.current.signal,
+      });
       setChecked({ type, text, count: answer.eventCount, error: null });
     } catch (error) {
       if (!ended.current.signal.aborted) {
@@ -245,11 +286,19 @@ function Register({ type: given, onDone }) {
   return html`<section class="card" aria-label="Register a schema">
     <header><h2>${given === "" ? "Register a schema for a type" : "Register a schema"}</h2></header>
     <p class="muted small">A schema is for good: it cannot be changed or removed. Test it first; that changes nothing.</p>
-    ${given !== "" ? null : html`<${Field} label="Event type" fault=${isAboutType ? said : null} hint="A reverse domain name, such as com.example.book-acquired">
-      ${(/** @type {any} */ attributes) => html`<input ...${attributes} class="mono" value=${type} autocomplete="off" spellcheck="false"
-        onInput=${(/** @type {any} */ event) => setType(event.target.value)} />`}<//>`}
+    ${
+      given !== ""
+        ? null
+        : html`<${Field} label="Event type" fault=${isAboutType ? said : null} hint="A reverse domain name, such as com.example.book-acquired">
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes} class="mono" value=${type} autocomplete="off" spellcheck="false"
+        onInput=${(/** @type {any} */ event) => setType(event.target.value)} />`}<//>`
+    }
     <${Field} label="JSON Schema" fault=${fault ?? (said && !isAboutType && !current?.error?.details?.eventId ? said : null)} hint="Of an object, with properties; JSON Schema 2020-12 unless it says otherwise">
-      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="12" spellcheck="false" value=${text}
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<textarea ...${attributes} rows="12" spellcheck="false" value=${text}
         onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea>`}<//>
     ${current === null ? null : html`<${Verdict} checked=${current} />`}
     <div class="row">
@@ -260,16 +309,23 @@ function Register({ type: given, onDone }) {
       ${given === "" ? null : html`<button type="button" class="quiet end" onClick=${draft}>Draft from events</button>`}
     </div>
     <${CommandLine} curl=${curl({ method: "POST", url: new URL("api/v2/data/register-event-schema", api.ROOT).href, body })} />
-    ${isSure ? html`<${Dialog} title="Register this schema for good?" onClose=${() => setSure(false)}
+    ${
+      isSure
+        ? html`<${Dialog} title="Register this schema for good?" onClose=${() => setSure(false)}
       actions=${html`<button type="button" onClick=${() => setSure(false)}>Cancel</button><button type="button" class="primary" onClick=${register}>Register for good</button>`}>
-      <p>Every event of <code class="any">${type}</code> must match it from then on. It can neither be changed nor removed.</p><//>` : null}
+      <p>Every event of <code class="any">${type}</code> must match it from then on. It can neither be changed nor removed.</p><//>`
+        : null
+    }
   </section>`;
 }
 
 /** @param {{checked: Checked}} props */
 function Verdict({ checked: { count, error } }) {
   if (error === null) {
-    const many = count === 1 ? "The stored event of this type matches" : `All ${Number(count).toLocaleString("en")} stored events of this type match`;
+    const many =
+      count === 1
+        ? "The stored event of this type matches"
+        : `All ${Number(count).toLocaleString("en")} stored events of this type match`;
     return html`<${Notice} kind="good" title="It can be registered.">${count === 0 ? "There is no event of this type yet." : `${many}.`}<//>`;
   }
   const id = error.details?.eventId;

@@ -5,7 +5,14 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "../api.js";
 import { eventTypes, forgetKnown, subjectsLike } from "../knowledge.js";
 import { curl } from "../model/curl.js";
-import { bodyOf, draftLike, faultOfData, fieldOf, newPrecondition, PRECONDITIONS } from "../model/drafts.js";
+import {
+  bodyOf,
+  draftLike,
+  faultOfData,
+  fieldOf,
+  newPrecondition,
+  PRECONDITIONS,
+} from "../model/drafts.js";
 import { indented } from "../model/json-text.js";
 import { CommandLine, ErrorBox, Field, Loading, Notice, Time } from "../parts/basics.js";
 import { Dialog } from "../parts/dialog.js";
@@ -21,7 +28,9 @@ export const title = "Write";
 /** @param {{params: URLSearchParams}} props */
 export function Page({ params }) {
   const like = params.get("like");
-  const [event, setEvent] = useState(/** @type {api.EventItem | null | undefined} */ (like === null ? null : undefined));
+  const [event, setEvent] = useState(
+    /** @type {api.EventItem | null | undefined} */ (like === null ? null : undefined),
+  );
   const [error, setError] = useState(/** @type {unknown} */ (null));
   useEffect(() => {
     if (like === null) {
@@ -40,8 +49,13 @@ export function Page({ params }) {
   if (event === undefined) {
     return html`<${Loading} label="Reading event ${like}" />`;
   }
-  const given = { source: "", subject: params.get("subject") ?? "", type: params.get("type") ?? "" };
-  const first = event === null ? draftLike(given, "{\n  \n}") : draftLike(event, indented(event.raw));
+  const given = {
+    source: "",
+    subject: params.get("subject") ?? "",
+    type: params.get("type") ?? "",
+  };
+  const first =
+    event === null ? draftLike(given, "{\n  \n}") : draftLike(event, indented(event.raw));
   return html`<${Form} key=${like ?? ""} first=${first} like=${event} />`;
 }
 
@@ -73,13 +87,23 @@ function Form({ first, like }) {
   const change = (/** @type {Partial<Draft>} */ changes) => {
     setDraft({ ...draft, ...changes });
     const touched = Object.keys(changes);
-    setFaults(Object.fromEntries(Object.entries(faults).filter(([name]) => !touched.includes(name) && !/^\d/.test(name))));
+    setFaults(
+      Object.fromEntries(
+        Object.entries(faults).filter(([name]) => !touched.includes(name) && !/^\d/.test(name)),
+      ),
+    );
     setError(null);
   };
   const refuse = (/** @type {Record<string, string>} */ found) => {
     setFaults(found);
     // Whoever cannot see where the fault is stands at it.
-    setTimeout(() => /** @type {HTMLElement | null | undefined} */ (form.current?.querySelector('[aria-invalid="true"]'))?.focus(), 0);
+    setTimeout(
+      () =>
+        /** @type {HTMLElement | null | undefined} */ (
+          form.current?.querySelector('[aria-invalid="true"]')
+        )?.focus(),
+      0,
+    );
   };
   const ask = (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -94,9 +118,14 @@ function Form({ first, like }) {
   };
   const write = async () => {
     setAsking(false);
+    setWritten(null);
     setBusy(true);
     try {
-      for await (const { payload } of api.stream("POST", "api/v2/data/write-events", bodyOf(draft))) {
+      for await (const { payload } of api.stream(
+        "POST",
+        "api/v2/data/write-events",
+        bodyOf(draft),
+      )) {
         setWritten(payload);
       }
       forgetKnown();
@@ -110,15 +139,20 @@ function Form({ first, like }) {
       setBusy(false);
     }
   };
-  const input = (/** @type {"source" | "subject" | "type" | "traceparent" | "tracestate"} */ name, /** @type {string} */ label, /** @type {string} */ hint, list = "") => html`
+  const input = (
+    /** @type {"source" | "subject" | "type" | "traceparent" | "tracestate"} */ name,
+    /** @type {string} */ label,
+    /** @type {string} */ hint,
+    list = "",
+  ) => html`
     <${Field} label=${label} hint=${hint} fault=${faults[name]}>
-      ${(/** @type {any} */ attributes) => html`<input ...${attributes} class="mono" value=${draft[name]} list=${list || undefined}
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes} class="mono" value=${draft[name]} list=${list || undefined}
         autocomplete="off" autocapitalize="off" spellcheck="false"
         onInput=${(/** @type {any} */ event) => change({ [name]: event.target.value })} />`}<//>`;
   const url = new URL("api/v2/data/write-events", api.ROOT).href;
   return html`<form class="stack write-page" ref=${form} onSubmit=${ask} novalidate>
-    ${written === null ? null : html`<${Written} event=${written} />`}
-    ${error === null ? null : html`<${ErrorBox} error=${error} title="It was not written." />`}
     <section class="card" aria-label="Event">
       <header><h2>${like === null ? "A new event" : html`An event like <a href=${link("event", { id: like.id })}>event ${like.id}</a>`}</h2></header>
       <div class="grid pair">
@@ -127,7 +161,9 @@ function Form({ first, like }) {
       </div>
       ${input("source", "Source", "A URI that names where the event comes from, such as https://library.example")}
       <${Field} label="Data" hint="A JSON object, stored as it is typed" fault=${faults.data}>
-        ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="12" spellcheck="false" value=${draft.data}
+        ${(
+          /** @type {any} */ attributes,
+        ) => html`<textarea ...${attributes} rows="12" spellcheck="false" value=${draft.data}
           onInput=${(/** @type {any} */ event) => change({ data: event.target.value })}></textarea>`}<//>
       <details open=${draft.traceparent !== "" || faults.traceparent !== undefined || faults.tracestate !== undefined}>
         <summary>Tracing</summary>
@@ -140,6 +176,8 @@ function Form({ first, like }) {
       <datalist id="known-subjects">${names.subjects.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
     </section>
     <${Preconditions} draft=${draft} faults=${faults} onChange=${(/** @type {Precondition[]} */ preconditions) => change({ preconditions })} />
+    ${written === null ? null : html`<${Written} event=${written} />`}
+    ${error === null ? null : html`<${ErrorBox} error=${error} title="It was not written." />`}
     <div class="row"><button type="submit" class="primary" disabled=${isBusy}>${isBusy ? "Writing" : "Write…"}</button></div>
     ${faultOfData(draft.data) === null ? html`<${CommandLine} curl=${curl({ method: "POST", url, body: bodyOf(draft) })} />` : null}
     ${isAsking ? html`<${Confirmation} draft=${draft} onClose=${() => setAsking(false)} onWrite=${write} />` : null}
@@ -194,21 +232,34 @@ function Preconditions({ draft, faults, onChange }) {
  */
 function One({ value, at, faults, onChange, onRemove }) {
   const kind = PRECONDITIONS.find(({ type }) => type === value.type) ?? PRECONDITIONS[0];
-  const has = (/** @type {string} */ name) => /** @type {readonly string[]} */ (kind.fields).includes(name);
+  const has = (/** @type {string} */ name) =>
+    /** @type {readonly string[]} */ (kind.fields).includes(name);
   const input = (/** @type {"subject" | "eventId"} */ name, /** @type {string} */ label) => html`
     <${Field} label=${label} fault=${faults[`${at}.${name}`]} class="grow">
-      ${(/** @type {any} */ attributes) => html`<input ...${attributes} class="mono" value=${value[name]} autocomplete="off" spellcheck="false"
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes} class="mono" value=${value[name]} autocomplete="off" spellcheck="false"
         onInput=${(/** @type {any} */ event) => onChange({ [name]: event.target.value })} />`}<//>`;
   return html`<div class="precondition" role="group" aria-label="Precondition ${at + 1}">
     <${Field} label="Must hold" fault=${faults[`${at}.type`]}>
-      ${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${kind.type} onChange=${(/** @type {any} */ event) => onChange({ type: event.target.value })}>
+      ${(
+        /** @type {any} */ attributes,
+      ) => html`<select ...${attributes} value=${kind.type} onChange=${(/** @type {any} */ event) => onChange({ type: event.target.value })}>
         ${PRECONDITIONS.map(({ type, label }) => html`<option key=${type} value=${type}>${label}</option>`)}</select>`}<//>
     ${has("subject") ? input("subject", "Subject") : null}
     ${has("eventId") ? input("eventId", "Event id") : null}
-    ${has("query") ? html`<${Field} label="Query with one row, which is true" fault=${faults[`${at}.query`]} class="grow">
-      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="3" spellcheck="false" value=${value.query} onInput=${(/** @type {any} */ event) => onChange({ query: event.target.value })}></textarea>`}<//>` : null}
-    ${has("recursive") ? html`<label class="check"><input type="checkbox" checked=${value.recursive} onChange=${(/** @type {any} */ event) => onChange({ recursive: event.target.checked })} />
-      <span>with all below</span></label>` : null}
+    ${
+      has("query")
+        ? html`<${Field} label="Query with one row, which is true" fault=${faults[`${at}.query`]} class="grow">
+      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="3" spellcheck="false" value=${value.query} onInput=${(/** @type {any} */ event) => onChange({ query: event.target.value })}></textarea>`}<//>`
+        : null
+    }
+    ${
+      has("recursive")
+        ? html`<label class="check"><input type="checkbox" checked=${value.recursive} onChange=${(/** @type {any} */ event) => onChange({ recursive: event.target.checked })} />
+      <span>with all below</span></label>`
+        : null
+    }
     <button type="button" class="quiet icon" aria-label="Remove precondition ${at + 1}" title="Remove" onClick=${onRemove}><${Icon} name="close" /></button>
   </div>`;
 }
@@ -221,12 +272,18 @@ function useNames(subject) {
   const [types, setTypes] = useState(/** @type {string[]} */ ([]));
   const [subjects, setSubjects] = useState(/** @type {string[]} */ ([]));
   useEffect(() => {
-    eventTypes().then((all) => setTypes(all.slice(0, 500).map(({ type }) => type)), () => {});
+    eventTypes().then(
+      (all) => setTypes(all.slice(0, 500).map(({ type }) => type)),
+      () => {},
+    );
   }, []);
   useEffect(() => {
     let isCurrent = true;
     const timer = setTimeout(() => {
-      subjectsLike(subject || "/").then((found) => isCurrent && setSubjects(found), () => {});
+      subjectsLike(subject || "/").then(
+        (found) => isCurrent && setSubjects(found),
+        () => {},
+      );
     }, 200);
     return () => {
       isCurrent = false;

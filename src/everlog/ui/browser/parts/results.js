@@ -1,16 +1,15 @@
 /** What came of a query: as a table, as JSON, as a chart, or as a plan, and as a file. */
 
 import { html } from "everlog/html";
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { columnsOf, drawingOf } from "../model/chart.js";
 import { isPlan } from "../model/plan.js";
 import { isEvent, ROWS_MAX, textOf, written } from "../model/rows.js";
 import { link } from "../router.js";
-import { Download, Empty, Notice, Tabs } from "./basics.js";
+import { Download, Empty, Loading, Notice, Tabs } from "./basics.js";
 import { Dialog } from "./dialog.js";
 import { JsonTree } from "./json-tree.js";
 import { PlanView } from "./plan.js";
-import { Plot } from "./plot.js";
 import { Table } from "./table.js";
 
 /** @typedef {import("../model/rows.js").Row} Row */
@@ -30,11 +29,18 @@ export function Results({ rows, isCut, isDone, view, x, ys, onChange }) {
   const columns = useMemo(() => columnsOf(values), [values]);
   const plan = isDone && rows.length === 1 && isPlan(values[0]) ? values[0] : null;
   if (rows.length === 0) {
-    return isDone ? html`<${Empty} title="No rows"><p>Nothing in the log answers this query.</p><//>` : null;
+    return isDone
+      ? html`<${Empty} title="No rows"><p>Nothing in the log answers this query.</p><//>`
+      : null;
   }
   const names = plan === null ? ["table", "json", "chart"] : ["plan", "json"];
   const selected = names.includes(view) ? view : names[0];
-  const words = /** @type {Record<string, string>} */ ({ table: "Table", json: "JSON", chart: "Chart", plan: "Plan" });
+  const words = /** @type {Record<string, string>} */ ({
+    table: "Table",
+    json: "JSON",
+    chart: "Chart",
+    plan: "Plan",
+  });
   const tabs = names.map((key) => ({ key, label: words[key] }));
   return html`<section class="stack tight" aria-label="Result">
     ${isCut ? html`<${Cut} count=${rows.length} />` : null}
@@ -95,7 +101,13 @@ function widthOf(name, kind, count) {
   if (count === 1) {
     return undefined;
   }
-  return name === "id" ? "96px" : kind === "number" ? "140px" : kind === "time" ? "260px" : undefined;
+  return name === "id"
+    ? "96px"
+    : kind === "number"
+      ? "140px"
+      : kind === "time"
+        ? "260px"
+        : undefined;
 }
 
 /**
@@ -175,6 +187,18 @@ function Chosen({ values, columns, x, ys, onChange }) {
               )}</div>`
       }
     </div>
-    <${Plot} rows=${values} drawing=${drawing} label="Chart of ${chosen.join(", ")} along ${drawing.x?.name ?? "the rows"}; the table has the same numbers" />
+    <${LoadedPlot} rows=${values} drawing=${drawing} label="Chart of ${chosen.join(", ")} along ${drawing.x?.name ?? "the rows"}; the table has the same numbers" />
   </div>`;
+}
+
+/**
+ * A plot, which is loaded when somebody asks for one: most do not.
+ * @param {any} props
+ */
+function LoadedPlot(props) {
+  const [Plot, setPlot] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    import("./plot.js").then((module) => setPlot(() => module.Plot));
+  }, []);
+  return Plot === null ? html`<${Loading} />` : html`<${Plot} ...${props} />`;
 }

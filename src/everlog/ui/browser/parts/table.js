@@ -75,7 +75,7 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
         <tr aria-rowindex="1" role="row">
           ${columns.map(
             ({ key, title, width, align, wide }) => html`<th key=${key} role="columnheader"
-              scope="col" style=${{ width }} class=${classes(align, wide)}>${title}</th>`,
+              scope="col" style=${sized(width)} class=${classes(align, wide)}>${title}</th>`,
           )}
         </tr>
       </thead>
@@ -111,6 +111,14 @@ function spacer(height) {
     ? html`<tr class="spacer" role="presentation" aria-hidden="true">
         <td style=${{ height: `${height}px` }}></td></tr>`
     : null;
+}
+
+/**
+ * Returns how wide a column is. A share of the table counts where it has room for all columns.
+ * @param {string | undefined} width
+ */
+function sized(width) {
+  return width?.endsWith("%") ? { "--share": width } : { width };
 }
 
 /** @param {(string | boolean | undefined)[]} parts */
