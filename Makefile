@@ -50,6 +50,9 @@ test-all: export BAD_INPUT_REQUESTS = 100000
 test-all: export EVENTQL_QUERIES = 100000
 test-all: export EVERLOG_KILL_SEEDS = 24
 test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
+test-all: export EVERLOG_START_MOMENTS = 16
+test-all: export EVERLOG_RESTORE_KILLS = 40
+test-all: export EVERLOG_EVERY_FAILURE = 1
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
@@ -60,6 +63,8 @@ test-all: export EVERLOG_PATRONI_KILLS = 8
 test-all: export EVERLOG_CLUSTER_SECONDS = 120
 test-all: export EVERLOG_CLUSTER_PATRONI_SECONDS = 120
 test-all: export EVERLOG_SOAK_SECONDS = 120
+test-all: export EVERLOG_UI_SUBJECTS = 1000000
+test-all: export EVERLOG_UI_LIVE_SECONDS = 60
 test-all: export EVERLOG_EMPTY_CLUSTERS = 1
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py

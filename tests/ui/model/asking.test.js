@@ -13,23 +13,24 @@ import {
 } from "../../../src/everlog/ui/browser/model/eventql.js";
 import {
   fieldOf,
+  fieldValue,
   isField,
   pathOf,
-  valueOf,
 } from "../../../src/everlog/ui/browser/model/field.js";
 import { stateOf } from "../../../src/everlog/ui/browser/model/table.js";
 
+/** @typedef {{since: string | null, until: string | null}} Times */
+
+/** @type {Times} */
 const NO_TIMES = { since: null, until: null };
 
+/** @param {string} text */
 function query(text, times = NO_TIMES) {
   return queryOf(stateOf(new URLSearchParams(text)), times);
 }
 
 test("the query of a page says what the page shows", () => {
-  assert.equal(
-    query(""),
-    "FROM e IN events\nORDER BY e.id AS INT DESC\nTOP 100\nPROJECT INTO e",
-  );
+  assert.equal(query(""), "FROM e IN events\nORDER BY e.id AS INT DESC\nTOP 100\nPROJECT INTO e");
   assert.equal(
     query("subject=/a&type=io.everlog.one&type=io.everlog.two&size=25&from=7", {
       since: "2026-01-01T00:00:00Z",
@@ -48,7 +49,10 @@ test("the query of a page says what the page shows", () => {
       "PROJECT INTO e",
     ].join("\n"),
   );
-  assert.match(query("subject=/a&recursive=false&before=3"), /e\.subject == '\/a'\n {2}AND e\.id AS INT < 3/);
+  assert.match(
+    query("subject=/a&recursive=false&before=3"),
+    /e\.subject == '\/a'\n {2}AND e\.id AS INT < 3/,
+  );
 });
 
 test("how many a filter means is asked without its pages", () => {
@@ -102,7 +106,7 @@ test("a command is what a shell takes for it, and has no token in it", () => {
 });
 
 test("lines of CSV quote what would end a cell, and no text is a formula", () => {
-  const text = (value) => ({ text: value, kind: "string" });
+  const text = (/** @type {string} */ value) => ({ text: value, kind: "string" });
   assert.equal(lineOf([text("a"), null, text('say "no", now')]), 'a,,"say ""no"", now"\r\n');
   assert.equal(lineOf([text("two\nlines")]), '"two\nlines"\r\n');
   assert.equal(lineOf([{ text: "-1.50", kind: "number" }, text("-1")]), "-1.50,'-1\r\n");
@@ -117,7 +121,7 @@ test("fields are written as in EventQL", () => {
     assert.equal(pathOf(text), null, text);
   }
   for (const names of [["a"], ["first name", "0"], ['"', "'"], [""]]) {
-    assert.deepEqual(pathOf(fieldOf(names)), names);
+    assert.deepEqual(pathOf(fieldOf(names) ?? ""), names);
   }
   assert.equal(fieldOf([`'"`]), null);
   assert.ok(isField("traceparent"));
@@ -130,7 +134,7 @@ test("a field's value is what is stored", () => {
     signature: null,
     raw: '{"a":{"n":12345678901234567890.10,"s":"x\\ny","o":{"k":1},"l":[true,null]},"__proto__":1}',
   };
-  const value = (field) => valueOf(event, field);
+  const value = (/** @type {string} */ field) => fieldValue(event, field);
   assert.deepEqual(value("id"), { text: "7", kind: "string" });
   assert.equal(value("signature"), null);
   assert.equal(value("traceparent"), null);
@@ -140,7 +144,7 @@ test("a field's value is what is stored", () => {
   assert.deepEqual(value("data.a.l.0"), { text: "true", kind: "boolean" });
   assert.deepEqual(value("data.__proto__"), { text: "1", kind: "number" });
   assert.equal(value("data.a.missing.too"), null);
-  assert.equal(value("data").text, event.raw);
+  assert.equal(value("data")?.text, event.raw);
 });
 
 test("of what arrives, the last ones are kept and all are counted", () => {
@@ -150,10 +154,16 @@ test("of what arrives, the last ones are kept and all are counted", () => {
   }
   assert.equal(arrivals.count, 1_000);
   assert.equal(arrivals.kept.length, 3);
-  assert.deepEqual(arrivals.take().map(({ id }) => id), ["999", "998", "997"]);
+  assert.deepEqual(
+    arrivals.take().map(({ id }) => id),
+    ["999", "998", "997"],
+  );
   assert.equal(arrivals.count, 0);
   arrivals.add({ id: "1000" });
-  assert.deepEqual(arrivals.take().map(({ id }) => id), ["1000"]);
+  assert.deepEqual(
+    arrivals.take().map(({ id }) => id),
+    ["1000"],
+  );
   assert.deepEqual(arrivals.take(), []);
   assert.equal(arrivedText(1), "1 new event");
   assert.equal(arrivedText(1204), "1,204 new events");

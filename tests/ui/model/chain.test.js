@@ -36,12 +36,16 @@ test("an event of version 2 covers its tracing", async () => {
     `"predecessorhash":"${"0".repeat(64)}","hash":"HASH","signature":null}`;
   const { createHash } = await import("node:crypto");
   const lines = ["esdb:hash:v2:", "1.0", "7", "0".repeat(64), "2026-11-23T12:00:00.5Z", "s", "/a"];
-  const content = [...lines, "com.example.a", "application/json", "-", "-", '{"n":1.50}'].join("\n");
+  const content = [...lines, "com.example.a", "application/json", "-", "-", '{"n":1.50}'].join(
+    "\n",
+  );
   const hash = `esdb:hash:v2:${createHash("sha256").update(content).digest("hex")}`;
   const link = await checkEvent(text.replace("HASH", hash));
   assert.equal(link.version, 2);
   assert.deepEqual(link.uncovered, []);
-  const traced = text.replace("HASH", hash).replace('"signature"', '"tracestate":"a=1","signature"');
+  const traced = text
+    .replace("HASH", hash)
+    .replace('"signature"', '"tracestate":"a=1","signature"');
   await assert.rejects(checkEvent(traced), ChainError);
 });
 

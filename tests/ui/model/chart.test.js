@@ -39,8 +39,20 @@ const draw = (rows, asked) => {
 test("what can be drawn is drawn, over time, names or numbers", () => {
   assert.deepEqual(draw([{ day: "2026-11-23", n: 1 }]), ["lines", "day", "n"]);
   assert.deepEqual(draw([{ type: "a", n: 1, m: 2 }]), ["bars", "type", "n", "m"]);
-  assert.deepEqual(draw([{ x: 1, y: 5 }, { x: 2, y: 3 }]), ["lines", "x", "y"]);
-  assert.deepEqual(draw([{ x: 2, y: 5 }, { x: 1, y: 3 }]), ["lines", null, "x", "y"]);
+  assert.deepEqual(
+    draw([
+      { x: 1, y: 5 },
+      { x: 2, y: 3 },
+    ]),
+    ["lines", "x", "y"],
+  );
+  assert.deepEqual(
+    draw([
+      { x: 2, y: 5 },
+      { x: 1, y: 3 },
+    ]),
+    ["lines", null, "x", "y"],
+  );
   assert.deepEqual(draw([5, 3]), ["lines", null, "value"]);
   assert.equal(draw([{ a: "x" }]), null);
   assert.equal(draw([]), null);

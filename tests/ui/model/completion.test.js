@@ -71,7 +71,8 @@ test("nothing is offered in comments, numbers, or unasked", () => {
 });
 
 test("the text says which names and types it is about", () => {
-  const text = "from a in events FROM b IN (FROM c IN subjects PROJECT INTO c) WHERE a.type == 'x.y.z'";
+  const text =
+    "from a in events FROM b IN (FROM c IN subjects PROJECT INTO c) WHERE a.type == 'x.y.z'";
   assert.deepEqual(
     aliasesOf(text).map((each) => each.alias),
     ["a", "b", "c"],

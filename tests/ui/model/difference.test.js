@@ -7,6 +7,11 @@ import {
   spokenOf,
 } from "../../../src/everlog/ui/browser/model/difference.js";
 
+/**
+ * @param {string} before
+ * @param {string} after
+ * @param {{isAll?: boolean}} [options]
+ */
 function told(before, after, options) {
   return differencesOf(before, after, options).differences.map(
     ({ names, kind, before: from, after: to }) =>
@@ -21,7 +26,13 @@ test("the same text has no differences", () => {
 test("members are added, removed and changed at any depth", () => {
   assert.deepEqual(
     told('{"a":1,"b":{"c":"x","d":null},"e":true}', '{"a":2,"b":{"c":"x","f":[]},"g":0}'),
-    ["changed a: 1 -> 2", "added b/f:  -> []", "removed b/d: null -> ", "added g:  -> 0", "removed e: true -> "],
+    [
+      "changed a: 1 -> 2",
+      "added b/f:  -> []",
+      "removed b/d: null -> ",
+      "added g:  -> 0",
+      "removed e: true -> ",
+    ],
   );
 });
 
@@ -42,9 +53,17 @@ test("a value of another kind is changed as a whole", () => {
 
 test("items of arrays are found again where others come between", () => {
   assert.deepEqual(told('{"a":[1,2,3]}', '{"a":[0,1,2,3]}'), ["added a/0:  -> 0"]);
-  assert.deepEqual(told('{"a":[1,2,3,4]}', '{"a":[1,4]}'), ["removed a/1: 2 -> ", "removed a/2: 3 -> "]);
-  assert.deepEqual(told('{"a":[1,2,3]}', '{"a":[1,9,3,4]}'), ["changed a/1: 2 -> 9", "added a/3:  -> 4"]);
-  assert.deepEqual(told('{"a":[{"b":1,"c":2}]}', '{"a":[{"b":1,"c":3}]}'), ["changed a/0/c: 2 -> 3"]);
+  assert.deepEqual(told('{"a":[1,2,3,4]}', '{"a":[1,4]}'), [
+    "removed a/1: 2 -> ",
+    "removed a/2: 3 -> ",
+  ]);
+  assert.deepEqual(told('{"a":[1,2,3]}', '{"a":[1,9,3,4]}'), [
+    "changed a/1: 2 -> 9",
+    "added a/3:  -> 4",
+  ]);
+  assert.deepEqual(told('{"a":[{"b":1,"c":2}]}', '{"a":[{"b":1,"c":3}]}'), [
+    "changed a/0/c: 2 -> 3",
+  ]);
 });
 
 test("large arrays are compared in bounded time", () => {
@@ -90,5 +109,7 @@ test("an event says nothing about what it leaves out", () => {
   assert.equal(spokenOf(known, '{"b":{"d":3,"x":1},"new":1}'), '{"b":{"d":2}}');
   assert.equal(spokenOf(known, '{"b":1,"e":[2]}'), '{"b":{"c":1,"d":2},"e":[1]}');
   assert.equal(spokenOf("{}", '{"a":1}'), "{}");
-  assert.deepEqual(told(spokenOf(known, '{"b":{"d":3}}'), '{"b":{"d":3}}'), ["changed b/d: 2 -> 3"]);
+  assert.deepEqual(told(spokenOf(known, '{"b":{"d":3}}'), '{"b":{"d":3}}'), [
+    "changed b/d: 2 -> 3",
+  ]);
 });

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { faultsOf, offsetOf, rangeOf, tokenize } from "../../../src/everlog/ui/browser/model/highlight.js";
+import {
+  faultsOf,
+  offsetOf,
+  rangeOf,
+  tokenize,
+} from "../../../src/everlog/ui/browser/model/highlight.js";
 
 const styles = (text) => tokenize(text).map((each) => `${each.text}:${each.style}`);
 

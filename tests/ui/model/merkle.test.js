@@ -16,7 +16,10 @@ import {
   verifySignature,
 } from "../../../src/everlog/ui/browser/model/merkle.js";
 
-const VECTORS = readFileSync(new URL("../../fixtures/merkle-vectors.ndjson", import.meta.url), "utf8")
+const VECTORS = readFileSync(
+  new URL("../../fixtures/merkle-vectors.ndjson", import.meta.url),
+  "utf8",
+)
   .trim()
   .split("\n")
   .slice(1)

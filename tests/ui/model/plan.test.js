@@ -12,7 +12,7 @@ import {
 /** Every plan that the page about plans shows, which tests hold to the server. */
 const PLANS = [
   ...readFileSync(new URL("../../../docs/eventql/plans.md", import.meta.url), "utf8").matchAll(
-    /```json\n(\{[^]*?)```/g,
+    /```json\n(\{[\s\S]*?)```/g,
   ),
 ].map((block) => JSON.parse(block[1]));
 

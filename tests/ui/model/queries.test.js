@@ -44,13 +44,23 @@ test("what cannot be saved is told", () => {
   assert.match(faultOfSaving(NONE, "n".repeat(201), "x"), /200/);
   assert.match(faultOfSaving(NONE, "a", " "), /no query/);
   assert.match(faultOfSaving(NONE, "a", "x".repeat(20_001)), /20000/);
-  const full = { ...NONE, saved: Array.from({ length: SAVED_MAX }, (_, at) => ({ name: `${at}` })) };
+  const full = {
+    ...NONE,
+    saved: Array.from({ length: SAVED_MAX }, (_, at) => ({ name: `${at}` })),
+  };
   assert.match(faultOfSaving(full, "new", "x"), /already/);
   assert.equal(faultOfSaving(full, "7", "x"), null);
 });
 
 test("what somebody else left in the browser is no query", () => {
-  for (const value of [null, 7, "x", [], { saved: 1, history: {} }, { saved: [null, { text: 1 }] }]) {
+  for (const value of [
+    null,
+    7,
+    "x",
+    [],
+    { saved: 1, history: {} },
+    { saved: [null, { text: 1 }] },
+  ]) {
     assert.deepEqual(readQueries(value), NONE);
   }
   const kept = { saved: [{ name: "a", text: "x" }], history: [{ text: "x", at: 1 }] };

@@ -3,8 +3,8 @@ import { test } from "node:test";
 import {
   isEvent,
   LETTERS_MAX,
-  Rows,
   ROWS_MAX,
+  Rows,
   textOf,
   written,
 } from "../../../src/everlog/ui/browser/model/rows.js";

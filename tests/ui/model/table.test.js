@@ -106,9 +106,9 @@ test("pages of a part of the log have the bound where they begin", () => {
 
 test("times bound a page too, and may leave no room", () => {
   const range = { first: 100n, end: 200n };
-  const bounds = (text) => {
-    const { lowerBound, upperBound } = selectionOf(state(text), range);
-    return [lowerBound?.id, upperBound?.id];
+  const bounds = (/** @type {string} */ text) => {
+    const found = selectionOf(state(text), range);
+    return [found?.lowerBound?.id, found?.upperBound?.id];
   };
   assert.deepEqual(bounds("size=25"), ["100", "199"]);
   assert.deepEqual(bounds("size=25&before=110"), ["100", "109"]);
@@ -119,7 +119,10 @@ test("times bound a page too, and may leave no room", () => {
   assert.equal(selectionOf(state("before=0"), ALL_TIMES), null);
 });
 
-/** A log of so many events, every third of which is on the subject. */
+/**
+ * Reads a page of a log of so many events, of which every so many is on the subject.
+ * @param {string} text
+ */
 function read(text, { count = 1_000, step = 1 } = {}) {
   const asked = state(text);
   const selection = selectionOf(asked, ALL_TIMES);
@@ -142,9 +145,9 @@ function read(text, { count = 1_000, step = 1 } = {}) {
   };
 }
 
-for (const [name, start, step] of [
-  ["the whole log", "size=25", 1],
-  ["a part of it", "size=25&subject=/a", 3],
+for (const { name, start, step } of [
+  { name: "the whole log", start: "size=25", step: 1 },
+  { name: "a part of it", start: "size=25&subject=/a", step: 3 },
 ]) {
   test(`going older and then newer shows every event of ${name} once`, () => {
     const down = [];
@@ -187,7 +190,7 @@ test("the oldest page has none before it, the newest none behind it", () => {
 });
 
 test("oldest first is the same page the other way round", () => {
-  const ids = (text) => read(text).rows.map(({ id }) => id);
+  const ids = (/** @type {string} */ text) => read(text).rows.map(({ id }) => id);
   assert.deepEqual(
     ids("size=25&before=500&order=chronological"),
     ids("size=25&before=500").toReversed(),

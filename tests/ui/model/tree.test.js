@@ -10,9 +10,13 @@ import {
   Tree,
 } from "../../../src/everlog/ui/browser/model/tree.js";
 
+/** @typedef {import("../../../src/everlog/ui/browser/model/tree.js").Page} Page */
+
 /** A server with subjects in memory, which answers as read-child-subjects does. */
 class Server {
+  /** @param {string[]} subjects */
   constructor(subjects) {
+    /** @type {Map<string, {own: number, below: number, children: Set<string>}>} */
     this.counts = new Map();
     for (const subject of subjects) {
       for (const each of [...ancestorsOf(subject), subject]) {
@@ -21,15 +25,23 @@ class Server {
         counts.own += each === subject ? 1 : 0;
         this.counts.set(each, counts);
         if (each !== "/") {
-          this.counts.get(parentOf(each)).children.add(each);
+          this.known(parentOf(each)).children.add(each);
         }
       }
     }
     this.asked = 0;
   }
 
+  /** @param {string} subject */
+  known(subject) {
+    const counts = this.counts.get(subject);
+    assert.ok(counts);
+    return counts;
+  }
+
+  /** @param {string} subject */
   entry(subject) {
-    const { own, below, children } = this.counts.get(subject);
+    const { own, below, children } = this.known(subject);
     return {
       subject,
       eventCount: own,
@@ -38,9 +50,10 @@ class Server {
     };
   }
 
+  /** @param {Page} page */
   answer({ subject, prefix, offset }) {
     this.asked += 1;
-    const children = [...this.counts.get(subject).children].sort();
+    const children = [...this.known(subject).children].sort();
     const matching = children.filter((each) => nameOf(each).startsWith(prefix));
     return {
       ...this.entry(subject),
@@ -49,7 +62,10 @@ class Server {
     };
   }
 
-  /** Answers whatever a window needs until it needs nothing. */
+  /**
+   * Answers whatever a window needs until it needs nothing.
+   * @param {Tree} tree
+   */
   fill(tree, first = 0, last = 1_000) {
     for (let round = 0; round < 20; round += 1) {
       const missing = tree.missing(first, last);
@@ -64,9 +80,11 @@ class Server {
   }
 }
 
+/** @param {Tree} tree */
 function shown(tree) {
   return Array.from({ length: tree.size }, (_, place) => {
     const row = tree.row(place);
+    assert.ok(row);
     return `${"  ".repeat(row.level - 1)}${row.counts === null ? "..." : row.counts.subject}`;
   });
 }
@@ -79,14 +97,20 @@ test("a tree begins with the root and what is below it", () => {
   assert.deepEqual(tree.missing(0, 50), [{ subject: "/", prefix: "", offset: 0 }]);
   server.fill(tree);
   assert.deepEqual(shown(tree), ["/", "  /books", "  /readers"]);
-  assert.equal(tree.row(0).counts.recursiveEventCount, 5);
+  assert.equal(tree.row(0)?.counts?.recursiveEventCount, 5);
   assert.equal(tree.row(3), null);
 });
 
 test("levels open below each other, and close with what is in them", () => {
   const server = new Server(LIBRARY);
   const tree = new Tree();
-  tree.show(new Map([["/books", ""], ["/books/42", ""], ["/books/42/pages", ""]]));
+  tree.show(
+    new Map([
+      ["/books", ""],
+      ["/books/42", ""],
+      ["/books/42/pages", ""],
+    ]),
+  );
   server.fill(tree);
   assert.deepEqual(shown(tree), [
     "/",
@@ -117,7 +141,13 @@ test("levels open below each other, and close with what is in them", () => {
 test("what is wanted and does not exist, or has nothing below, opens nothing", () => {
   const server = new Server(LIBRARY);
   const tree = new Tree();
-  tree.show(new Map([["/missing", ""], ["/books", ""], ["/books/23", ""]]));
+  tree.show(
+    new Map([
+      ["/missing", ""],
+      ["/books", ""],
+      ["/books/23", ""],
+    ]),
+  );
   server.fill(tree);
   assert.deepEqual(shown(tree), ["/", "  /books", "    /books/23", "    /books/42", "  /readers"]);
 });
@@ -125,7 +155,7 @@ test("what is wanted and does not exist, or has nothing below, opens nothing", (
 test("of a million siblings, only what is looked at is asked for", () => {
   const tree = new Tree();
   const count = 1_000_000;
-  const answer = ({ subject, offset }) => ({
+  const answer = (/** @type {Page} */ { subject, offset }) => ({
     subject,
     eventCount: 0,
     recursiveEventCount: count,
@@ -147,7 +177,7 @@ test("of a million siblings, only what is looked at is asked for", () => {
           })),
   });
   let asked = 0;
-  const fill = (first, last) => {
+  const fill = (/** @type {number} */ first, /** @type {number} */ last) => {
     for (const page of tree.missing(first, last)) {
       asked += 1;
       tree.accept(page, answer(page));
@@ -157,12 +187,12 @@ test("of a million siblings, only what is looked at is asked for", () => {
   fill(0, 40);
   assert.equal(tree.size, count + 3);
   fill(0, 40);
-  assert.equal(tree.row(2).counts.subject, "/customers/0000000");
+  assert.equal(tree.row(2)?.counts?.subject, "/customers/0000000");
   fill(500_000, 500_040);
-  assert.equal(tree.row(500_002).counts.subject, "/customers/0500000");
+  assert.equal(tree.row(500_002)?.counts?.subject, "/customers/0500000");
   assert.equal(tree.placeOf("/customers/0500000"), 500_002);
-  assert.equal(tree.row(count + 2).counts.subject, "/z");
-  assert.equal(tree.row(250_000).counts, null);
+  assert.equal(tree.row(count + 2)?.counts?.subject, "/z");
+  assert.equal(tree.row(250_000)?.counts, null);
   assert.equal(asked, 4);
   // Scrolling through all of it keeps a bounded part.
   for (let first = 0; first < count; first += 10 * PAGE_SIZE) {
@@ -177,7 +207,16 @@ test("a level is narrowed to what begins so, and widened again", () => {
   const tree = new Tree();
   tree.show(new Map([["/s", "42"]]));
   server.fill(tree);
-  assert.deepEqual(shown(tree), ["/", "  /s", ...["/s/42", ...Array.from({ length: 10 }, (_, index) => `/s/42${index}`).filter((name) => name <= "/s/499")].map((name) => `    ${name}`)]);
+  assert.deepEqual(shown(tree), [
+    "/",
+    "  /s",
+    ...[
+      "/s/42",
+      ...Array.from({ length: 10 }, (_, index) => `/s/42${index}`).filter(
+        (name) => name <= "/s/499",
+      ),
+    ].map((name) => `    ${name}`),
+  ]);
   tree.show(new Map([["/s", ""]]));
   server.fill(tree);
   assert.equal(tree.size, 502);

@@ -151,6 +151,28 @@ def test_of_what_is_written_into_the_page_the_import_map_counts_and_nothing_else
     assert not re.search(r"<style|\sstyle=|\son\w+=", index)
 
 
+# What would make a script or an element of text; the policy refuses it, too.
+MARKUP = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|setHTML|srcdoc|DOMParser"
+    r"|document\.write|\beval\(|new Function|javascript:|setTimeout\(\s*[\"'`]"
+)
+OWN_MODULES = [path for path in sorted(BROWSER.rglob("*.js")) if path.parent.name != "vendor"]
+
+
+def test_no_module_makes_markup_or_scripts_of_text() -> None:
+    assert len(OWN_MODULES) > 10
+    for path in OWN_MODULES:
+        found = MARKUP.search(path.read_text(encoding="utf-8"))
+        assert found is None, (path, found)
+
+
+def test_modules_know_no_other_host() -> None:
+    for path in (*OWN_MODULES, BROWSER / "index.html"):
+        text = path.read_text(encoding="utf-8")
+        loaded = re.findall(r"(?:import\(?|from|src=|href=|url\(|fetch\()\s*[\"'`](\w+:)?//", text)
+        assert not loaded, path
+
+
 def test_all_that_a_browser_gets_is_small() -> None:
     sizes = {
         path: len(get(path, accept_encoding="gzip").body)

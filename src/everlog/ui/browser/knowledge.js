@@ -83,7 +83,12 @@ export function fieldsSeen(types) {
     const values = [];
     const order = /** @type {const} */ ("antichronological");
     const chosen = types.slice(0, 20);
-    const selection = { subject: "/", recursive: true, order, ...(chosen.length ? { types: chosen } : {}) };
+    const selection = {
+      subject: "/",
+      recursive: true,
+      order,
+      ...(chosen.length ? { types: chosen } : {}),
+    };
     for await (const event of api.events(selection)) {
       values.push(event.data);
       if (values.length === EXAMPLES) {

@@ -12,7 +12,9 @@ import { eachMember } from "./json-text.js";
 const V2_PREFIX = "esdb:hash:v2:";
 const GENESIS = "0".repeat(64);
 // Both versions cover these, in this order.
-const METADATA = "specversion id predecessorhash time source subject type datacontenttype".split(" ");
+const METADATA = "specversion id predecessorhash time source subject type datacontenttype".split(
+  " ",
+);
 const MEMBERS = new Set([...METADATA, "traceparent", "tracestate", "data", "hash", "signature"]);
 
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */

@@ -35,7 +35,24 @@ export function columnsOf(rows, countMax = 60) {
       }
     }
   }
-  return [...values].map(([name, each]) => ({ name, kind: kindOf(each), isPlain: each.every(isPlain) }));
+  return inOrder([...values]).map(([name, each]) => ({
+    name,
+    kind: kindOf(each),
+    isPlain: each.every(isPlain),
+  }));
+}
+
+// Of whole events, what tells them apart stands first.
+const FIRST = ["id", "time", "subject", "type", "data"];
+
+/** @param {[string, any[]][]} columns */
+function inOrder(columns) {
+  const names = columns.map(([name]) => name);
+  if (![...FIRST, "predecessorhash"].every((name) => names.includes(name))) {
+    return columns;
+  }
+  const rest = columns.filter(([name]) => !FIRST.includes(name));
+  return [...FIRST.flatMap((name) => columns.filter(([each]) => each === name)), ...rest];
 }
 
 /** @param {any} value */

@@ -121,11 +121,11 @@ export function fieldsOf(values, countMax = 500) {
  * @param {string} before
  */
 function openString(before) {
-  const pieces = /\/\/[^\n]*|\/\*[^]*?(?:\*\/|$)|"[^"\r\n]*("?)|'[^'\r\n]*('?)/g;
+  const pieces = /\/\/[^\n]*|\/\*[\s\S]*?(?:\*\/|$)|"[^"\r\n]*("?)|'[^'\r\n]*('?)/g;
   for (const piece of before.matchAll(pieces)) {
     const reachesEnd = piece.index + piece[0].length === before.length;
     const isComment = piece[0].startsWith("/");
-    if (reachesEnd && isComment && !/^\/\*[^]*\*\/$/.test(piece[0])) {
+    if (reachesEnd && isComment && !/^\/\*[\s\S]*\*\/$/.test(piece[0])) {
       return { kind: "comment", from: piece.index };
     }
     if (reachesEnd && !isComment && !piece[1] && !piece[2]) {
@@ -153,7 +153,9 @@ function inString(text, before, from, at, known) {
   const end = isClosed ? "" : quote;
   const field = /\.([A-Za-z_]+)\s*(?:==|!=|,|<=?|>=?)$/.exec(code)?.[1]?.toLowerCase();
   const isList = /\[(?:\s*(?:"[^"]*"|'[^']*')\s*,)*\s*$/.test(code);
-  const follows = isList ? /^[^\]]*\]\s*CONTAINS\s+[A-Za-z_]\w*\.(\w+)/i.exec(text.slice(at))?.[1] : undefined;
+  const follows = isList
+    ? /^[^\]]*\]\s*CONTAINS\s+[A-Za-z_]\w*\.(\w+)/i.exec(text.slice(at))?.[1]
+    : undefined;
   const wanted = field ?? follows?.toLowerCase() ?? (isList ? "type" : undefined);
   const names = wanted === "type" ? known.types : wanted === "subject" ? known.subjects : null;
   if (!names) {
@@ -201,7 +203,9 @@ function words(before, word) {
     return TYPES.map((label) => ({ label, type: "type", detail: "converts to" }));
   }
   if (last && is(last, "FROM")) {
-    return [{ label: "e", type: "variable", detail: "a name for each event", apply: "e IN events" }];
+    return [
+      { label: "e", type: "variable", detail: "a name for each event", apply: "e IN events" },
+    ];
   }
   const functions = FUNCTIONS.map((each) => ({
     label: each.name,

@@ -83,7 +83,7 @@ export function isField(text) {
  * @param {string} field
  * @returns {{text: string, kind: Node["kind"]} | null}
  */
-export function valueOf(event, field) {
+export function fieldValue(event, field) {
   const names = pathOf(field);
   if (names === null) {
     const value = /** @type {Record<string, unknown>} */ (event)[field];

@@ -288,7 +288,13 @@ export async function readKey(text) {
   if (hex(digest.slice(0, 4)) !== id.toLowerCase()) {
     throw new ProofError("its parts do not belong together: the key has another ID");
   }
-  return { name, id: id.toLowerCase(), type: content[0], label: type.label, bytes: content.slice(1) };
+  return {
+    name,
+    id: id.toLowerCase(),
+    type: content[0],
+    label: type.label,
+    bytes: content.slice(1),
+  };
 }
 
 /**

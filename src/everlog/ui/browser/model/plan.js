@@ -34,7 +34,7 @@ export function isPlan(row) {
 
 /** @param {string} text */
 export function isExplain(text) {
-  const bare = text.replace(/^(?:\s|\/\/[^\n]*(?:\n|$)|\/\*[^]*?\*\/)+/, "");
+  const bare = text.replace(/^(?:\s|\/\/[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/, "");
   return /^EXPLAIN(?![A-Za-z0-9_])/i.test(bare);
 }
 
@@ -64,7 +64,11 @@ export function stepsOf(plan) {
   }
   if (plan.judgesEachRow) {
     const count = plan.judgesEachRow.length;
-    add("judge", `Judge each row by ${count === 1 ? "a condition" : `${count} conditions`}`, plan.judgesEachRow);
+    add(
+      "judge",
+      `Judge each row by ${count === 1 ? "a condition" : `${count} conditions`}`,
+      plan.judgesEachRow,
+    );
   }
   if (plan.groupsBy) {
     add("group", "Group rows by", [plan.groupsBy]);
@@ -74,7 +78,10 @@ export function stepsOf(plan) {
   }
   if (plan.endsAfterRows !== undefined) {
     const rows = plan.endsAfterRows === 1 ? "the first row" : `${plan.endsAfterRows} rows`;
-    add("stop", plan.endsAfterRows === 0 ? "Certain without a row" : `End after ${rows}: then it is certain`);
+    add(
+      "stop",
+      plan.endsAfterRows === 0 ? "Certain without a row" : `End after ${rows}: then it is certain`,
+    );
   }
   if (plan.holds.length > 0) {
     add("hold", "Keep in memory", plan.holds);
@@ -91,7 +98,13 @@ export function stepsOf(plan) {
  */
 function sourceStep(source) {
   if (source.source === "subquery") {
-    return { kind: "source", title: "Run a subquery", details: [], share: null, steps: stepsOf(source) };
+    return {
+      kind: "source",
+      title: "Run a subquery",
+      details: [],
+      share: null,
+      steps: stepsOf(source),
+    };
   }
   if (source.source !== "events") {
     const names = source.source === "subjects" ? "subjects" : "event types";

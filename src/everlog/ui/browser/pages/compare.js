@@ -70,7 +70,9 @@ function IdField({ label, value, onChoose }) {
   useEffect(() => setText(value), [value]);
   const fault = /^[0-9]{0,19}$/.test(text.trim()) ? null : "Ids are numbers.";
   const choose = () => fault === null && text.trim() !== value && onChoose(text.trim());
-  return html`<${Field} label=${label} fault=${fault} class="id">${(/** @type {any} */ attributes) => html`<input ...${attributes} type="text" inputmode="numeric"
+  return html`<${Field} label=${label} fault=${fault} class="id">${(
+    /** @type {any} */ attributes,
+  ) => html`<input ...${attributes} type="text" inputmode="numeric"
     class="mono" value=${text} autocomplete="off" onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)} onBlur=${choose}
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}<//>`;
 }

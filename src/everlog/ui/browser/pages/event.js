@@ -9,7 +9,17 @@ import { indented } from "../model/json-text.js";
 import { bytesOf, checkInclusion, leafHash } from "../model/merkle.js";
 import { useAnswer } from "../parts/answer.js";
 import { Asked, readCommand } from "../parts/asked.js";
-import { Badge, CopyButton, Download, Empty, ErrorBox, Loading, Notice, Tabs, Time } from "../parts/basics.js";
+import {
+  Badge,
+  CopyButton,
+  Download,
+  Empty,
+  ErrorBox,
+  Loading,
+  Notice,
+  Tabs,
+  Time,
+} from "../parts/basics.js";
 import { Icon } from "../parts/icons.js";
 import { JsonTree, Letters } from "../parts/json-tree.js";
 import { useKeys } from "../parts/keys.js";
@@ -70,17 +80,28 @@ async function readAround(id, signal) {
  *   params: URLSearchParams, isStale: boolean}} props
  */
 function Shown({ event, previous, next, params, isStale }) {
-  const tab = TABS.some(({ key }) => key === params.get("tab")) ? String(params.get("tab")) : "data";
-  const at = (/** @type {bigint | string} */ id) => link("event", { id: String(id), tab: tab === "data" ? null : tab });
+  const tab = TABS.some(({ key }) => key === params.get("tab"))
+    ? String(params.get("tab"))
+    : "data";
+  const at = (/** @type {bigint | string} */ id) =>
+    link("event", { id: String(id), tab: tab === "data" ? null : tab });
   const number = BigInt(event.id);
   const before = number > 0n ? at(number - 1n) : null;
   const behind = at(number + 1n);
   const trace = traceIn(event.traceparent);
-  const visit = (/** @type {string | null} */ href) => href !== null && (location.hash = href);
+  const visit = (/** @type {string | null} */ href) => {
+    if (href !== null) {
+      location.hash = href;
+    }
+  };
   useKeys([
     { keys: "[", label: "Previous event of the log", run: () => visit(before) },
     { keys: "]", label: "Next event of the log", run: () => visit(behind) },
-    { keys: "{", label: "Previous event of the subject", run: () => visit(previous && at(previous.id)) },
+    {
+      keys: "{",
+      label: "Previous event of the subject",
+      run: () => visit(previous && at(previous.id)),
+    },
     { keys: "}", label: "Next event of the subject", run: () => visit(next && at(next.id)) },
   ]);
   return html`<div class="row between">
@@ -127,7 +148,11 @@ function Shown({ event, previous, next, params, isStale }) {
  * @param {{name: string, before: string | null, behind: string | null, titles: [string, string]}} props
  */
 function Beside({ name, before, behind, titles }) {
-  const way = (/** @type {string | null} */ href, /** @type {string} */ text, /** @type {string} */ icon) =>
+  const way = (
+    /** @type {string | null} */ href,
+    /** @type {string} */ text,
+    /** @type {string} */ icon,
+  ) =>
     href === null
       ? html`<button type="button" class="icon" disabled aria-label=${text} title=${text}><${Icon} name=${icon} /></button>`
       : html`<a class="button icon" href=${href} aria-label=${text} title=${text}><${Icon} name=${icon} /></a>`;
@@ -168,7 +193,8 @@ function Chain({ event }) {
     <div class="stack tight">
       ${chain.error !== null ? html`<${ErrorBox} error=${chain.error} retry=${chain.retry} title="The chain could not be checked." />` : null}
       ${(chain.value ?? []).map(
-        ({ kind, text }) => html`<div class="row fixed top" key=${text}><${Badge} kind=${kind} dot>${kind === "good" ? "Holds" : kind === "bad" ? "Broken" : "Not checked"}<//><span>${text}</span></div>`,
+        ({ kind, text }) =>
+          html`<div class="row fixed top" key=${text}><${Badge} kind=${kind} dot>${kind === "good" ? "Holds" : kind === "bad" ? "Broken" : "Not checked"}<//><span>${text}</span></div>`,
       )}
     </div>
     <h3>Proof that it is in the log</h3>
@@ -188,13 +214,13 @@ function Chain({ event }) {
 function Proof({ event, found, url }) {
   const { answer, fault, isChecked } = found;
   return html`${
-      fault !== null
-        ? html`<${Notice} kind="bad" title="The proof does not hold.">${fault}<//>`
-        : isChecked
-          ? html`<${Notice} kind="good" title="Proven in this browser.">The ${whole(answer.proof.length)} hashes lead from the event to the root of the tree of
+    fault !== null
+      ? html`<${Notice} kind="bad" title="The proof does not hold.">${fault}<//>`
+      : isChecked
+        ? html`<${Notice} kind="good" title="Proven in this browser.">The ${whole(answer.proof.length)} hashes lead from the event to the root of the tree of
               ${" "}${whole(answer.size)} events. Compare the root with a checkpoint that you trust.<//>`
-          : html`<${Notice}>This page came over plain HTTP, where browsers do not compute hashes: it was not checked here.<//>`
-    }
+        : html`<${Notice}>This page came over plain HTTP, where browsers do not compute hashes: it was not checked here.<//>`
+  }
     <dl class="facts">
       <dt>Tree</dt><dd>${whole(answer.size)} events</dd>
       <dt>Root</dt><dd class="mono any">${answer.root}</dd>
@@ -224,7 +250,10 @@ async function examine(event, signal) {
       findings.push({ kind: "bad", text: `${error instanceof Error ? error.message : error}.` });
     }
   } else {
-    findings.push({ kind: "plain", text: "Browsers compute hashes only for pages that came over HTTPS, or from this machine." });
+    findings.push({
+      kind: "plain",
+      text: "Browsers compute hashes only for pages that came over HTTPS, or from this machine.",
+    });
   }
   if (event.id !== "0") {
     const id = String(BigInt(event.id) - 1n);
@@ -244,7 +273,9 @@ async function examine(event, signal) {
  * @param {AbortSignal} signal
  */
 async function prove(event, signal) {
-  const answer = await json("GET", `api/v2/log/inclusion-proof?event=${event.id}`, undefined, { signal });
+  const answer = await json("GET", `api/v2/log/inclusion-proof?event=${event.id}`, undefined, {
+    signal,
+  });
   if (!canHash()) {
     return { answer, fault: null, isChecked: false };
   }
@@ -252,11 +283,23 @@ async function prove(event, signal) {
     if (answer.hash !== event.hash) {
       return { answer, fault: "It is about another hash than the event has.", isChecked: true };
     }
-    const proof = answer.proof.map((/** @type {string} */ hash) => bytesOf(hash, "a hash of the proof"));
+    const proof = answer.proof.map((/** @type {string} */ hash) =>
+      bytesOf(hash, "a hash of the proof"),
+    );
     const leaf = await leafHash(answer.hash);
-    await checkInclusion(BigInt(event.id), BigInt(answer.size), leaf, proof, bytesOf(answer.root, "the root"));
+    await checkInclusion(
+      BigInt(event.id),
+      BigInt(answer.size),
+      leaf,
+      proof,
+      bytesOf(answer.root, "the root"),
+    );
     return { answer, fault: null, isChecked: true };
   } catch (error) {
-    return { answer, fault: error instanceof Error ? error.message : String(error), isChecked: true };
+    return {
+      answer,
+      fault: error instanceof Error ? error.message : String(error),
+      isChecked: true,
+    };
   }
 }

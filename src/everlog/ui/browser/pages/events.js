@@ -6,7 +6,7 @@ import { ApiError, events, observe, query, stream } from "../api.js";
 import { whole } from "../model/amounts.js";
 import { Arrivals, arrivedText } from "../model/arrivals.js";
 import { countOf, firstSince, queryOf } from "../model/eventql.js";
-import { FIELDS, fieldOf, isField, valueOf } from "../model/field.js";
+import { FIELDS, fieldOf, fieldValue, isField } from "../model/field.js";
 import { parse } from "../model/json-text.js";
 import {
   DEFAULT_COLUMNS,
@@ -65,7 +65,9 @@ export function Page({ params }) {
 
   /** @param {string} id */
   const mark = (id) =>
-    setMarked(marked.includes(id) ? marked.filter((each) => each !== id) : [...marked.slice(-1), id]);
+    setMarked(
+      marked.includes(id) ? marked.filter((each) => each !== id) : [...marked.slice(-1), id],
+    );
   const page = answer.value;
   const rows = live.rows ?? page?.rows ?? [];
   const older = page?.older ?? null;
@@ -79,19 +81,23 @@ export function Page({ params }) {
   useKeys([
     { keys: "[", label: "Older events", run: move.older },
     { keys: "]", label: "Newer events", run: move.newer },
-    { keys: "x", label: "Mark the event for comparing", run: () => markFocused(rows, state, mark) },
-    { keys: "l", label: "Live on and off", run: () => isNewest(state) && show({ ...state, isLive: !state.isLive }, true) },
+    { keys: "x", label: "Mark the event for comparing", run: () => markFocused(rows, mark) },
+    {
+      keys: "l",
+      label: "Live on and off",
+      run: () => isNewest(state) && show({ ...state, isLive: !state.isLive }, true),
+    },
   ]);
-  const columns = columnsOf(state, marked, mark, show);
+  const columns = columnsOf(state, marked, mark);
   return html`<${Filters} state=${state} show=${show} />
     <div class="row between">
       <div class="group" role="group" aria-label="Pages">
-        <button type="button" onClick=${move.oldest} disabled=${older === null && page !== null}><${Icon} name="first" /><span class="wide-only">Oldest</span></button>
+        <button type="button" onClick=${move.oldest} disabled=${older === null && page !== null}><${Icon} name="first" /><span class="wide-label">Oldest</span></button>
         <button type="button" onClick=${move.older} disabled=${older === null} title="Older ( [ )"><${Icon} name="previous" />Older</button>
         <button type="button" onClick=${move.newer} disabled=${newer === null} title="Newer ( ] )">Newer<${Icon} name="next" /></button>
-        <button type="button" onClick=${move.newest} disabled=${isNewest(state) && answer.isLoading}><span class="wide-only">Newest</span><${Icon} name="last" /></button>
+        <button type="button" onClick=${move.newest} disabled=${isNewest(state) && answer.isLoading}><span class="wide-label">Newest</span><${Icon} name="last" /></button>
       </div>
-      <${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />
+      ${answer.error === null ? html`<${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />` : null}
       <div class="row end">
         ${
           marked.length === 0
@@ -104,8 +110,8 @@ export function Page({ params }) {
         <button type="button" aria-pressed=${state.isLive} disabled=${!isNewest(state)}
           title=${isNewest(state) ? "Show events as they come (l)" : "Only the newest page is live"}
           onClick=${() => show({ ...state, isLive: !state.isLive }, true)}><${Icon} name="live" />Live</button>
-        <button type="button" onClick=${() => setDialog("columns")}><${Icon} name="columns" /><span class="wide-only">Columns</span></button>
-        <button type="button" onClick=${() => setDialog("export")}><${Icon} name="download" /><span class="wide-only">Download</span></button>
+        <button type="button" onClick=${() => setDialog("columns")}><${Icon} name="columns" /><span class="wide-label">Columns</span></button>
+        <button type="button" onClick=${() => setDialog("export")}><${Icon} name="download" /><span class="wide-label">Download</span></button>
       </div>
     </div>
     <${LiveBar} live=${live} state=${state} showAll=${live.showAll(answer.retry)} />
@@ -147,7 +153,9 @@ async function idAt(text, signal) {
   }
   const time = timeOf(text);
   if (time === null) {
-    throw new ApiError(`“${text}” is no time: write 2026-01-31, 2026-01-31 12:30, or all of RFC 3339.`);
+    throw new ApiError(
+      `“${text}” is no time: write 2026-01-31, 2026-01-31 12:30, or all of RFC 3339.`,
+    );
   }
   const [found] = await first(query(firstSince(time), { signal }), 1);
   return found === undefined ? BEHIND_ALL : BigInt(found.row.value ?? found.row);
@@ -161,7 +169,8 @@ const BEHIND_ALL = 2n ** 63n - 1n;
  */
 async function read(state, signal) {
   const selection = selectionOf(state, await rangeOf(state, signal));
-  const found = selection === null ? [] : await first(events(selection, { signal }), state.size + 1);
+  const found =
+    selection === null ? [] : await first(events(selection, { signal }), state.size + 1);
   return pageOf(state, found);
 }
 
@@ -290,7 +299,9 @@ async function follow(state, newest, arrivals, signal, setWaiting) {
 /** @param {{live: ReturnType<typeof useArrivals>, state: State, showAll: () => void}} props */
 function LiveBar({ live, state, showAll }) {
   const isShown = live.count > 0 && (!state.isLive || live.isPaused);
-  const words = state.isLive ? `Paused: ${arrivedText(live.count)}. Go on` : arrivedText(live.count);
+  const words = state.isLive
+    ? `Paused: ${arrivedText(live.count)}. Go on`
+    : arrivedText(live.count);
   return html`<div class="live-bar" aria-live="polite">
     ${isShown ? html`<button type="button" class="primary" onClick=${showAll}><${Icon} name="live" />${words}</button>` : null}
     ${live.isWaiting ? html`<span class="badge warning dot">Connection lost; trying again</span>` : null}
@@ -302,7 +313,11 @@ function LiveBar({ live, state, showAll }) {
 function Shown({ rows, count, isLoading }) {
   const of = count === null ? "" : ` of ${whole(count)}`;
   return html`<span class="muted small" role="status">${
-    isLoading ? "Reading…" : rows.length === 0 && !count ? "No events" : `${whole(rows.length)}${of} event${(count ?? rows.length) === 1 ? "" : "s"}`
+    isLoading
+      ? "Reading…"
+      : rows.length === 0 && !count
+        ? "No events"
+        : `${whole(rows.length)}${of} event${(count ?? rows.length) === 1 ? "" : "s"}`
   }</span>`;
 }
 
@@ -322,21 +337,33 @@ function Filters({ state, show }) {
       filter({ types: [...state.types, chosen] });
     }
   };
-  const isFiltered = state.subject !== "/" || !state.recursive || state.types.length > 0 || state.since !== "" || state.until !== "";
+  const isFiltered =
+    state.subject !== "/" ||
+    !state.recursive ||
+    state.types.length > 0 ||
+    state.since !== "" ||
+    state.until !== "";
   const [isFolded, setFolded] = useState(true);
   return html`<button type="button" class="fold" aria-expanded=${!isFolded} aria-controls="filters" onClick=${() => setFolded(!isFolded)}>
       <${Icon} name=${isFolded ? "next" : "down"} />Filters<span class="mono muted truncate">${state.subject}</span></button>
     <div class="filters ${isFolded ? "folded" : ""}" role="group" aria-label="Filters" id="filters">
-      <${Field} label="Subject" class="wide">${(/** @type {any} */ attributes) => html`<${SubjectField} attributes=${attributes}
+      <${Field} label="Subject" class="wide">${(
+        /** @type {any} */ attributes,
+      ) => html`<${SubjectField} attributes=${attributes}
         value=${state.subject} placeholder="/" onChoose=${(/** @type {string} */ subject) => subject !== state.subject && filter({ subject })} />`}<//>
       <label class="check below"><input type="checkbox" checked=${state.recursive}
         onChange=${(/** @type {any} */ event) => filter({ recursive: event.currentTarget.checked })} /><span>and below</span></label>
-      <${Field} label="Event type" class="wide">${(/** @type {any} */ attributes) => html`<input ...${attributes} type="text" class="mono"
+      <${Field} label="Event type" class="wide">${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes} type="text" class="mono"
         list="known-types" placeholder=${state.types.length === 0 ? "all" : "one more"} value=${type} autocomplete="off" spellcheck="false"
         onInput=${(/** @type {any} */ event) => {
           const text = event.currentTarget.value;
           // Choosing from the list types all of it at once.
-          if (event.inputType === "insertReplacementText" || (!event.inputType && known.value?.includes(text))) {
+          if (
+            event.inputType === "insertReplacementText" ||
+            (!event.inputType && known.value?.includes(text))
+          ) {
             addType(text);
           } else {
             setType(text);
@@ -347,17 +374,23 @@ function Filters({ state, show }) {
       <datalist id="known-types">${(known.value ?? []).map((name) => html`<option key=${name} value=${name}></option>`)}</datalist>
       <${TimeField} label="Since" value=${state.since} onChoose=${(/** @type {string} */ since) => filter({ since })} />
       <${TimeField} label="Until" value=${state.until} onChoose=${(/** @type {string} */ until) => filter({ until, isLive: false })} />
-      <${Field} label="Order">${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${state.isOldestFirst ? "oldest" : "newest"}
+      <${Field} label="Order">${(
+        /** @type {any} */ attributes,
+      ) => html`<select ...${attributes} value=${state.isOldestFirst ? "oldest" : "newest"}
         onChange=${(/** @type {any} */ event) => show({ ...state, isOldestFirst: event.currentTarget.value === "oldest" })}>
         <option value="newest">Newest first</option><option value="oldest">Oldest first</option></select>`}<//>
-      <${Field} label="Rows">${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${String(state.size)}
+      <${Field} label="Rows">${(
+        /** @type {any} */ attributes,
+      ) => html`<select ...${attributes} value=${String(state.size)}
         onChange=${(/** @type {any} */ event) => show({ ...state, size: Number(event.currentTarget.value) })}>
         ${SIZES.map((size) => html`<option key=${size} value=${String(size)}>${size}</option>`)}</select>`}<//>
     </div>
     ${
       isFiltered
         ? html`<div class="row chips"><span class="visually-hidden">Filtered</span>${state.types.map(
-            (name) => html`<span key=${name} class="badge accent"><span class="mono any truncate">${name}</span>
+            (
+              name,
+            ) => html`<span key=${name} class="badge accent"><span class="mono any truncate">${name}</span>
               <button type="button" class="quiet small icon" aria-label="Take out ${name}" title="Take out"
                 onClick=${() => filter({ types: state.types.filter((each) => each !== name) })}><${Icon} name="close" /></button></span>`,
           )}<button type="button" class="quiet small" onClick=${() => filter({ subject: "/", recursive: true, types: [], since: "", until: "" })}>Clear all filters</button></div>`
@@ -376,7 +409,9 @@ async function readTypes(signal) {
  * @returns {AsyncGenerator<string, void, void>}
  */
 async function* typeNames(signal) {
-  for await (const { payload } of stream("QUERY", "api/v2/data/read-event-types", undefined, { signal })) {
+  for await (const { payload } of stream("QUERY", "api/v2/data/read-event-types", undefined, {
+    signal,
+  })) {
     if (payload.hasEvents) {
       yield payload.type;
     }
@@ -393,7 +428,9 @@ function TimeField({ label, value, onChoose }) {
       onChoose(text.trim());
     }
   };
-  return html`<${Field} label="${label} (UTC)" fault=${fault} class="time">${(/** @type {any} */ attributes) => html`<input ...${attributes}
+  return html`<${Field} label="${label} (UTC)" fault=${fault} class="time">${(
+    /** @type {any} */ attributes,
+  ) => html`<input ...${attributes}
     type="text" class="mono" placeholder="2026-01-31 12:30" value=${text} autocomplete="off"
     onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)} onBlur=${choose}
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}<//>`;
@@ -417,9 +454,8 @@ function Nothing({ state, show }) {
  * @param {State} state
  * @param {string[]} marked
  * @param {(id: string) => void} mark
- * @param {(next: State) => void} show
  */
-function columnsOf(state, marked, mark, show) {
+function columnsOf(state, marked, mark) {
   const marks = {
     key: "mark",
     title: html`<span class="visually-hidden">Marked</span>`,
@@ -427,13 +463,20 @@ function columnsOf(state, marked, mark, show) {
     class: "mark",
     wide: true,
     /** @param {EventItem} event */
-    render: ({ id }) => html`<input type="checkbox" tabindex="-1" aria-label="Mark event ${id}" checked=${marked.includes(id)}
+    render: ({
+      id,
+    }) => html`<input type="checkbox" tabindex="-1" aria-label="Mark event ${id}" checked=${marked.includes(id)}
       onChange=${() => mark(id)} />`,
   };
   // On a phone there is room for a few: the id and the type, or else the first that were chosen.
-  const few = state.columns.filter((field) => field === "id" || field === "type");
-  const others = state.columns.filter((field) => !few.includes(field) && field !== "time" && field !== "data");
-  const narrow = [...few, ...(state.columns === DEFAULT_COLUMNS ? [] : others.slice(0, 3 - few.length))];
+  const few = state.columns.filter((field) => ["id", "type"].includes(field));
+  const others = state.columns.filter(
+    (field) => !few.includes(field) && field !== "time" && field !== "data",
+  );
+  const narrow = [
+    ...few,
+    ...(state.columns === DEFAULT_COLUMNS ? [] : others.slice(0, 3 - few.length)),
+  ];
   const isWide = (/** @type {string} */ field) => narrow.length > 0 && !narrow.includes(field);
   return [
     marks,
@@ -443,7 +486,7 @@ function columnsOf(state, marked, mark, show) {
       width: WIDTHS[field],
       wide: isWide(field),
       /** @param {EventItem} event */
-      render: (event) => cellOf(event, field, state, show),
+      render: (event) => cellOf(event, field, state),
     })),
   ];
 }
@@ -452,9 +495,8 @@ function columnsOf(state, marked, mark, show) {
  * @param {EventItem} event
  * @param {string} field
  * @param {State} state
- * @param {(next: State) => void} show
  */
-function cellOf(event, field, state, show) {
+function cellOf(event, field, state) {
   if (field === "id") {
     return html`<a class="mono" tabindex="-1" href=${link("event", { id: event.id })}>${event.id}</a>`;
   }
@@ -467,11 +509,12 @@ function cellOf(event, field, state, show) {
   if (field === "type") {
     return html`<a class="mono plain" tabindex="-1" title=${event.type} href=${link("events", paramsOf(moved(state, { types: [event.type] })))}>${event.type}</a>`;
   }
-  const value = valueOf(event, field);
+  const value = fieldValue(event, field);
   if (value === null) {
     return html`<span class="muted" aria-label="nothing">–</span>`;
   }
-  const text = value.text.length > CELL_LETTERS ? `${value.text.slice(0, CELL_LETTERS)}…` : value.text;
+  const text =
+    value.text.length > CELL_LETTERS ? `${value.text.slice(0, CELL_LETTERS)}…` : value.text;
   return html`<span class="mono ${value.kind === "number" ? "amount" : ""}" dir="auto">${text}</span>`;
 }
 
@@ -483,10 +526,9 @@ function comparing(marked) {
 
 /**
  * @param {EventItem[]} rows
- * @param {State} _state
  * @param {(id: string) => void} mark
  */
-function markFocused(rows, _state, mark) {
+function markFocused(rows, mark) {
   const row = document.activeElement?.closest("tr[aria-rowindex]");
   const event = rows[Number(row?.getAttribute("aria-rowindex")) - 2];
   if (event !== undefined) {
@@ -502,7 +544,8 @@ function Columns({ state, rows, show, onClose }) {
   const seen = useMemo(() => fieldsSeen(rows), [rows]);
   const choices = [...new Set([...state.columns, ...FIELDS, "data", ...seen])];
   /** @param {string[]} columns */
-  const choose = (columns) => show({ ...state, columns: columns.length === 0 ? DEFAULT_COLUMNS : columns });
+  const choose = (columns) =>
+    show({ ...state, columns: columns.length === 0 ? DEFAULT_COLUMNS : columns });
   const field = text.trim().replace(/^\$?\./, "");
   const full = field === "" || isField(field) ? field : `data.${field}`;
   const fault = field !== "" && !isField(full) ? 'Write data.title, or data."first name".' : null;
@@ -516,16 +559,24 @@ function Columns({ state, rows, show, onClose }) {
       <button type="button" onClick=${() => choose(DEFAULT_COLUMNS)}>As in the beginning</button>
       <button type="button" class="primary" onClick=${onClose}>Done</button>`}>
     <div class="row fixed top">
-      <${Field} label="A field of data" class="grow" fault=${fault} hint="As in EventQL: data.customer.name">${(/** @type {any} */ attributes) => html`<input ...${attributes}
+      <${Field} label="A field of data" class="grow" fault=${fault} hint="As in EventQL: data.customer.name">${(
+        /** @type {any} */ attributes,
+      ) => html`<input ...${attributes}
         type="text" class="mono" value=${text} spellcheck="false" autocomplete="off"
         onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && add()} />`}<//>
       <button type="button" class="add" onClick=${add} disabled=${field === "" || fault !== null}>Add</button>
     </div>
     <div class="column-choices" role="group" aria-label="Shown columns">${choices.map(
-      (name) => html`<label class="check" key=${name}><input type="checkbox" checked=${state.columns.includes(name)}
+      (
+        name,
+      ) => html`<label class="check" key=${name}><input type="checkbox" checked=${state.columns.includes(name)}
         onChange=${(/** @type {any} */ event) =>
-          choose(event.currentTarget.checked ? [...state.columns, name] : state.columns.filter((each) => each !== name))} />
+          choose(
+            event.currentTarget.checked
+              ? [...state.columns, name]
+              : state.columns.filter((each) => each !== name),
+          )} />
         <span class="mono any">${name}</span></label>`,
     )}</div>
   <//>`;
@@ -539,7 +590,8 @@ function fieldsSeen(rows) {
   const seen = new Set();
   for (const { raw } of rows.slice(0, SEEN_EVENTS)) {
     for (const { name, node } of parse(raw).members ?? []) {
-      const inner = node.kind === "object" ? (node.members ?? []).map((each) => [name, each.name]) : [[name]];
+      const inner =
+        node.kind === "object" ? (node.members ?? []).map((each) => [name, each.name]) : [[name]];
       for (const names of inner) {
         const field = names.every((each) => each.length <= 100) ? fieldOf(names) : null;
         if (field !== null && seen.size < SEEN_FIELDS) {
@@ -555,7 +607,9 @@ function fieldsSeen(rows) {
 async function everythingOf(state, signal) {
   const all = { ...state, from: null, before: null };
   const selection = selectionOf(all, await rangeOf(all, signal));
-  return selection === null ? null : { ...selection, order: /** @type {const} */ ("chronological") };
+  return selection === null
+    ? null
+    : { ...selection, order: /** @type {const} */ ("chronological") };
 }
 
 /** @param {{state: State, onClose: () => void}} props */
@@ -568,14 +622,16 @@ function Everything({ state, onClose }) {
           actions=${html`<button type="button" onClick=${onClose}>Close</button>`}>
           ${selection.error === null ? html`<p>No event is as the filters say.</p>` : html`<${ErrorBox} error=${selection.error} />`}<//>`;
   }
-  const name = state.subject === "/" ? "events" : `events${state.subject.replaceAll("/", "-")}`.slice(0, 80);
+  const name =
+    state.subject === "/" ? "events" : `events${state.subject.replaceAll("/", "-")}`.slice(0, 80);
   return html`<${Export} selection=${selection.value} columns=${state.columns} name=${name} onClose=${onClose} />`;
 }
 
 /** @param {{state: State}} props */
 function Behind({ state }) {
   const times = { since: timeOf(state.since), until: timeOf(state.until) };
-  const isRight = (state.since === "" || times.since !== null) && (state.until === "" || times.until !== null);
+  const isRight =
+    (state.since === "" || times.since !== null) && (state.until === "" || times.until !== null);
   const selection = useAnswer(
     async (signal) => (isRight ? selectionOf(state, await rangeOf(state, signal)) : null),
     [keyOf(state)],

@@ -32,19 +32,25 @@ const WAYS = /** @type {const} */ ({
 export function Page({ params }) {
   const subject = params.get("subject") || "/";
   const given = params.get("against") ?? "";
-  const against = Object.hasOwn(WAYS, given) ? /** @type {keyof WAYS} */ (given) : "known";
+  const against = Object.hasOwn(WAYS, given) ? /** @type {keyof typeof WAYS} */ (given) : "known";
   const isOldestFirst = params.get("order") === "chronological";
   const step = params.get("step");
   const found = useAnswer((signal) => readHistory(subject, signal), [subject]);
   /** @param {Record<string, string | null>} changes */
   const show = (changes) => go("history", changed(params, changes), { replace: true });
   return html`<div class="toolbar" role="group" aria-label="History">
-      <${Field} label="Subject" class="wide">${(/** @type {any} */ attributes) => html`<${SubjectField} attributes=${attributes} value=${subject}
+      <${Field} label="Subject" class="wide">${(
+        /** @type {any} */ attributes,
+      ) => html`<${SubjectField} attributes=${attributes} value=${subject}
         onChoose=${(/** @type {string} */ chosen) => chosen !== subject && go("history", changed(params, { subject: chosen, step: null }))} />`}<//>
-      <${Field} label="Compared with">${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${against}
+      <${Field} label="Compared with">${(
+        /** @type {any} */ attributes,
+      ) => html`<select ...${attributes} value=${against}
         onChange=${(/** @type {any} */ event) => show({ against: event.currentTarget.value === "known" ? null : event.currentTarget.value })}>
         ${Object.entries(WAYS).map(([key, label]) => html`<option key=${key} value=${key}>${label}</option>`)}</select>`}<//>
-      <${Field} label="Order">${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${isOldestFirst ? "oldest" : "newest"}
+      <${Field} label="Order">${(
+        /** @type {any} */ attributes,
+      ) => html`<select ...${attributes} value=${isOldestFirst ? "oldest" : "newest"}
         onChange=${(/** @type {any} */ event) => show({ order: event.currentTarget.value === "oldest" ? "chronological" : null })}>
         <option value="newest">Newest first</option><option value="oldest">Oldest first</option></select>`}<//>
       <a class="button" href=${link("events", { subject, recursive: "false" })}><${Icon} name="events" />As a table</a>
@@ -54,7 +60,7 @@ export function Page({ params }) {
         ? html`<${ErrorBox} error=${found.error} retry=${found.retry} />`
         : found.value === null
           ? html`<${Loading} label="Reading the history" />`
-          : html`<${Steps} key=${`${subject} ${against} ${isOldestFirst}`} all=${found.value} against=${against} isOldestFirst=${isOldestFirst} step=${step} subject=${subject} />`
+          : html`<${Steps} key=${`${subject} ${String(against)} ${isOldestFirst}`} all=${found.value} against=${against} isOldestFirst=${isOldestFirst} step=${step} subject=${subject} />`
     }
     <details class="behind"><summary>The same as EventQL, and with curl</summary>
       <${Asked} query=${`FROM e IN events\nWHERE e.subject == '${subject}'\nORDER BY e.id AS INT\nPROJECT INTO e`}
@@ -62,7 +68,7 @@ export function Page({ params }) {
 }
 
 /**
- * @param {{all: {events: EventItem[], isCut: boolean}, against: keyof WAYS, isOldestFirst: boolean,
+ * @param {{all: {events: EventItem[], isCut: boolean}, against: keyof typeof WAYS, isOldestFirst: boolean,
  *   step: string | null, subject: string}} props
  */
 function Steps({ all, against, isOldestFirst, step, subject }) {
@@ -77,13 +83,16 @@ function Steps({ all, against, isOldestFirst, step, subject }) {
       <a class="button" href=${link("subjects", { subject, open: subject })}>Look for it in the tree</a><//></div>`;
   }
   return html`${
-      all.isCut
-        ? html`<${Notice} kind="warning" title="A long history.">These are its newest ${whole(steps.length)} events; the first of them is compared with nothing.<//>`
-        : null
-    }
+    all.isCut
+      ? html`<${Notice} kind="warning" title="A long history.">These are its newest ${whole(steps.length)} events; the first of them is compared with nothing.<//>`
+      : null
+  }
     <p class="muted small">${whole(steps.length)} events</p>
     <ol class="history">${ordered.slice(0, count).map(
-      ({ event, before }) => html`<li key=${event.id} ref=${event.id === step ? wanted : undefined} class=${event.id === step ? "wanted" : ""}>
+      ({
+        event,
+        before,
+      }) => html`<li key=${event.id} ref=${event.id === step ? wanted : undefined} class=${event.id === step ? "wanted" : ""}>
         <section class="card flush" aria-label="Event ${event.id}">
           <header><a class="badge accent mono" href=${link("event", { id: event.id })}>${event.id}</a>
             <h2 class="mono any">${event.type}</h2><span class="end muted small"><${Time} value=${event.time} short /></span></header>
@@ -101,7 +110,7 @@ function Steps({ all, against, isOldestFirst, step, subject }) {
  * What each event is compared with. Where that is what was known before, only what the event says
  * counts: fields that it does not speak of are as they were.
  * @param {EventItem[]} all Oldest first.
- * @param {keyof WAYS} against
+ * @param {keyof typeof WAYS} against
  * @returns {Step[]}
  */
 function stepsOf(all, against) {

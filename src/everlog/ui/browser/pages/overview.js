@@ -108,7 +108,7 @@ function Checks({ health }) {
       <${Badge} kind=${KINDS[status]} dot>${WORDS[status]}<//>
       ${health.output ? html`<span class="any">${health.output}</span>` : null}
     </header>
-    <div class="table-scroll" tabindex="0" role="region" aria-label="Health checks">
+    <div class="table-scroll" tabindex="0" role="group" aria-label="All checks">
       <table class="table">
         <thead>
           <tr>
@@ -231,7 +231,7 @@ function Options() {
       ) => html`<input ...${attributes} type="search" value=${wanted}
         onInput=${(/** @type {any} */ event) => setWanted(event.currentTarget.value)} />`}
     <//></div>
-    <div class="table-scroll options" tabindex="0" role="region" aria-label="Options">
+    <div class="table-scroll options" tabindex="0" role="group" aria-label="All options">
       <table class="table">
         <thead>
           <tr><th scope="col">Option</th><th scope="col">Value</th><th scope="col">From</th></tr>

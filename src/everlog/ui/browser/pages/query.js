@@ -21,6 +21,8 @@ export const title = "Query";
 const FIRST = "FROM e IN events\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e";
 const DRAW_MS = 120;
 const JUDGE_MS = 700;
+// Whoever still types knows that there is more to come.
+const UNFINISHED = /found the end of the query/;
 
 /** Texts of queries, for this server; never what came of them. */
 const queries = kept(`everlog.queries ${api.ROOT.pathname}`, readQueries(null));
@@ -33,7 +35,7 @@ const queries = kept(`everlog.queries ${api.ROOT.pathname}`, readQueries(null));
 
 /** @param {{params: URLSearchParams}} props */
 export function Page({ params }) {
-  const asked = params.get("q") ?? "";
+  const asked = params.get("query") ?? "";
   const [text, setText] = useState(asked || FIRST);
   const [given, setGiven] = useState({ text });
   const [run, setRun] = useState(/** @type {Run | null} */ (null));
@@ -75,7 +77,7 @@ export function Page({ params }) {
     take(query, query !== text);
     shownText.current = query;
     if (query !== asked || params.get("run") !== "true") {
-      show({ q: query, run: true, x: null, y: [], view: null }, asked === "" && run === null);
+      show({ query, run: true, x: null, y: [], view: null }, asked === "" && run === null);
     }
     start(query);
   };
@@ -111,7 +113,7 @@ export function Page({ params }) {
           <span class="end row">
             <button type="button" class="quiet" onClick=${() => setSaving(true)}>Save</button>
             <${CopyButton} label="Copy link" class="quiet"
-              text=${() => new URL(link("query", { q: text, view: params.get("view"), run: true }), location.href).href} />
+              text=${() => new URL(link("query", { query: text, view: params.get("view"), run: true }), location.href).href} />
           </span>
         </div>
         <${Faults} faults=${faults} text=${text} />
@@ -159,7 +161,8 @@ function Outcome({ run, params, show }) {
 /** @param {{error: any}} props */
 function Failure({ error }) {
   const id = error?.details?.eventId;
-  const where = id === undefined ? null : html`<p><a href=${link("event", { id })}>Open event ${id}</a></p>`;
+  const where =
+    id === undefined ? null : html`<p><a href=${link("event", { id })}>Open event ${id}</a></p>`;
   const isMalformed = error?.code === "query-malformed";
   return html`<${ErrorBox} error=${error} title=${isMalformed ? "This is no query." : "The query did not come to its end."} />${where}`;
 }
@@ -260,7 +263,12 @@ function useJudging(text, run, onFaults) {
           break;
         }
       } catch (error) {
-        if (!ended.signal.aborted && error instanceof api.ApiError && error.code === "query-malformed") {
+        if (
+          !ended.signal.aborted &&
+          error instanceof api.ApiError &&
+          error.code === "query-malformed" &&
+          !UNFINISHED.test(error.message)
+        ) {
           onFaults(faultsOf(text, isExplain(text) ? error : aLineUp(error)));
         }
       }
@@ -283,6 +291,10 @@ function aLineUp({ message, details }) {
   const { startToken, endToken, errors } = details ?? {};
   return {
     message: place(message),
-    details: { startToken: token(startToken), endToken: token(endToken), errors: errors?.map(place) },
+    details: {
+      startToken: token(startToken),
+      endToken: token(endToken),
+      errors: errors?.map(place),
+    },
   };
 }

@@ -1,7 +1,7 @@
 /** Subjects as a tree: levels are loaded as they are opened, and rows as they come into sight. */
 
 import { html } from "everlog/html";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { events, json } from "../api.js";
 import { whole } from "../model/amounts.js";
 import { ancestorsOf, nameOf, PAGE_SIZE, parentOf, ROOT, Tree } from "../model/tree.js";
@@ -42,9 +42,13 @@ export function Page({ params }) {
   }, [String(params)]);
   /** @param {string} chosen */
   const select = (chosen) =>
-    go("subjects", changed(params, { subject: chosen === ROOT ? null : chosen, prefix: null, within: null }));
+    go(
+      "subjects",
+      changed(params, { subject: chosen === ROOT ? null : chosen, prefix: null, within: null }),
+    );
   /** @param {string} chosen */
-  const jump = (chosen) => go("subjects", { subject: chosen === ROOT ? null : chosen, open: chosen });
+  const jump = (chosen) =>
+    go("subjects", { subject: chosen === ROOT ? null : chosen, open: chosen });
   /**
    * @param {string} which
    * @param {boolean} isOpen
@@ -53,11 +57,16 @@ export function Page({ params }) {
     const others = opened.filter((each) => each !== which);
     const next = isOpen ? [...others.slice(-OPEN_MAX), which] : others;
     const isAbove = !isOpen && (subject === which || subject.startsWith(`${which}/`));
-    const changes = { open: next, ...(isAbove ? { subject: which === ROOT ? null : which, prefix: null, within: null } : {}) };
+    const changes = {
+      open: next,
+      ...(isAbove ? { subject: which === ROOT ? null : which, prefix: null, within: null } : {}),
+    };
     go("subjects", changed(params, changes), { replace: true });
   };
   return html`<div class="row fixed subject-bar">
-      <${Field} label="Go to a subject" class="grow">${(/** @type {any} */ attributes) => html`<${SubjectField}
+      <${Field} label="Go to a subject" class="grow">${(
+        /** @type {any} */ attributes,
+      ) => html`<${SubjectField}
         attributes=${attributes} value=${subject} onChoose=${jump} placeholder="/customers/42" />`}<//>
     </div>
     <div class="explorer">
@@ -83,7 +92,14 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
   const ended = useRef(/** @type {AbortController | null} */ (null));
   const body = useRef(/** @type {HTMLElement | null} */ (null));
   const redraw = () => setVersion((before) => before + 1);
-  const { ref, first: from, last: to, before, after, show } = useWindow({ count: tree.size, height: ROW_HEIGHT });
+  const {
+    ref,
+    first: from,
+    last: to,
+    before,
+    after,
+    show,
+  } = useWindow({ count: tree.size, height: ROW_HEIGHT });
 
   useEffect(() => {
     ended.current = new AbortController();
@@ -93,7 +109,8 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
     tree.show(wanted);
     redraw();
   }, [wanted]);
-  useEffect(() => setActive(selected), [selected]);
+  // Before anybody can press the next key.
+  useLayoutEffect(() => setActive(selected), [selected]);
   useEffect(() => {
     for (const page of error === null ? tree.missing(from, to) : []) {
       const key = `${page.subject} ${page.prefix} ${page.offset}`;
@@ -126,8 +143,12 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
 
   const siblings = tree.levels.get(parentOf(selected));
   const isLost =
-    place < 0 && selected !== ROOT && siblings !== undefined && siblings.prefix === "" &&
-    siblings.pages.size > 0 && (siblings.count ?? 0) > PAGE_SIZE;
+    place < 0 &&
+    selected !== ROOT &&
+    siblings !== undefined &&
+    siblings.prefix === "" &&
+    siblings.pages.size > 0 &&
+    (siblings.count ?? 0) > PAGE_SIZE;
   useEffect(() => {
     if (isLost && within === null) {
       setWithin("name");
@@ -168,7 +189,10 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
       Home: () => focus(0),
       End: () => focus(tree.size - 1),
       ArrowRight: () => (row.isOpen || childCount === 0 ? focus(index + 1) : toggle(subject, true)),
-      ArrowLeft: () => (row.isOpen && subject !== ROOT ? toggle(subject, false) : focus(tree.placeOf(parentOf(subject)))),
+      ArrowLeft: () =>
+        row.isOpen && subject !== ROOT
+          ? toggle(subject, false)
+          : focus(tree.placeOf(parentOf(subject))),
       Enter: () => select(subject),
       " ": () => select(subject),
     };
@@ -211,7 +235,10 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
       <div role="tree" aria-label="Subjects" ref=${body} onKeyDown=${press}>
         <div style=${{ height: `${before}px` }}></div>
         ${rows.map(
-          ({ index, row }, offset) => html`<${TreeRow} key=${row.counts?.subject ?? `${row.parent} ${row.index}`} row=${row}
+          (
+            { index, row },
+            offset,
+          ) => html`<${TreeRow} key=${row.counts?.subject ?? `${row.parent} ${row.index}`} row=${row}
             place=${index} isSelected=${row.counts?.subject === selected}
             isActive=${row.counts?.subject === active || (!isActiveShown && offset === 0)}
             select=${select} toggle=${toggle} />`,
@@ -237,7 +264,6 @@ function TreeRow({ row, place, isSelected, isActive, select, toggle }) {
   return html`<div role="treeitem" class="tree-row" data-place=${place} aria-level=${level}
     aria-expanded=${hasChildren ? isOpen : undefined} aria-selected=${isSelected}
     aria-posinset=${index + 1} aria-setsize=${siblings} tabindex=${isActive ? 0 : -1}
-    aria-label="${subject}, ${whole(recursiveEventCount)} events"
     style=${{ "--level": level }} onClick=${() => select(subject)}
     onDblClick=${() => hasChildren && subject !== ROOT && toggle(subject, !isOpen)}>
     <span class="twist" aria-hidden="true" onClick=${(/** @type {Event} */ event) => {
@@ -246,9 +272,10 @@ function TreeRow({ row, place, isSelected, isActive, select, toggle }) {
         toggle(subject, !isOpen);
       }
     }}>${hasChildren && subject !== ROOT ? html`<${Icon} name=${isOpen ? "down" : "next"} />` : null}</span>
-    <span class="mono name truncate" title=${subject}>${nameOf(subject)}</span>
-    ${hasChildren ? html`<span class="muted small wide-only">${whole(childCount)} below</span>` : null}
-    <span class="number small ${eventCount === 0 ? "muted" : ""}" title="${whole(eventCount)} on the subject itself, ${whole(recursiveEventCount)} with all below">${whole(recursiveEventCount)}</span>
+    <span class="visually-hidden">${subject}, ${whole(recursiveEventCount)} events</span>
+    <span class="mono name truncate" aria-hidden="true" title=${subject}>${nameOf(subject)}</span>
+    ${hasChildren ? html`<span class="muted small wide-only" aria-hidden="true">${whole(childCount)} below</span>` : null}
+    <span aria-hidden="true" class="number small ${eventCount === 0 ? "muted" : ""}" title="${whole(eventCount)} on the subject itself, ${whole(recursiveEventCount)} with all below">${whole(recursiveEventCount)}</span>
   </div>`;
 }
 
@@ -259,7 +286,8 @@ function About({ subject }) {
     [subject],
   );
   const latest = useAnswer(
-    (signal) => first(events({ subject, recursive: true, order: "antichronological" }, { signal }), LATEST),
+    (signal) =>
+      first(events({ subject, recursive: true, order: "antichronological" }, { signal }), LATEST),
     [subject],
   );
   const found = counts.value;

@@ -23,9 +23,14 @@ const AROUND = 100_000n;
 export function Page({ params }) {
   const given = params.get("trace") ?? "";
   const trace = /^[0-9a-f]{32}$/.test(given) ? given : traceIn(given);
-  const near = /^[0-9]{1,19}$/.test(params.get("near") ?? "") ? BigInt(params.get("near") ?? 0) : null;
+  const near = /^[0-9]{1,19}$/.test(params.get("near") ?? "")
+    ? BigInt(params.get("near") ?? 0)
+    : null;
   const isAll = params.get("all") === "true" || near === null;
-  const range = isAll || near === null ? null : { first: near > AROUND ? near - AROUND : 0n, last: near + AROUND };
+  const range =
+    isAll || near === null
+      ? null
+      : { first: near > AROUND ? near - AROUND : 0n, last: near + AROUND };
   const text = trace === null ? null : traceOf(trace, range, EVENTS_MAX);
   const { found, error, isRunning, seconds, cancel, retry } = useRows(text);
   return html`<${Search} value=${given} isWrong=${given !== "" && trace === null} />
@@ -35,7 +40,11 @@ export function Page({ params }) {
         : html`<div class="row">
             <h2 class="mono any">${trace}</h2><${CopyButton} text=${trace ?? ""} label="Copy trace id" iconOnly />
             <span class="muted small" role="status">${whole(found.length)} event${found.length === 1 ? "" : "s"}${
-              isRunning ? ` so far, ${seconds} s` : isAll ? " in the whole log" : " around the event"
+              isRunning
+                ? ` so far, ${seconds} s`
+                : isAll
+                  ? " in the whole log"
+                  : " around the event"
             }</span>
             ${isRunning ? html`<span class="spinner" aria-hidden="true"></span><button type="button" class="small" onClick=${cancel}>Stop</button>` : null}
             ${
@@ -50,7 +59,9 @@ export function Page({ params }) {
               ? isRunning || error !== null
                 ? null
                 : html`<div class="card"><${Empty} title="No event of this trace"><p>${
-                    range === null ? "No event of the log has it." : "None among the events around this one."
+                    range === null
+                      ? "No event of the log has it."
+                      : "None among the events around this one."
                   }</p><//></div>`
               : html`<${Timeline} found=${found} near=${near === null ? null : String(near)} />`
           }
@@ -65,7 +76,9 @@ function Search({ value, isWrong }) {
   useEffect(() => setText(value), [value]);
   const choose = () => text.trim() !== value && go("trace", { trace: text.trim().toLowerCase() });
   return html`<div class="toolbar"><${Field} label="Trace id or traceparent" class="wide"
-    fault=${isWrong ? "That is no trace id: it has 32 hexadecimal digits." : null}>${(/** @type {any} */ attributes) => html`<input ...${attributes} type="text"
+    fault=${isWrong ? "That is no trace id: it has 32 hexadecimal digits." : null}>${(
+      /** @type {any} */ attributes,
+    ) => html`<input ...${attributes} type="text"
       class="mono" value=${text} autocomplete="off" spellcheck="false" onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}<//>
     <button type="button" class="primary" onClick=${choose}><${Icon} name="search" />Find</button></div>`;
@@ -125,12 +138,19 @@ function useRows(text) {
     /** @type {Traced[]} */
     const found = [];
     const tell = (isRunning = true, error = /** @type {unknown} */ (null)) =>
-      setState({ found: [...found], error, isRunning, seconds: Math.round((performance.now() - startedAt) / 1_000) });
+      setState({
+        found: [...found],
+        error,
+        isRunning,
+        seconds: Math.round((performance.now() - startedAt) / 1_000),
+      });
     const timer = setInterval(tell, 500);
-    collect(text, found, mine.signal).then(
-      () => tell(false),
-      (error) => tell(false, mine.signal.aborted ? null : error),
-    ).finally(() => clearInterval(timer));
+    collect(text, found, mine.signal)
+      .then(
+        () => tell(false),
+        (error) => tell(false, mine.signal.aborted ? null : error),
+      )
+      .finally(() => clearInterval(timer));
     return () => {
       clearInterval(timer);
       mine.abort();

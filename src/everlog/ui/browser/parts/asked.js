@@ -48,4 +48,3 @@ export function queryCommand(query) {
   const url = String(new URL("api/v2/data/run-eventql-query", ROOT));
   return curl({ method: "QUERY", url, body: JSON.stringify({ query }), isStream: true });
 }
-

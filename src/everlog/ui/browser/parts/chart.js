@@ -56,7 +56,7 @@ export function Chart({ title, times, values, seconds, write, steps }) {
   const highest = known.length === 0 ? null : Math.max(...known);
   return html`<figure class="stack tight">
     <figcaption class="row">
-      <h3>${title}</h3>
+      <h2 class="muted small">${title}</h2>
       <span class="end small">
         <strong>${now === null ? "–" : write(now)}</strong>
         ${highest === null ? null : html`<span class="muted"> · max ${write(highest)}</span>`}

@@ -21,8 +21,8 @@ import {
   keymap,
   lineNumbers,
   lintKeymap,
-  placeholder,
   Prec,
+  placeholder,
   StreamLanguage,
   setDiagnostics,
   syntaxHighlighting,
@@ -56,7 +56,7 @@ const POPUP = {
 
 const THEME = EditorView.theme({
   "&": { background: "var(--surface)", color: "var(--text)", fontSize: "13px" },
-  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-1px" },
+  "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px", overflow: "auto" },
   ".cm-content": { padding: "8px 0", caretColor: "var(--text)", minHeight: "96px" },
   ".cm-gutters": {
@@ -214,7 +214,8 @@ function replaceSelected(event, view) {
   if (empty || event.inputType !== "insertText" || text === null || view.composing) {
     return false;
   }
-  const insert = () => view.state.update(view.state.replaceSelection(text), { userEvent: "input.type" });
+  const insert = () =>
+    view.state.update(view.state.replaceSelection(text), { userEvent: "input.type" });
   const handlers = view.state.facet(EditorView.inputHandler);
   const isDone = handlers.some((/** @type {any} */ each) => each(view, from, to, text, insert));
   if (!isDone) {

@@ -8,7 +8,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { events } from "../api.js";
 import { size, whole } from "../model/amounts.js";
 import { lineOf } from "../model/csv.js";
-import { valueOf } from "../model/field.js";
+import { fieldValue } from "../model/field.js";
 import { Field, Notice } from "./basics.js";
 import { Dialog } from "./dialog.js";
 
@@ -110,7 +110,12 @@ export function Export({ selection, columns, name, onClose }) {
 async function collect(form, columns, selection, signal, tell) {
   /** @type {Blob} */
   let blob = new Blob([], { type: FORMS[form].type });
-  let piece = form === "json" ? "[" : form === "csv" ? lineOf(columns.map((text) => ({ text, kind: "string" }))) : "";
+  let piece =
+    form === "json"
+      ? "["
+      : form === "csv"
+        ? lineOf(columns.map((text) => ({ text, kind: "string" })))
+        : "";
   let count = 0;
   let toldAt = 0;
   const flush = () => {
@@ -153,7 +158,7 @@ function written(form, columns, event, isFirst) {
   if (form === "json") {
     return `${isFirst ? "\n" : ",\n"}${event.text}`;
   }
-  return lineOf(columns.map((column) => valueOf(event, column)));
+  return lineOf(columns.map((column) => fieldValue(event, column)));
 }
 
 /**

@@ -70,9 +70,10 @@ export function Frame({ pages, title, openGoTo, openHelp, children }) {
         <h1 tabindex="-1">${title}</h1>
         <div class="row fixed end">
           <${Status} />
-          <button type="button" class="go-to-button" onClick=${openGoTo} aria-label="Go to">
+          <button type="button" class="go-to-button" onClick=${openGoTo}>
             <${Icon} name="search" />
-            <span class="wide-only">Go to…</span><kbd class="wide-only">Ctrl K</kbd></button>
+            <span class="wide-label">Go to…</span>
+            <kbd class="wide-only" aria-hidden="true">Ctrl K</kbd></button>
         </div>
       </div>
       <div class="page">

@@ -24,7 +24,10 @@ const EXAMPLES = [
     "Busiest subjects",
     "FROM e IN events\nGROUP BY e.subject\nORDER BY COUNT() DESC\nTOP 20\nPROJECT INTO { subject: e.subject, count: COUNT() }",
   ],
-  ["All subjects below one", "FROM s IN subjects\nWHERE STARTSWITH(s, '/')\nTOP 100\nPROJECT INTO s"],
+  [
+    "All subjects below one",
+    "FROM s IN subjects\nWHERE STARTSWITH(s, '/')\nTOP 100\nPROJECT INTO s",
+  ],
 ];
 
 /**
@@ -46,20 +49,29 @@ export function KeptQueries({ queries, onTake, onRun }) {
     const undo = () => {
       queries.value = before;
     };
-    toast(`“${name}” is not kept any more.`, html`<button type="button" class="small" onClick=${undo}>Undo</button>`);
+    toast(
+      `“${name}” is not kept any more.`,
+      html`<button type="button" class="small" onClick=${undo}>Undo</button>`,
+    );
   };
   const entry = (/** @type {{name: string | null, text: string, note?: string}} */ each) => html`
     <${Entry} ...${each} onTake=${onTake} onRun=${onRun}
       onRemove=${tab === "saved" ? () => remove(each.name ?? "") : undefined} />`;
   const shown = /** @type {Record<string, any[]>} */ ({
     saved: saved.map(entry),
-    history: history.map(({ text, at }) => entry({ name: null, text, note: new Date(at).toLocaleString() })),
+    history: history.map(({ text, at }) =>
+      entry({ name: null, text, note: new Date(at).toLocaleString() }),
+    ),
     examples: EXAMPLES.map(([name, text]) => entry({ name, text })),
   })[tab];
   return html`<aside class="card kept" aria-label="Queries that are kept">
     <${Tabs} tabs=${tabs} selected=${tab} onSelect=${setSelected} label="Queries that are kept">
-      ${shown.length > 0 ? html`<ul>${shown}</ul>` : html`<${Empty} title=${tab === "saved" ? "None is saved" : "None has run"}>
-        <p class="small">${tab === "saved" ? "Save a query to find it here again." : "What you run is kept here."} Only this browser knows it.</p><//>`}
+      ${
+        shown.length > 0
+          ? html`<ul>${shown}</ul>`
+          : html`<${Empty} title=${tab === "saved" ? "None is saved" : "None has run"}>
+        <p class="small">${tab === "saved" ? "Save a query to find it here again." : "What you run is kept here."} Only this browser knows it.</p><//>`
+      }
     <//>
   </aside>`;
 }
@@ -105,7 +117,9 @@ export function SaveDialog({ queries, text, onClose }) {
   return html`<${Dialog} title="Save this query" onClose=${onClose}>
     <form class="stack" onSubmit=${submit}>
       <${Field} label="Name" fault=${fault} hint="Only this browser knows it. To share a query, copy its link.">
-        ${(/** @type {any} */ attributes) => html`<input ...${attributes} value=${name} autofocus autocomplete="off"
+        ${(
+          /** @type {any} */ attributes,
+        ) => html`<input ...${attributes} value=${name} autofocus autocomplete="off"
           onInput=${(/** @type {any} */ event) => setName(event.target.value)} />`}
       <//>
       <footer>

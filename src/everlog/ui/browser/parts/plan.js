@@ -20,7 +20,7 @@ const WORDS = /** @type {const} */ ({
 /** @param {{plan: any}} props */
 export function PlanView({ plan }) {
   const advice = adviceOf(plan);
-  return html`<div class="stack">
+  return html`<div class="card">
     ${advice === null ? null : html`<${Notice} kind="warning">${advice}<//>`}
     <${Steps} steps=${stepsOf(plan)} />
   </div>`;
@@ -34,7 +34,7 @@ function Steps({ steps }) {
         <${Badge} kind=${kindOf(step)}>${WORDS[step.kind]}<//>
         <div class="stack tight grow">
           <span class="any">${step.title}</span>
-          ${step.share === null ? null : html`<${Share} share=${step.share} />`}
+          ${step.share === null || step.share.read === 0 ? null : html`<${Share} share=${step.share} />`}
           ${step.details.map((detail, each) => html`<code class="any" key=${each}>${detail}</code>`)}
           ${step.steps.length === 0 ? null : html`<${Steps} steps=${step.steps} />`}
         </div>

@@ -64,13 +64,24 @@ export function Plot({ rows, drawing, label }) {
 function optionsFor(parent, drawing, labels) {
   const style = getComputedStyle(parent);
   const grid = { stroke: resolved(parent, "--border"), width: 1 };
-  const axis = { stroke: resolved(parent, "--muted"), font: `11px ${style.fontFamily}`, grid, ticks: { show: false } };
+  const axis = {
+    stroke: resolved(parent, "--muted"),
+    font: `11px ${style.fontFamily}`,
+    grid,
+    ticks: { show: false },
+  };
   const isBars = drawing.form === "bars";
   const bars = isBars ? uPlot.paths.bars({ size: [0.8 / drawing.ys.length, 64] }) : undefined;
   const series = drawing.ys.map((_, at) => {
     const stroke = resolved(parent, COLOURS[at % COLOURS.length]);
     return isBars
-      ? { stroke, fill: `${stroke}cc`, width: 0, paths: barsAt(bars, at, drawing.ys.length), points: { show: false } }
+      ? {
+          stroke,
+          fill: `${stroke}cc`,
+          width: 0,
+          paths: barsAt(bars, at, drawing.ys.length),
+          points: { show: false },
+        }
       : { stroke, width: 1.5, points: { show: undefined, size: 5, fill: stroke } };
   });
   const x = { ...axis, grid: isBars ? { show: false } : grid };
@@ -82,12 +93,28 @@ function optionsFor(parent, drawing, labels) {
     cursor: { drag: { x: false, y: false }, points: { size: 7 } },
     scales: {
       x: { time: drawing.x?.kind === "time", range: isBars ? barRange : undefined },
-      y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => rangeOf(low, high) },
+      y: {
+        range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) =>
+          rangeOf(low, high),
+      },
     },
     series: [{}, ...series],
     axes: [
-      isBars ? { ...x, size: 56, space: 40, splits: places, values: namesOf(labels), rotate: labels.length > 6 ? -30 : 0 } : x,
-      { ...axis, size: 72, values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(numberText) },
+      isBars
+        ? {
+            ...x,
+            size: 56,
+            space: 40,
+            splits: places,
+            values: namesOf(labels),
+            rotate: parent.clientWidth / labels.length < 140 ? -30 : 0,
+          }
+        : x,
+      {
+        ...axis,
+        size: 72,
+        values: (/** @type {any} */ _, /** @type {number[]} */ all) => all.map(numberText),
+      },
     ],
   };
 }
@@ -115,13 +142,17 @@ function barRange(_, low, high) {
 function places(_, __, low, high) {
   const first = Math.ceil(low);
   const step = Math.max(1, Math.ceil((high - low) / 24));
-  return Array.from({ length: Math.max(0, Math.floor((high - first) / step) + 1) }, (___, at) => first + at * step);
+  return Array.from(
+    { length: Math.max(0, Math.floor((high - first) / step) + 1) },
+    (___, at) => first + at * step,
+  );
 }
 
 /** @param {string[]} labels */
 function namesOf(labels) {
   const short = (/** @type {string} */ text) => (text.length > 18 ? `…${text.slice(-17)}` : text);
-  return (/** @type {any} */ _, /** @type {number[]} */ all) => all.map((at) => short(labels[at] ?? ""));
+  return (/** @type {any} */ _, /** @type {number[]} */ all) =>
+    all.map((at) => short(labels[at] ?? ""));
 }
 
 /** @param {number | null} low @param {number | null} high @returns {[number, number]} */
@@ -138,5 +169,8 @@ function rangeOf(low, high) {
 /** @param {number} value */
 function numberText(value) {
   const isLarge = Math.abs(value) >= 1e6;
-  return value.toLocaleString("en", isLarge ? { notation: "compact" } : { maximumFractionDigits: 4 });
+  return value.toLocaleString(
+    "en",
+    isLarge ? { notation: "compact" } : { maximumFractionDigits: 4 },
+  );
 }

@@ -55,5 +55,7 @@ export async function readBeside(event, side, signal) {
  * @param {string | undefined | null} traceparent
  */
 export function traceIn(traceparent) {
-  return /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}/.exec(traceparent ?? "")?.[1] ?? null;
+  return (
+    /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}/.exec(traceparent ?? "")?.[1] ?? null
+  );
 }

@@ -30,11 +30,18 @@ export function Results({ rows, isCut, isDone, view, x, ys, onChange }) {
   const columns = useMemo(() => columnsOf(values), [values]);
   const plan = isDone && rows.length === 1 && isPlan(values[0]) ? values[0] : null;
   if (rows.length === 0) {
-    return isDone ? html`<${Empty} title="No rows"><p>Nothing in the log answers this query.</p><//>` : null;
+    return isDone
+      ? html`<${Empty} title="No rows"><p>Nothing in the log answers this query.</p><//>`
+      : null;
   }
   const names = plan === null ? ["table", "json", "chart"] : ["plan", "json"];
   const selected = names.includes(view) ? view : names[0];
-  const words = /** @type {Record<string, string>} */ ({ table: "Table", json: "JSON", chart: "Chart", plan: "Plan" });
+  const words = /** @type {Record<string, string>} */ ({
+    table: "Table",
+    json: "JSON",
+    chart: "Chart",
+    plan: "Plan",
+  });
   const tabs = names.map((key) => ({ key, label: words[key] }));
   return html`<section class="stack tight" aria-label="Result">
     ${isCut ? html`<${Cut} count=${rows.length} />` : null}
@@ -75,7 +82,7 @@ function RowTable({ rows, columns }) {
     key: name,
     title: name,
     align: kind === "number" ? /** @type {const} */ ("number") : undefined,
-    width: widthOf(kind, columns.length),
+    width: widthOf(name, kind, columns.length),
     class: kind === "text" && name !== "id" ? "" : "mono",
     render: (/** @type {Row} */ row) => cell(row, name),
   }));
@@ -87,14 +94,21 @@ function RowTable({ rows, columns }) {
 }
 
 /**
+ * @param {string} name
  * @param {string} kind
  * @param {number} count
  */
-function widthOf(kind, count) {
+function widthOf(name, kind, count) {
   if (count === 1) {
     return undefined;
   }
-  return kind === "number" ? "140px" : kind === "time" ? "260px" : undefined;
+  return name === "id"
+    ? "96px"
+    : kind === "number"
+      ? "140px"
+      : kind === "time"
+        ? "260px"
+        : undefined;
 }
 
 /**

@@ -75,12 +75,12 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
         <tr aria-rowindex="1" role="row">
           ${columns.map(
             ({ key, title, width, align, wide }) => html`<th key=${key} role="columnheader"
-              scope="col" style=${{ width }} class=${classes(align, wide)}>${title}</th>`,
+              scope="col" style=${sized(width)} class=${classes(align, wide)}>${title}</th>`,
           )}
         </tr>
       </thead>
       <tbody ref=${body}>
-        ${spacer(before, columns.length)}
+        ${spacer(before)}
         ${shown.map((row, offset) => {
           const index = first + offset;
           const isActive = index === current || (offset === 0 && !isIn(current, first, last));
@@ -95,7 +95,7 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
             )}
           </tr>`;
         })}
-        ${spacer(after, columns.length)}
+        ${spacer(after)}
       </tbody>
     </table>
   </div>`;
@@ -104,15 +104,21 @@ export function Table({ columns, rows, onOpen, label, rowKey, selected, height, 
 Table.rowHeight = ROW_HEIGHT;
 Table.headHeight = HEAD_HEIGHT;
 
-/**
- * @param {number} height
- * @param {number} columns
- */
-function spacer(height, columns) {
+/** @param {number} height */
+function spacer(height) {
+  // One cell is enough: as many as there are columns would be too many where some are left out.
   return height > 0
-    ? html`<tr class="spacer" role="presentation" aria-hidden="true"><td colspan=${columns}
-        style=${{ height: `${height}px` }}></td></tr>`
+    ? html`<tr class="spacer" role="presentation" aria-hidden="true">
+        <td style=${{ height: `${height}px` }}></td></tr>`
     : null;
+}
+
+/**
+ * Returns how wide a column is. A share of the table counts where it has room for all columns.
+ * @param {string | undefined} width
+ */
+function sized(width) {
+  return width?.endsWith("%") ? { "--share": width } : { width };
 }
 
 /** @param {(string | boolean | undefined)[]} parts */
