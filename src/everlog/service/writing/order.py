@@ -34,6 +34,8 @@ class Order(Protocol):
     async def append(self, batch: Batch) -> None:
         """Return when the batch stands behind the head for good, whatever becomes of this node.
 
+        Its first events may be others', as they were taken last: then the rest stands behind those.
+
         Raises:
             BatchLostError: Another one stands there.
             JournalUnreachableError: Nothing was stored, nor will be.

@@ -12,6 +12,8 @@ waits behind it; so nobody sees a part of it, and rolling back takes all of it b
 **A change is kept whole until it is durable.** Where another batch stood in the place of ours (the
 journal says *lost*), nothing that was judged counts any more: the others' batches are applied, and
 every change that waits is judged again in its order, at the place where it stands in the end.
+Where others' batches are small, that is done as soon as they are staged: what was judged behind
+them is appended at once, and is stored with them by one sync.
 
 **An answer leaves only when everything it is based on is durable.** That holds for refusals too:
 who is told that a subject is not pristine learns of an event, which must not vanish in a crash. So
@@ -85,10 +87,14 @@ from everlog.storage.engine import (
     Engine,
     JournalEntry,
     StagedSchema,
+    UnchainedEntryError,
 )
 
 # Of a batch that others have to read before they go on: more bytes than that become two.
 _BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
+
+# Others' batches of so many bytes are read and indexed within some milliseconds, and waited for.
+_JOINED_SIZE_MAX: Final = 128 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
@@ -420,6 +426,14 @@ class Writer:
 
         What takes long begins when nothing is staged.
         """
+        self._judge_what_is_short()
+        if self._waiting:
+            self._schedule()
+        else:
+            self._enter(Turn.JUDGING)
+            self._judging = self._loop.create_task(self._judge_first())
+
+    def _judge_what_is_short(self) -> None:
         breaks = Breaks()
         while self._unjudged:
             self._checks.work = 0
@@ -435,11 +449,6 @@ class Writer:
             self._settle_first(outcome)
             if breaks.is_due:
                 break
-        if self._waiting:
-            self._schedule()
-        else:
-            self._enter(Turn.JUDGING)
-            self._judging = self._loop.create_task(self._judge_first())
 
     def _settle_first(self, outcome: Outcome) -> None:
         change = self._unjudged.popleft()
@@ -513,16 +522,17 @@ class Writer:
         self._checks.work = self._batch_size = 0
         if self._order is not None and self._apply_others():
             return
-        changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
         except MemoryError as error:
             # Nobody may wait for an answer that never comes.
+            changes, self._waiting = self._waiting, []
             self._fail(changes, error)
             self._settle()
             return
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
+            changes, self._waiting = self._waiting, []
             if self._order is not None and (changes := self._deliver_current(changes, self._order)):
                 self._in_flight = changes
                 self._enter(Turn.COMMITTING)
@@ -531,10 +541,13 @@ class Writer:
             self._deliver(changes)
             self._settle()
             return
-        self._in_flight = changes
+        self._begin_commit(batch)
+
+    def _begin_commit(self, batch: Batch) -> None:
+        self._in_flight, self._waiting = self._waiting, []
         self._enter(Turn.COMMITTING)
         size = batch.head.log_size - self._engine.head.log_size
-        self._committer.begin(batch, write_count=len(changes), size=size)
+        self._committer.begin(batch, write_count=len(self._in_flight), size=size)
 
     def _finish_commit(self, ended: Ended) -> None:
         batch, failure, seconds, _ = ended
@@ -555,8 +568,8 @@ class Writer:
             self.figures.end(
                 self._loop.time(),
                 seconds,
-                events=len(batch.events),
-                size=batch.head.log_size - self._engine.head.log_size,
+                events=len(batch.events) - batch.others_count,
+                size=batch.head.log_size - self._engine.head.log_size - _size_of_others(batch),
                 schemas=len(batch.schemas),
             )
             self._engine.publish(batch)
@@ -580,7 +593,8 @@ class Writer:
             changes += self._waiting
             self._waiting = []
             self._fail(changes, failure)
-        if self._waiting or self._unjudged or self._drained is not None:
+        # Others' batches that were to be stored with this one may still be to be applied.
+        if self._waiting or self._unjudged or self._drained is not None or batch.others_count:
             self._settle()
 
     def _finish_confirming(self, failure: Exception | None) -> None:
@@ -692,10 +706,38 @@ class Writer:
         self._in_flight, self._waiting = [], []
         self._batch_size, self._is_staged_in_vain = 0, False
         self._roll_back()
-        for change in self._unjudged:
-            change.forget(self._engine.head)
+        self._forget_what_is_known()
+        if self._unjudged and self._is_joined(entries):
+            return
         is_urgent = bool(self._unjudged) and not self._is_judging_again
         self._committer.apply(entries, self._judge_again, is_urgent=is_urgent)
+
+    def _forget_what_is_known(self) -> None:
+        for change in self._unjudged:
+            change.forget(self._engine.head)
+
+    def _is_joined(self, entries: Sequence[JournalEntry]) -> bool:
+        """Judge what waits behind others' batches, and append it, if it can be stored with them."""
+        entry = entries[0]
+        if len(entries) > 1 or entry.schemas or sum(map(len, entry.lines)) > _JOINED_SIZE_MAX:
+            return False
+        try:
+            self._engine.stage_entry(entry)
+            self._judge_what_is_short()
+            batch = self._engine.seal()
+        except (UnchainedEntryError, DiskFullError, MemoryError, OSError):
+            # Whoever applies it finds out what to say of it.
+            batch = None
+        if batch is None or (len(batch.events) == batch.others_count and not batch.schemas):
+            self._unjudged.extendleft(reversed(self._waiting))
+            self._waiting, self._batch_size = [], 0
+            self._roll_back()
+            self._forget_what_is_known()
+            return False
+        self._checks.work = self._batch_size = 0
+        self._enter(Turn.IDLE)
+        self._begin_commit(batch)
+        return True
 
     def _judge_again(self, batches: Sequence[Batch], failure: Exception | None) -> None:
         """Judge all that waits in its order, behind the others' batches."""
@@ -719,3 +761,7 @@ class Writer:
             self._settle()
         finally:
             self._is_judging_again = False
+
+
+def _size_of_others(batch: Batch) -> int:
+    return sum(map(len, batch.lines[: batch.others_count]))
