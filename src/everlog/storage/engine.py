@@ -69,6 +69,11 @@ class Batch(msgspec.Struct, frozen=True):
     # So many of the first events are others', and stand in a journal already.
     others_count: int = 0
 
+    @property
+    def others_size(self) -> int:
+        """How many bytes their lines have."""
+        return sum(map(len, self.lines[: self.others_count]))
+
 
 class ReadLines(NamedTuple):
     """What lines hold, for who has read and verified them."""

@@ -76,6 +76,20 @@ class OrderGivenUpError(StoreFailedError):
 _ENVELOPE_SIZE: Final = 2 * 1024
 
 
+# Of a batch that others have to read before they go on: more bytes than that become two.
+BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
+
+# So many bytes are read and indexed within some milliseconds.
+_JOINED_SIZE_MAX: Final = 128 * 1024
+
+
+def is_joinable(entries: Sequence[JournalEntry]) -> bool:
+    """Tell whether what is judged behind others' batches may be stored with them, by one sync."""
+    (entry, *more) = entries
+    size = sum(map(len, entry.lines))
+    return not more and not entry.schemas and 0 < size <= _JOINED_SIZE_MAX
+
+
 def size_of(candidates: Sequence[EventCandidate]) -> int:
     """Return how many bytes the lines of a write take at most."""
     return sum([_ENVELOPE_SIZE + candidate_size(candidate) for candidate in candidates])

@@ -12,8 +12,7 @@ waits behind it; so nobody sees a part of it, and rolling back takes all of it b
 **A change is kept whole until it is durable.** Where another batch stood in the place of ours (the
 journal says *lost*), nothing that was judged counts any more: the others' batches are applied, and
 every change that waits is judged again in its order, at the place where it stands in the end.
-Where others' batches are small, that is done as soon as they are staged: what was judged behind
-them is appended at once, and is stored with them by one sync.
+Others' small batches are only staged for that, and stored with what was judged behind them.
 
 **An answer leaves only when everything it is based on is durable.** That holds for refusals too:
 who is told that a subject is not pristine learns of an event, which must not vanish in a crash. So
@@ -70,14 +69,23 @@ from everlog.service.writing.changes import (
     WriterEvents,
     as_store_failed,
     busy,
+    forget_behind,
     is_large,
     refusal_of,
     shared_refusal,
+    split_current,
     too_large,
 )
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
-from everlog.service.writing.order import Order, OrderGivenUpError, size_of, size_of_schema
+from everlog.service.writing.order import (
+    BATCH_SIZE_WANTED,
+    Order,
+    OrderGivenUpError,
+    is_joinable,
+    size_of,
+    size_of_schema,
+)
 from everlog.service.writing.precondition_checks import PreconditionChecks
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
@@ -89,12 +97,6 @@ from everlog.storage.engine import (
     StagedSchema,
     UnchainedEntryError,
 )
-
-# Of a batch that others have to read before they go on: more bytes than that become two.
-_BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
-
-# Others' batches of so many bytes are read and indexed within some milliseconds, and waited for.
-_JOINED_SIZE_MAX: Final = 128 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
@@ -327,7 +329,7 @@ class Writer:
         if self._order is None:
             return True
         size = self._batch_size + change.size
-        if self._batch_size > 0 and size > min(self._order.batch_size_max, _BATCH_SIZE_WANTED):
+        if self._batch_size > 0 and size > min(self._order.batch_size_max, BATCH_SIZE_WANTED):
             return False
         self._batch_size = size
         return True
@@ -533,11 +535,11 @@ class Writer:
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
             changes, self._waiting = self._waiting, []
-            if self._order is not None and (changes := self._deliver_current(changes, self._order)):
-                self._in_flight = changes
+            if self._order is not None:
+                changes, self._in_flight = split_current(changes, self._order.is_current)
+            if self._in_flight:
                 self._enter(Turn.COMMITTING)
                 self._committer.confirm(self._finish_confirming)
-                return
             self._deliver(changes)
             self._settle()
             return
@@ -569,7 +571,7 @@ class Writer:
                 self._loop.time(),
                 seconds,
                 events=len(batch.events) - batch.others_count,
-                size=batch.head.log_size - self._engine.head.log_size - _size_of_others(batch),
+                size=batch.head.log_size - self._engine.head.log_size - batch.others_size,
                 schemas=len(batch.schemas),
             )
             self._engine.publish(batch)
@@ -615,16 +617,6 @@ class Writer:
         if self._is_staged_in_vain:
             self._is_staged_in_vain = False
             self._roll_back()
-
-    def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
-        """Deliver the refusals that are known to be right for everybody; return the others."""
-        current: list[Change] = []
-        others: list[Change] = []
-        for change in changes:
-            is_current = isinstance(change, Settled) or order.is_current(change.came_at)
-            (current if is_current else others).append(change)
-        self._deliver(current)
-        return others
 
     def _settle(self) -> None:
         """Go on with what gathered, or let whoever waits for the end know that it is there."""
@@ -706,23 +698,18 @@ class Writer:
         self._in_flight, self._waiting = [], []
         self._batch_size, self._is_staged_in_vain = 0, False
         self._roll_back()
-        self._forget_what_is_known()
-        if self._unjudged and self._is_joined(entries):
+        forget_behind(self._engine.head, self._unjudged)
+        if self._order is not None and self._unjudged and self._is_joined(entries):
             return
         is_urgent = bool(self._unjudged) and not self._is_judging_again
         self._committer.apply(entries, self._judge_again, is_urgent=is_urgent)
 
-    def _forget_what_is_known(self) -> None:
-        for change in self._unjudged:
-            change.forget(self._engine.head)
-
     def _is_joined(self, entries: Sequence[JournalEntry]) -> bool:
         """Judge what waits behind others' batches, and append it, if it can be stored with them."""
-        entry = entries[0]
-        if len(entries) > 1 or entry.schemas or sum(map(len, entry.lines)) > _JOINED_SIZE_MAX:
+        if not is_joinable(entries):
             return False
         try:
-            self._engine.stage_entry(entry)
+            self._engine.stage_entry(entries[0])
             self._judge_what_is_short()
             batch = self._engine.seal()
         except (UnchainedEntryError, DiskFullError, MemoryError, OSError):
@@ -732,7 +719,7 @@ class Writer:
             self._unjudged.extendleft(reversed(self._waiting))
             self._waiting, self._batch_size = [], 0
             self._roll_back()
-            self._forget_what_is_known()
+            forget_behind(self._engine.head, self._unjudged)
             return False
         self._checks.work = self._batch_size = 0
         self._enter(Turn.IDLE)
@@ -761,7 +748,3 @@ class Writer:
             self._settle()
         finally:
             self._is_judging_again = False
-
-
-def _size_of_others(batch: Batch) -> int:
-    return sum(map(len, batch.lines[: batch.others_count]))

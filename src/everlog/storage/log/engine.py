@@ -289,7 +289,8 @@ class LogEngine(IndexedLog):
         """
         assert self.tip == self.head
         assert entry.lines
-        assert not (self._sealed or entry.schemas)
+        assert not self._sealed
+        assert not entry.schemas
         events, time = _read_entry(entry, self.head, is_verified=False)
         lines = [*entry.lines[:-1], to_last_of_write(entry.lines[-1])]
         try:
