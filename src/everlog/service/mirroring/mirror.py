@@ -319,6 +319,11 @@ class Mirror:
             return ()
         return [entry]
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more arrived than was taken last."""
+        return self._arrivals.next is not None
+
     def note_applied(self, count: int, failure: Exception | None) -> None:
         """Take note that so many of the entries that were taken are here, and why not more."""
         if count > 0:
@@ -343,7 +348,7 @@ class Mirror:
         Others' part is what was taken last; it stands there already.
         """
         self._raise_hindrance()
-        if not batch.others_count or self._arrivals.next is not None:
+        if not batch.others_count or self.has_more:
             self._raise_if_lost()
         if self._has_given_up.is_set():
             raise self._unreachable()

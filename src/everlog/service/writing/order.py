@@ -28,6 +28,13 @@ class Order(Protocol):
             DivergedError: What is here does not continue it.
         """
 
+    @property
+    def has_more(self) -> bool:
+        """Whether others' batches are here behind those that were taken last.
+
+        Then whatever is judged behind these is lost.
+        """
+
     def note_applied(self, count: int, failure: Exception | None) -> None:
         """Take note that so many of them are applied, and why the others are not."""
 

@@ -699,14 +699,14 @@ class Writer:
         self._batch_size, self._is_staged_in_vain = 0, False
         self._roll_back()
         forget_behind(self._engine.head, self._unjudged)
-        if self._order is not None and self._unjudged and self._is_joined(entries):
+        if self._unjudged and self._is_joined(entries):
             return
         is_urgent = bool(self._unjudged) and not self._is_judging_again
         self._committer.apply(entries, self._judge_again, is_urgent=is_urgent)
 
     def _is_joined(self, entries: Sequence[JournalEntry]) -> bool:
         """Judge what waits behind others' batches, and append it, if it can be stored with them."""
-        if not is_joinable(entries):
+        if self._order is None or self._order.has_more or not is_joinable(entries):
             return False
         try:
             self._engine.stage_entry(entries[0])

@@ -8,7 +8,9 @@ import pytest
 
 from everlog.domain.errors import DiskFullError, JournalUnreachableError, RefusedError
 from everlog.domain.precondition import IsEventQlQueryTrue, IsSubjectPopulated, IsSubjectPristine
+from everlog.domain.schema import compile_event_schema
 from everlog.service.mirroring.journal import Entry, decode_entry
+from everlog.service.register_event_schema import register_event_schema
 from everlog.service.writing.changes import Outcome
 from everlog.service.writing.states import Condition
 from everlog.storage.engine import Batch
@@ -211,7 +213,24 @@ def test_all_is_stored_once_there_is_room(tmp_path: Path, monkeypatch: pytest.Mo
     assert subjects_in(shared) == [["/theirs"], ["/ours"], ["/later"]]
 
 
-def test_schemas_and_what_is_large_are_applied_first(tmp_path: Path) -> None:
+def test_they_are_applied_first_where_event_schemas_follow_them(tmp_path: Path) -> None:
+    schema = compile_event_schema("io.everlog.test.other", b'{"type":"object","properties":{"n":{}}}')
+
+    async def work(first: Node, second: Node, meanwhile: Meanwhile) -> None:
+        async def write_and_register() -> None:
+            ids(await first.write("/theirs"))
+            await register_event_schema(first.store, schema)
+
+        meanwhile[1] = write_and_register
+        assert ids(await second.write("/ours")) == ["/ours"]
+        assert stored(second) == [("/theirs", Mark.BATCH), ("/ours", Mark.BATCH)]
+        assert second.store.engine.head.event_type_count == 2
+        assert second.mirror.figures.lost_appends == 1
+
+    behind_another(tmp_path, work)
+
+
+def test_what_is_large_is_applied_first(tmp_path: Path) -> None:
     async def work(first: Node, second: Node, meanwhile: Meanwhile) -> None:
         meanwhile[1] = lambda: first.write(*["/theirs"] * 1_000)
         assert ids(await second.write("/ours")) == ["/ours"]
