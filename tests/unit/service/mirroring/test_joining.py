@@ -214,7 +214,9 @@ def test_all_is_stored_once_there_is_room(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_they_are_applied_first_where_event_schemas_follow_them(tmp_path: Path) -> None:
-    schema = compile_event_schema("io.everlog.test.other", b'{"type":"object","properties":{"n":{}}}')
+    schema = compile_event_schema(
+        "io.everlog.test.other", b'{"type":"object","properties":{"n":{}}}'
+    )
 
     async def work(first: Node, second: Node, meanwhile: Meanwhile) -> None:
         async def write_and_register() -> None:
