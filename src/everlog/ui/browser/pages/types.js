@@ -62,7 +62,7 @@ export function Page({ params }) {
     <${List} all=${found} params=${params} chosen=${chosen} />
     ${
       isNew
-        ? html`<div class="stack"><${Register} key="new" type="" onDone=${reload} /></div>`
+        ? html`<div class="stack"><${Register} key="new" type="" hasEvents=${false} onDone=${reload} /></div>`
         : chosen === ""
           ? html`<div class="card wide-only"><${Empty} title="Choose an event type"><p>Its schema, examples of its events, and what else is known of it are shown here.</p><//></div>`
           : html`<${Details} key=${chosen} type=${chosen} entry=${entry} onDone=${reload} params=${params} />`
@@ -148,7 +148,7 @@ function Details({ type, entry, onDone, params }) {
   if (entry === null) {
     return html`<div class="stack"><a class="narrow-only" href=${back}>All event types</a>
       <${Notice} kind="warning" title="There is no such event type.">A type is there once it has an event or a schema.<//>
-      ${server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}</div>`;
+      ${server.canWrite.value ? html`<${Register} type=${type} hasEvents=${false} onDone=${onDone} />` : null}</div>`;
   }
   const events = link("events", { subject: "/", recursive: true, type });
   const query = link("query", {
@@ -175,7 +175,7 @@ function Details({ type, entry, onDone, params }) {
       <${JsonTree} text=${schema} label="Schema" /></section>`
     }
     ${entry.hasEvents ? html`<${Examples} type=${type} />` : null}
-    ${schema === undefined && server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}
+    ${schema === undefined && server.canWrite.value ? html`<${Register} type=${type} hasEvents=${entry.hasEvents} onDone=${onDone} />` : null}
   </div>`;
 }
 
@@ -232,8 +232,8 @@ function Examples({ type }) {
  * @typedef {{type: string, text: string, count: number | null, error: any}} Checked
  */
 
-/** @param {{type: string, onDone: () => void}} props */
-function Register({ type: given, onDone }) {
+/** @param {{type: string, hasEvents: boolean, onDone: () => void}} props */
+function Register({ type: given, hasEvents, onDone }) {
   const [type, setType] = useState(given);
   const [text, setText] = useState('{\n  "type": "object",\n  "properties": {}\n}');
   const [checked, setChecked] = useState(/** @type {Checked | null} */ (null));
@@ -306,7 +306,7 @@ function Register({ type: given, onDone }) {
       <button type="button" class=${current?.error === null ? "primary" : ""} disabled=${isBusy || current === null || current.error !== null} onClick=${() => setSure(true)}
         title=${current?.error === null ? "" : "Test it first"}>Register…</button>
       ${isBusy ? html`<span class="row small muted" role="status"><span class="spinner" aria-hidden="true"></span>Judging events <button type="button" class="small" onClick=${() => ended.current.abort()}>Cancel</button></span>` : null}
-      ${given === "" ? null : html`<button type="button" class="quiet end" onClick=${draft}>Draft from events</button>`}
+      ${hasEvents ? html`<button type="button" class="quiet end" onClick=${draft}>Draft from events</button>` : null}
     </div>
     <${CommandLine} curl=${curl({ method: "POST", url: new URL("api/v2/data/register-event-schema", api.ROOT).href, body })} />
     ${

@@ -18,6 +18,8 @@ import { Table } from "./table.js";
 const TREE_ROWS = 1_000;
 const TREE_LETTERS = 2_000_000;
 const CELL_LETTERS = 240;
+// What is named like a member of an event most likely is one.
+const WIDTHS = /** @type {Record<string, string>} */ ({ id: "96px", type: "260px" });
 
 /**
  * @param {{rows: Row[], isCut: boolean, isDone: boolean, view: string, x: string | null,
@@ -94,20 +96,14 @@ function RowTable({ rows, columns }) {
 
 /**
  * @param {string} name
- * @param {string} kind
+ * @param {import("../model/chart.js").ColumnKind} kind
  * @param {number} count
  */
 function widthOf(name, kind, count) {
   if (count === 1) {
     return undefined;
   }
-  return name === "id"
-    ? "96px"
-    : kind === "number"
-      ? "140px"
-      : kind === "time"
-        ? "260px"
-        : undefined;
+  return WIDTHS[name] ?? { number: "140px", time: "260px", text: undefined, other: "320px" }[kind];
 }
 
 /**
