@@ -25,22 +25,27 @@ _SIZE_MAX: Final = 150_000
 _TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 _BY_TYPE: Final = "FROM e IN events GROUP BY e.type PROJECT INTO { type: e.type, count: COUNT() }"
 
+_EVENTS: Final = (
+    "#/events?subject=/customers&recursive=true&size=25"
+    "&column=id&column=time&column=subject&column=type&column=data.city"
+)
+
 # By the name of the picture: the fragment, and what must be there before it is made.
 _PAGES: Final = {
     "overview": ("#/overview", "Health checks"),
     "subjects": ("#/subjects?subject=/customers/1004", "Latest events"),
-    "events": ("#/events?subject=/&recursive=true", "com.example.order-placed"),
+    "events": (_EVENTS, "com.example.customer-moved"),
     "event": ("#/event?id=15", "com.example.customer-moved"),
     "compare": ("#/compare?left=14&right=15", "What differs"),
     "history": ("#/history?subject=/customers/1004", "com.example.customer-moved"),
     "trace": (f"#/trace?trace={_TRACE}", "/orders/"),
-    "query": (f"#/query?q={_BY_TYPE}&run=true", "rows"),
+    "query": (f"#/query?query={_BY_TYPE}&run=true", "rows"),
     "types": ("#/types?type=com.example.customer-moved", "The latest events"),
     "write": ("#/write?like=15", "An event like"),
     "integrity": ("#/integrity", "Hash chain"),
 }
 
-_SIZES: Final = {"wide": (1440, 900), "narrow": (390, 844)}
+_SIZES: Final = {"wide": (1440, 760), "narrow": (390, 844)}
 _THEMES: Final = ("light", "dark")
 
 _PEOPLE: Final = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Mary Shaw", "Tony Hoare")

@@ -160,13 +160,13 @@ def test_the_tour(
     # Register a schema.
     type_ = f"{TYPE}-by-{person.__name__.lower()}"
     who.visit("Event types", "t")
-    who.press(page.get_by_role("link", name="Register…"))
+    who.press(page.get_by_role("link", name="Register\u2026"))
     form = region_of(page, "Register a schema")
     who.fill(form.get_by_label("Event type"), type_)
     who.fill(form.get_by_label("JSON Schema"), SCHEMA)
     who.press(form.get_by_role("button", name="Test against stored events"))
     expect(form).to_contain_text("It can be registered.")
-    who.press(form.get_by_role("button", name="Register…"))
+    who.press(form.get_by_role("button", name="Register\u2026"))
     who.press(page.get_by_role("dialog").get_by_role("button", name="Register for good"))
     expect(page.get_by_text("has its schema")).to_be_visible()
 
@@ -203,7 +203,7 @@ def _write(who: Mouse | Keyboard, type_: str) -> None:
     who.fill(page.get_by_label("Subject", exact=True), CUSTOMER)
     who.fill(page.get_by_label("Source", exact=True), "https://shop.example")
     who.fill(page.get_by_label("Data", exact=True), DATA)
-    who.press(page.get_by_role("button", name="Write…"))
+    who.press(page.get_by_role("button", name="Write\u2026"))
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("12345678901234567890")
     who.press(dialog.get_by_role("button", name="Write for good"))

@@ -7,6 +7,7 @@ export {
   closeBrackets,
   closeBracketsKeymap,
   completionKeymap,
+  pickedCompletion,
 } from "@codemirror/autocomplete";
 export { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 export {

@@ -1,4 +1,4 @@
-"""The files of the management UI as answers: by path, compressed, with what protects those who look.
+"""The files of the management UI as answers: by path, compressed, with what protects who looks.
 
 Guarantees that nothing is served but what lies in `browser`, and the appearance that was asked for;
 that nothing of it depends on who asks, so that it needs no token and no disk while the server runs;

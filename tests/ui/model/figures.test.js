@@ -35,6 +35,7 @@ test("a rate is what a counter grew by, and nothing where it began anew", () => 
 });
 
 test("a mean is that of what came between two looks", () => {
+  /** @type {(count: number, sum: number) => Map<string, number>} */
   const at = (count, sum) => new Map(Object.entries({ h_count: count, h_sum: sum }));
   assert.equal(mean(at(1, 1), at(3, 2), "h"), 0.5);
   assert.equal(mean(at(3, 2), at(3, 2), "h"), null);
