@@ -29,7 +29,7 @@ NODE_TOOL = PATH=".venv/bin:$$PATH" tools/ui/node_modules/.bin/
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: bench profile vendor openapi docs release
+.PHONY: bench profile vendor screenshots openapi docs release
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean
 
 help: ## Show this list.
