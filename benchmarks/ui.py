@@ -1,7 +1,7 @@
 """The management UI in a real browser: how long a person waits, and what a stream of events costs.
 
-`python -m benchmarks.ui` prints a line for each figure; nothing is asserted. It fills a store of its
-own with as many siblings as it is told, which takes a while for a million.
+`python -m benchmarks.ui` prints a line for each figure; nothing is asserted. It fills a store of
+its own with as many siblings as it is told, which takes a while for a million.
 """
 
 import argparse

@@ -11,6 +11,7 @@ evaluates to what it says.
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from everlog.eventql.evaluation.catalogue import (
     AGGREGATES,
@@ -147,6 +148,9 @@ MODULE_HEAD = """\
 export const FUNCTIONS = """
 
 
+_COLUMNS_MAX: Final = 100
+
+
 def functions_module() -> str:
     """Return the module of the management UI."""
     entries: list[dict[str, object]] = [
@@ -157,7 +161,17 @@ def functions_module() -> str:
         _entry(aggregate.name, _aggregate_signature(aggregate), aggregate)
         for aggregate in AGGREGATES.values()
     ]
-    return f"{MODULE_HEAD}{json.dumps(entries, ensure_ascii=False, indent=2)};\n"
+    lines = json.dumps(entries, ensure_ascii=False, indent=2).splitlines()
+    return "\n".join([f"{MODULE_HEAD}{lines[0]}", *map(_broken, lines[1:])]) + ";\n"
+
+
+def _broken(line: str) -> str:
+    """Return a line whose text is too long for one as two of them."""
+    if len(line) <= _COLUMNS_MAX:
+        return line
+    head, _, text = line.partition('": "')
+    end = text.rindex(" ", 0, 80) + 1
+    return f'{head}":\n      "{text[:end]}" +\n      "{text[end:]}'
 
 
 def _entry(name: str, signature: str, described: ScalarFunction | Aggregate) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What holds for every page: axe finds nothing, hostile data is text, the URL is all of its state."""
+"""What holds for every page: axe finds nothing, hostile data is text, its URL is its state."""
 
 import json
 from collections.abc import Iterator

@@ -2,14 +2,15 @@
 
 import json
 import signal
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from everlog.api.allowances import FAILURES_MAX
 from tests.support.browser import Watch, sign_in, watched_page
 from tests.support.server import DEADLINE_SECONDS, TOKEN, RunningServer, running_server
 
@@ -87,24 +88,38 @@ def test_whoever_tries_too_often_is_told_when_to_try_again(browser: Browser) -> 
         watched_page(browser, server.url) as (page, watch),
     ):
         watch.expect("401|429")
-        _use_up_attempts(server)
         page.goto("./")
         page.get_by_label("API token").fill("wrong")
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("alert")).to_contain_text("too many attempts")
+        with _attempts(server):
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.get_by_role("alert")).to_contain_text("too many attempts")
         expect(page.get_by_role("alert")).to_contain_text("Try again in")
 
 
-def _use_up_attempts(server: RunningServer) -> None:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
-    with closing(connection):
-        for _ in range(2 * FAILURES_MAX):
-            connection.request("POST", VERIFY, headers={"Authorization": "Bearer wrong"})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status == 429:
-                return
-    pytest.fail("nothing was refused")
+@contextmanager
+def _attempts(server: RunningServer) -> Iterator[None]:
+    """Try wrong tokens for as long as the block, which begins once they are refused unseen."""
+    ended, refused = threading.Event(), threading.Event()
+
+    def attempt() -> None:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+        with closing(connection):
+            while not ended.is_set():
+                connection.request("POST", VERIFY, headers={"Authorization": "Bearer wrong"})
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 429:
+                    refused.set()
+                    ended.wait(0.05)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    try:
+        assert refused.wait(DEADLINE_SECONDS)
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_token_that_was_exchanged_ends_the_session(browser: Browser, tmp_path: Path) -> None:

@@ -124,41 +124,60 @@ def test_the_tour(
 ) -> None:
     page, watch = opened
     who = person(page)
+    _sign_in(who)
+    _find_what_changed(who)
+    _ask(who, name=f"By type, {person.__name__}")
+    type_ = f"{TYPE}-by-{person.__name__.lower()}"
+    _register(who, type_)
+    with watched_page(_browser_of(page), server.url) as (other, _):
+        _watch_arrival(who, person(other), type_)
+    _verify_and_leave(who)
 
-    # Sign in, and see that the store is well.
+    assert not any(TOKEN in each for each in (*watch.urls, *watch.messages, page.url))
+    assert TOKEN not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert TOKEN.encode() not in b"".join(server.output)
+
+
+def _sign_in(who: Mouse | Keyboard) -> None:
+    """Sign in, and see that the store is well."""
+    page = who.page
     who.fill(page.get_by_label("API token"), TOKEN)
     who.press(page.get_by_role("button", name="Sign in"))
     expect(heading_of(page)).to_have_text("Overview")
     expect(page.get_by_label("Health: Healthy")).to_be_visible()
 
-    # Find a customer's events.
+
+def _find_what_changed(who: Mouse | Keyboard) -> None:
+    """Find a customer's events, and see what changed between two."""
+    page = who.page
     who.find_events()
     expect(heading_of(page)).to_have_text("Events")
     expect(grid_of(page, "Events")).to_contain_text("com.example.customer-registered")
-
-    # See what changed between two.
     who.open_latest()
     who.press(page.get_by_role("link", name="Compare with previous"))
     differences = page.get_by_role("table", name="Differences")
     expect(differences).to_contain_text("city")
     expect(differences).to_contain_text("London")
 
-    # Ask a question, and save it.
+
+def _ask(who: Mouse | Keyboard, name: str) -> None:
+    """Ask a question, and save it."""
+    page = who.page
     who.visit("Query", "q")
-    editor = page.get_by_role("textbox", name="EventQL query")
-    who.fill(editor, BY_TYPE)
+    who.fill(page.get_by_role("textbox", name="EventQL query"), BY_TYPE)
     page.keyboard.press("Control+Enter")
     expect(grid_of(page, "Rows")).to_contain_text("com.example.customer-moved")
     # In the editor, Tab indents; Escape leaves that to the next Tab.
     page.keyboard.press("Escape")
     who.press(page.get_by_role("button", name="Save", exact=True))
-    name = f"By type, {person.__name__}"
     who.fill(page.get_by_role("dialog").get_by_label("Name"), name)
     page.keyboard.press("Enter")
     expect(page.get_by_role("complementary")).to_contain_text(name)
 
-    # Register a schema.
-    type_ = f"{TYPE}-by-{person.__name__.lower()}"
+
+def _register(who: Mouse | Keyboard, type_: str) -> None:
+    """Register a schema, once it has been tested."""
+    page = who.page
     who.visit("Event types", "t")
     who.press(page.get_by_role("link", name="Register\u2026"))
     form = region_of(page, "Register a schema")
@@ -170,30 +189,30 @@ def test_the_tour(
     who.press(page.get_by_role("dialog").get_by_role("button", name="Register for good"))
     expect(page.get_by_text("has its schema")).to_be_visible()
 
-    # Write an event, and watch it arrive live.
-    with watched_page(_browser_of(page), server.url) as (other, _):
-        watching = person(other)
-        other.goto(f"./#/events?subject={CUSTOMER}&recursive=true")
-        watching.fill(other.get_by_label("API token"), TOKEN)
-        watching.press(other.get_by_role("button", name="Sign in"))
-        watching.press(other.get_by_role("button", name="Live"))
-        expect(grid_of(other, "Events")).not_to_contain_text(type_)
-        _write(who, type_)
-        expect(page.get_by_text(re.compile(r"Event \d+ is written"))).to_be_visible()
-        arrived = other.get_by_role("button", name=re.compile("1 new event"))
-        expect(arrived.or_(grid_of(other, "Events").get_by_text(type_)).first).to_be_visible()
 
-    # Verify the chain, and sign out.
+def _watch_arrival(who: Mouse | Keyboard, watching: Mouse | Keyboard, type_: str) -> None:
+    """Write an event, and watch it arrive live."""
+    other = watching.page
+    other.goto(f"./#/events?subject={CUSTOMER}&recursive=true")
+    watching.fill(other.get_by_label("API token"), TOKEN)
+    watching.press(other.get_by_role("button", name="Sign in"))
+    watching.press(other.get_by_role("button", name="Live"))
+    expect(grid_of(other, "Events")).not_to_contain_text(type_)
+    _write(who, type_)
+    expect(who.page.get_by_text(re.compile(r"Event \d+ is written"))).to_be_visible()
+    arrived = other.get_by_role("button", name=re.compile("1 new event"))
+    expect(arrived.or_(grid_of(other, "Events").get_by_text(type_)).first).to_be_visible()
+
+
+def _verify_and_leave(who: Mouse | Keyboard) -> None:
+    """Verify the chain, and sign out."""
+    page = who.page
     who.visit("Integrity", "i")
     chain = region_of(page, "Hash chain")
     who.press(chain.get_by_role("button", name="The whole log"))
     expect(chain).to_contain_text("The chain is whole.")
     who.press(page.get_by_role("button", name="Sign out"))
     expect(page.get_by_label("API token")).to_be_visible()
-
-    assert not any(TOKEN in each for each in (*watch.urls, *watch.messages, page.url))
-    assert TOKEN not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
-    assert TOKEN.encode() not in b"".join(server.output)
 
 
 def _write(who: Mouse | Keyboard, type_: str) -> None:

@@ -3,7 +3,8 @@
  * says and the hash of the event before it.
  *
  * It takes events as the very text that the server sent, since a hash covers the bytes of `data` as
- * they stand there. Hashes are computed by WebCrypto, which browsers have on HTTPS and on localhost.
+ * they stand there. Hashes are computed by WebCrypto, which browsers have on HTTPS and on
+ * localhost.
  * What is left to others: where events come from, and what is shown of it.
  */
 

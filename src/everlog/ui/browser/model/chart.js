@@ -92,7 +92,8 @@ export function cellOf(row, name) {
 }
 
 /**
- * How rows are drawn: `x` is the name of a column, or null for the number of the row; bars where x is
+ * How rows are drawn: `x` is the name of a column, or null for the number of the row; bars where x
+ * is
  * a text, else lines.
  * @typedef {{x: Column | null, ys: Column[], form: "bars" | "lines"}} Drawing
  */
@@ -100,11 +101,13 @@ export function cellOf(row, name) {
 /**
  * Return how rows can be drawn, null if they have no number.
  *
- * Time is x before text, and text before numbers; numbers are y. A first column of numbers that only
+ * Time is x before text, and text before numbers; numbers are y. A first column of numbers that
+ * only
  * grows is x, if there is another one.
  * @param {any[]} rows
  * @param {Column[]} columns
- * @param {{x?: string | null, ys?: string[]}} [asked] what a person chose; what cannot be is left out
+ * @param {{x?: string | null, ys?: string[]}} [asked] what a person chose; what cannot be is left
+ *   out
  * @returns {Drawing | null}
  */
 export function drawingOf(rows, columns, asked = {}) {
@@ -152,7 +155,8 @@ export const POINTS_MAX = 5000;
 export const BARS_MAX = 200;
 
 /**
- * Return what uPlot draws: the places of x, ascending, and a series for each y; `labels` are the texts
+ * Return what uPlot draws: the places of x, ascending, and a series for each y; `labels` are the
+ * texts
  * below bars. `cutCount` rows are left out.
  * @param {any[]} rows
  * @param {Drawing} drawing

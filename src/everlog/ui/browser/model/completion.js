@@ -17,7 +17,8 @@ import { RESERVED_WORDS, SOURCES, TYPES, tokenize } from "./highlight.js";
  */
 
 /**
- * @typedef {{label: string, type: string, detail?: string, info?: string, apply?: string}} Completion
+ * @typedef {{label: string, type: string, detail?: string, info?: string, apply?: string}}
+ *   Completion
  * An offer replaces what stands between `from` and the place, and so much after it.
  * @typedef {{from: number, options: Completion[], wants: string | null, after?: number}} Offer
  */

@@ -136,7 +136,9 @@ export const FUNCTIONS = [
   {
     "name": "MOD",
     "signature": "MOD(x: number, y: number) -> number",
-    "summary": "What is left of `x` when `y` is taken away as often as it fits; it has the sign of `x`.",
+    "summary":
+      "What is left of `x` when `y` is taken away as often as it fits; it has the sign " +
+      "of `x`.",
     "examples": [
       [
         "MOD(7, 3)",
@@ -166,7 +168,9 @@ export const FUNCTIONS = [
   {
     "name": "RAND",
     "signature": "RAND() -> FLOAT64",
-    "summary": "A random number of at least 0 and less than 1, a new one for each row and each call.",
+    "summary":
+      "A random number of at least 0 and less than 1, a new one for each row and each " +
+      "call.",
     "examples": []
   },
   {
@@ -268,7 +272,9 @@ export const FUNCTIONS = [
   {
     "name": "SUBSTRING",
     "signature": "SUBSTRING(text: STRING, start: INT[, length: INT]) -> STRING",
-    "summary": "What begins at `start`, counted from 0, and has `length` characters, or goes to the end.",
+    "summary":
+      "What begins at `start`, counted from 0, and has `length` characters, or goes to " +
+      "the end.",
     "examples": [
       [
         "SUBSTRING('/books/42', 7)",
@@ -561,7 +567,9 @@ export const FUNCTIONS = [
   {
     "name": "UNIQUE",
     "signature": "UNIQUE(x: any) -> same | NULL",
-    "summary": "The first value in the order of the source, for what is the same in each row of a group.",
+    "summary":
+      "The first value in the order of the source, for what is the same in each row of " +
+      "a group.",
     "examples": [
       [
         "[\"a\", \"a\"]",

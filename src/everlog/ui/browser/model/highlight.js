@@ -1,8 +1,10 @@
 /**
  * The lexer of EventQL for an editor: one token after the other, line by line.
  *
- * It reads what the server's lexer reads (`everlog.eventql.language.lexer`), which tests hold it to,
- * but for faults: an editor goes on behind them. It has the shape that CodeMirror's `StreamLanguage`
+ * It reads what the server's lexer reads (`everlog.eventql.language.lexer`), which tests hold it
+ * to,
+ * but for faults: an editor goes on behind them. It has the shape that CodeMirror's
+ * `StreamLanguage`
  * takes, and needs nothing of CodeMirror.
  */
 

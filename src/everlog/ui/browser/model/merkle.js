@@ -2,8 +2,10 @@
  * Proofs and checkpoints, verified in the browser: Merkle trees of RFC 9162, signed notes and
  * checkpoints of C2SP (docs/proofs.md, docs/verifying.md).
  *
- * Nothing is believed but what leads to a root, and of a root what a given key has signed. Signatures
- * with Ed25519 are verified; those with ML-DSA-44 are told as such, since browsers cannot verify them.
+ * Nothing is believed but what leads to a root, and of a root what a given key has signed.
+ * Signatures
+ * with Ed25519 are verified; those with ML-DSA-44 are told as such, since browsers cannot verify
+ * them.
  */
 
 /** What is not shown, in a sentence. */
@@ -377,7 +379,8 @@ function timeOf(content) {
 /**
  * Verify what a key has signed of a checkpoint.
  *
- * "absent" where the key signed nothing, "unsupported" where this browser knows no such keys; throws
+ * "absent" where the key signed nothing, "unsupported" where this browser knows no such keys;
+ * throws
  * `ProofError` where a signature of the key does not verify.
  * @param {Checkpoint} checkpoint
  * @param {VerifierKey} key

@@ -1,7 +1,9 @@
 /**
- * The plan of a query, which `EXPLAIN` returns, as steps that a person can read (docs/eventql/plans.md).
+ * The plan of a query, which `EXPLAIN` returns, as steps that a person can read
+ * (docs/eventql/plans.md).
  *
- * It gives what the server says in sentences, in the order in which it happens, and judges one thing:
+ * It gives what the server says in sentences, in the order in which it happens, and judges one
+ * thing:
  * how much of the log has to be read.
  */
 
@@ -136,5 +138,8 @@ export function adviceOf(plan) {
   if (!readsAll || source.eventsInLog < 10_000) {
     return null;
   }
-  return "All events have to be read. A condition on type, subject, id or time in front of the others lets the index choose.";
+  return (
+    "All events have to be read. A condition on type, subject, id or time in front of the others " +
+    "lets the index choose."
+  );
 }

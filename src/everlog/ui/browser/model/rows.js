@@ -23,7 +23,8 @@ export class Rows {
   }
 
   /**
-   * Take a row; returns whether there is room for another one. What is beyond the bound is left out.
+   * Take a row; returns whether there is room for another one. What is beyond the bound is left
+   * out.
    * @param {Row} row
    */
   add(row) {

@@ -46,7 +46,8 @@ export function Page({ params }) {
       </div>
       <div class="stack">
         <${CheckpointCard} latest=${latest} onReload=${() => setVersion(version + 1)} />
-        <${ProofCard} key=${params.get("event") ?? ""} event=${params.get("event") ?? ""} latest=${latest} />
+        <${ProofCard} key=${params.get("event") ?? ""} event=${params.get("event") ?? ""}
+          latest=${latest} />
         <${GrowthCard} latest=${latest} />
       </div>
     </div>`;

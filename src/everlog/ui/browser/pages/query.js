@@ -100,20 +100,26 @@ export function Page({ params }) {
   return html`<div class="query-page">
     <div class="stack">
       <section class="card flush" aria-label="Query">
-        <${QueryEditor} given=${given} label="EventQL query" onChange=${(/** @type {string} */ next) => take(next, false)} faults=${faults}
+        <${QueryEditor} given=${given} label="EventQL query"
+          onChange=${(/** @type {string} */ next) => take(next, false)} faults=${faults}
           onRun=${() => runNow(text)} offer=${offerAt} />
         <div class="row query-bar">
           ${
             isRunning
               ? html`<button type="button" onClick=${() => ended.current.abort()}>Cancel</button>`
-              : html`<button type="button" class="primary" onClick=${() => runNow(text)}>Run <kbd>Ctrl ↵</kbd></button>`
+              : html`<button type="button" class="primary"
+                onClick=${() => runNow(text)}>Run <kbd>Ctrl ↵</kbd></button>`
           }
           <button type="button" onClick=${() => runNow(withExplain(text, !isPlanAsked))}
             disabled=${isRunning}>${isPlanAsked ? "Run without EXPLAIN" : "Explain"}</button>
           <span class="end row">
             <button type="button" class="quiet" onClick=${() => setSaving(true)}>Save</button>
             <${CopyButton} label="Copy link" class="quiet"
-              text=${() => new URL(link("query", { query: text, view: params.get("view"), run: true }), location.href).href} />
+              text=${() =>
+                new URL(
+                  link("query", { query: text, view: params.get("view"), run: true }),
+                  location.href,
+                ).href} />
           </span>
         </div>
         <${Faults} faults=${faults} text=${text} />
@@ -121,8 +127,14 @@ export function Page({ params }) {
       ${run === null ? null : html`<${Outcome} run=${run} params=${params} show=${show} />`}
       <${Command} text=${text} />
     </div>
-    <${KeptQueries} queries=${queries} onTake=${(/** @type {string} */ each) => take(each)} onRun=${runNow} />
-    ${isSaving ? html`<${SaveDialog} queries=${queries} text=${text} onClose=${() => setSaving(false)} />` : null}
+    <${KeptQueries} queries=${queries} onTake=${(/** @type {string} */ each) => take(each)}
+      onRun=${runNow} />
+    ${
+      isSaving
+        ? html`<${SaveDialog} queries=${queries} text=${text}
+      onClose=${() => setSaving(false)} />`
+        : null
+    }
   </div>`;
 }
 
@@ -142,19 +154,28 @@ function Faults({ faults, text }) {
     ${faults.slice(0, 5).map((fault, at) => {
       const before = text.slice(0, fault.from).split("\n");
       const place = `${before.length}:${[...(before.at(-1) ?? "")].length + 1}`;
-      return html`<li key=${at}><code>${place}</code> <span class="any">${fault.message}</span></li>`;
+      return html`<li key=${at}><code>${place}</code> <span class="any">${fault.message}</span>
+        </li>`;
     })}
   </ul>`;
 }
 
-/** @param {{run: Run, params: URLSearchParams, show: (changes: Record<string, any>) => void}} props */
+/**
+ * @param {{run: Run, params: URLSearchParams, show: (changes: Record<string, any>) => void}} props
+ */
 function Outcome({ run, params, show }) {
   const { state, rows, count, error } = run;
   const all = useMemo(() => rows.all.slice(0, count), [rows, count]);
   return html`<${State} run=${run} />
     ${state === "failed" ? html`<${Failure} error=${error} />` : null}
-    ${state === "cancelled" ? html`<${Notice}>The query was cancelled; the rows that came before are shown.<//>` : null}
-    <${Results} rows=${all} isCut=${rows.isCut} isDone=${state === "done"} view=${params.get("view") ?? ""}
+    ${
+      state === "cancelled"
+        ? html`<${Notice}>The query was cancelled; the rows that came before are
+      shown.<//>`
+        : null
+    }
+    <${Results} rows=${all} isCut=${rows.isCut} isDone=${state === "done"}
+      view=${params.get("view") ?? ""}
       x=${params.get("x")} ys=${params.getAll("y")} onChange=${show} />`;
 }
 
@@ -164,7 +185,8 @@ function Failure({ error }) {
   const where =
     id === undefined ? null : html`<p><a href=${link("event", { id })}>Open event ${id}</a></p>`;
   const isMalformed = error?.code === "query-malformed";
-  return html`<${ErrorBox} error=${error} title=${isMalformed ? "This is no query." : "The query did not come to its end."} />${where}`;
+  return html`<${ErrorBox} error=${error}
+    title=${isMalformed ? "This is no query." : "The query did not come to its end."} />${where}`;
 }
 
 /** @param {{run: Run}} props */

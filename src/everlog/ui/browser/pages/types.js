@@ -31,6 +31,7 @@ export const title = "Event types";
 /** @typedef {EventType & {count: number | null}} Listed */
 
 const COUNTS = "FROM e IN events GROUP BY e.type PROJECT INTO { type: e.type, count: COUNT() }";
+const REGISTER = "api/v2/data/register-event-schema";
 const EXAMPLES = 5;
 const DRAFT_EVENTS = 200;
 
@@ -51,7 +52,8 @@ export function Page({ params }) {
     return () => ended.abort();
   }, [version]);
   if (error !== null) {
-    return html`<${ErrorBox} error=${error} title="Event types could not be read." retry=${reload} />`;
+    return html`<${ErrorBox} error=${error} title="Event types could not be read."
+      retry=${reload} />`;
   }
   if (found === null) {
     return html`<${Loading} label="Reading event types" />`;
@@ -62,10 +64,14 @@ export function Page({ params }) {
     <${List} all=${found} params=${params} chosen=${chosen} />
     ${
       isNew
-        ? html`<div class="stack"><${Register} key="new" type="" onDone=${reload} /></div>`
+        ? html`<div class="stack"><${Register} key="new" type="" hasEvents=${false}
+          onDone=${reload} /></div>`
         : chosen === ""
-          ? html`<div class="card wide-only"><${Empty} title="Choose an event type"><p>Its schema, examples of its events, and what else is known of it are shown here.</p><//></div>`
-          : html`<${Details} key=${chosen} type=${chosen} entry=${entry} onDone=${reload} params=${params} />`
+          ? html`<div class="card wide-only"><${Empty} title="Choose an event type">
+            <p>Its schema, examples of its events, and what else is known of it are shown here.</p>
+            <//></div>`
+          : html`<${Details} key=${chosen} type=${chosen} entry=${entry} onDone=${reload}
+            params=${params} />`
     }
   </div>`;
 }
@@ -125,15 +131,30 @@ function List({ all, params, chosen }) {
     go("types", changed(params, { type: row.type, register: null }));
   return html`<section class="card flush types-list" aria-label="Event types">
     <div class="row filter">
-      <input class="grow" type="search" placeholder="Filter ${all.length.toLocaleString("en")} types" aria-label="Filter event types"
-        value=${filter} onInput=${(/** @type {any} */ event) => show({ filter: event.target.value })} />
-      <button type="button" aria-pressed=${isOpen} onClick=${() => show({ schema: isOpen ? null : "none" })}>Without schema</button>
-      ${server.canWrite.value ? html`<a class="button" href=${link("types", changed(params, { type: null, register: true }))}>Register…</a>` : null}
+      <input class="grow" type="search"
+        placeholder="Filter ${all.length.toLocaleString("en")} types"
+        aria-label="Filter event types"
+        value=${filter}
+          onInput=${(/** @type {any} */ event) => show({ filter: event.target.value })} />
+      <button type="button" aria-pressed=${isOpen}
+        onClick=${() => show({ schema: isOpen ? null : "none" })}>Without schema</button>
+      ${
+        server.canWrite.value
+          ? html`<a class="button"
+        href=${link("types", changed(params, { type: null, register: true }))}>Register…</a>`
+          : null
+      }
     </div>
     ${
       rows.length === 0
-        ? html`<${Empty} title=${all.length === 0 ? "There are no event types" : "No type is like that"}>
-            <p>${all.length === 0 ? "A type is there once it has an event or a schema." : "Try another filter."}</p><//>`
+        ? html`<${Empty}
+          title=${all.length === 0 ? "There are no event types" : "No type is like that"}>
+            <p>${
+              all.length === 0
+                ? "A type is there once it has an event or a schema."
+                : "Try another filter."
+            }
+              </p><//>`
         : html`<${Table} label="Event types" columns=${columns} rows=${rows} onOpen=${open}
             rowKey=${(/** @type {Listed} */ row) => row.type} height="min(70vh, 800px)"
             selected=${rows.findIndex(({ type }) => type === chosen)} />`
@@ -141,18 +162,32 @@ function List({ all, params, chosen }) {
   </section>`;
 }
 
-/** @param {{type: string, entry: Listed | null, onDone: () => void, params: URLSearchParams}} props */
+/**
+ * @param {{type: string, entry: Listed | null, onDone: () => void, params: URLSearchParams}} props
+ */
 function Details({ type, entry, onDone, params }) {
   const schema = entry === null ? undefined : memberText(entry.text, "schema");
   const back = link("types", changed(params, { type: null }));
   if (entry === null) {
     return html`<div class="stack"><a class="narrow-only" href=${back}>All event types</a>
-      <${Notice} kind="warning" title="There is no such event type.">A type is there once it has an event or a schema.<//>
-      ${server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}</div>`;
+      <${Notice} kind="warning"
+        title="There is no such event type.">A type is there once it has an event or a schema.<//>
+      ${
+        server.canWrite.value
+          ? html`<${Register} type=${type} hasEvents=${false}
+        onDone=${onDone} />`
+          : null
+      }</div>`;
   }
   const events = link("events", { subject: "/", recursive: true, type });
   const query = link("query", {
-    query: `FROM e IN events\nWHERE e.type == '${type}'\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e`,
+    query: [
+      "FROM e IN events",
+      `WHERE e.type == '${type}'`,
+      "ORDER BY e.time DESC",
+      "TOP 100",
+      "PROJECT INTO e",
+    ].join("\n"),
   });
   return html`<div class="stack">
     <a class="narrow-only" href=${back}>All event types</a>
@@ -160,22 +195,44 @@ function Details({ type, entry, onDone, params }) {
       <header><h2 class="mono any">${type}</h2>
         <${CopyButton} text=${type} label="Copy the name" iconOnly />
         <span class="row end">
-          ${entry.hasEvents ? html`<a class="button small" href=${events}>Events</a><a class="button small" href=${query}>Query</a>` : null}
-          ${server.canWrite.value ? html`<a class="button small" href=${link("write", { type })}>Write one</a>` : null}
+          ${
+            entry.hasEvents
+              ? html`<a class="button small" href=${events}>Events</a><a
+            class="button small" href=${query}>Query</a>`
+              : null
+          }
+          ${
+            server.canWrite.value
+              ? html`<a class="button small"
+            href=${link("write", { type })}>Write one</a>`
+              : null
+          }
         </span></header>
       <dl class="facts">
         <dt>Events</dt><dd>${entry.count === null ? "some" : entry.count.toLocaleString("en")}</dd>
-        <dt>Schema</dt><dd>${schema === undefined ? "None: its events may have any data" : "Every event matches it; it cannot be changed"}</dd>
+        <dt>Schema</dt><dd>
+          ${
+            schema === undefined
+              ? "None: its events may have any data"
+              : "Every event matches it; it cannot be changed"
+          }
+          </dd>
       </dl>
     </section>
     ${
       schema === undefined
         ? null
-        : html`<section class="card" aria-label="Schema"><header><h2>Schema</h2><span class="end"><${CopyButton} text=${() => indented(schema)} /></span></header>
+        : html`<section class="card" aria-label="Schema"><header><h2>Schema</h2><span class="end">
+          <${CopyButton} text=${() => indented(schema)} /></span></header>
       <${JsonTree} text=${schema} label="Schema" /></section>`
     }
     ${entry.hasEvents ? html`<${Examples} type=${type} />` : null}
-    ${schema === undefined && server.canWrite.value ? html`<${Register} type=${type} onDone=${onDone} />` : null}
+    ${
+      schema === undefined && server.canWrite.value
+        ? html`<${Register} type=${type}
+      hasEvents=${entry.hasEvents} onDone=${onDone} />`
+        : null
+    }
   </div>`;
 }
 
@@ -214,13 +271,15 @@ function Examples({ type }) {
     );
     return () => ended.abort();
   }, [type]);
-  return html`<section class="card flush" aria-label="Examples"><header><h2>The latest events</h2></header>
+  return html`<section class="card flush" aria-label="Examples"><header>
+    <h2>The latest events</h2></header>
     ${error === null ? null : html`<${ErrorBox} error=${error} />`}
     ${events === null && error === null ? html`<${Loading} />` : null}
     ${(events ?? []).map(
       (event, at) => html`<details class="example" key=${event.id} open=${at === 0}>
         <summary><a href=${link("event", { id: event.id })}>Event ${event.id}</a>
-          <span class="any mono">${event.subject}</span><span class="muted end"><${Time} value=${event.time} short /></span></summary>
+          <span class="any mono">${event.subject}</span><span class="muted end"><${Time}
+            value=${event.time} short /></span></summary>
         <${JsonTree} text=${event.raw} label="Data of event ${event.id}" />
       </details>`,
     )}
@@ -232,8 +291,8 @@ function Examples({ type }) {
  * @typedef {{type: string, text: string, count: number | null, error: any}} Checked
  */
 
-/** @param {{type: string, onDone: () => void}} props */
-function Register({ type: given, onDone }) {
+/** @param {{type: string, hasEvents: boolean, onDone: () => void}} props */
+function Register({ type: given, hasEvents, onDone }) {
   const [type, setType] = useState(given);
   const [text, setText] = useState('{\n  "type": "object",\n  "properties": {}\n}');
   const [checked, setChecked] = useState(/** @type {Checked | null} */ (null));
@@ -266,7 +325,7 @@ function Register({ type: given, onDone }) {
     setSure(false);
     setBusy(true);
     try {
-      for await (const _ of api.stream("POST", "api/v2/data/register-event-schema", body)) {
+      for await (const _ of api.stream("POST", REGISTER, body)) {
         // It says what was registered.
       }
       toast(`${type} has its schema.`);
@@ -285,35 +344,58 @@ function Register({ type: given, onDone }) {
   const said = current?.error?.message;
   return html`<section class="card" aria-label="Register a schema">
     <header><h2>${given === "" ? "Register a schema for a type" : "Register a schema"}</h2></header>
-    <p class="muted small">A schema is for good: it cannot be changed or removed. Test it first; that changes nothing.</p>
+    <p class="muted small">A schema is for good: it cannot be changed or removed. Test it first;
+      that changes nothing.</p>
     ${
       given !== ""
         ? null
-        : html`<${Field} label="Event type" fault=${isAboutType ? said : null} hint="A reverse domain name, such as com.example.book-acquired">
+        : html`<${Field} label="Event type" fault=${isAboutType ? said : null}
+          hint="A reverse domain name, such as com.example.book-acquired">
       ${(
         /** @type {any} */ attributes,
-      ) => html`<input ...${attributes} class="mono" value=${type} autocomplete="off" spellcheck="false"
+      ) => html`<input ...${attributes} class="mono" value=${type} autocomplete="off"
+        spellcheck="false"
         onInput=${(/** @type {any} */ event) => setType(event.target.value)} />`}<//>`
     }
-    <${Field} label="JSON Schema" fault=${fault ?? (said && !isAboutType && !current?.error?.details?.eventId ? said : null)} hint="Of an object, with properties; JSON Schema 2020-12 unless it says otherwise">
+    <${Field} label="JSON Schema"
+      fault=${fault ?? (said && !isAboutType && !current?.error?.details?.eventId ? said : null)}
+      hint="Of an object, with properties; JSON Schema 2020-12 unless it says otherwise">
       ${(
         /** @type {any} */ attributes,
       ) => html`<textarea ...${attributes} rows="12" spellcheck="false" value=${text}
         onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea>`}<//>
     ${current === null ? null : html`<${Verdict} checked=${current} />`}
     <div class="row">
-      <button type="button" class=${current?.error === null ? "" : "primary"} disabled=${isBusy || fault !== null || type === ""} onClick=${check}>Test against stored events</button>
-      <button type="button" class=${current?.error === null ? "primary" : ""} disabled=${isBusy || current === null || current.error !== null} onClick=${() => setSure(true)}
+      <button type="button" class=${current?.error === null ? "" : "primary"}
+        disabled=${isBusy || fault !== null || type === ""}
+        onClick=${check}>Test against stored events</button>
+      <button type="button" class=${current?.error === null ? "primary" : ""}
+        disabled=${isBusy || current === null || current.error !== null}
+        onClick=${() => setSure(true)}
         title=${current?.error === null ? "" : "Test it first"}>Register…</button>
-      ${isBusy ? html`<span class="row small muted" role="status"><span class="spinner" aria-hidden="true"></span>Judging events <button type="button" class="small" onClick=${() => ended.current.abort()}>Cancel</button></span>` : null}
-      ${given === "" ? null : html`<button type="button" class="quiet end" onClick=${draft}>Draft from events</button>`}
+      ${
+        isBusy
+          ? html`<span class="row small muted" role="status"><span class="spinner"
+        aria-hidden="true"></span>Judging events <button type="button" class="small"
+        onClick=${() => ended.current.abort()}>Cancel</button></span>`
+          : null
+      }
+      ${
+        hasEvents
+          ? html`<button type="button" class="quiet end"
+        onClick=${draft}>Draft from events</button>`
+          : null
+      }
     </div>
-    <${CommandLine} curl=${curl({ method: "POST", url: new URL("api/v2/data/register-event-schema", api.ROOT).href, body })} />
+    <${CommandLine}
+      curl=${curl({ method: "POST", url: new URL(REGISTER, api.ROOT).href, body })} />
     ${
       isSure
         ? html`<${Dialog} title="Register this schema for good?" onClose=${() => setSure(false)}
-      actions=${html`<button type="button" onClick=${() => setSure(false)}>Cancel</button><button type="button" class="primary" onClick=${register}>Register for good</button>`}>
-      <p>Every event of <code class="any">${type}</code> must match it from then on. It can neither be changed nor removed.</p><//>`
+      actions=${html`<button type="button" onClick=${() => setSure(false)}>Cancel</button><button
+        type="button" class="primary" onClick=${register}>Register for good</button>`}>
+      <p>Every event of <code class="any">${type}
+        </code> must match it from then on. It can neither be changed nor removed.</p><//>`
         : null
     }
   </section>`;
@@ -326,13 +408,15 @@ function Verdict({ checked: { count, error } }) {
       count === 1
         ? "The stored event of this type matches"
         : `All ${Number(count).toLocaleString("en")} stored events of this type match`;
-    return html`<${Notice} kind="good" title="It can be registered.">${count === 0 ? "There is no event of this type yet." : `${many}.`}<//>`;
+    return html`<${Notice} kind="good" title="It can be registered.">
+      ${count === 0 ? "There is no event of this type yet." : `${many}.`}<//>`;
   }
   const id = error.details?.eventId;
   if (id === undefined) {
     return html`<${ErrorBox} error=${error} title="It cannot be registered." />`;
   }
-  return html`<${Notice} kind="bad" title="A stored event does not match." actions=${html`<a class="button small" href=${link("event", { id })}>Open event ${id}</a>`}>${error.message}<//>`;
+  return html`<${Notice} kind="bad" title="A stored event does not match." actions=${html`<a
+    class="button small" href=${link("event", { id })}>Open event ${id}</a>`}>${error.message}<//>`;
 }
 
 /** @param {string} text */

@@ -41,7 +41,8 @@ export function Page({ params }) {
     return () => ended.abort();
   }, [like]);
   if (!server.canWrite.value) {
-    return html`<${Notice} kind="warning" title="Nothing can be written here.">The server is read-only, or follows another one.<//>`;
+    return html`<${Notice} kind="warning"
+      title="Nothing can be written here.">The server is read-only, or follows another one.<//>`;
   }
   if (error !== null) {
     return html`<${ErrorBox} error=${error} title="Event ${like} could not be read." />`;
@@ -154,39 +155,77 @@ function Form({ first, like }) {
   const url = new URL("api/v2/data/write-events", api.ROOT).href;
   return html`<form class="stack write-page" ref=${form} onSubmit=${ask} novalidate>
     <section class="card" aria-label="Event">
-      <header><h2>${like === null ? "A new event" : html`An event like <a href=${link("event", { id: like.id })}>event ${like.id}</a>`}</h2></header>
+      <header><h2>${
+        like === null
+          ? "A new event"
+          : html`An event like <a
+        href=${link("event", { id: like.id })}>event ${like.id}</a>`
+      }</h2></header>
       <div class="grid pair">
-        ${input("type", "Type", "A reverse domain name, such as com.example.book-acquired", "known-types")}
+        ${input(
+          "type",
+          "Type",
+          "A reverse domain name, such as com.example.book-acquired",
+          "known-types",
+        )}
         ${input("subject", "Subject", "A path, such as /books/42", "known-subjects")}
       </div>
-      ${input("source", "Source", "A URI that names where the event comes from, such as https://library.example")}
+      ${input(
+        "source",
+        "Source",
+        "A URI that names where the event comes from, such as https://library.example",
+      )}
       <${Field} label="Data" hint="A JSON object, stored as it is typed" fault=${faults.data}>
         ${(
           /** @type {any} */ attributes,
         ) => html`<textarea ...${attributes} rows="12" spellcheck="false" value=${draft.data}
-          onInput=${(/** @type {any} */ event) => change({ data: event.target.value })}></textarea>`}<//>
-      <details open=${draft.traceparent !== "" || faults.traceparent !== undefined || faults.tracestate !== undefined}>
+          onInput=${(/** @type {any} */ event) => change({ data: event.target.value })}>
+            </textarea>`}<//>
+      <details open=${
+        draft.traceparent !== "" ||
+        faults.traceparent !== undefined ||
+        faults.tracestate !== undefined
+      }>
         <summary>Tracing</summary>
         <div class="grid pair">
           ${input("traceparent", "traceparent", "Optional: W3C Trace Context, version 00")}
           ${input("tracestate", "tracestate", "Optional, with a traceparent only")}
         </div>
       </details>
-      <datalist id="known-types">${names.types.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
-      <datalist id="known-subjects">${names.subjects.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
+      <datalist id="known-types">${names.types.map(
+        (each) => html`<option key=${each}
+        value=${each} />`,
+      )}</datalist>
+      <datalist id="known-subjects">${names.subjects.map(
+        (each) => html`<option key=${each}
+        value=${each} />`,
+      )}</datalist>
     </section>
-    <${Preconditions} draft=${draft} faults=${faults} onChange=${(/** @type {Precondition[]} */ preconditions) => change({ preconditions })} />
+    <${Preconditions} draft=${draft} faults=${faults}
+      onChange=${(/** @type {Precondition[]} */ preconditions) => change({ preconditions })} />
     ${written === null ? null : html`<${Written} event=${written} />`}
     ${error === null ? null : html`<${ErrorBox} error=${error} title="It was not written." />`}
-    <div class="row"><button type="submit" class="primary" disabled=${isBusy}>${isBusy ? "Writing" : "Write…"}</button></div>
-    ${faultOfData(draft.data) === null ? html`<${CommandLine} curl=${curl({ method: "POST", url, body: bodyOf(draft) })} />` : null}
-    ${isAsking ? html`<${Confirmation} draft=${draft} onClose=${() => setAsking(false)} onWrite=${write} />` : null}
+    <div class="row"><button type="submit" class="primary" disabled=${isBusy}>
+      ${isBusy ? "Writing" : "Write…"}</button></div>
+    ${
+      faultOfData(draft.data) === null
+        ? html`<${CommandLine}
+      curl=${curl({ method: "POST", url, body: bodyOf(draft) })} />`
+        : null
+    }
+    ${
+      isAsking
+        ? html`<${Confirmation} draft=${draft} onClose=${() => setAsking(false)}
+      onWrite=${write} />`
+        : null
+    }
   </form>`;
 }
 
 /** @param {{event: any}} props */
 function Written({ event }) {
-  const actions = html`<a class="button small" href=${link("event", { id: event.id })}>Open event ${event.id}</a>`;
+  const actions = html`<a class="button small"
+    href=${link("event", { id: event.id })}>Open event ${event.id}</a>`;
   return html`<${Notice} kind="good" title="Event ${event.id} is written." actions=${actions}>
     <${Time} value=${event.time} /><//>`;
 }
@@ -202,7 +241,15 @@ function Confirmation({ draft, onClose, onWrite }) {
       <dt>Type</dt><dd class="mono">${draft.type}</dd>
       <dt>Subject</dt><dd class="mono">${draft.subject}</dd>
       <dt>Source</dt><dd class="mono">${draft.source}</dd>
-      <dt>Preconditions</dt><dd>${count === 0 ? "none: it is written whatever the store has" : count === 1 ? "one, which must hold" : `${count}, all of which must hold`}</dd>
+      <dt>Preconditions</dt><dd>
+        ${
+          count === 0
+            ? "none: it is written whatever the store has"
+            : count === 1
+              ? "one, which must hold"
+              : `${count}, all of which must hold`
+        }
+        </dd>
     </dl>
     <pre class="code">${indented(draft.data)}</pre>
   <//>`;
@@ -216,11 +263,19 @@ function Preconditions({ draft, faults, onChange }) {
   const all = draft.preconditions;
   const add = () => onChange([...all, newPrecondition(draft.subject)]);
   return html`<section class="card" aria-label="Preconditions">
-    <header><h2>Preconditions</h2><span class="end"><button type="button" class="small" onClick=${add}>Add</button></span></header>
-    ${all.length === 0 ? html`<p class="muted small">None: the event is written whatever the store has. Preconditions are judged in the same step as the write.</p>` : null}
+    <header><h2>Preconditions</h2><span class="end"><button type="button" class="small"
+      onClick=${add}>Add</button></span></header>
+    ${
+      all.length === 0
+        ? html`<p
+      class="muted small">None: the event is written whatever the store has. Preconditions are
+        judged in the same step as the write.</p>`
+        : null
+    }
     ${all.map(
       (each, at) => html`<${One} key=${at} value=${each} at=${at} faults=${faults}
-        onChange=${(/** @type {Partial<Precondition>} */ changes) => onChange(all.map((other, index) => (index === at ? { ...other, ...changes } : other)))}
+        onChange=${(/** @type {Partial<Precondition>} */ changes) =>
+          onChange(all.map((other, index) => (index === at ? { ...other, ...changes } : other)))}
         onRemove=${() => onChange(all.filter((_, index) => index !== at))} />`,
     )}
   </section>`;
@@ -238,29 +293,38 @@ function One({ value, at, faults, onChange, onRemove }) {
     <${Field} label=${label} fault=${faults[`${at}.${name}`]} class="grow">
       ${(
         /** @type {any} */ attributes,
-      ) => html`<input ...${attributes} class="mono" value=${value[name]} autocomplete="off" spellcheck="false"
+      ) => html`<input ...${attributes} class="mono" value=${value[name]} autocomplete="off"
+        spellcheck="false"
         onInput=${(/** @type {any} */ event) => onChange({ [name]: event.target.value })} />`}<//>`;
   return html`<div class="precondition" role="group" aria-label="Precondition ${at + 1}">
     <${Field} label="Must hold" fault=${faults[`${at}.type`]}>
-      ${(
-        /** @type {any} */ attributes,
-      ) => html`<select ...${attributes} value=${kind.type} onChange=${(/** @type {any} */ event) => onChange({ type: event.target.value })}>
-        ${PRECONDITIONS.map(({ type, label }) => html`<option key=${type} value=${type}>${label}</option>`)}</select>`}<//>
+      ${(/** @type {any} */ attributes) => html`<select ...${attributes} value=${kind.type}
+        onChange=${(/** @type {any} */ event) => onChange({ type: event.target.value })}>
+        ${PRECONDITIONS.map(
+          ({ type, label }) => html`<option key=${type} value=${type}>${label}
+          </option>`,
+        )}</select>`}<//>
     ${has("subject") ? input("subject", "Subject") : null}
     ${has("eventId") ? input("eventId", "Event id") : null}
     ${
       has("query")
-        ? html`<${Field} label="Query with one row, which is true" fault=${faults[`${at}.query`]} class="grow">
-      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="3" spellcheck="false" value=${value.query} onInput=${(/** @type {any} */ event) => onChange({ query: event.target.value })}></textarea>`}<//>`
+        ? html`<${Field} label="Query with one row, which is true" fault=${faults[`${at}.query`]}
+          class="grow">
+      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="3"
+        spellcheck="false" value=${value.query}
+        onInput=${(/** @type {any} */ event) => onChange({ query: event.target.value })}>
+        </textarea>`}<//>`
         : null
     }
     ${
       has("recursive")
-        ? html`<label class="check"><input type="checkbox" checked=${value.recursive} onChange=${(/** @type {any} */ event) => onChange({ recursive: event.target.checked })} />
+        ? html`<label class="check"><input type="checkbox" checked=${value.recursive}
+          onChange=${(/** @type {any} */ event) => onChange({ recursive: event.target.checked })} />
       <span>with all below</span></label>`
         : null
     }
-    <button type="button" class="quiet icon" aria-label="Remove precondition ${at + 1}" title="Remove" onClick=${onRemove}><${Icon} name="close" /></button>
+    <button type="button" class="quiet icon" aria-label="Remove precondition ${at + 1}"
+      title="Remove" onClick=${onRemove}><${Icon} name="close" /></button>
   </div>`;
 }
 

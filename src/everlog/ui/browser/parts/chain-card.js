@@ -17,7 +17,9 @@ import { ErrorBox, Field, Notice } from "./basics.js";
 
 const LATEST = 1_000n;
 
-/** @param {{params: URLSearchParams, latest: import("../pages/integrity.js").Latest | null}} props */
+/**
+ * @param {{params: URLSearchParams, latest: import("../pages/integrity.js").Latest | null}} props
+ */
 export function ChainCard({ params, latest }) {
   const lastId = server.health.value?.checks?.["log:lastEventId"]?.[0]?.observedValue ?? null;
   const [from, setFrom] = useState(params.get("from") ?? "");
@@ -60,7 +62,8 @@ export function ChainCard({ params, latest }) {
     /** @type {(text: string) => void} */ set,
     /** @type {string} */ hint,
   ) => html`
-    <${Field} label=${label} hint=${hint} class="grow" fault=${label === "From event" ? fault : null}>
+    <${Field} label=${label} hint=${hint} class="grow"
+      fault=${label === "From event" ? fault : null}>
       ${(
         /** @type {any} */ attributes,
       ) => html`<input ...${attributes} class="mono" inputmode="numeric" value=${value}
@@ -75,10 +78,16 @@ export function ChainCard({ params, latest }) {
   };
   return html`<section class="card" aria-label="Hash chain">
     <header><h2>Hash chain</h2></header>
-    <p class="muted small">Each event names the hash of the one before it. This browser computes every hash anew from what the server sends, so that you need not believe the server.</p>
+    <p class="muted small">Each event names the hash of the one before it. This browser computes
+      every hash anew from what the server sends, so that you need not believe the server.</p>
     <form class="row range" onSubmit=${submit}>
       ${input("From event", from, setFrom, "Empty: the first one")}
-      ${input("To event", to, setTo, lastId === null ? "Empty: the last one" : `Empty: the last one, ${lastId}`)}
+      ${input(
+        "To event",
+        to,
+        setTo,
+        lastId === null ? "Empty: the last one" : `Empty: the last one, ${lastId}`,
+      )}
       ${
         isRunning
           ? html`<button type="button" onClick=${() => ended.current.abort()}>Cancel</button>`
@@ -86,10 +95,17 @@ export function ChainCard({ params, latest }) {
       }
     </form>
     <div class="row">
-      <button type="button" class="small" disabled=${!isReady || isRunning} onClick=${() => start(beginning, "")}>The latest ${String(LATEST)}</button>
-      <button type="button" class="small" disabled=${!isReady || isRunning} onClick=${() => start("", "")}>The whole log</button>
+      <button type="button" class="small" disabled=${!isReady || isRunning}
+        onClick=${() => start(beginning, "")}>The latest ${String(LATEST)}</button>
+      <button type="button" class="small" disabled=${!isReady || isRunning}
+        onClick=${() => start("", "")}>The whole log</button>
     </div>
-    ${lastId === null && server.health.value !== null ? html`<p class="muted">There is no event yet.</p>` : null}
+    ${
+      lastId === null && server.health.value !== null
+        ? html`<p
+      class="muted">There is no event yet.</p>`
+        : null
+    }
     ${progress === null ? null : html`<${Shown} progress=${progress} />`}
   </section>`;
 }
@@ -154,11 +170,13 @@ function Shown({ progress }) {
   const whole = (/** @type {number} */ count) => count.toLocaleString("en");
   if (state === "running") {
     return html`<div class="stack tight" role="status">
-      <progress class="wide" max=${Math.max(total, 1)} value=${check.count} aria-label="Verified"></progress>
+      <progress class="wide" max=${Math.max(total, 1)} value=${check.count} aria-label="Verified">
+        </progress>
       <span class="small muted">${whole(check.count)} of ${whole(total)} events</span></div>`;
   }
   if (state === "cancelled") {
-    return html`<${Notice}>Cancelled after ${whole(check.count)} events, which are as they were written.<//>`;
+    return html`<${Notice}>Cancelled after ${whole(check.count)} events, which are as they were
+      written.<//>`;
   }
   if (error instanceof ChainError) {
     const id = error.id;
@@ -176,18 +194,38 @@ function Shown({ progress }) {
     return html`<${Notice} kind="warning">There is no event in this range.<//>`;
   }
   const uncovered = [...check.uncovered].filter((name) => name !== "signature");
-  return html`<${Notice} kind="good" title="The chain is whole.">${whole(check.count)} ${check.count === 1 ? "event has" : "events have"} the content that their hashes say, and each names the one before it.<//>
-    ${isRootRight === false ? html`<${Notice} kind="bad" title="The checkpoint is of another log.">Its root is not that of these events: keep both.<//>` : null}
+  return html`<${Notice} kind="good" title="The chain is whole.">
+    ${whole(check.count)} ${check.count === 1 ? "event has" : "events have"} the content that their
+      hashes say, and each names the one before it.<//>
+    ${
+      isRootRight === false
+        ? html`<${Notice} kind="bad"
+      title="The checkpoint is of another log.">Its root is not that of these events: keep
+        both.<//>`
+        : null
+    }
     <dl class="facts">
-      <dt>Events</dt><dd><a href=${link("event", { id: check.first.id })}>${check.first.id}</a> to <a href=${link("event", { id: check.last.id })}>${check.last.id}</a>, in ${(ms / 1000).toFixed(1)} s</dd>
+      <dt>Events</dt><dd><a href=${link("event", { id: check.first.id })}>${check.first.id}
+        </a> to <a href=${link("event", { id: check.last.id })}>${check.last.id}
+        </a>, in ${(ms / 1000).toFixed(1)} s</dd>
       <dt>Hash of the last</dt><dd class="mono">${check.last.hash}</dd>
       <dt>Versions</dt><dd>${[1, 2]
         .map((version) => [version, check.countByVersion[/** @type {1} */ (version)]])
         .filter(([, count]) => count > 0)
         .map(([version, count]) => `version ${version}: ${whole(count)}`)
         .join(", ")}</dd>
-      ${isRootRight === true ? html`<dt>Checkpoint</dt><dd>Its root is that of these events</dd>` : null}
-      ${uncovered.length > 0 ? html`<dt>Not covered</dt><dd>${uncovered.join(", ")}: hashes of version 1 leave them out</dd>` : null}
+      ${
+        isRootRight === true
+          ? html`<dt>Checkpoint</dt>
+        <dd>Its root is that of these events</dd>`
+          : null
+      }
+      ${
+        uncovered.length > 0
+          ? html`<dt>Not covered</dt><dd>
+        ${uncovered.join(", ")}: hashes of version 1 leave them out</dd>`
+          : null
+      }
     </dl>`;
 }
 

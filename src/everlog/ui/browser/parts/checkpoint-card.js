@@ -54,8 +54,17 @@ export async function judgedBy(text, checkpoint) {
 /** @param {{latest: Latest | null, onReload: () => void}} props */
 export function CheckpointCard({ latest, onReload }) {
   return html`<section class="card" aria-label="Checkpoint">
-    <header><h2>Last checkpoint</h2><span class="end"><button type="button" class="small" onClick=${onReload}>Look again</button></span></header>
-    ${latest === null ? html`<${Loading} />` : "error" in latest ? html`<${None} error=${latest.error} />` : html`<${Signed} note=${latest.note} checkpoint=${latest.checkpoint} />`}
+    <header><h2>Last checkpoint</h2><span class="end"><button type="button" class="small"
+      onClick=${onReload}>Look again</button></span></header>
+    ${
+      latest === null
+        ? html`<${Loading} />`
+        : "error" in latest
+          ? html`<${None}
+      error=${latest.error} />`
+          : html`<${Signed} note=${latest.note}
+      checkpoint=${latest.checkpoint} />`
+    }
     <${Witnesses} />
   </section>`;
 }
@@ -65,7 +74,8 @@ function None({ error }) {
   const isAbsent = error instanceof ApiError && error.status === 503;
   return isAbsent
     ? html`<p class="muted">${error.message}</p>
-        <p class="muted small">A checkpoint is the size and root of the log, signed: a promise that it cannot take back. Proofs of events can be had without one.</p>`
+        <p class="muted small">A checkpoint is the size and root of the log, signed: a promise that
+          it cannot take back. Proofs of events can be had without one.</p>`
     : html`<${ErrorBox} error=${error} title="There is no checkpoint to read." />`;
 }
 
@@ -91,32 +101,42 @@ function Signed({ note, checkpoint }) {
         const { label, isWitness, time } = describeSignature(signature, checkpoint.origin);
         const name = `${signature.name}+${signature.id}`;
         return html`<li key=${name}>
-          <div class="row"><code class="any">${name}</code><${State} judged=${stateOf(name)} /></div>
-          <span class="small muted">${isWitness ? "witness" : "log"}, ${label}${time === null ? "" : `, ${new Date(time * 1000).toISOString().replace(".000Z", "Z")}`}</span></li>`;
+          <div class="row"><code class="any">${name}</code><${State}
+            judged=${stateOf(name)} /></div>
+          <span class="small muted">
+            ${isWitness ? "witness" : "log"}, ${label}${
+              time === null ? "" : `, ${new Date(time * 1000).toISOString().replace(".000Z", "Z")}`
+            }
+            </span></li>`;
       })}
     </ul>
     ${judged
       .filter(({ state }) => state === "refused")
       .map(
         ({ name, reason }) =>
-          html`<${Notice} kind="bad" title="Refused." key=${name}><code class="any">${name}</code>: ${reason}<//>`,
+          html`<${Notice} kind="bad" title="Refused." key=${name}><code class="any">${name}
+            </code>: ${reason}<//>`,
       )}
     ${judged
       .filter(({ state }) => state === "absent")
       .map(
         ({ name }) =>
-          html`<${Notice} kind="warning" key=${name}><code class="any">${name}</code> has not signed it.<//>`,
+          html`<${Notice} kind="warning" key=${name}><code class="any">${name}
+            </code> has not signed it.<//>`,
       )}
-    <${Field} label="Verifier keys" hint="One a line, as everlog generate prints them. Take them from whoever runs the log on a way that you trust, not from this server. This browser keeps them.">
+    <${Field} label="Verifier keys"
+      hint=${KEYS_HINT}>
       ${(
         /** @type {any} */ attributes,
-      ) => html`<textarea ...${attributes} rows="2" spellcheck="false" placeholder="log.example.com/orders+27f9dfee+AR…" value=${text}
+      ) => html`<textarea ...${attributes} rows="2" spellcheck="false"
+        placeholder="log.example.com/orders+27f9dfee+AR…" value=${text}
         onInput=${(/** @type {any} */ event) => {
           keys.value = event.target.value;
         }}></textarea>`}<//>
     <div class="row">
       <${CopyButton} text=${note} label="Copy checkpoint" />
-      <${Download} name="checkpoint.txt" type="text/plain" label="checkpoint.txt" make=${() => note} />
+      <${Download} name="checkpoint.txt" type="text/plain" label="checkpoint.txt"
+        make=${() => note} />
     </div>`;
 }
 
@@ -129,10 +149,15 @@ function State({ judged }) {
     return html`<${Badge} kind="good" dot>verified<//>`;
   }
   if (judged.state === "unsupported") {
-    return html`<${Badge} kind="warning" title="This browser knows no such signatures; everlog verify does">not by a browser<//>`;
+    return html`<${Badge} kind="warning"
+      title="This browser knows no such signatures; everlog verify does">not by a browser<//>`;
   }
   return html`<${Badge} kind="bad" dot>refused<//>`;
 }
+
+const KEYS_HINT =
+  "One a line, as everlog generate prints them. Take them from whoever runs the log on a way " +
+  "that you trust, not from this server. This browser keeps them.";
 
 const KINDS = /** @type {Record<string, "good" | "warning" | "bad" | "plain">} */ ({
   cosigning: "good",
@@ -155,6 +180,7 @@ function Witnesses() {
   return html`<h3>Witnesses</h3>
     <ul class="signatures" aria-label="Witnesses">${found.map(
       ({ witness, state }) =>
-        html`<li key=${witness} class="row"><code class="any">${witness}</code><${Badge} kind=${KINDS[state] ?? "plain"} dot>${state}<//></li>`,
+        html`<li key=${witness} class="row"><code class="any">${witness}</code><${Badge}
+          kind=${KINDS[state] ?? "plain"} dot>${state}<//></li>`,
     )}</ul>`;
 }

@@ -101,7 +101,8 @@ const THEME = EditorView.theme({
 });
 
 /**
- * @param {{given: {text: string}, label: string, onChange: (text: string) => void, onRun: () => void,
+ * @param {{given: {text: string}, label: string, onChange: (text: string) => void, onRun: () =>
+ *   void,
  *   faults: Fault[], offer: (text: string, at: number, isAsked: boolean, signal: AbortSignal) =>
  *   Promise<Offer | null>}} props `given` replaces what is there whenever it is another object;
  *   what is typed the editor knows first, and nobody gives it back.
@@ -143,7 +144,9 @@ export function QueryEditor({ given, label, onChange, onRun, faults, offer }) {
     view.dispatch(setDiagnostics(view.state, shown));
   }, [faults]);
 
-  /** Letters typed here are no shortcuts of the page: from outside, the tree hides who is typing. */
+  /**
+   * Letters typed here are no shortcuts of the page: from outside, the tree hides who is typing.
+   */
   const keep = (/** @type {KeyboardEvent} */ event) => {
     if (!event.ctrlKey && !event.metaKey) {
       event.stopPropagation();
@@ -179,6 +182,8 @@ function extensionsFor(label, latest) {
     EditorView.lineWrapping,
     EditorView.domEventHandlers({ beforeinput: replaceSelected }),
     EditorView.contentAttributes.of({
+      // Otherwise the browser keeps the look of what is replaced by a style, against the policy.
+      contenteditable: "plaintext-only",
       "aria-label": label,
       spellcheck: "false",
       autocapitalize: "off",

@@ -10,23 +10,42 @@ import { toast } from "./toasts.js";
 
 /** @typedef {import("@preact/signals").Signal<import("../model/queries.js").Queries>} Kept */
 
+/** @type {[string, string[]][]} */
 const EXAMPLES = [
-  ["Latest events", "FROM e IN events\nORDER BY e.time DESC\nTOP 100\nPROJECT INTO e"],
+  ["Latest events", ["FROM e IN events", "ORDER BY e.time DESC", "TOP 100", "PROJECT INTO e"]],
   [
     "Events of each type",
-    "FROM e IN events\nGROUP BY e.type\nORDER BY COUNT() DESC\nPROJECT INTO { type: e.type, count: COUNT() }",
+    [
+      "FROM e IN events",
+      "GROUP BY e.type",
+      "ORDER BY COUNT() DESC",
+      "PROJECT INTO { type: e.type, count: COUNT() }",
+    ],
   ],
   [
     "Events of each day",
-    "FROM e IN events\nGROUP BY SUBSTRING(e.time AS STRING, 0, 10)\nPROJECT INTO {\n  day: SUBSTRING(e.time AS STRING, 0, 10),\n  count: COUNT()\n}",
+    [
+      "FROM e IN events",
+      "GROUP BY SUBSTRING(e.time AS STRING, 0, 10)",
+      "PROJECT INTO {",
+      "  day: SUBSTRING(e.time AS STRING, 0, 10),",
+      "  count: COUNT()",
+      "}",
+    ],
   ],
   [
     "Busiest subjects",
-    "FROM e IN events\nGROUP BY e.subject\nORDER BY COUNT() DESC\nTOP 20\nPROJECT INTO { subject: e.subject, count: COUNT() }",
+    [
+      "FROM e IN events",
+      "GROUP BY e.subject",
+      "ORDER BY COUNT() DESC",
+      "TOP 20",
+      "PROJECT INTO { subject: e.subject, count: COUNT() }",
+    ],
   ],
   [
     "All subjects below one",
-    "FROM s IN subjects\nWHERE STARTSWITH(s, '/')\nTOP 100\nPROJECT INTO s",
+    ["FROM s IN subjects", "WHERE STARTSWITH(s, '/')", "TOP 100", "PROJECT INTO s"],
   ],
 ];
 
@@ -62,7 +81,7 @@ export function KeptQueries({ queries, onTake, onRun }) {
     history: history.map(({ text, at }) =>
       entry({ name: null, text, note: new Date(at).toLocaleString() }),
     ),
-    examples: EXAMPLES.map(([name, text]) => entry({ name, text })),
+    examples: EXAMPLES.map(([name, lines]) => entry({ name, text: lines.join("\n") })),
   })[tab];
   return html`<aside class="card kept" aria-label="Queries that are kept">
     <${Tabs} tabs=${tabs} selected=${tab} onSelect=${setSelected} label="Queries that are kept">
@@ -70,7 +89,11 @@ export function KeptQueries({ queries, onTake, onRun }) {
         shown.length > 0
           ? html`<ul>${shown}</ul>`
           : html`<${Empty} title=${tab === "saved" ? "None is saved" : "None has run"}>
-        <p class="small">${tab === "saved" ? "Save a query to find it here again." : "What you run is kept here."} Only this browser knows it.</p><//>`
+        <p class="small">
+          ${
+            tab === "saved" ? "Save a query to find it here again." : "What you run is kept here."
+          } Only this browser knows it.</p>
+          <//>`
       }
     <//>
   </aside>`;
@@ -88,11 +111,13 @@ function Entry({ name, text, note, onTake, onRun, onRemove }) {
       <code class="truncate muted">${text.replace(/\s+/g, " ")}</code>
       ${note === undefined ? null : html`<span class="small muted">${note}</span>`}
     </button>
-    <button type="button" class="quiet small" onClick=${() => onRun(text)} aria-label="Run ${label}">Run</button>
+    <button type="button" class="quiet small" onClick=${() => onRun(text)}
+      aria-label="Run ${label}">Run</button>
     ${
       onRemove === undefined
         ? null
-        : html`<button type="button" class="quiet small icon" aria-label="Remove ${label}" title="Remove"
+        : html`<button type="button" class="quiet small icon" aria-label="Remove ${label}"
+          title="Remove"
             onClick=${onRemove}><${Icon} name="close" /></button>`
     }
   </li>`;
@@ -116,7 +141,8 @@ export function SaveDialog({ queries, text, onClose }) {
   };
   return html`<${Dialog} title="Save this query" onClose=${onClose}>
     <form class="stack" onSubmit=${submit}>
-      <${Field} label="Name" fault=${fault} hint="Only this browser knows it. To share a query, copy its link.">
+      <${Field} label="Name" fault=${fault}
+        hint="Only this browser knows it. To share a query, copy its link.">
         ${(
           /** @type {any} */ attributes,
         ) => html`<input ...${attributes} value=${name} autofocus autocomplete="off"

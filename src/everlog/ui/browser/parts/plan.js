@@ -34,8 +34,16 @@ function Steps({ steps }) {
         <${Badge} kind=${kindOf(step)}>${WORDS[step.kind]}<//>
         <div class="stack tight grow">
           <span class="any">${step.title}</span>
-          ${step.share === null || step.share.read === 0 ? null : html`<${Share} share=${step.share} />`}
-          ${step.details.map((detail, each) => html`<code class="any" key=${each}>${detail}</code>`)}
+          ${
+            step.share === null || step.share.read === 0
+              ? null
+              : html`<${Share}
+            share=${step.share} />`
+          }
+          ${step.details.map(
+            (detail, each) => html`<code class="any" key=${each}>${detail}
+            </code>`,
+          )}
           ${step.steps.length === 0 ? null : html`<${Steps} steps=${step.steps} />`}
         </div>
       </li>`,

@@ -48,9 +48,15 @@ export function Plot({ rows, drawing, label }) {
     <figcaption class="row small">
       ${drawing.ys.map(
         ({ name }, at) => html`<span class="legend" key=${name}>
-          <span class="swatch series-${at % COLOURS.length}" aria-hidden="true"></span><span class="any">${name}</span></span>`,
+          <span class="swatch series-${at % COLOURS.length}" aria-hidden="true"></span><span
+            class="any">${name}</span></span>`,
       )}
-      ${drawn.cutCount > 0 ? html`<span class="muted end">${drawn.cutCount.toLocaleString("en")} rows more are not drawn</span>` : null}
+      ${
+        drawn.cutCount > 0
+          ? html`<span class="muted end">
+        ${drawn.cutCount.toLocaleString("en")} rows more are not drawn</span>`
+          : null
+      }
     </figcaption>
     <div class="plot" ref=${element} role="img" aria-label=${label}></div>
   </figure>`;

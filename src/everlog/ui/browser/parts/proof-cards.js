@@ -59,11 +59,15 @@ export function ProofCard({ event: given, latest }) {
   };
   return html`<section class="card" aria-label="Proof of an event">
     <header><h2>Proof of an event</h2></header>
-    <p class="muted small">A few hundred bytes that show to anybody, without this server, that an event is in the log, in its place, as it is.</p>
+    <p class="muted small">A few hundred bytes that show to anybody, without this server, that an
+      event is in the log, in its place, as it is.</p>
     <form class="row range" onSubmit=${submit}>
       <${Field} label="Event" class="grow">
-        ${(/** @type {any} */ attributes) => html`<input ...${attributes} class="mono" inputmode="numeric" value=${id} onInput=${(/** @type {any} */ event) => setId(event.target.value.trim())} />`}<//>
-      <button type="submit" disabled=${isBusy || latest === null || !/^\d{1,19}$/.test(id)}>Prove</button>
+        ${(/** @type {any} */ attributes) => html`<input ...${attributes} class="mono"
+          inputmode="numeric" value=${id}
+          onInput=${(/** @type {any} */ event) => setId(event.target.value.trim())} />`}<//>
+      <button type="submit"
+        disabled=${isBusy || latest === null || !/^\d{1,19}$/.test(id)}>Prove</button>
     </form>
     ${error === null ? null : html`<${ErrorBox} error=${error} title="It is not proven." />`}
     ${proven === null ? null : html`<${Proof} proven=${proven} />`}
@@ -142,19 +146,50 @@ function Proof({ proven: { event, proof, proofText, note, size, checkpoint } }) 
   const refused = judged.find(({ state }) => state === "refused");
   const signers = judged.filter(({ state }) => state === "verified").map(({ name }) => name);
   if (refused !== undefined) {
-    return html`<${Notice} kind="bad" title="It is not proven.">The checkpoint: ${refused.reason}.<//>`;
+    return html`<${Notice} kind="bad"
+      title="It is not proven.">The checkpoint: ${refused.reason}.<//>`;
   }
-  const command = `everlog verify --event event-${event.id}.json --proof inclusion-proof-${event.id}.json \\\n  --checkpoint checkpoint.txt --key "$(cat verifier-keys)"`;
-  return html`<${Notice} kind=${note === null ? "accent" : "good"} title="Event ${event.id} is proven.">
-      It is number ${(BigInt(event.id) + 1n).toLocaleString("en")} of the first ${size.toLocaleString("en")} events of ${where}, and its content has the hash that it says.${" "}
-      ${note === null ? "" : signers.length > 0 ? `Signed by ${signers.join(", ")}.` : "Give a verifier key to see who signed it."}<//>
-    <dl class="facts"><dt>Hash</dt><dd class="mono">${proof.hash}</dd><dt>Root</dt><dd class="mono">${proof.root}</dd><dt>Steps</dt><dd>${proof.proof.length} hashes</dd></dl>
+  const command = [
+    `everlog verify --event event-${event.id}.json`,
+    `  --proof inclusion-proof-${event.id}.json`,
+    '  --checkpoint checkpoint.txt --key "$(cat verifier-keys)"',
+  ].join(" \\\n");
+  return html`<${Notice} kind=${note === null ? "accent" : "good"}
+    title="Event ${event.id} is proven.">
+      It is number ${(BigInt(event.id) + 1n).toLocaleString("en")} of the
+        first ${size.toLocaleString("en")} events of ${where},
+        and its content has the hash that it says.${" "}
+      ${
+        note === null
+          ? ""
+          : signers.length > 0
+            ? `Signed by ${signers.join(", ")}.`
+            : "Give a verifier key to see who signed it."
+      }
+        <//>
+    <dl class="facts"><dt>Hash</dt><dd class="mono">${proof.hash}</dd><dt>Root</dt><dd class="mono">
+      ${proof.root}</dd><dt>Steps</dt><dd>${proof.proof.length} hashes</dd></dl>
     <div class="row" role="group" aria-label="Files of the proof">
-      <${Download} name="event-${event.id}.json" type="application/json" label="event-${event.id}.json" make=${() => `${event.text}\n`} />
-      <${Download} name="inclusion-proof-${event.id}.json" type="application/json" label="inclusion-proof-${event.id}.json" make=${() => proofText} />
-      ${note === null ? null : html`<${Download} name="checkpoint.txt" type="text/plain" label="checkpoint.txt" make=${() => note} />`}
+      <${Download} name="event-${event.id}.json" type="application/json"
+        label="event-${event.id}.json" make=${() => `${event.text}\n`} />
+      <${Download} name="inclusion-proof-${event.id}.json" type="application/json"
+        label="inclusion-proof-${event.id}.json" make=${() => proofText} />
+      ${
+        note === null
+          ? null
+          : html`<${Download} name="checkpoint.txt" type="text/plain"
+        label="checkpoint.txt" make=${() => note} />`
+      }
     </div>
-    ${note === null ? html`<p class="muted small">Without a checkpoint nobody has signed the root; everlog verify asks for one.</p>` : html`<details><summary>How anybody verifies it</summary><${Code} text=${command} label="Copy command" /></details>`}`;
+    ${
+      note === null
+        ? html`<p
+      class="muted small">Without a checkpoint nobody has signed the root; everlog verify asks for
+        one.</p>`
+        : html`<details>
+      <summary>How anybody verifies it</summary><${Code} text=${command}
+      label="Copy command" /></details>`
+    }`;
 }
 
 /** @param {{latest: Latest | null}} props */
@@ -186,19 +221,32 @@ export function GrowthCard({ latest }) {
   };
   return html`<section class="card" aria-label="That the log only grew">
     <header><h2>That the log only grew</h2></header>
-    <p class="muted small">Give a checkpoint that you kept: this browser verifies that the log of then is the beginning of the one of now.</p>
+    <p class="muted small">Give a checkpoint that you kept: this browser verifies that the log of
+      then is the beginning of the one of now.</p>
     <${Field} label="A checkpoint of before">
-      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="3" spellcheck="false" value=${text} onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea>`}<//>
+      ${(/** @type {any} */ attributes) => html`<textarea ...${attributes} rows="3"
+        spellcheck="false" value=${text}
+        onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea>`}<//>
     <div class="row">
-      <button type="button" disabled=${text.trim() === ""} onClick=${() => compare(text)}>Compare</button>
-      <label class="button">Choose a file<input class="visually-hidden" type="file" accept=".txt,text/plain" onChange=${take} /></label>
+      <button type="button" disabled=${text.trim() === ""}
+        onClick=${() => compare(text)}>Compare</button>
+      <label class="button">Choose a file<input class="visually-hidden" type="file"
+        accept=".txt,text/plain" onChange=${take} /></label>
     </div>
-    ${error === null ? null : html`<${ErrorBox} error=${error} title="It is not shown that the log only grew." />`}
+    ${
+      error === null
+        ? null
+        : html`<${ErrorBox} error=${error}
+      title="It is not shown that the log only grew." />`
+    }
     ${
       found === null
         ? null
-        : html`<${Notice} kind="good" title="The log only grew.">The first ${found.size.toLocaleString("en")} events are still what they were; by now there are ${latest.checkpoint.size.toLocaleString("en")}.<//>
-      <div class="row"><${Download} name="consistency-proof.json" type="application/json" label="consistency-proof.json" make=${() => found.proofText} /></div>`
+        : html`<${Notice} kind="good"
+          title="The log only grew.">The first ${found.size.toLocaleString("en")} events are still
+            what they were; by now there are ${latest.checkpoint.size.toLocaleString("en")}.<//>
+      <div class="row"><${Download} name="consistency-proof.json" type="application/json"
+        label="consistency-proof.json" make=${() => found.proofText} /></div>`
     }
   </section>`;
 }

@@ -18,6 +18,8 @@ import { Table } from "./table.js";
 const TREE_ROWS = 1_000;
 const TREE_LETTERS = 2_000_000;
 const CELL_LETTERS = 240;
+// What is named like a member of an event most likely is one.
+const WIDTHS = /** @type {Record<string, string>} */ ({ id: "96px", type: "260px" });
 
 /**
  * @param {{rows: Row[], isCut: boolean, isDone: boolean, view: string, x: string | null,
@@ -49,7 +51,12 @@ export function Results({ rows, isCut, isDone, view, x, ys, onChange }) {
       ${selected === "table" ? html`<${RowTable} rows=${rows} columns=${columns} />` : null}
       ${selected === "json" ? html`<${RowTree} rows=${rows} />` : null}
       ${selected === "plan" ? html`<${PlanView} plan=${plan} />` : null}
-      ${selected === "chart" ? html`<${Chosen} values=${values} columns=${columns} x=${x} ys=${ys} onChange=${onChange} />` : null}
+      ${
+        selected === "chart"
+          ? html`<${Chosen} values=${values} columns=${columns} x=${x} ys=${ys}
+        onChange=${onChange} />`
+          : null
+      }
     <//>
     ${plan === null ? html`<${Files} rows=${rows} />` : null}
   </section>`;
@@ -60,7 +67,8 @@ function Cut({ count }) {
   const shown = count.toLocaleString("en");
   const why = count === ROWS_MAX ? "" : ", which are 32 MB";
   return html`<${Notice} kind="warning" title="There are more rows.">
-    The first ${shown} are shown${why}, and the query was stopped there. TOP asks for fewer; the command below has all of them.
+    The first ${shown} are shown${why}, and the query was stopped there. TOP asks for fewer; the
+      command below has all of them.
   <//>`;
 }
 
@@ -68,9 +76,11 @@ function Cut({ count }) {
 function Files({ rows }) {
   return html`<div class="row" role="group" aria-label="Download the rows that are shown">
     <span class="small muted">Download</span>
-    <${Download} name="rows.ndjson" type="application/x-ndjson" label="NDJSON" make=${() => written(rows, "ndjson")} />
+    <${Download} name="rows.ndjson" type="application/x-ndjson" label="NDJSON"
+      make=${() => written(rows, "ndjson")} />
     <${Download} name="rows.csv" type="text/csv" label="CSV" make=${() => written(rows, "csv")} />
-    <${Download} name="rows.json" type="application/json" label="JSON" make=${() => written(rows, "json")} />
+    <${Download} name="rows.json" type="application/json" label="JSON"
+      make=${() => written(rows, "json")} />
   </div>`;
 }
 
@@ -89,25 +99,24 @@ function RowTable({ rows, columns }) {
       <${Table} label="Rows" columns=${shown} rows=${rows} height="min(60vh, 640px)"
         onOpen=${(/** @type {Row} */ row) => setOpened(row)} />
     </div>
-    ${opened === null ? null : html`<${RowDialog} row=${opened} onClose=${() => setOpened(null)} />`}`;
+    ${
+      opened === null
+        ? null
+        : html`<${RowDialog} row=${opened}
+      onClose=${() => setOpened(null)} />`
+    }`;
 }
 
 /**
  * @param {string} name
- * @param {string} kind
+ * @param {import("../model/chart.js").ColumnKind} kind
  * @param {number} count
  */
 function widthOf(name, kind, count) {
   if (count === 1) {
     return undefined;
   }
-  return name === "id"
-    ? "96px"
-    : kind === "number"
-      ? "140px"
-      : kind === "time"
-        ? "260px"
-        : undefined;
+  return WIDTHS[name] ?? { number: "140px", time: "260px", text: undefined, other: "320px" }[kind];
 }
 
 /**
@@ -127,7 +136,12 @@ function cell(row, name) {
 /** @param {{row: Row, onClose: () => void}} props */
 function RowDialog({ row, onClose }) {
   const actions = html`
-    ${isEvent(row.row) ? html`<a class="button" href=${link("event", { id: row.row.id })}>Open event ${row.row.id}</a>` : null}
+    ${
+      isEvent(row.row)
+        ? html`<a class="button"
+      href=${link("event", { id: row.row.id })}>Open event ${row.row.id}</a>`
+        : null
+    }
     <button type="button" onClick=${onClose}>Close</button>`;
   return html`<${Dialog} title="Row" class="wide" onClose=${onClose} actions=${actions}>
     <${JsonTree} text=${row.raw} label="Row" />
@@ -146,7 +160,14 @@ function RowTree({ rows }) {
     return [`[${shown.map(({ raw }) => raw).join(",")}]`, shown.length];
   }, [rows]);
   return html`<div class="card">
-    ${count < rows.length ? html`<p class="muted small">The first ${count.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows; the files below have all that are shown in the table.</p>` : null}
+    ${
+      count < rows.length
+        ? html`<p
+      class="muted small">The
+        first ${whole(count)} of ${whole(rows.length)} rows; the files below have all that are
+        shown in the table.</p>`
+        : null
+    }
     <${JsonTree} text=${text} label="Rows" />
   </div>`;
 }
@@ -164,6 +185,7 @@ function Chosen({ values, columns, x, ys, onChange }) {
   }
   const numbers = columns.filter(({ kind }) => kind === "number");
   const chosen = drawing.ys.map(({ name }) => name);
+  const along = drawing.x?.name ?? "the rows";
   /** @param {string} name */
   const toggle = (name) => {
     const next = chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name];
@@ -173,7 +195,8 @@ function Chosen({ values, columns, x, ys, onChange }) {
   return html`<div class="card">
     <div class="row">
       <label class="row"><span class="small muted">Along</span>
-        <select value=${drawing.x?.name ?? "#"} onChange=${(/** @type {any} */ event) => onChange({ x: event.target.value })}>
+        <select value=${drawing.x?.name ?? "#"}
+          onChange=${(/** @type {any} */ event) => onChange({ x: event.target.value })}>
           <option value="#">the number of the row</option>
           ${places.map(({ name }) => html`<option key=${name} value=${name}>${name}</option>`)}
         </select></label>
@@ -183,11 +206,13 @@ function Chosen({ values, columns, x, ys, onChange }) {
           : html`<div class="row" role="group" aria-label="What is drawn">
               ${numbers.map(
                 ({ name }) => html`<button type="button" class="small" key=${name}
-                  aria-pressed=${chosen.includes(name)} onClick=${() => toggle(name)}>${name}</button>`,
+                  aria-pressed=${chosen.includes(name)} onClick=${() => toggle(name)}>${name}
+                    </button>`,
               )}</div>`
       }
     </div>
-    <${LoadedPlot} rows=${values} drawing=${drawing} label="Chart of ${chosen.join(", ")} along ${drawing.x?.name ?? "the rows"}; the table has the same numbers" />
+    <${LoadedPlot} rows=${values} drawing=${drawing}
+      label=${`Chart of ${chosen.join(", ")} along ${along}; the table has the same numbers`} />
   </div>`;
 }
 
@@ -201,4 +226,9 @@ function LoadedPlot(props) {
     import("./plot.js").then((module) => setPlot(() => module.Plot));
   }, []);
   return Plot === null ? html`<${Loading} />` : html`<${Plot} ...${props} />`;
+}
+
+/** @param {number} count */
+function whole(count) {
+  return count.toLocaleString("en");
 }

@@ -43,12 +43,15 @@ export function StoreCard() {
   const isRunning = audit?.state === "running";
   return html`<section class="card" aria-label="Stored data">
     <header><h2>Stored data</h2></header>
-    <p class="muted small">The server reads again all that it has stored: events, their hashes and places, event schemas, and the index. It takes a processor only while nobody else needs it.</p>
+    <p class="muted small">The server reads again all that it has stored: events, their hashes and
+      places, event schemas,
+      and the index. It takes a processor only while nobody else needs it.</p>
     <div class="row">
       ${
         isRunning
           ? html`<button type="button" onClick=${() => ended.current.abort()}>Cancel</button>
-              <span class="row small muted" role="status"><span class="spinner" aria-hidden="true"></span>Reading for ${seconds(audit.ms)}</span>`
+              <span class="row small muted" role="status"><span class="spinner" aria-hidden="true">
+                </span>Reading for ${seconds(audit.ms)}</span>`
           : html`<button type="button" class="primary" onClick=${start}>Verify the store</button>`
       }
     </div>
@@ -61,9 +64,26 @@ function Outcome({ audit: { state, ms, errors, warnings, error } }) {
   const isSound = state === "done" && errors.length === 0;
   return html`
     ${state === "cancelled" ? html`<${Notice}>Cancelled after ${seconds(ms)}.<//>` : null}
-    ${state === "failed" ? html`<${ErrorBox} error=${error} title="The store could not be verified to its end." />` : null}
-    ${isSound ? html`<${Notice} kind="good" title="The store is sound.">All that is stored is as it was written; it took ${seconds(ms)}.<//>` : null}
-    ${errors.length > 0 ? html`<${Notice} kind="bad" title="The store is not as it was written.">Stop writing, keep a copy of the directory, and see the manual about audits.<//>` : null}
+    ${
+      state === "failed"
+        ? html`<${ErrorBox} error=${error}
+      title="The store could not be verified to its end." />`
+        : null
+    }
+    ${
+      isSound
+        ? html`<${Notice} kind="good"
+      title="The store is sound.">All that is stored is as it was written; it
+        took ${seconds(ms)}.<//>`
+        : null
+    }
+    ${
+      errors.length > 0
+        ? html`<${Notice} kind="bad"
+      title="The store is not as it was written.">Stop writing, keep a copy of the directory, and
+        see the manual about audits.<//>`
+        : null
+    }
     ${[
       ["Errors", errors],
       ["Warnings", warnings],
@@ -71,7 +91,13 @@ function Outcome({ audit: { state, ms, errors, warnings, error } }) {
       all.length === 0
         ? null
         : html`<div key=${name}><h3>${name}</h3>
-            <ul class="findings" tabindex="0" aria-label=${name}>${/** @type {string[]} */ (all).map((each, at) => html`<li key=${at} class="any mono">${each}</li>`)}</ul></div>`,
+            <ul class="findings" tabindex="0" aria-label=${name}>
+              ${
+                /** @type {string[]} */ (all).map(
+                  (each, at) => html`<li key=${at} class="any mono">
+              ${each}</li>`,
+                )
+              }</ul></div>`,
     )}`;
 }
 
