@@ -109,6 +109,7 @@ class Keyboard:
 
     def find_events(self) -> None:
         self.page.keyboard.press("Control+k")
+        expect(self.page.get_by_role("combobox")).to_be_focused(timeout=TIMEOUT_MS)
         self.page.keyboard.insert_text(CUSTOMER)
         expect(self.page.get_by_role("option", name=CUSTOMER).first).to_be_visible()
         self.page.keyboard.press("Enter")

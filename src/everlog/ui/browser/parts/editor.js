@@ -182,6 +182,8 @@ function extensionsFor(label, latest) {
     EditorView.lineWrapping,
     EditorView.domEventHandlers({ beforeinput: replaceSelected }),
     EditorView.contentAttributes.of({
+      // Otherwise the browser keeps the look of what is replaced by a style, against the policy.
+      contenteditable: "plaintext-only",
       "aria-label": label,
       spellcheck: "false",
       autocapitalize: "off",
