@@ -385,6 +385,19 @@ def test_an_iteration_that_is_left_closes_its_connection(server: RunningServer) 
         assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1
 
 
+def test_one_connection_serves_one_request_after_the_other(server: RunningServer) -> None:
+    with (
+        cutting(server.port, Random(1)) as cutter,
+        everlog.connect(cutter.url, token=TOKEN) as store,
+    ):
+        for number in range(5):
+            store.write([event("/kept", number=number)])
+            assert list(store.read("/kept"))
+            assert list(store.query("FROM e IN events TOP 1 PROJECT INTO e.id"))
+            store.ping()
+        assert cutter.connection_count == 1
+
+
 # Following.
 
 
@@ -396,6 +409,8 @@ def test_following_goes_on_behind_a_cut_and_misses_nothing(server: RunningServer
     ):
         written = [writer.write([event("/cut", number=number)])[0] for number in range(40)]
         cutter.size_max = 8_000
+        # What was kept from asking who the server is was to bring back as much as it liked.
+        cutter.cut_now()
         told: list[Exception] = []
         following = store.follow("/cut", verify=True, on_interruption=told.append)
         with following:

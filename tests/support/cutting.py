@@ -17,7 +17,7 @@ class Cutter:
         self.port: int = listener.getsockname()[1]
         # The largest number of bytes that a connection may bring back; None cuts nothing.
         self.size_max: int | None = None
-        self.cut_count = 0
+        self.connection_count = self.cut_count = 0
         self._target = target
         self._listener = listener
         self._rng = rng
@@ -32,6 +32,7 @@ class Cutter:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self.connection_count += 1
                 threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def cut_now(self) -> None:
