@@ -73,7 +73,7 @@ def test_a_schema_is_tested_against_stored_events_before_it_is_for_good(
     form = page.get_by_label("Register a schema")
     text = form.get_by_label("JSON Schema")
     test, register = (
-        form.get_by_role("button", name=each) for each in ("Test against", "Register…")
+        form.get_by_role("button", name=each) for each in ("Test against", "Register\u2026")
     )
     expect(register).to_be_disabled()
     text.fill("{")
@@ -113,7 +113,7 @@ def test_a_draft_of_a_schema_is_made_of_events(open_page: Opening) -> None:
 
 def test_a_type_gets_its_schema_before_its_first_event(open_page: Opening) -> None:
     page = open_page("#/types")
-    page.get_by_role("link", name="Register…").click()
+    page.get_by_role("link", name="Register\u2026").click()
     form = page.get_by_label("Register a schema")
     form.get_by_label("Event type").fill("nonsense")
     form.get_by_role("button", name="Test against").click()
@@ -129,7 +129,7 @@ def fill(page: Page, **values: str) -> None:
 
 
 def write(page: Page) -> None:
-    page.get_by_role("button", name="Write…").click()
+    page.get_by_role("button", name="Write\u2026").click()
     page.get_by_role("dialog").get_by_role("button", name="Write for good").click()
 
 
@@ -140,7 +140,7 @@ def test_another_event_like_one_is_written_after_a_confirmation(
     expect(page.get_by_label("Type", exact=True)).to_have_value(BORROWED)
     expect(page.get_by_label("Data", exact=True)).to_have_value('{\n  "reader": "/readers/7"\n}')
     fill(page, Data=f'{{"reader": "/readers/8", "fee": {BIG}}}')
-    page.get_by_role("button", name="Write…").click()
+    page.get_by_role("button", name="Write\u2026").click()
     dialog = page.get_by_role("dialog", name="Write this event?")
     expect(dialog).to_contain_text("It can neither be changed nor deleted.")
     expect(dialog).to_contain_text(BIG)
@@ -156,7 +156,7 @@ def test_another_event_like_one_is_written_after_a_confirmation(
 def test_a_refusal_is_shown_at_the_field_that_it_names(open_page: Opening) -> None:
     page = open_page("#/write")
     fill(page, Type="com.example.a", Subject="no path", Source="https://a.example", Data="{")
-    page.get_by_role("button", name="Write…").click()
+    page.get_by_role("button", name="Write\u2026").click()
     expect(page.get_by_label("Data", exact=True)).to_be_focused()
     fill(page, Data="{}")
     write(page)
@@ -209,6 +209,6 @@ def test_nothing_is_to_be_written_where_the_server_is_read_only(browser: Browser
             sign_in(page, "#/types")
             expect(page.get_by_role("link", name="Event types")).to_be_visible()
             expect(page.get_by_role("link", name="Write")).to_have_count(0)
-            expect(page.get_by_role("link", name="Register…")).to_have_count(0)
+            expect(page.get_by_role("link", name="Register\u2026")).to_have_count(0)
             page.evaluate("location.hash = '#/write'")
             expect(page.get_by_text("Nothing can be written here.")).to_be_visible()
