@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 # Which package has the program, with Debian's apt and with Homebrew.
 PACKAGES = {"curl": "curl", "jq": "jq", "nginx": "nginx", "rsync": "rsync", "wrk": "wrk"}
+# What pages of the management UI are looked at with.
+PACKAGES["chromium"] = "chromium"
 if sys.platform == "linux":
     # Only the program that judges units is used: nothing is started with it.
     PACKAGES["systemd-analyze"] = "systemd"

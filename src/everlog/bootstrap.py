@@ -31,7 +31,13 @@ import uvloop
 from everlog._version import COMPATIBLE_VERSION, __version__
 from everlog.api.allowances import FailedAttempts, RateLimit
 from everlog.api.answers import EventForm
-from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
+from everlog.api.application import (
+    HEADERS_ALWAYS,
+    HEADERS_KEPT,
+    HEADERS_OF_DOCUMENTS,
+    ApiApplication,
+    Documents,
+)
 from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
@@ -471,9 +477,10 @@ async def _serve(
         loop_delay=loop_delay,
         certificate_ends_at=lambda: _certificate_end(credentials),
     )
-    describe = partial(describe_server, RELEASE, settings.redacted())
+    describe = partial(describe_server, RELEASE, settings.redacted(), settings.origins)
     services = Services(served, form, clock, tasks, tally, monitor, describe, restores)
-    application = _application(settings, log, credentials, services)
+    documents = await call_on_thread(partial(_load_documents, settings, log))
+    application = _application(settings, log, credentials, services, documents)
     server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
@@ -517,12 +524,28 @@ async def _reload(
                 log.bug(error)
 
 
+def _load_documents(settings: Settings, log: Log) -> Documents:
+    """Return what is open to everybody, with the pages of the management UI where it is on."""
+    documents = load_documents()
+    if settings.with_ui:
+        # Whoever does without it has nothing of it in memory either.
+        from everlog.ui.pages import load_pages  # noqa: PLC0415 - see above
+
+        documents |= load_pages(settings.ui_title, settings.ui_colour)
+        log.info("the management UI is on: whoever has the token can look with a browser")
+    return documents
+
+
 def _application(
-    settings: Settings, log: Log, credentials: LiveCredentials, services: Services
+    settings: Settings,
+    log: Log,
+    credentials: LiveCredentials,
+    services: Services,
+    documents: Documents,
 ) -> ApiApplication:
     return ApiApplication(
         ROUTES,
-        load_documents(),
+        documents,
         services=services,
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
@@ -536,7 +559,7 @@ def _server(settings: Settings, log: Log, application: ApiApplication, limits: L
     return Server(
         application,
         server_header=SERVER_HEADER,
-        headers_kept=HEADERS_KEPT,
+        headers_kept=HEADERS_KEPT | (HEADERS_OF_DOCUMENTS if settings.with_ui else frozenset()),
         headers_always=HEADERS_ALWAYS,
         limits=limits,
         is_shared=settings.is_shared,

@@ -101,6 +101,10 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
         Content(NDJSON, ("V2ErrorItem",)),
     ),
     ("v2", Answer.REGISTRATION): (Content(NDJSON, ("V2ApiEventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.SCHEMA_CHECK): (
+        Content(JSON, ("CheckedSchema",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
     ("v2", Answer.BACKUP): (
         Content(NDJSON, ("V2BackupSchemaItem", "V2BackupEventItem", "V2EndItem", "V2ErrorItem")),
     ),
@@ -251,6 +255,15 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.EVENT_SCHEMA_ALREADY_REGISTERED,
         Code.EVENT_SCHEMA_VIOLATED,
         *_STORING,
+    ),
+    "check_event_schema": (
+        *_EVENT_TYPE,
+        Code.EVENT_SCHEMA_MISSING,
+        Code.EVENT_SCHEMA_MALFORMED,
+        Code.EVENT_SCHEMA_NOT_OBJECT,
+        Code.EVENT_SCHEMA_ALREADY_REGISTERED,
+        Code.EVENT_SCHEMA_VIOLATED,
+        Code.READ_FAILED,
     ),
     "backup": (
         Code.LAST_BACKED_UP_EVENT_MISSING,

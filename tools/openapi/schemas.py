@@ -13,6 +13,7 @@ import msgspec
 
 from everlog.api import look_v1 as v1
 from everlog.api import look_v2 as v2
+from everlog.api.answers import CheckedSchema
 from everlog.api.look_v2 import CODE_PREFIX, ErrorItem
 from everlog.api.proof_endpoints import ConsistencyProof, InclusionProof
 from everlog.api.requests import v1 as v1_requests
@@ -40,7 +41,10 @@ Json = dict[str, Any]
 _REFERENCE: Final = "#/components/schemas/"
 
 _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
-    "": (Event, Health, Diagnostics, Verification, InclusionProof, ConsistencyProof),
+    "": (
+        *(Event, Health, Diagnostics, Verification, InclusionProof, ConsistencyProof),
+        CheckedSchema,
+    ),
     "V1": (
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
@@ -176,6 +180,7 @@ MEMBERS: Final[Mapping[str, Json]] = {
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
         "description": "Null unless the server has a signing key.",
     },
+    "CheckedSchema.type": reference("EventTypeName"),
     "InclusionProof.event": reference("EventId"),
     "InclusionProof.hash": reference("Hash"),
     "InclusionProof.size": reference("TreeSize"),

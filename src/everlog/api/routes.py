@@ -51,6 +51,7 @@ class Answer(Enum):
     EVENT_TYPE_STREAM = "event types, one a line"
     EVENT_TYPE = "an event type"
     REGISTRATION = "an event of the API itself, once the schema is in force"
+    SCHEMA_CHECK = "how many stored events match a schema"
     BACKUP = "event schemas and events, one a line, for a restore"
     RESTORATION = "an event of the API itself, once the store has what was sent"
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
@@ -169,6 +170,8 @@ ROUTES: Final = (
           v2_requests.ReadEventType),
     Route(V2, "POST", f"{_V2_DATA}/register-event-schema", v2.register_event_schema,
           Answer.REGISTRATION, v2_requests.RegisterEventSchema, _SCHEMA),
+    Route(V2, "QUERY", f"{_V2_DATA}/check-event-schema", v2.check_event_schema,
+          Answer.SCHEMA_CHECK, v2_requests.RegisterEventSchema, _SCHEMA),
     Route(V2, "POST", f"{_V2_SYSTEM}/put-into-read-only-mode", v2.put_into_read_only_mode,
           Answer.READ_ONLY_MODE, v2_requests.Nothing),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/backup", v2_transfer.backup, Answer.BACKUP,
