@@ -37,7 +37,7 @@ _TURNS = 3
 
 
 def measure_neutral(bench: Workbench) -> Iterator[Figure]:
-    """Compare writing one event and reading a subject of ten, by compiled clients of the vendors."""
+    """Compare writing one event and reading a subject, by compiled clients of the vendors."""
     program = _build()
     peers = (OWN, PEERS["umadb"])
     most = max(bench.scale.connections)
