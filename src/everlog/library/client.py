@@ -100,7 +100,7 @@ class Answer:
         """Keep the connection for others if all of the answer was read, else close it."""
         if not self._is_released:
             self._is_released = True
-            # Some Pythons do not close it where its last byte was read, but where more is asked for.
+            # Some Pythons close it not where its last byte was read, but where more is asked.
             is_whole = self._response.isclosed() or self._response.length == 0
             self._response.close()
             self._client.take_back(self._connection, is_usable=is_whole)
