@@ -314,7 +314,8 @@ class _Front:
     def _lock(self, *, is_locked: bool) -> None:
         assert self._served is not None
         assert self._token is not None
-        self._served.current = None if is_locked else self._served.latest
+        if not self.stopped.done():
+            self._served.current = None if is_locked else self._served.latest
         # Heads that were admitted before are asked about again.
         self._token.begin_epoch()
         self.link.channel.send(Kind.DONE)

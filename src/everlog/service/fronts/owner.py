@@ -290,7 +290,9 @@ class Fronts:
     async def do(self, kind: Kind, content: bytes = b"") -> None:
         """Return when all have done something; whoever does not in time is ended."""
         waiting: dict[asyncio.Future[None], _Front] = {}
-        for front in (*self._fronts, *self._retired):
+        # Who was told to end before a store was exchanged never serves it again.
+        retired = [] if kind is Kind.UNLOCK else self._retired
+        for front in (*self._fronts, *retired):
             done: asyncio.Future[None] = self._loop.create_future()
             front.doing.append(done)
             front.channel.send(kind, content)
