@@ -203,13 +203,11 @@ class Fronts:
         count: int,
         loop: asyncio.AbstractEventLoop,
         events: FrontEvents,
-        command: Sequence[str] = _COMMAND,
     ) -> None:
         """Start none yet."""
         self.events: Final = events
         self._count: Final = count
         self._loop: Final = loop
-        self._command: Final = tuple(command)
         self._fronts: Final[list[_Front]] = []
         # Those that were told to end.
         self._retired: Final[list[_Front]] = []
@@ -361,7 +359,7 @@ class Fronts:
         front = _Front(self, self._loop, our_lane)
         with theirs, their_lane:
             await self._loop.create_unix_connection(lambda: front.channel, sock=ours)
-            command = (*self._command, str(their_lane.fileno()))
+            command = (*_COMMAND, str(their_lane.fileno()))
             inherited = (their_lane.fileno(), *self._files.inherited)
             try:
                 front.process = await asyncio.shield(
