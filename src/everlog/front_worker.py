@@ -223,9 +223,7 @@ class _Front:
             process_count_max=max(1, -(-(os.cpu_count() or 1) // start.front_count)),
         )
         waking = self._waking = Waking(shared, observers, self._loop)
-        self.link.share_permits(
-            observers.permits, queries.permits, on_first_observer=waking.begin
-        )
+        self.link.share_permits(observers.permits, queries.permits, on_first_observer=waking.begin)
         absent = cast("Any", None)
         writer = cast("Any", _WriterElsewhere(settings))
         store = _FrontStore(

@@ -226,5 +226,3 @@ class Hosting:
 
 def _unstartable(error: FrontUnstartableError) -> StoreFailedError:
     return StoreFailedError(f"a process that speaks with clients could not be started: {error}")
-
-

@@ -129,8 +129,8 @@ def test_what_is_restored_is_seen_by_all_who_ask_from_then_on() -> None:
             read = first.v1("read-events", {"subject": "/", "options": {"recursive": True}})
             assert read.status == 409
         wait_for_end(before)
-        with a_client_of_each(server) as clients:
-            for client in clients:
+        with a_client_of_each(server) as others:
+            for client in others:
                 client.write(an_event("/after"))
                 assert len(client.read_all()) > 100
 

@@ -59,7 +59,9 @@ def test_connections_are_spread_evenly(server: RunningServer) -> None:
 def test_what_one_front_acknowledged_every_other_one_shows_at_once(
     clients: list[Connection],
 ) -> None:
-    for number, (writer, reader) in enumerate(islice(zip(cycle(clients), cycle(clients[::-1])), 60)):
+    for number, (writer, reader) in enumerate(
+        islice(zip(cycle(clients), cycle(clients[::-1])), 60)
+    ):
         subject = f"/at-once/{number}/{number % 7}"
         [written] = writer.write(an_event(subject, f"io.everlog.test.of-{number % 5}"))
 
@@ -69,8 +71,10 @@ def test_what_one_front_acknowledged_every_other_one_shows_at_once(
 
         assert ids(read.events) == [int(written["id"])]
         assert [item["payload"] for item in found.items] == [written["id"]]
-    subjects = [item["payload"]["subject"] for item in clients[0].v1("read-subjects", {
-        "baseSubject": "/at-once"}).items]
+    subjects = [
+        item["payload"]["subject"]
+        for item in clients[0].v1("read-subjects", {"baseSubject": "/at-once"}).items
+    ]
     assert len(subjects) == 1 + 60 + 60
 
 
@@ -165,7 +169,10 @@ def test_refusals_are_those_of_one_server(clients: list[Connection]) -> None:
     conditional = {
         "events": [an_event("/x")],
         "preconditions": [
-            {"type": "isEventQlQueryTrue", "payload": {"query": "FROM e IN events PROJECT INTO 1 == 2"}}
+            {
+                "type": "isEventQlQueryTrue",
+                "payload": {"query": "FROM e IN events PROJECT INTO 1 == 2"},
+            }
         ],
     }
     for client in clients:
@@ -254,16 +261,18 @@ def test_tokens_are_exchanged_everywhere_before_that_is_said(
     file.write_text(old)
     flags = (f"--processes={PROCESSES}", f"--api-token-file={file}")
     environment = {"EVERLOG_API_TOKEN": ""}
-    with running_server(*flags, environment=environment) as server:
-        with a_client_of_each(server) as clients:
-            for client in clients:
-                assert client.ask(*VERIFY, headers=bearing(old)).status == 200
-            file.write_text(new)
-            server.process.send_signal(signal.SIGHUP)
-            server.wait_for_log("the token file was read again")
-            for client in clients:
-                assert client.ask(*VERIFY, headers=bearing(old)).status == 401
-                assert client.ask(*VERIFY, headers=bearing(new)).status == 200
+    with (
+        running_server(*flags, environment=environment) as server,
+        a_client_of_each(server) as clients,
+    ):
+        for client in clients:
+            assert client.ask(*VERIFY, headers=bearing(old)).status == 200
+        file.write_text(new)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("the token file was read again")
+        for client in clients:
+            assert client.ask(*VERIFY, headers=bearing(old)).status == 401
+            assert client.ask(*VERIFY, headers=bearing(new)).status == 200
 
 
 def bearing(token: str) -> dict[str, str]:

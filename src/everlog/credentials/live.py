@@ -78,9 +78,7 @@ class LiveCredentials:
         def put_into_force() -> Callable[[], None]:
             self.tokens = tokens
             self.token_check.replace(tokens)
-            return partial(
-                self._log.info, "the token file was read again", tokenCount=len(tokens)
-            )
+            return partial(self._log.info, "the token file was read again", tokenCount=len(tokens))
 
         return put_into_force
 

@@ -242,4 +242,3 @@ class _SharedTypeTable(EventTypeTable):
             if _NEVER < position < head.event_count:
                 self._first_positions[number] = position
                 self._unbegun.discard(number)
-
