@@ -288,15 +288,8 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         clock=clock,
         events=store_events(log, directory, on_closing=ending.note),
     )
-    hosting = None
-    if settings.processes > 1:
-        hosting = Hosting(
-            settings,
-            log,
-            tokens=lambda: credentials.tokens,
-            connections_max=limits.connections_max,
-            connections_refused_max=limits.connections_refused_max,
-        )
+    hosting = _hosting(settings, log, credentials, limits)
+    if hosting is not None:
         options = replace(options, events=replace(options.events, published=hosting.published))
     restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
@@ -341,6 +334,21 @@ def _load_credentials(settings: Settings, log: Log, clock: Callable[[], int]) ->
         token=settings.api_token,
         token_file=settings.api_token_file,
         certificate_files=settings.certificate_files,
+    )
+
+
+def _hosting(
+    settings: Settings, log: Log, credentials: LiveCredentials, limits: Limits
+) -> Hosting | None:
+    """Return what has fronts serve the store, None where this process does."""
+    if settings.processes == 1:
+        return None
+    return Hosting(
+        settings,
+        log,
+        tokens=lambda: credentials.tokens,
+        connections_max=limits.connections_max,
+        connections_refused_max=limits.connections_refused_max,
     )
 
 

@@ -161,16 +161,7 @@ class _Front:
                 write=self._write,
             )
             application = self._application(settings, services, token)
-            server = Server(
-                application,
-                server_header=_SERVER_HEADER,
-                headers_kept=HEADERS_KEPT,
-                headers_always=HEADERS_ALWAYS,
-                limits=_part_of(start),
-                is_shared=settings.is_shared,
-                events=server_events(log),
-                on_connection_lost=self.link.note_connection_ended,
-            )
+            server = self._server(start, application)
             contexts = {} if switch is None else {ENCRYPTED: switch.context}
             self._adopt = partial(self._adopt_by, server, contexts)
             process = read_process()
@@ -237,6 +228,18 @@ class _Front:
             await queries.close()
             reader.close()
             shared.close()
+
+    def _server(self, start: FrontStart, application: ApiApplication) -> Server:
+        return Server(
+            application,
+            server_header=_SERVER_HEADER,
+            headers_kept=HEADERS_KEPT,
+            headers_always=HEADERS_ALWAYS,
+            limits=_part_of(start),
+            is_shared=start.settings.is_shared,
+            events=server_events(self.log),
+            on_connection_lost=self.link.note_connection_ended,
+        )
 
     def _application(
         self, settings: Settings, services: Services, token: TokenCheck

@@ -1,4 +1,4 @@
-"""The processes of a server that has several: which one a client speaks with, and what becomes of it."""
+"""The processes of a server that has several: which one a client speaks with, and their end."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A front with a bug: run as `python -m tests.support.rack_front <bug> <what any front is given>`."""
+"""A front with a bug: `python -m tests.support.rack_front <bug> <what any front is given>`."""
 
 import sys
 

@@ -14,11 +14,11 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from everlog.environment import environment_without_secrets
 from everlog.service.fronts.channel import Channel, SocketLane
@@ -438,8 +438,8 @@ class Fronts:
         if front.process is not None:
             call_on_thread(front.process.wait)
 
-    def _start_task(self, work: "asyncio.Future[None] | object") -> None:
-        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._note_task)
 
