@@ -22,11 +22,14 @@ RELEASE_OPTIONS ?=
 # Further options for `make bench`, for example --long, or --peer nats.
 BENCH_OPTIONS ?=
 
+# A program of npm's, for the Node of the environment.
+NODE_TOOL = PATH=".venv/bin:$$PATH" tools/ui/node_modules/.bin/
+
 # Everlog is compiled once, and not by each process that a test starts.
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: bench profile openapi docs release
+.PHONY: bench profile vendor openapi docs release
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean
 
 help: ## Show this list.
@@ -47,6 +50,9 @@ test-all: export BAD_INPUT_REQUESTS = 100000
 test-all: export EVENTQL_QUERIES = 100000
 test-all: export EVERLOG_KILL_SEEDS = 24
 test-all: export EVERLOG_FOLLOWING_ROUNDS = 40
+test-all: export EVERLOG_START_MOMENTS = 16
+test-all: export EVERLOG_RESTORE_KILLS = 40
+test-all: export EVERLOG_EVERY_FAILURE = 1
 test-all: export EVERLOG_HISTORY_WRITES = 3000
 test-all: export EVERLOG_POWER_STATES = 5000
 test-all: export EVERLOG_ROT_FLIPS = 3000
@@ -57,6 +63,8 @@ test-all: export EVERLOG_PATRONI_KILLS = 8
 test-all: export EVERLOG_CLUSTER_SECONDS = 120
 test-all: export EVERLOG_CLUSTER_PATRONI_SECONDS = 120
 test-all: export EVERLOG_SOAK_SECONDS = 120
+test-all: export EVERLOG_UI_SUBJECTS = 1000000
+test-all: export EVERLOG_UI_LIVE_SECONDS = 60
 test-all: export EVERLOG_EMPTY_CLUSTERS = 1
 test-all: check ## Run the tests with more generated cases, and measure their coverage.
 	.venv/bin/python tools/system_packages.py
@@ -65,12 +73,15 @@ test-all: check ## Run the tests with more generated cases, and measure their co
 
 check: setup ## Judge the sources: lint, layout, types, imports.
 	.venv/bin/ruff check --quiet && .venv/bin/ruff format --check --quiet
-	.venv/bin/mypy
-	.venv/bin/lint-imports --no-logo
+	.venv/bin/mypy && .venv/bin/lint-imports --no-logo
+	$(NODE_TOOL)biome check --error-on-warnings && $(NODE_TOOL)tsc --project tools/ui
 
 format: setup ## Lay out the sources, and repair what can be repaired.
-	.venv/bin/ruff check --fix-only --quiet
-	.venv/bin/ruff format
+	.venv/bin/ruff check --fix-only --quiet && .venv/bin/ruff format
+	$(NODE_TOOL)biome check --fix
+
+vendor: setup ## Make the libraries of the management UI anew, from tools/ui/package-lock.json.
+	.venv/bin/node tools/ui/vendor.js
 
 openapi: setup ## Write the OpenAPI documents that the server shows, from its routes.
 	.venv/bin/python -m tools.openapi.document

@@ -17,6 +17,7 @@ from benchmarks.following import measure_following
 from benchmarks.growth import measure_growth
 from benchmarks.library import measure_library
 from benchmarks.machine import describe_machine
+from benchmarks.neutral import measure_neutral
 from benchmarks.opening import measure_opening
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.table import OWN, PEERS
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "peer-arrivals": measure_peer_arrivals,
     "peer-observers": measure_peer_observers,
     "peer-reads": measure_peer_reads,
+    "neutral": measure_neutral,
     "small-writes": measure_small_writes,
     "write-latency": measure_write_latency,
     "batch-writes": measure_batch_writes,
@@ -73,6 +75,9 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "cluster": measure_cluster,
     "growth": measure_growth,
 }
+
+# What is measured only where this peer is there, too.
+PEERS_NEEDED = {"neutral": "umadb"}
 
 _EPILOGUE = """benchmarks:
 {list}
@@ -109,7 +114,7 @@ def main() -> None:
     with prepare(scale, peers) as bench:
         machine = describe_machine(bench.folder)
         print(", ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
-        for name in options.only or BENCHMARKS:
+        for name in options.only or _names(peers):
             figures[name] = _run_repeatedly(name, bench, often=options.repeat)
     machine["duration"] = f"{(time.monotonic() - begin) / 60:.0f} minutes"
     record = _record(machine, bench, figures)
@@ -119,6 +124,11 @@ def main() -> None:
         write_report(options.report, record)
     if bench.failures:
         sys.exit("failed: " + "; ".join(bench.failures))
+
+
+def _names(peers: Sequence[Peer]) -> list[str]:
+    keys = {peer.key for peer in peers}
+    return [name for name in BENCHMARKS if PEERS_NEEDED.get(name, OWN.key) in keys]
 
 
 def _run_repeatedly(name: str, bench: Workbench, *, often: int) -> list[Figure]:

@@ -185,6 +185,20 @@ def drive(
     return _sum(results, server_cpu=server_cpu, is_embedded=target.process_id is None)
 
 
+def raw_reading_rate(target: Target, event_count: int) -> float:
+    """Return the events per second of a client that counts the lines of reading everything."""
+    outcome = drive(
+        target,
+        "read_everything",
+        connections=1,
+        seconds=60.0,
+        event_count=event_count,
+        operations=1,
+        is_warmed=False,
+    )
+    return outcome.events_per_second
+
+
 def shares(whole: int, parts: int) -> list[int]:
     """Divide a number as evenly as it can be."""
     return [whole // parts + (part < whole % parts) for part in range(parts)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.client import connect, render_request
-from benchmarks.drive import Target, drive
+from benchmarks.drive import Target, drive, raw_reading_rate
 from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.servers import TOKEN, Addresses, serve_everlog
 from benchmarks.workbench import Workbench
@@ -47,7 +47,7 @@ def _measure_catching_up(bench: Workbench) -> Iterator[Figure]:
         # Others may have written to it.
         event_count = _event_count(source)
         for _ in range(_TURNS):
-            read.append(_read_everything(source, event_count))
+            read.append(raw_reading_rate(_target(source), event_count))
             with _follow(bench, source) as follower:
                 caught_up.append(_catch_up(follower, event_count))
     reference = median(read)
@@ -59,19 +59,6 @@ def _measure_catching_up(bench: Workbench) -> Iterator[Figure]:
         reference=reference,
         bar=at_least(min(_SHARE_MIN, _EVENTS_PER_SECOND_MIN / reference)),
     )
-
-
-def _read_everything(source: Addresses, event_count: int) -> float:
-    outcome = drive(
-        _target(source),
-        "read_everything",
-        connections=1,
-        seconds=60.0,
-        event_count=event_count,
-        operations=1,
-        is_warmed=False,
-    )
-    return outcome.events_per_second
 
 
 def _catch_up(follower: Addresses, event_count: int) -> float:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from statistics import median
 
 import everlog
-from benchmarks.drive import Target, drive
+from benchmarks.drive import Target, raw_reading_rate
 from benchmarks.events import EVENTS_PER_SUBJECT, SOURCE, TYPE, subject_of
 from benchmarks.figures import Figure, at_least, at_most
-from benchmarks.servers import TOKEN, Addresses, serve_everlog
+from benchmarks.servers import TOKEN, serve_everlog
 from benchmarks.workbench import Workbench
 
 # Of what a client reads that only counts lines.
@@ -26,7 +26,10 @@ def measure_library(bench: Workbench) -> Iterator[Figure]:
     event_count = min(bench.scale.event_count, _EVENTS_MAX)
     directory = bench.filled_log(event_count)
     with serve_everlog(directory, bench.certificate) as served:
-        raw = median(_raw_rate(served, event_count) for _ in range(_TURNS))
+        target = Target(
+            session="everlog", address=f"{served.port} {TOKEN}", process_id=served.process_id
+        )
+        raw = median(raw_reading_rate(target, event_count) for _ in range(_TURNS))
         with everlog.connect(served.plain, token=TOKEN) as store:
             yield from _measure_reading(store, "a server", raw)
             yield _measure_small_reads(store, "a server", event_count, seconds_max=None)
@@ -39,20 +42,6 @@ def measure_library(bench: Workbench) -> Iterator[Figure]:
         yield _measure_writes(store, bench.scale.samples)
 
 
-def _raw_rate(served: Addresses, event_count: int) -> float:
-    """Return the events per second of a client that counts lines."""
-    outcome = drive(
-        Target(session="everlog", address=f"{served.port} {TOKEN}", process_id=served.process_id),
-        "read_everything",
-        connections=1,
-        seconds=60.0,
-        event_count=event_count,
-        operations=1,
-        is_warmed=False,
-    )
-    return outcome.events_per_second
-
-
 def _measure_reading(store: everlog.Store, where: str, raw: float) -> Iterator[Figure]:
     """Measure going through all events, and looking at the data of each."""
 
@@ -62,9 +51,9 @@ def _measure_reading(store: everlog.Store, where: str, raw: float) -> Iterator[F
     def look_at_data() -> int:
         return sum(1 for event in store.read("/", recursive=True) if event.data)
 
-    for what, read, bar in (
-        ("going through all events", go_through, at_least(_SHARE_MIN)),
-        ("decoding the data of all events", look_at_data, None),
+    for what, read in (
+        ("going through all events", go_through),
+        ("decoding the data of all events", look_at_data),
     ):
         yield Figure(
             name=f"{what} of {where}",
@@ -72,7 +61,7 @@ def _measure_reading(store: everlog.Store, where: str, raw: float) -> Iterator[F
             unit="events/s",
             reference_name="read everything",
             reference=raw,
-            bar=bar,
+            bar=at_least(_SHARE_MIN),
         )
 
 

@@ -1,5 +1,6 @@
 """What holds for every test: how cases are generated, in what order files run, the older SDK."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let workers take files in the order of collection."""
     # They would begin with those of most tests, and end with those of one test that takes long.
     config.option.loadscopereorder = False
+    # Collecting makes millions of objects and lets go of none.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage look at what tests make, and not at the tests each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

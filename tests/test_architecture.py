@@ -73,6 +73,7 @@ PACKAGES = (
     "storage/log",
     "testing",
     "transfer",
+    "ui",
     "verifying",
 )
 # Those that a contract names.

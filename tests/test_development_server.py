@@ -70,6 +70,7 @@ def test_the_banner_says_where_everything_is(checkout: Path) -> None:
         ".everlog/token",
         ".everlog/data-3210",
         "Ctrl-C",
+        "open http://127.0.0.1:3210 in a browser",
         "curl ",
     ):
         assert text in banner
@@ -115,6 +116,8 @@ def test_the_server_listens_on_this_machine_only_with_its_data_in_the_checkout(
         "--http-enabled",
         "--http-port=3000",
         "--https-enabled=false",
+        "--with-ui",
+        "--ui-title=Development",
         f"--data-directory={checkout}/.everlog/data",
     ]
 

@@ -1,4 +1,4 @@
-"""The suite begins with what takes longest, and has a worker more than cores."""
+"""The suite begins with what takes longest, and has more workers than cores."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_files_come_in_the_order_of_the_list_then_by_their_slow_tests() -> None:
     assert ordered == [first, second, slower, slow, quick]
 
 
-@pytest.mark.parametrize("cores, workers", [(1, 2), (2, 3), (4, 6)])
+@pytest.mark.parametrize("cores, workers", [(1, 2), (2, 4), (4, 8)])
 def test_there_are_more_workers_than_cores(
     cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """What makes environments says what is missing, and does nothing when nothing changed."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from tests.support.sources import REPOSITORY
 from tools import setup
 
 SCRIPT = REPOSITORY / "tools" / "setup.py"
+NODE_FILES = ("tools/ui/package.json", "tools/ui/package-lock.json")
 
 
 def run_setup(
@@ -51,9 +53,9 @@ def remove_module(name: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Copy all that the setup reads."""
-    for name in ("pyproject.toml", "tools/setup.py", "requirements"):
+    for name in ("pyproject.toml", "tools/setup.py", "requirements", *NODE_FILES):
         target = tmp_path / name
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copyfile
         copy(REPOSITORY / name, target)
     return tmp_path
@@ -231,6 +233,65 @@ def pretend_that_it_is_set_up(checkout: Path, purpose: str = "development") -> N
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").symlink_to(sys.executable)
     (environment / "setup-stamp").write_text(stamp.stdout)
+    # Stands for npm: it says that it was called, and what for, and leaves what npm leaves.
+    npm = environment / "bin" / "npm"
+    npm.write_text("#!/bin/sh\necho $PWD: npm $@ >> calls\nrm -fr node_modules\nmkdir node_modules")
+    npm.chmod(0o755)
+    if purpose == "development":
+        assert run_setup(checkout).returncode == 0
+
+
+def test_packages_for_node_are_installed_by_the_lock_of_npm_and_once(checkout: Path) -> None:
+    pretend_that_it_is_set_up(checkout)
+    calls = checkout / "tools" / "ui" / "calls"
+    first = calls.read_text()
+    assert run_setup(checkout).returncode == 0
+
+    assert calls.read_text() == first
+    assert first.startswith(f"{checkout / 'tools' / 'ui'}: npm ci --ignore-scripts ")
+    for path in NODE_FILES:
+        with (checkout / path).open("a") as file:
+            file.write("\n")
+        # The environment itself is not built anew for it.
+        result = run_setup(checkout, preparation=remove_module("venv"))
+        assert (result.returncode, result.stderr) == (0, "")
+    assert calls.read_text() == first * 3
+
+
+def test_what_npm_cannot_do_is_told_and_tried_again(checkout: Path) -> None:
+    pretend_that_it_is_set_up(checkout)
+    (checkout / "tools" / "ui" / "node_modules" / "setup-stamp").unlink()
+    npm = checkout / ".venv" / "bin" / "npm"
+    npm.write_text("#!/bin/sh\necho npm error code ENOTFOUND\nexit 1")
+
+    for _ in range(2):
+        check_refusal(
+            run_setup(checkout), "registry cannot be reached", "What npm wrote", "ENOTFOUND"
+        )
+
+
+def test_who_only_runs_a_server_needs_no_node() -> None:
+    assert setup.ENVIRONMENTS["running"].node_folder is None
+    assert setup.ENVIRONMENTS["development"].node_folder == "tools/ui"
+
+
+def test_the_lock_of_npm_has_hashes_and_names_no_registry() -> None:
+    text = (REPOSITORY / "tools/ui/package-lock.json").read_text(encoding="utf-8")
+    lock = json.loads(text)
+    wanted = json.loads((REPOSITORY / "tools/ui/package.json").read_text())["devDependencies"]
+
+    packages = {name: found for name, found in lock["packages"].items() if name}
+    assert all(found["integrity"].startswith("sha512-") for found in packages.values())
+    assert all(
+        found["version"] == wanted[name.removeprefix("node_modules/")]
+        for name, found in packages.items()
+        if name.removeprefix("node_modules/") in wanted
+    )
+    # Exactly, so that what is asked for is what is locked.
+    assert all(re.fullmatch(r"[\d.]+", version) for version in wanted.values())
+    assert '"resolved"' not in text
+    registry = "omit-lockfile-registry-resolved=true"
+    assert registry in (REPOSITORY / "tools/ui/.npmrc").read_text().splitlines()
 
 
 # Each row: what pip wrote, and what it means.
@@ -251,6 +312,11 @@ PIP_OUTPUTS = (
         "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
         "the disk is full",
     ),
+    (
+        "npm error code EINTEGRITY\nnpm error sha512-a integrity checksum failed",
+        "a package is not the one that the lock names",
+    ),
+    ("npm error code ENOSPC", "the disk is full"),
     ("error: something new", "pip failed"),
 )
 

@@ -1,10 +1,14 @@
-"""Write the page about EventQL's functions, `docs/eventql/functions.md`, from the catalogue.
+"""Write what is told of EventQL's functions from the catalogue, to people and to the editor.
 
-Guarantees: every function and aggregate is on the page, with the kinds that it takes and returns;
-the same catalogue gives the same bytes. Tests see that the page is current, and that each example
+That is the page `docs/eventql/functions.md`, and the module with which the management UI completes
+and helps, `ui/browser/model/functions.js`.
+
+Guarantees: every function and aggregate is in both, with the kinds that it takes and returns;
+the same catalogue gives the same bytes. Tests see that both are current, and that each example
 evaluates to what it says.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,7 +23,9 @@ from everlog.eventql.evaluation.catalogue import (
 from everlog.eventql.limits import STRING_LENGTH_MAX
 from everlog.eventql.types import ANY, NULL, NUMBER, Kind, Type
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "eventql" / "functions.md"
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = REPOSITORY / "docs" / "eventql" / "functions.md"
+MODULE = REPOSITORY / "src" / "everlog" / "ui" / "browser" / "model" / "functions.js"
 
 INTRODUCTION = f"""\
 # Functions and aggregates
@@ -75,8 +81,7 @@ def _title(section: Section) -> str:
 
 def _function(function: ScalarFunction) -> Iterator[str]:
     yield f"### {function.name}\n"
-    types = tuple(parameter.types for parameter in function.parameters)
-    yield _signature(function.name, function.parameters, function.result(types))
+    yield f"```text\n{_function_signature(function)}\n```\n"
     yield f"{function.summary}\n"
     if function.examples:
         yield _table(("expression", "value"), function.examples)
@@ -84,11 +89,19 @@ def _function(function: ScalarFunction) -> Iterator[str]:
 
 def _aggregate(aggregate: Aggregate) -> Iterator[str]:
     yield f"### {aggregate.name}\n"
-    parameter = aggregate.parameter
-    assert parameter is not None
-    yield _signature(aggregate.name, (parameter,), aggregate.result(parameter.types))
+    yield f"```text\n{_aggregate_signature(aggregate)}\n```\n"
     yield f"{aggregate.summary}\n"
     yield _table(("values", "result"), aggregate.examples)
+
+
+def _function_signature(function: ScalarFunction) -> str:
+    types = tuple(parameter.types for parameter in function.parameters)
+    return _signature(function.name, function.parameters, function.result(types))
+
+
+def _aggregate_signature(aggregate: Aggregate) -> str:
+    parameter = aggregate.parameter
+    return _signature(aggregate.name, (parameter,), aggregate.result(parameter.types))
 
 
 def _signature(name: str, parameters: tuple[Parameter, ...], result: Type) -> str:
@@ -98,7 +111,7 @@ def _signature(name: str, parameters: tuple[Parameter, ...], result: Type) -> st
         text = f"{separator}{parameter.name}: {_kinds(parameter.types)}"
         declared += f"[{text}]" if parameter.is_optional else text
         declared += ", ..." if parameter.is_repeated else ""
-    return f"```text\n{name}({declared}) -> {_result(parameters, result)}\n```\n"
+    return f"{name}({declared}) -> {_result(parameters, result)}"
 
 
 def _result(parameters: tuple[Parameter, ...], result: Type) -> str:
@@ -123,10 +136,44 @@ def _table(heads: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+MODULE_HEAD = """\
+/**
+ * All functions and aggregates of EventQL, with what helps who writes a call.
+ *
+ * Made from the server's catalogue by `tools/eventql_functions.py`; do not change it by hand.
+ */
+
+/** @type {{name: string, signature: string, summary: string, examples: string[][]}[]} */
+export const FUNCTIONS = """
+
+
+def functions_module() -> str:
+    """Return the module of the management UI."""
+    entries: list[dict[str, object]] = [
+        _entry(function.name, _function_signature(function), function)
+        for function in FUNCTIONS.values()
+    ]
+    entries += [
+        _entry(aggregate.name, _aggregate_signature(aggregate), aggregate)
+        for aggregate in AGGREGATES.values()
+    ]
+    return f"{MODULE_HEAD}{json.dumps(entries, ensure_ascii=False, indent=2)};\n"
+
+
+def _entry(name: str, signature: str, described: ScalarFunction | Aggregate) -> dict[str, object]:
+    return {
+        "name": name,
+        "signature": signature,
+        "summary": described.summary,
+        "examples": [list(example) for example in described.examples],
+    }
+
+
 def main() -> None:
-    """Write the page."""
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(functions_page(), encoding="utf-8")
+    """Write the page and the module."""
+    for path, text in ((PAGE, functions_page()), (MODULE, functions_module())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

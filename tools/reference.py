@@ -34,7 +34,7 @@ _SECTIONS: Final = {
     "Opening": ("open", "connect", "aopen", "aconnect"),
     "Stores": ("Store", "Events", "Rows", "Following", "Verification"),
     "In event loops": ("AsyncStore", "AsyncEvents", "AsyncRows", "AsyncFollowing"),
-    "Values": ("NewEvent", "Event", "EventType", "Bound", "FromLatestEvent"),
+    "Values": ("NewEvent", "JsonText", "Event", "EventType", "Bound", "FromLatestEvent"),
     "Preconditions": (
         *("IsSubjectPristine", "IsSubjectPopulated", "IsSubjectOnEventId"),
         *("IsEventQlQueryTrue", "Precondition"),

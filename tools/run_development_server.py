@@ -33,6 +33,7 @@ Everlog runs for development, at {url}
 
   token   {token_file}
   data    {data_directory}
+  look    open {url} in a browser, and type in the token
   stop    Ctrl-C
 
 In another terminal, in this folder, commands work with it, such as:
@@ -107,6 +108,8 @@ def server_arguments(port: int) -> list[str]:
         "--http-enabled",
         f"--http-port={port}",
         "--https-enabled=false",
+        "--with-ui",
+        "--ui-title=Development",
         f"--data-directory={data_directory(port)}",
     ]
 

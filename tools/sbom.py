@@ -1,14 +1,16 @@
 """Write what a release consists of, as a software bill of materials: CycloneDX 1.6, JSON.
 
 Guarantees: it lists exactly what `requirements/runtime.lock` pins, each with its version, the
-hashes of every file that may be installed, its licence, and what asks for it; the same lock gives
-the same bytes, since nothing in it tells when or where it was written. It is part of the wheel, and
-a test compares it with the lock.
+hashes of every file that may be installed, its licence, and what asks for it; and the libraries of
+the management UI, which are part of Everlog's own files, by the lock that lies beside them. The
+same locks give the same bytes, since nothing in it tells when or where it was written. It is part
+of the wheel, and a test compares it with the locks.
 What is left to others: what stands beside Everlog in an image, such as Python and the system's
 libraries (a scanner of images knows those), and known vulnerabilities (`make audit`).
 """
 
 import argparse
+import base64
 import json
 import re
 import uuid
@@ -22,6 +24,7 @@ from everlog._version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME_LOCK = ROOT / "requirements" / "runtime.lock"
+VENDOR_LOCK = ROOT / "src" / "everlog" / "ui" / "browser" / "vendor" / "vendor.lock.json"
 BILL = ROOT / "requirements" / "everlog.cdx.json"
 
 # How uv names the project itself among those that ask for a package.
@@ -49,21 +52,23 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=BILL, help="the file to write")
     output = parser.parse_args().output
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(render(RUNTIME_LOCK.read_text(encoding="ascii")), encoding="utf-8")
+    locks = (path.read_text(encoding="ascii") for path in (RUNTIME_LOCK, VENDOR_LOCK))
+    output.write_text(render(*locks), encoding="utf-8")
     print(output)
 
 
-def render(lock: str) -> str:
-    """Return the bill of a lock."""
+def render(lock: str, vendor_lock: str) -> str:
+    """Return the bill of both locks."""
     packages = list(read_lock(lock))
+    vendored = [vendored_component(*each) for each in json.loads(vendor_lock)["packages"].items()]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": everlog()},
-        "components": [component(package) for package in packages],
-        "dependencies": dependencies(packages),
+        "components": [*map(component, packages), *vendored],
+        "dependencies": dependencies(packages, [found["purl"] for found in vendored]),
     }
     identity = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(document))
     return json.dumps({**document, "serialNumber": identity.urn}, indent=2) + "\n"
@@ -117,6 +122,28 @@ def component(package: Package) -> dict[str, Any]:
     }
 
 
+def vendored_component(name: str, package: dict[str, str]) -> dict[str, Any]:
+    """Return a package of npm's that is part of what browsers are given."""
+    url = f"pkg:npm/{name.replace('@', '%40')}@{package['version']}"
+    _, _, digest = package["integrity"].partition("sha512-")
+    distribution = {
+        "type": "distribution",
+        "url": url,
+        "comment": "What the library in everlog/ui/browser/vendor was made from.",
+        "hashes": [{"alg": "SHA-512", "content": base64.b64decode(digest).hex()}],
+    }
+    return {
+        "type": "library",
+        "bom-ref": url,
+        "name": name,
+        "version": package["version"],
+        "purl": url,
+        "scope": "required",
+        "licenses": [{"expression": package["licence"]}],
+        "externalReferences": [distribution],
+    }
+
+
 def licenses_of(package: Package) -> list[dict[str, Any]]:
     """Return the licences of a package that is installed, or that was when the bill was written.
 
@@ -142,12 +169,13 @@ def licenses(package: PackageMetadata) -> list[dict[str, Any]]:
     return [{"license": {"name": name}} for name in names]
 
 
-def dependencies(packages: list[Package]) -> list[dict[str, Any]]:
+def dependencies(packages: list[Package], vendored: list[str]) -> list[dict[str, Any]]:
     urls = {package.name: package.url for package in packages}
-    asks_for: dict[str, list[str]] = {"everlog": [], **{url: [] for url in urls.values()}}
+    asks_for: dict[str, list[str]] = {url: [] for url in ("everlog", *urls.values(), *vendored)}
     for package in packages:
         for name in package.asked_for_by:
             asks_for["everlog" if name == PROJECT else urls[name]].append(package.url)
+    asks_for["everlog"] += vendored
     return [{"ref": ref, "dependsOn": urls} for ref, urls in asks_for.items()]
 
 

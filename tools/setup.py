@@ -1,7 +1,8 @@
 """Make an environment hold exactly what the lock files say, and say what to do if that fails.
 
 There are two: `.venv`, with all that tests and tools need, and `.run-environment`, which is small,
-with what a server needs and no more.
+with what a server needs and no more. Beside the first one are packages for Node, which is in it:
+what judges the pages of the management UI, and what their libraries are made from.
 Guarantees: every package is installed by its hash, nothing is left over from an older lock, and
 a second run with nothing changed does nothing.
 Uses the standard library only, and no syntax newer than Python 3.6, so that an interpreter that
@@ -16,6 +17,7 @@ import hashlib
 import importlib
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -59,6 +61,8 @@ class Environment(NamedTuple):
     removed: tuple[str, ...]
     time: str
     size: str
+    # Where there is a lock of npm's, for the Node of this environment.
+    node_folder: str | None = None
 
     @property
     def directory(self) -> Path:
@@ -86,7 +90,8 @@ ENVIRONMENTS = {
         ),
         removed=(),
         time="the first time takes a minute or two",
-        size="1.7 GB",
+        size="1.8 GB",
+        node_folder="tools/ui",
     ),
     "running": Environment(
         command="make run",
@@ -120,16 +125,18 @@ class Cause(NamedTuple):
 CAUSES = (
     Cause(
         "NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|Connection refused"
-        "|Network is unreachable|Connection aborted|ProxyError|SSLError|HTTP error 5",
+        "|Network is unreachable|Connection aborted|ProxyError|SSLError|HTTP error 5"
+        "|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT",
         "the package registry cannot be reached",
         "Check the network, then run it again. Behind a proxy, or with a registry of your own, "
-        "set HTTPS_PROXY, PIP_INDEX_URL or PIP_CERT as pip documents them.",
+        "set HTTPS_PROXY, PIP_INDEX_URL or PIP_CERT as pip documents them, or registry and cafile "
+        "as npm does.",
     ),
     Cause(
-        "DO NOT MATCH THE HASHES",
+        "DO NOT MATCH THE HASHES|EINTEGRITY",
         "a package is not the one that the lock names",
-        "Do not install it by other means. Run `pip cache purge` and try again; if it stays so, "
-        "the registry that you use serves something else.",
+        "Do not install it by other means. Run `pip cache purge`, or `npm cache clean --force`, "
+        "and try again; if it stays so, the registry that you use serves something else.",
     ),
     Cause(
         "No matching distribution found",
@@ -138,7 +145,7 @@ CAUSES = (
         "With a registry of your own, see that it has the package.",
     ),
     Cause(
-        "No space left on device",
+        "No space left on device|ENOSPC",
         "the disk is full",
         "Make room (the environment takes {size}), then run it again.",
     ),
@@ -166,12 +173,20 @@ def exclusive_access() -> Iterator[None]:
 
 
 def prepare(environment: Environment) -> None:
-    """Build an environment, unless its stamp says that it is as wanted."""
+    """Build an environment, and what is beside it, unless their stamps say they are as wanted."""
     wanted = fingerprint(environment)
     stamp = environment.stamp
     # The interpreter is a link, which leads nowhere when its target was upgraded away.
-    if environment.python.exists() and stamp.exists() and stamp.read_text() == wanted:
-        return
+    if not environment.python.exists() or not has_text(stamp, wanted):
+        build(environment)
+        stamp.write_text(wanted)
+        announce(environment, "done")
+    if environment.node_folder is not None:
+        install_node_packages(environment, ROOT / environment.node_folder)
+
+
+def build(environment: Environment) -> None:
+    """Make an environment from its locks, whatever there was before."""
     require_modules(environment)
     announce(environment, f"building {environment.folder} from the lock; {environment.time}")
     create(environment)
@@ -182,8 +197,26 @@ def prepare(environment: Environment) -> None:
     install(environment, "--no-build-isolation", f"--editable={ROOT}")
     if environment.removed:
         pip(environment, "uninstall", "--yes", *environment.removed)
-    stamp.write_text(wanted)
-    announce(environment, "done")
+
+
+def install_node_packages(environment: Environment, folder: Path) -> None:
+    """Have npm install what its lock names, by hash, unless that is there; nothing of it is run."""
+    digest = hashlib.sha256(f"{sys.platform} {platform.machine()}".encode())
+    for name in ("package.json", "package-lock.json"):
+        digest.update((folder / name).read_bytes())
+    # npm removes it with all that it has installed before, and it is there when all is.
+    stamp = folder / "node_modules" / "setup-stamp"
+    if has_text(stamp, digest.hexdigest()):
+        return
+    options = ["--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"]
+    output = run([str(environment.directory / "bin" / "npm"), "ci", *options], folder=folder)
+    if output is not None:
+        raise SetupError(explanation(output, environment.command, environment.size, "npm"))
+    stamp.write_text(digest.hexdigest())
+
+
+def has_text(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
 
 
 def lock_file(lock: Lock) -> Path:
@@ -247,21 +280,26 @@ def pip(environment: Environment, command: str, *arguments: str) -> None:
         raise SetupError(explanation(output, environment.command, environment.size))
 
 
-def run(command: list[str]) -> str | None:
-    """Run a command, and return what it wrote if it failed."""
+def run(command: list[str], folder: Path = ROOT) -> str | None:
+    """Run a command in a folder, and return what it wrote if it failed."""
     finished = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+        cwd=folder,
     )
     return None if finished.returncode == 0 else finished.stdout.strip()
 
 
-def explanation(output: str, command: str, size: str) -> str:
-    """Word what pip's output means for the person who ran a command that makes an environment."""
+def explanation(output: str, command: str, size: str, program: str = "pip") -> str:
+    """Word what a program's output means for who ran a command that makes an environment."""
     for cause in CAUSES:
         if re.search(cause.pattern, output):
             advice = cause.advice.format(command=command, size=size)
-            return f"{cause.meaning}.\n{advice}\nWhat pip wrote:\n{output}"
-    return f"pip failed.\nWhat it wrote:\n{output}"
+            return f"{cause.meaning}.\n{advice}\nWhat {program} wrote:\n{output}"
+    return f"{program} failed.\nWhat it wrote:\n{output}"
 
 
 def announce(environment: Environment, message: str) -> None:

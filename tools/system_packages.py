@@ -7,9 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 
 # Which package has the program, with Debian's apt and with Homebrew.
 PACKAGES = {"curl": "curl", "jq": "jq", "nginx": "nginx", "rsync": "rsync", "wrk": "wrk"}
+# What pages of the management UI are looked at with.
+PACKAGES["chromium"] = "chromium"
 if sys.platform == "linux":
     # Only the program that judges units is used: nothing is started with it.
     PACKAGES["systemd-analyze"] = "systemd"
@@ -25,12 +28,17 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/s
 
 
 def main() -> None:
-    """Install what is missing, or exit with a message."""
-    missing = missing_packages()
+    """Install what tests need and is missing, or exit with a message."""
+    provide(PACKAGES)
+
+
+def provide(packages: Mapping[str, str]) -> None:
+    """Install those packages, by program, that are missing, or exit with a message."""
+    missing = missing_packages(packages)
     apt = shutil.which("apt-get")
     if missing and apt is not None and os.geteuid() == 0:
         install(missing, apt)
-        missing = missing_packages()
+        missing = missing_packages(packages)
     if missing:
         names = " ".join(missing)
         sys.exit(
@@ -40,10 +48,10 @@ def main() -> None:
         )
 
 
-def missing_packages() -> list[str]:
+def missing_packages(packages: Mapping[str, str]) -> list[str]:
     return [
         package
-        for program, package in PACKAGES.items()
+        for program, package in packages.items()
         if shutil.which(program, path=SEARCH_PATH) is None
     ]
 

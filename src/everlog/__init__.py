@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         IsSubjectOnEventId,
         IsSubjectPopulated,
         IsSubjectPristine,
+        JsonText,
         NewEvent,
         Precondition,
     )
@@ -94,6 +95,7 @@ _PLACES = {
     "IsSubjectOnEventId": _VALUES,
     "IsSubjectPopulated": _VALUES,
     "IsSubjectPristine": _VALUES,
+    "JsonText": _VALUES,
     "NewEvent": _VALUES,
     "Precondition": _VALUES,
 }
@@ -118,6 +120,7 @@ __all__ = [
     "IsSubjectOnEventId",
     "IsSubjectPopulated",
     "IsSubjectPristine",
+    "JsonText",
     "NewEvent",
     "NoCheckpointError",
     "OutcomeUnknownError",

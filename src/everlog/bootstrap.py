@@ -33,8 +33,11 @@ import uvloop
 from everlog._version import COMPATIBLE_VERSION, __version__
 from everlog.api.allowances import FailedAttempts, RateLimit
 from everlog.api.answers import EventForm
-from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
-from everlog.api.openapi import load_documents
+from everlog.api.application import (
+    HEADERS_ALWAYS,
+    ApiApplication,
+    Documents,
+)
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
 from everlog.credentials.checkpoint_key import load_checkpoint_key
@@ -59,7 +62,7 @@ from everlog.exit_codes import (
 )
 from everlog.following.connection import Access
 from everlog.following.source import HttpSource
-from everlog.hosting import Hosting
+from everlog.hosting import Hosting, documents_of, headers_kept
 from everlog.http import BACKLOG, Limits, Server, open_listeners
 from everlog.journals import JournalOptions, make_journal
 from everlog.monitoring.diagnostics import RELEASE, describe_server
@@ -518,12 +521,13 @@ async def _serve(
         certificate_ends_at=lambda: _certificate_end(credentials),
         fronts=hosting,
     )
-    describe = partial(describe_server, RELEASE, settings.redacted())
+    describe = partial(describe_server, RELEASE, settings.redacted(), settings.origins)
     settle = None if hosting is None else hosting.settling(tasks.wait_for_others)
     services = Services(
         *(served, form, clock, tasks, tally, monitor, describe, restores), settle=settle
     )
-    application = _application(settings, log, credentials, services)
+    documents = await call_on_thread(partial(_load_documents, settings, log))
+    application = _application(settings, log, credentials, services, documents)
     server = _server(settings, log, application, limits)
     # What was made until now lives as long as the server: no need to look at it again and again.
     gc.freeze()
@@ -577,12 +581,24 @@ async def _reload(
                 log.bug(error)
 
 
+def _load_documents(settings: Settings, log: Log) -> Documents:
+    """Return what is open to everybody, and say so where pages are among it."""
+    documents = documents_of(settings)
+    if settings.with_ui:
+        log.info("the management UI is on: whoever has the token can look with a browser")
+    return documents
+
+
 def _application(
-    settings: Settings, log: Log, credentials: LiveCredentials, services: Services
+    settings: Settings,
+    log: Log,
+    credentials: LiveCredentials,
+    services: Services,
+    documents: Documents,
 ) -> ApiApplication:
     return ApiApplication(
         ROUTES,
-        load_documents(),
+        documents,
         services=services,
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
@@ -599,7 +615,7 @@ def _server(settings: Settings, log: Log, application: ApiApplication, limits: L
     return Server(
         application,
         server_header=SERVER_HEADER,
-        headers_kept=HEADERS_KEPT,
+        headers_kept=headers_kept(settings),
         headers_always=HEADERS_ALWAYS,
         limits=limits,
         # Fronts have no address, and know how many may be connected.

@@ -31,9 +31,8 @@ import uvloop
 from everlog._version import COMPATIBLE_VERSION, __version__
 from everlog.api.allowances import FailedAttempts, RateLimit
 from everlog.api.answers import EventForm
-from everlog.api.application import HEADERS_ALWAYS, HEADERS_KEPT, ApiApplication
+from everlog.api.application import HEADERS_ALWAYS, ApiApplication
 from everlog.api.forwarding import Forwarding
-from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, Answer, Handle, Route, name_of
 from everlog.api.services import Services, Tasks
 from everlog.credentials.certificate import CertificateSwitch, load_certificate
@@ -43,7 +42,7 @@ from everlog.domain.errors import SettingsError
 from everlog.domain.event import EventCandidate
 from everlog.domain.precondition import Precondition
 from everlog.exit_codes import EXIT_OK, EXIT_UNEXPECTED
-from everlog.hosting import ENCRYPTED, FrontStart
+from everlog.hosting import ENCRYPTED, FrontStart, documents_of, headers_kept
 from everlog.http import Exchange, Limits, Request, Server
 from everlog.monitoring.figures import encode_front, figures_of_front
 from everlog.monitoring.loop_delay import LoopDelay
@@ -84,6 +83,7 @@ _OWN: Final = frozenset(
         Answer.OBSERVATION,
         Answer.ROW_STREAM,
         Answer.SUBJECT_STREAM,
+        Answer.CHILD_SUBJECTS,
         Answer.EVENT_TYPE_STREAM,
         Answer.EVENT_TYPE,
     }
@@ -233,7 +233,7 @@ class _Front:
         return Server(
             application,
             server_header=_SERVER_HEADER,
-            headers_kept=HEADERS_KEPT,
+            headers_kept=headers_kept(start.settings),
             headers_always=HEADERS_ALWAYS,
             limits=_part_of(start),
             is_shared=start.settings.is_shared,
@@ -261,7 +261,7 @@ class _Front:
         link.share_allowances(spent_elsewhere)
         return ApiApplication(
             _routes(self._forwarding()),
-            load_documents(),
+            documents_of(settings),
             services=services,
             token=token,
             failed_attempts=failed,

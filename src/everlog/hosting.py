@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from everlog.api.application import HEADERS_KEPT, HEADERS_OF_DOCUMENTS, Documents
+from everlog.api.openapi import load_documents
 from everlog.credentials.token import ApiToken
 from everlog.domain.errors import EverlogError, RefusedError, SettingsError, StoreFailedError
 from everlog.http import Server
@@ -49,6 +51,22 @@ class FrontStart:
     connections_max: int
     connections_refused_max: int
     log_level: Level
+
+
+def documents_of(settings: Settings) -> Documents:
+    """Return what is open to everybody, with the pages of the management UI where it is on."""
+    documents = load_documents()
+    if settings.with_ui:
+        # Whoever does without it has nothing of it in memory either.
+        from everlog.ui.pages import load_pages  # noqa: PLC0415 - see above
+
+        documents |= load_pages(settings.ui_title, settings.ui_colour)
+    return documents
+
+
+def headers_kept(settings: Settings) -> frozenset[bytes]:
+    """Return the headers that the application looks at."""
+    return HEADERS_KEPT | (HEADERS_OF_DOCUMENTS if settings.with_ui else frozenset())
 
 
 class Hosting:

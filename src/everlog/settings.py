@@ -1,10 +1,12 @@
 """The settings of one server, read once from flags and environment, checked together, frozen."""
 
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from everlog.credentials.certificate import CertificateFiles
@@ -14,6 +16,23 @@ from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
 from everlog.domain.note import SignatureType, VerifierKey, WitnessAddress, parse_origin
 from everlog.texts import redact_url, to_unicode
+
+# So much fits beside the name of a page, also on a phone.
+UI_TITLE_LENGTH_MAX: Final = 64
+# On each of them white text can be read (WCAG 2.2, 1.4.3).
+UI_COLOURS: Final = {
+    "red": "#b3261e",
+    "orange": "#a64b00",
+    "yellow": "#7a5c00",
+    "green": "#1b6e3c",
+    "blue": "#1a5fb4",
+    "purple": "#7a3fa8",
+    "grey": "#5c6370",
+}
+_COLOUR: Final = re.compile("#[0-9a-f]{6}")
+
+# From where a setting is.
+Origin = Literal["command line", "environment", "default"]
 
 # Of one server: where more of them would wait for the one that writes.
 PROCESSES_MAX: Final = 64
@@ -78,10 +97,17 @@ class Settings:
     follow: str | None
     follow_token_file: Path | None
     follow_ca_file: Path | None
+    with_ui: bool
+    # What the pages of the management UI show, so that nobody takes one store for another; the
+    # colour as #rrggbb.
+    ui_title: str | None
+    ui_colour: str | None
     # The lowest level of the log that is written.
     log_level: str
     # One of `telemetry.LOG_FORMATS`.
     log_format: str
+    # By the names of the flags.
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property
     def certificate_files(self) -> CertificateFiles | None:
@@ -109,7 +135,8 @@ class Settings:
 
     def redacted(self) -> dict[str, object]:
         """Return the settings by the names of their flags, for everybody to see."""
-        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in self.__slots__}
+        names = [name for name in self.__slots__ if name != "origins"]
+        return {name.replace("_", "-"): _redact(getattr(self, name)) for name in names}
 
 
 def _redact(value: object) -> object:
@@ -165,6 +192,7 @@ def check_settings(settings: Settings) -> None:
     _check_witnesses(settings)
     _check_journal(settings)
     _check_following(settings)
+    _check_ui(settings)
     if not settings.http_enabled and not settings.https_enabled:
         message = "nothing to listen on: leave HTTPS enabled, or add --http-enabled"
         raise SettingsError(message)
@@ -215,6 +243,13 @@ def _check_following(settings: Settings) -> None:
         raise SettingsError(message)
 
 
+def _check_ui(settings: Settings) -> None:
+    for name in ("ui_title", "ui_colour"):
+        if not settings.with_ui and getattr(settings, name) is not None:
+            message = f"--{name.replace('_', '-')} is of use with --with-ui only"
+            raise SettingsError(message)
+
+
 def _check_source_url(url: str) -> None:
     parts = urlsplit(url)
     try:
@@ -246,6 +281,32 @@ def _check_witnesses(settings: Settings) -> None:
         if names.count(name) > 1 or name == settings.checkpoint_origin:
             message = f"the witness {name!r} is given twice, or has the name of the log"
             raise SettingsError(message)
+
+
+def parse_ui_title(text: str) -> str:
+    """Return a title for the pages of the management UI.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    title = text.strip()
+    if not title or len(title) > UI_TITLE_LENGTH_MAX or not title.isprintable():
+        message = f"it must be 1 to {UI_TITLE_LENGTH_MAX} characters that can be seen"
+        raise SettingsError(message)
+    return title
+
+
+def parse_ui_colour(text: str) -> str:
+    """Return a colour as #rrggbb, given so or by one of the names in `UI_COLOURS`.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    colour = UI_COLOURS.get(text.lower(), text.lower())
+    if _COLOUR.fullmatch(colour) is None:
+        message = f"it must be one of {', '.join(UI_COLOURS)}, or have the form #rrggbb"
+        raise SettingsError(message)
+    return colour
 
 
 def parse_witness(text: str) -> WitnessAddress:

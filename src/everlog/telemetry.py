@@ -182,6 +182,9 @@ def _to_text(line: dict[str, object], *, has_colours: bool) -> bytes:
 
 def _shown(value: object) -> str:
     """Return a field's value on one line, in quotes where one could not tell where it ends."""
+    if isinstance(value, dict):
+        # Options that nobody gave would hide the others.
+        value = {name: each for name, each in value.items() if each not in (None, "")}
     if isinstance(value, str) and value and not _needs_quotes(value):
         return to_printable(value)
     return to_printable(msgspec.json.encode(value).decode())

@@ -10,6 +10,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import everlog
+from tests.support.keys import write_certificate
+from tests.support.proxy import running_nginx
 from tests.support.server import (
     DEADLINE_SECONDS,
     EVERLOG,
@@ -252,9 +255,131 @@ def test_the_prefix_of_a_url_is_part_of_it(server: RunningServer) -> None:
     assert TOKEN not in ended.errors
 
 
+def test_all_commands_work_below_the_prefix_of_a_proxy(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    def configuration(port: int) -> str:
+        return (
+            f"server {{ listen 127.0.0.1:{port}; location /stores/one/ {{ proxy_buffering off; "
+            f"proxy_http_version 1.1; proxy_pass http://127.0.0.1:{server.port}/; }} }}"
+        )
+
+    with running_nginx(configuration) as port:
+        # With and without a slash at the end.
+        for number, end in enumerate(("", "/")):
+            url = f"http://127.0.0.1:{port}/stores/one{end}"
+            variables = {"EVERLOG_URL": url, "EVERLOG_API_TOKEN": TOKEN}
+            top = f"/prefixed/{number}"
+            assert run("write", *DEFAULTS, given=lines_of(2, top), **variables).code == 0
+            assert len(run("read", top, "-r", **variables).output.splitlines()) == 2
+            backup = f"--output={tmp_path / str(number)}"
+            for command in (
+                ("observe", top, "-r", "--limit=2"),
+                ("subjects", top),
+                ("types",),
+                ("query", "FROM e IN events PROJECT INTO COUNT()"),
+                ("health",),
+                ("diagnostics",),
+                ("backup", backup),
+                ("export", top, "-r", backup + ".csv"),
+            ):
+                ended = run(*command, **variables)
+                assert ended.code == 0, (command, ended.errors)
+            with everlog.connect(url, token=TOKEN) as store:
+                assert [each.subject for each in store.read(f"{top}/1")] == [f"{top}/1"]
+
+
+def test_a_certificate_that_nobody_trusts_is_told_with_the_flag_that_helps(tmp_path: Path) -> None:
+    files = write_certificate(tmp_path)
+    backup = tmp_path / "backup.ndjson"
+    backup.touch()
+    commands = (
+        ("read", "/"),
+        ("diagnostics",),
+        ("backup", "--output=-"),
+        ("restore", str(backup)),
+        ("observe",),
+    )
+    with running_server(*files.flags, "--http-enabled=false") as server:
+        for command in commands:
+            ended = run(*command, "--url", server.url, EVERLOG_API_TOKEN=TOKEN)
+            assert (ended.code, ended.output) == (8, ""), command
+            assert "signed by nobody who is trusted here" in ended.errors
+            assert "--ca-file" in ended.errors
+            assert "CERTIFICATE_VERIFY_FAILED" not in ended.errors
+        for flag in ("--ca-file", "--https-certificate-file"):
+            trusting = (flag, str(files.certificate), "--url", server.url)
+            assert run("subjects", *trusting, EVERLOG_API_TOKEN=TOKEN).code == 0
+            assert run("diagnostics", *trusting, EVERLOG_API_TOKEN=TOKEN).code == 0
+
+
+# Each row: what has far more to say than a pipe holds.
+TALKATIVE = (
+    ("read", "/piped", "-r"),
+    ("read", "/piped", "-r", "--format=table"),
+    ("observe", "/piped", "-r"),
+    ("subjects", "/piped"),
+    ("export", "/piped", "-r", "--format=csv", "--output=-"),
+    ("backup", "--output=-"),
+)
+
+
+def test_whoever_reads_only_the_beginning_ends_a_command_without_a_word(
+    server: RunningServer,
+) -> None:
+    variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
+    assert run("write", *DEFAULTS, given=lines_of(4_000, "/piped"), **variables).code == 0
+
+    for arguments in TALKATIVE:
+        with subprocess.Popen(
+            [*EVERLOG, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**clean_environment(), **variables},
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline(), process.stderr.read()
+            process.stdout.close()
+            assert process.stderr.read() == b"", arguments
+            assert process.wait(DEADLINE_SECONDS) == 141, arguments
+
+
+def test_a_terminal_has_colours_unless_it_is_told_not_to(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    for variables, is_coloured in (
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ):
+        for arguments in (
+            ("types", "--url", server.url),
+            ("types", f"--data-directory={tmp_path}"),
+        ):
+            terminal = Terminal(columns=80)
+            with subprocess.Popen(
+                [*EVERLOG, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=terminal.file,
+                stderr=terminal.file,
+                env={
+                    **clean_environment(),
+                    "EVERLOG_API_TOKEN": TOKEN,
+                    "TERM": "xterm",
+                    **variables,
+                },
+            ):
+                terminal.close_for_writing()
+                shown = terminal.read_all()
+            assert ("type" in shown) or ("Error" in shown)
+            assert ("\033[" in shown) == is_coloured, (arguments, shown)
+
+
 def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Path) -> None:
     variables = {"EVERLOG_URL": server.url, "EVERLOG_API_TOKEN": TOKEN}
-    assert run("write", *DEFAULTS, given=lines_of(1, "/asked"), **variables).code == 0
+    named = ("--subject=/asked/zebra", "--data={}")
+    assert run("write", *DEFAULTS, *named, **variables).code == 0
     for blocked in ("", "prompt_toolkit"):
         terminal = Terminal(columns=80)
         program = f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r}))\n"
@@ -271,6 +396,17 @@ def test_queries_are_asked_for_at_a_terminal(server: RunningServer, tmp_path: Pa
                 "TERM": "dumb" if blocked else "xterm",
             },
         )
+        terminal.read_until("everlog>")
+        # Members, and subjects of the store, as they are completed.
+        terminal.type("FROM e IN events WHERE e.sub\t")
+        terminal.read_until("ject")
+        terminal.type(" == '/asked/z\t")
+        terminal.read_until("ebra")
+        # readline closes the quote where only one name is left.
+        quote = "" if blocked else "'"
+        terminal.type(f"{quote} PROJECT INTO {{ named: e.subject }}\r")
+        terminal.read_until("named")
+        assert "/asked/zebra" in terminal.read_until("1 row")
         terminal.read_until("everlog>")
         terminal.type("FROM e IN events TOP 1\r")
         terminal.read_until("...>")

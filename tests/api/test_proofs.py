@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,14 @@ import pytest
 from everlog.verifying.notes import SignedNote, VerifierKey
 from tests.support import merkle as reference
 from tests.support.api import Answer, Connection, an_event
-from tests.support.server import RunningServer, run_to_end, running_server, wait_until
+from tests.support.server import (
+    DEADLINE_SECONDS,
+    TOKEN,
+    RunningServer,
+    run_to_end,
+    running_server,
+    wait_until,
+)
 
 LOG = "/api/v2/log"
 ORIGIN = "log.example.com/orders"
@@ -342,6 +350,36 @@ def test_a_checkpoint_of_another_key_is_replaced_and_that_is_said(
         warning = server.wait_for_log("the last checkpoint is not of this key and origin")
         assert warning["level"] == "warn"
         assert read_checkpoint(connection).text.startswith("log.example.com/new\n")
+
+
+def test_whatever_is_asked_for_while_a_restore_has_begun_is_refused_alike() -> None:
+    with running_server() as server:
+        answers = {
+            path: answer_behind_a_restore(server.port, path)
+            for path in ("checkpoint", "inclusion-proof?event=0", "tile/0/000.p/3")
+        }
+
+    assert len(set(answers.values())) == 1, answers
+    [(head, body)] = set(answers.values())
+    assert head.startswith("HTTP/1.1 200 ")
+    assert json.loads(body)["data"]["code"].endswith("/restore-in-progress")
+
+
+def answer_behind_a_restore(port: int, path: str) -> tuple[str, str]:
+    """Return what is answered to a request that came when a restore had not begun yet."""
+    headers = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
+    backup = '{"subject":"/none"}'
+    requests = (
+        f"POST /api/v2/management/restore HTTP/1.1\r\n{headers}Content-Length: {len(backup)}\r\n\r\n"
+        f"{backup}GET {LOG}/{path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+        # In one piece: both are begun before either is worked on.
+        client.sendall(requests.encode())
+        answers = b"".join(iter(lambda: client.recv(65_536), b"")).decode()
+    head, _, body = answers.rpartition("HTTP/1.1 ")[2].partition("\r\n\r\n")
+    members = [line for line in head.split("\r\n") if not line.startswith("Date: ")]
+    return f"HTTP/1.1 {'; '.join(members)}", body
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Signals are heard from the first moment, whatever the process does, and interrupt nothing."""
 
+import os
 import random
 import signal
 import subprocess
@@ -22,6 +23,9 @@ from tests.support.server import (
 MODULE = (sys.executable, "-s", "-m", "everlog")
 SCRIPT = (str(Path(sys.executable).with_name("everlog")),)
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# How many moments of a start, each with a server of its own.
+MOMENTS = int(os.environ.get("EVERLOG_START_MOMENTS", "4"))
 
 # Far longer than it takes until a server listens, however busy the machine is.
 STARTING_SECONDS = 0.8
@@ -52,7 +56,7 @@ def test_a_server_hears_a_signal_at_any_moment_of_its_start(
     tmp_path: Path, number: signal.Signals, entry_point: Sequence[str]
 ) -> None:
     moments = random.Random(number)
-    for _ in range(8):
+    for _ in range(MOMENTS):
         with starting_server(
             is_temporary=True, entry_point=entry_point, environment={"TMPDIR": str(tmp_path)}
         ) as server:

@@ -18,6 +18,7 @@ from tests.support.sources import REPOSITORY
 from tools import sbom
 
 RUNTIME_LOCK = (REPOSITORY / "requirements" / "runtime.lock").read_text(encoding="ascii")
+VENDOR_LOCK = sbom.VENDOR_LOCK.read_text(encoding="ascii")
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +39,41 @@ def test_make_sbom_runs_the_script() -> None:
 
 @pytest.mark.slow
 def test_the_bill_in_the_wheel_is_that_of_the_lock_and_the_version() -> None:
-    assert sbom.BILL.read_text(encoding="utf-8") == sbom.render(RUNTIME_LOCK), "run `make sbom`"
+    assert sbom.BILL.read_text(encoding="utf-8") == sbom.render(RUNTIME_LOCK, VENDOR_LOCK), (
+        "run `make sbom`"
+    )
 
 
 @pytest.mark.slow
 def test_the_bill_lists_every_package_with_its_version_and_hashes(bill: dict[str, Any]) -> None:
-    listed = {component["name"]: component for component in bill["components"]}
+    components = [found for found in bill["components"] if found["purl"].startswith("pkg:pypi/")]
+    listed = {component["name"]: component for component in components}
     versions = {name: component["version"] for name, component in listed.items()}
 
     assert versions.items() >= locked_versions("runtime").items()
     assert len(listed) == len(re.findall(r"^\S+==", RUNTIME_LOCK, re.MULTILINE))
     hashes = [
         found["content"]
-        for component in bill["components"]
+        for component in components
         for found in component["externalReferences"][0]["hashes"]
     ]
     assert sorted(hashes) == sorted(re.findall(r"sha256:([0-9a-f]{64})", RUNTIME_LOCK))
+
+
+@pytest.mark.slow
+def test_the_bill_lists_what_browsers_are_given(bill: dict[str, Any]) -> None:
+    components = [found for found in bill["components"] if found["purl"].startswith("pkg:npm/")]
+    packages = json.loads(VENDOR_LOCK)["packages"]
+
+    assert {found["name"]: found["version"] for found in components} == {
+        name: package["version"] for name, package in packages.items()
+    }
+    view = next(found for found in components if found["name"] == "@codemirror/view")
+    version = packages["@codemirror/view"]["version"]
+    assert view["purl"] == f"pkg:npm/%40codemirror/view@{version}"
+    assert re.fullmatch("[0-9a-f]{128}", view["externalReferences"][0]["hashes"][0]["content"])
+    needs = {entry["ref"]: entry["dependsOn"] for entry in bill["dependencies"]}
+    assert view["purl"] in needs["everlog"]
 
 
 @pytest.mark.slow
@@ -73,9 +93,10 @@ def test_the_bill_says_what_everlog_is_and_what_it_needs(bill: dict[str, Any]) -
 def test_the_same_lock_gives_the_same_bill_and_another_one_another() -> None:
     changed = RUNTIME_LOCK.replace("--hash=sha256:0", "--hash=sha256:1", 1)
 
-    assert sbom.render(RUNTIME_LOCK) == sbom.render(RUNTIME_LOCK)
-    numbers = [json.loads(sbom.render(lock))["serialNumber"] for lock in (RUNTIME_LOCK, changed)]
-    assert numbers[0] != numbers[1]
+    first, again = (sbom.render(RUNTIME_LOCK, VENDOR_LOCK) for _ in range(2))
+    assert first == again
+    bills = (first, sbom.render(changed, VENDOR_LOCK), sbom.render(RUNTIME_LOCK, '{"packages":{}}'))
+    assert len({json.loads(bill)["serialNumber"] for bill in bills}) == 3
 
 
 @pytest.mark.parametrize("name", ["runtime", "build"])

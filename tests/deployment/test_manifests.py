@@ -46,6 +46,9 @@ USER_ID = int(
 # In a URL.
 PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
 
+# What a container may be told by its environment; nothing of it is secret.
+UI_VARIABLES = ("WITH_UI", "UI_TITLE", "UI_COLOUR")
+
 STOP_SECONDS_MIN = 2 * bootstrap._STOP_SECONDS_MAX
 
 
@@ -94,7 +97,7 @@ def test_compose_runs_a_locked_container_that_has_time_to_end() -> None:
     assert service["ulimits"]["nofile"] >= Limits().connections_max + 1_000
     # A port without an address is open to everybody, whatever the firewall says.
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    assert "environment" not in service
+    assert set(service["environment"]) == {f"EVERLOG_{name}" for name in UI_VARIABLES}
 
 
 def test_compose_builds_the_image_from_the_checkout() -> None:
@@ -396,3 +399,20 @@ def test_the_image_of_patroni_is_sound_and_its_script_is_one() -> None:
     ):
         done = subprocess.run(command, capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_the_management_ui_is_off_until_somebody_turns_it_on() -> None:
+    service = read(COMPOSE)["services"]["everlog"]
+    container = manifest("statefulset")["spec"]["template"]["spec"]["containers"][0]
+    variables = service["environment"] | {each["name"]: each["value"] for each in container["env"]}
+    unit = (FOLDER / "systemd" / "everlog.service").read_text(encoding="utf-8")
+
+    known = {option.envvar for option in run.params}
+    assert {"EVERLOG_WITH_UI"} <= variables.keys() <= known
+    assert service["environment"]["EVERLOG_WITH_UI"] == "${EVERLOG_WITH_UI:-false}"
+    assert variables["EVERLOG_WITH_UI"] == "false"
+    assert "\nEnvironment=EVERLOG_WITH_UI=false\n" in unit
+    # No flag, which would count for more than the variable.
+    for path in (COMPOSE, *MANIFESTS, FOLDER / "docker" / "Dockerfile"):
+        assert "--with-ui" not in path.read_text(encoding="utf-8")
+    assert "--with-ui" not in unit

@@ -77,13 +77,20 @@ def test_the_pages_of_the_manual_are_those_of_the_commands() -> None:
     assert {f"everlog-{name}.1" for name in COMMANDS} <= written.keys()
 
 
+# What makes or prints something: it does so, or says why not.
+WITHOUT_CODES = {"completion", "generate", "version"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_every_command_has_an_example(name: str) -> None:
+def test_the_help_of_every_command_has_examples_and_exit_codes(name: str) -> None:
     command = COMMANDS[name].load()
 
-    parts = command.commands.values() if isinstance(command, click.Group) else [command]
-    texts = [part.help or "" for part in parts]
-    assert any(f"everlog {name}" in text for text in texts) or name == "version"
+    parts = {name: command}
+    if isinstance(command, click.Group):
+        parts = {f"{name} {part}": each for part, each in command.commands.items()}
+    for called, part in parts.items():
+        assert re.search(rf"^ +(\(.*)?everlog {called}\b", part.help or "", re.MULTILINE), called
+        assert ("Exit codes:\n  0 " in (part.help or "")) or name in WITHOUT_CODES, called
 
 
 @pytest.mark.parametrize("shell", SHELLS)

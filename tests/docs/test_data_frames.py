@@ -9,11 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import everlog
 from everlog.library.frames import BATCH_ROWS, WINDOW_ROWS, EventFrames
+from everlog.storage.log.engine import LogEngine
 from tests.support.pages import Block, code_blocks, read_page
 from tests.support.server import DEADLINE_SECONDS, clean_environment
 
@@ -59,6 +63,28 @@ def test_every_block_prints_what_the_page_shows(
             assert pa.ipc.open_stream(file).read_all().num_rows == 3
     finally:
         names["store"].close()
+
+
+def test_a_log_of_several_files_is_read_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # A file for each batch, where a gigabyte would make the next one.
+    monkeypatch.setitem(LogEngine.open.__kwdefaults__, "segment_size_max", 1)
+    [recipe] = [
+        block
+        for block in code_blocks(read_page(PAGE))
+        if "/log" in block.text and "pl." in block.text
+    ]
+    with everlog.open("books") as store:
+        for number in range(3):
+            subject = f"/books/{number + 1}"
+            store.write([everlog.NewEvent("https://a.example", subject, "com.example.a", {})])
+        assert len([*Path("books/log").glob("*.ndjson")]) == 3
+
+        assert run_program(recipe.text, {"pl": pl, "duckdb": duckdb}) == "3\n[(3,)]\n"
+        [command] = [block for block in code_blocks(read_page(PAGE)) if "tr -d" in block.text]
+        assert len(run_commands(command.text).splitlines()) == 3
 
 
 def test_the_page_has_the_columns_and_the_numbers() -> None:

@@ -1,4 +1,4 @@
-"""The page about EventQL's functions is the one that the catalogue makes."""
+"""What is told of EventQL's functions, as a page and to the UI, is what the catalogue makes."""
 
 from pathlib import Path
 
@@ -15,6 +15,12 @@ def test_the_page_is_current() -> None:
     assert page == eventql_functions.functions_page(), "run tools/eventql_functions.py"
 
 
+def test_the_module_of_the_ui_is_current() -> None:
+    module = eventql_functions.MODULE.read_text(encoding="utf-8")
+
+    assert module == eventql_functions.functions_module(), "run tools/eventql_functions.py"
+
+
 def test_each_function_and_each_aggregate_has_a_heading() -> None:
     lines = eventql_functions.functions_page().splitlines()
 
@@ -22,10 +28,12 @@ def test_each_function_and_each_aggregate_has_a_heading() -> None:
         assert lines.count(f"### {name}") == 1
 
 
-def test_the_tool_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "eventql" / "functions.md"
+def test_the_tool_writes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, module = tmp_path / "eventql" / "functions.md", tmp_path / "model" / "functions.js"
     monkeypatch.setattr(eventql_functions, "PAGE", page)
+    monkeypatch.setattr(eventql_functions, "MODULE", module)
 
     eventql_functions.main()
 
     assert page.read_text(encoding="utf-8") == eventql_functions.functions_page()
+    assert module.read_text(encoding="utf-8") == eventql_functions.functions_module()

@@ -3,6 +3,7 @@
 import re
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +38,11 @@ def test_every_command_prints_what_the_page_shows(checkout: Checkout) -> None:
             COMMANDS[block.language],
             script.replace(DOCUMENTED_ADDRESS, checkout.address),
             directory=checkout.directory,
+            # Where `everlog` is.
+            path=Path(sys.executable).parent,
         )
         variables += "".join(f"{line}\n" for line in ASSIGNMENT.findall(block.text))
         if following.language in {"json", "text"} and not following.text.startswith("pip "):
             assert with_placeholders(output) == with_placeholders(following.text), block.line
             compared += 1
-    assert compared == 7
+    assert compared == 8

@@ -216,6 +216,7 @@ def test_what_the_walk_through_installs_is_what_is_run_elsewhere() -> None:
         "systemd",
         "jq",
         "wrk",
+        "chromium",
         "rsync",
         "xfsprogs",
         "btrfs-progs",

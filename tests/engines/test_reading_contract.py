@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from everlog.domain.time import parse_time
-from everlog.storage.engine import Engine, EventType, Scan
+from everlog.storage.engine import ChildSubjects, Engine, EventType, Head, Scan, SubjectCounts
 from everlog.storage.line import parse_line
 from everlog.storage.log.reading import LogView
 from tests.support.engines import (
@@ -331,6 +331,87 @@ def test_many_subjects_come_in_chunks(engine: Engine) -> None:
 
     assert max(map(len, chunks)) <= 5_000
     assert [name for chunk in chunks for name in chunk] == ["/s", *names]
+
+
+def children_of(
+    engine: Engine,
+    subject: str,
+    *,
+    prefix: str = "",
+    offset: int = 0,
+    limit: int = 1_000,
+    head: Head | None = None,
+) -> ChildSubjects:
+    head = engine.head if head is None else head
+    return engine.child_subjects(subject, head, prefix=prefix, offset=offset, limit=limit)
+
+
+def test_child_subjects_come_in_order_with_what_is_on_them(library: Engine) -> None:
+    root = children_of(library, "/")
+    assert root.parent == SubjectCounts("/", 1, library.head.event_count, 3)
+    assert [child.subject for child in root.children] == ["/books", "/books-old", "/readers"]
+    for parent in (root.parent, *root.children):
+        found = children_of(library, parent.subject)
+        assert found.parent == parent
+        assert found.match_count == len(found.children) == parent.child_count
+        assert parent.recursive_event_count == parent.event_count + sum(
+            child.recursive_event_count for child in found.children
+        )
+        scans = [
+            Scan(
+                subject=parent.subject,
+                recursive=recursive,
+                start=0,
+                stop=library.head.event_count,
+            )
+            for recursive in (False, True)
+        ]
+        counts = [library.count(scan, library.head) for scan in scans]
+        assert counts == [parent.event_count, parent.recursive_event_count]
+
+
+def test_child_subjects_of_what_is_not_there_are_none(library: Engine) -> None:
+    for subject in ("/missing", "/books/42/pages/1/lines"):
+        assert children_of(library, subject) == (SubjectCounts(subject, 0, 0, 0), 0, [])
+    leaf = children_of(library, "/books/42/pages/1")
+    assert (leaf.parent.child_count, leaf.match_count, list(leaf.children)) == (0, 0, [])
+
+
+def test_child_subjects_are_chosen_by_prefix_and_page_by_page(engine: Engine) -> None:
+    names = [f"/s/{number}" for number in range(1_200)]
+    store(engine, *[a_candidate(name) for name in names])
+    store(engine, a_candidate("/s/1/below"), a_candidate("/t/1"))
+    in_order = sorted(names)
+
+    pages = [children_of(engine, "/s", offset=first, limit=500) for first in range(0, 1_500, 500)]
+    assert [child.subject for page in pages for child in page.children] == in_order
+    assert {page.match_count for page in pages} == {1_200}
+    matching = [name for name in in_order if name.startswith("/s/11")]
+    some = children_of(engine, "/s", prefix="11", offset=2, limit=5)
+    assert some.match_count == len(matching)
+    assert [child.subject for child in some.children] == matching[2:7]
+    [first] = children_of(engine, "/s", prefix="1", limit=1).children
+    assert first == SubjectCounts("/s/1", 1, 2, 1)
+    assert children_of(engine, "/s", prefix="1/").match_count == 0
+    assert children_of(engine, "/s", prefix="\u00e9").match_count == 0
+    assert list(children_of(engine, "/s", limit=0).children) == []
+    assert list(children_of(engine, "/s", offset=1_200).children) == []
+
+
+def test_child_subjects_are_as_of_their_head(engine: Engine) -> None:
+    store(engine, a_candidate("/a/1"), a_candidate("/a/2/x"))
+    older = engine.head
+    before = children_of(engine, "/a")
+    store(engine, a_candidate("/a/0"), a_candidate("/a/1"), a_candidate("/a/2/y"))
+    now = children_of(engine, "/a")
+    stage(engine, a_candidate("/a/1"), a_candidate("/a/3"))
+
+    assert children_of(engine, "/a") == now
+    assert children_of(engine, "/a", head=older) == before
+    engine.roll_back()
+    assert children_of(engine, "/a") == now
+    store(engine, a_candidate("/a/4"))
+    assert [child.subject[-1] for child in children_of(engine, "/a").children] == [*"0124"]
 
 
 def test_event_types_have_events_or_a_schema_or_both(engine: Engine) -> None:

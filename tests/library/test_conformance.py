@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 import pytest
 
 import everlog
@@ -17,6 +16,7 @@ from everlog import (
     IsSubjectOnEventId,
     IsSubjectPopulated,
     IsSubjectPristine,
+    JsonText,
     NewEvent,
     RefusedError,
 )
@@ -162,8 +162,8 @@ BAD_WRITES: dict[str, tuple[NewEvent, str]] = {
     "source-malformed": (NewEvent("a b", "/", ACQUIRED, {}), "source-malformed"),
     "subject": (NewEvent(SOURCE, "books", ACQUIRED, {}), "subject-malformed"),
     "type": (NewEvent(SOURCE, "/", "acquired", {}), "event-type-malformed"),
-    "data": (NewEvent(SOURCE, "/", ACQUIRED, msgspec.Raw(b"[1]")), "data-malformed"),
-    "no-json": (NewEvent(SOURCE, "/", ACQUIRED, msgspec.Raw(b"{")), "data-malformed"),
+    "data": (NewEvent(SOURCE, "/", ACQUIRED, JsonText(b"[1]")), "data-malformed"),
+    "no-json": (NewEvent(SOURCE, "/", ACQUIRED, JsonText(b"{")), "data-malformed"),
     "nan": (NewEvent(SOURCE, "/", ACQUIRED, {"a": [None, float("nan")]}), "data-malformed"),
     "surrogate": (NewEvent(SOURCE, "/", ACQUIRED, {"a": "\ud800"}), "data-malformed"),
     "object": (NewEvent(SOURCE, "/", ACQUIRED, {"a": object()}), "data-malformed"),
@@ -247,9 +247,14 @@ def test_numbers_come_back_as_they_were(store: everlog.Store, top: str) -> None:
 
 
 def test_json_text_is_taken_as_it_is(store: everlog.Store, top: str) -> None:
-    raw = msgspec.Raw(b'{"a": 1.50, "b":  1e2}')
-    [written] = store.write([NewEvent(SOURCE, top, ACQUIRED, raw)])
+    text = JsonText(b'{"a": 1.50, "b":  1e2}')
+    [written] = store.write([NewEvent(SOURCE, top, ACQUIRED, text)])
     assert written.data_json == b'{"a":1.50,"b":1e2}'
+    assert text == written.data == {"a": 1.5, "b": 100.0}
+    [inside] = store.write([NewEvent(SOURCE, top, ACQUIRED, {"of": JsonText("[1.50]")})])
+    assert inside.data_json == b'{"of":[1.50]}'
+    with pytest.raises(ValueError, match="is no JSON object"):
+        len(JsonText("[1.50]"))
 
 
 def test_large_events_and_thousands_of_them(store: everlog.Store, top: str) -> None:

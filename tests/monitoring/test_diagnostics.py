@@ -23,7 +23,7 @@ def server() -> Iterator[RunningServer]:
 
 
 def check_complete(found: dict[str, Any]) -> None:
-    assert list(found) == ["version", "system", "license", "options"]
+    assert list(found) == ["version", "system", "license", "options", "optionOrigins"]
     assert found["version"]["everlog"] == __version__
     assert found["version"]["compatibleWith"].startswith("EventSourcingDB 1.3")
     assert found["version"]["build"]["python"] == platform.python_version()
@@ -65,6 +65,24 @@ def test_the_options_are_all_flags_of_the_command_without_their_secrets(
     assert TOKEN.encode() not in answer.body
 
 
+def test_it_says_from_where_each_option_is(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    flags = (f"--api-token-file={tmp_path / 'token'}", "--rate-limit=1000")
+    with (
+        running_server(*flags, environment={"EVERLOG_QUERY_TIME_LIMIT": "7"}) as server,
+        Connection(server.url) as connection,
+    ):
+        found = connection.ask("GET", "/api/v2/system/diagnostics").json["data"]
+
+    origins = found["optionOrigins"]
+    assert origins.keys() == found["options"].keys()
+    assert origins["rate-limit"] == origins["api-token-file"] == "command line"
+    assert origins["query-time-limit"] == "environment"
+    # It was in the environment, and the flag of the file has overridden it.
+    assert (found["options"]["api-token"], origins["api-token"]) == (None, "default")
+    assert origins["log-level"] == origins["node"] == "default"
+
+
 def test_only_whoever_has_the_token_is_told(server: RunningServer) -> None:
     with Connection(server.url) as connection:
         for path in ("/api/v1/diagnostics", "/api/v2/system/diagnostics"):
@@ -77,6 +95,7 @@ def test_the_command_tells_about_this_machine() -> None:
     assert (done.code, done.errors) == (0, "")
     check_complete(json.loads(done.output))
     assert json.loads(done.output)["options"] is None
+    assert json.loads(done.output)["optionOrigins"] is None
 
 
 @pytest.mark.parametrize("source", ["variable", "file"])

@@ -28,7 +28,7 @@ from tests.support.planted_bugs import Bug
 from tests.support.postgresql_server import running_postgresql
 from tests.support.rack_server import Plan
 
-SECONDS: Final = float(os.environ.get("EVERLOG_CLUSTER_SECONDS", "15"))
+SECONDS: Final = float(os.environ.get("EVERLOG_CLUSTER_SECONDS", "10"))
 SEED: Final = int(os.environ.get("EVERLOG_CLUSTER_SEED", "0"))
 
 # How long nodes wait for an answer of the journal where they do not wait as long as ever.

@@ -13,7 +13,7 @@ from tests.support.server import DEADLINE_SECONDS
 DOCUMENTED_TOKEN: Final = "secret"
 
 # Pages show examples of what is in these.
-_OPEN_MEMBERS: Final = frozenset({"options", "packages"})
+_OPEN_MEMBERS: Final = frozenset({"options", "optionOrigins", "packages"})
 
 
 class Message(NamedTuple):

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -147,6 +148,18 @@ class FaultyCalls(QuickDisk):
             return True
         error = errno.EIO if self.failure is Failure.BROKEN else errno.ENOSPC
         raise OSError(error, os.strerror(error))
+
+
+def numbers_that_differ(sites: Sequence[Site], failure: Failure) -> list[int]:
+    """Return the calls of a run that fail in this way, each with what no other one brings about."""
+
+    def can_fail(kind: Kind) -> bool:
+        if failure is Failure.SHORT:
+            return kind is Kind.WRITE
+        # Without room from a sync on is without room from the next call on.
+        return failure is not Failure.STAYING_FULL or kind not in SYNCS
+
+    return [number for number, site in enumerate(sites) if can_fail(site.kind)]
 
 
 def sites_of_the_engine() -> set[Site]:

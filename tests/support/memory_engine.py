@@ -14,12 +14,13 @@ import numpy as np
 
 from everlog.domain.event import AcceptedEvent, is_hash_valid
 from everlog.domain.precondition import SubjectState
-from everlog.domain.subject import ancestors, is_within, sort_key
+from everlog.domain.subject import ROOT, ancestors, is_within, parent, sort_key
 from everlog.domain.time import parse_time
 from everlog.storage.engine import (
     Batch,
     BatchLostError,
     CachedBlock,
+    ChildSubjects,
     EventType,
     Head,
     JournalEntry,
@@ -28,6 +29,7 @@ from everlog.storage.engine import (
     Scan,
     StagedSchema,
     StoreFiles,
+    SubjectCounts,
     UnchainedEntryError,
 )
 from everlog.storage.line import LINE_PREFIX, Mark, parse_line, render_line
@@ -271,6 +273,29 @@ class MemoryEngine:
         found = sorted((name for name in existing if is_within(name, base_subject)), key=sort_key)
         for first in range(0, len(found), _SUBJECTS_PER_CHUNK):
             yield found[first : first + _SUBJECTS_PER_CHUNK]
+
+    def child_subjects(
+        self, subject: str, head: Head, *, prefix: str, offset: int, limit: int
+    ) -> ChildSubjects:
+        """Return some of the children whose last segment begins so, and how much is on each."""
+        existing = sorted(self._existing_subjects(head), key=sort_key)
+        children = [name for name in existing if name != ROOT and parent(name) == subject]
+        matching = [name for name in children if name.rpartition("/")[2].startswith(prefix)]
+        return ChildSubjects(
+            self._counts_of(subject, existing, head),
+            len(matching),
+            [self._counts_of(name, existing, head) for name in matching[offset : offset + limit]],
+        )
+
+    def _counts_of(self, subject: str, existing: Sequence[str], head: Head) -> SubjectCounts:
+        own, below = (
+            self.count(
+                Scan(subject=subject, recursive=recursive, start=0, stop=head.event_count), head
+            )
+            for recursive in (False, True)
+        )
+        children = sum(name != ROOT and parent(name) == subject for name in existing)
+        return SubjectCounts(subject, own, below, children)
 
     def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
         """Yield chunks of all event types, sorted by name."""

@@ -6,21 +6,21 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from everlog.api.openapi import load_documents
+from everlog.api.openapi import read_document
 from everlog.api.routes import OPENAPI_3_2_PATH, OPENAPI_PATH
 
 
 @functools.cache
 def document() -> dict[str, Any]:
     """Return the document that has words for all of the API."""
-    found: dict[str, Any] = msgspec.json.decode(load_documents()[OPENAPI_3_2_PATH].body)
+    found: dict[str, Any] = msgspec.json.decode(read_document(OPENAPI_3_2_PATH))
     return found
 
 
 @functools.cache
 def document_3_1() -> dict[str, Any]:
     """Return the document for tools."""
-    found: dict[str, Any] = msgspec.json.decode(load_documents()[OPENAPI_PATH].body)
+    found: dict[str, Any] = msgspec.json.decode(read_document(OPENAPI_PATH))
     return found
 
 

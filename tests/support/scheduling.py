@@ -53,9 +53,9 @@ class Placed(NamedTuple):
 
 
 def worker_count() -> int:
-    """Return how many workers there are: while one waits for a server, another one works."""
+    """Return how many workers there are: while one waits for a server or a disk, others work."""
     core_count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return core_count + (core_count + 1) // 2
+    return 2 * core_count
 
 
 def rank_of(tests: Iterable[Placed]) -> Callable[[Path], tuple[int, int]]:

@@ -28,6 +28,8 @@ GENERATED = (
     "*/openapi-3.2.json",
     "deploy/grafana/*.json",
     "*.cdx.json",
+    "*/package-lock.json",
+    "src/everlog/ui/browser/vendor/*",
 )
 
 

@@ -1,10 +1,15 @@
 """Terminals for commands under test."""
 
+import codecs
 import fcntl
 import os
 import pty
+import select
 import struct
 import termios
+import time
+
+from tests.support.server import DEADLINE_SECONDS
 
 
 class Terminal:
@@ -14,6 +19,9 @@ class Terminal:
         self._reading, self.file = pty.openpty()
         size = struct.pack("HHHH", 24, columns, 0, 0)
         fcntl.ioctl(self.file, termios.TIOCSWINSZ, size)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        # What was read, and not asked for so far.
+        self._shown = ""
 
     def close_for_writing(self) -> None:
         """Leave writing to the processes that have it."""
@@ -24,22 +32,24 @@ class Terminal:
         os.write(self._reading, text.encode())
 
     def read_until(self, text: str) -> str:
-        """Return what is shown up to some text."""
-        shown = ""
-        while text not in shown:
-            part = os.read(self._reading, 65_536).decode()
-            assert part
-            shown += part
-        return shown
+        """Return what is shown up to some text; what is behind it is read next."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while text not in self._shown:
+            seconds = max(0.0, deadline - time.monotonic())
+            assert select.select([self._reading], [], [], seconds)[0], self._shown
+            part = os.read(self._reading, 65_536)
+            assert part, self._shown
+            self._shown += self._decode(part)
+        before, found, self._shown = self._shown.partition(text)
+        return before + found
 
     def read_all(self) -> str:
         """Return all that is shown until nobody can write any more."""
-        parts = []
         try:
             while part := os.read(self._reading, 65_536):
-                parts.append(part)
+                self._shown += self._decode(part)
         except OSError:
             # As Linux says that nobody writes any more.
             pass
         os.close(self._reading)
-        return b"".join(parts).decode().replace("\r\n", "\n")
+        return self._shown.replace("\r\n", "\n")

@@ -17,7 +17,7 @@ from tests.support.planted_bugs import Bug
 from tests.support.rack import Rack
 from tests.support.rack_server import Plan
 
-WRITES = int(os.environ.get("EVERLOG_HISTORY_WRITES", "400"))
+WRITES = int(os.environ.get("EVERLOG_HISTORY_WRITES", "250"))
 SEED = int(os.environ.get("EVERLOG_HISTORY_SEED", "0"))
 
 SYNCS = (0.0, 0.004)

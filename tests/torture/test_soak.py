@@ -25,7 +25,7 @@ from tests.support.rack_server import Plan, entry_point
 from tests.support.server import RunningServer, running_server
 from tests.support.workload import GONE, Workload, read_log
 
-SECONDS = float(os.environ.get("EVERLOG_SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("EVERLOG_SOAK_SECONDS", "8"))
 # Enough for a bug that leaks at every request.
 SECONDS_WITH_BUG = 3.0
 # However slow the machine is.

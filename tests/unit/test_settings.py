@@ -1,5 +1,6 @@
 """What settings mean, before anything is started."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from everlog.credentials.certificate import CertificateFiles
 from everlog.domain.chain import HashVersion
 from everlog.domain.errors import SettingsError
 from everlog.settings import (
+    UI_COLOURS,
+    UI_TITLE_LENGTH_MAX,
     JournalUrl,
     Settings,
     check_settings,
     is_loopback,
     is_private,
     parse_networks,
+    parse_ui_colour,
+    parse_ui_title,
     parse_witness,
 )
 from tests.support.signed_notes import COSIGNATURE, NoteKey, ml_dsa_44_key
@@ -55,6 +60,9 @@ def settings(*, https_enabled: bool) -> Settings:
         follow=None,
         follow_token_file=None,
         follow_ca_file=None,
+        with_ui=False,
+        ui_title=None,
+        ui_colour=None,
         log_level="info",
         log_format="auto",
     )
@@ -252,3 +260,50 @@ def test_plain_http_is_private_on_one_machine_only(
     expected: bool,  # noqa: FBT001 - a case
 ) -> None:
     assert is_private(url) is expected
+
+
+def test_what_the_ui_shows_is_of_use_where_there_is_one_only() -> None:
+    plain = settings(https_enabled=True)
+
+    for name, value in (("ui_title", "Orders"), ("ui_colour", "#b3261e")):
+        with_it: dict[str, Any] = {name: value}
+        check_settings(replace(plain, with_ui=True, **with_it))
+        with pytest.raises(SettingsError, match=f"--{name.replace('_', '-')} .*--with-ui only"):
+            check_settings(replace(plain, **with_it))
+
+
+@pytest.mark.parametrize(
+    "text", ["Orders, production", " M\u00fcnchen ", "x" * UI_TITLE_LENGTH_MAX]
+)
+def test_a_title_of_the_ui_is_taken_without_the_space_around_it(text: str) -> None:
+    assert parse_ui_title(text) == text.strip()
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\nb", "\u202eabc", "x" * (UI_TITLE_LENGTH_MAX + 1)])
+def test_what_cannot_be_seen_is_no_title_of_the_ui(text: str) -> None:
+    with pytest.raises(SettingsError, match="1 to 64 characters"):
+        parse_ui_title(text)
+
+
+@pytest.mark.parametrize("text", [*UI_COLOURS, "RED", "#00ff7F"])
+def test_a_colour_of_the_ui_is_one_that_styles_know(text: str) -> None:
+    assert re.fullmatch("#[0-9a-f]{6}", parse_ui_colour(text))
+
+
+@pytest.mark.parametrize("text", ["", "pink", "#fff", "#b3261e;", "b3261e", "url(x)"])
+def test_what_is_no_colour_is_told_what_is(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"red, orange, .* or have the form #rrggbb"):
+        parse_ui_colour(text)
+
+
+def test_white_text_can_be_read_on_every_colour_with_a_name() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        linear = [
+            part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        ]
+        return sum(
+            weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
+        )
+
+    assert min(1.05 / (luminance(colour) + 0.05) for colour in UI_COLOURS.values()) >= 4.5

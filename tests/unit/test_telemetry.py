@@ -55,13 +55,13 @@ FIELDS = {
     "empty": "",
     "reason": "it hangs",
     "path": Path("\x1b[2J\udcff"),
-    "options": {"http": True},
+    "options": {"http": True, "source": "", "key": None, "port": 0},
 }
 
 # What a person reads of these.
 SHOWN = (
     "2027-01-15T08:00:00.000Z {level} a\\x1b[1mmessage  url=http://127.0.0.1:3000  count=3  "
-    'empty=""  reason="it hangs"  path=\\x1b[2J\\xff  options={{"http":true}}\n'
+    'empty=""  reason="it hangs"  path=\\x1b[2J\\xff  options={{"http":true,"port":0}}\n'
 )
 
 

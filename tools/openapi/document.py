@@ -91,12 +91,20 @@ ANSWERS: Final[Mapping[tuple[str, Answer], tuple[Content, ...]]] = {
     ("v2", Answer.SUBJECT_STREAM): (
         Content(NDJSON, ("V2SubjectItem", "V2EndItem", "V2ErrorItem")),
     ),
+    ("v2", Answer.CHILD_SUBJECTS): (
+        Content(JSON, ("V2ChildSubjectsAnswer",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
     ("v2", Answer.EVENT_TYPE_STREAM): (Content(NDJSON, ("V2EventTypeItem", "V2EndItem")),),
     ("v2", Answer.EVENT_TYPE): (
         Content(JSON, ("V2EventTypeItem",)),
         Content(NDJSON, ("V2ErrorItem",)),
     ),
     ("v2", Answer.REGISTRATION): (Content(NDJSON, ("V2ApiEventItem", "V2EndItem", "V2ErrorItem")),),
+    ("v2", Answer.SCHEMA_CHECK): (
+        Content(JSON, ("CheckedSchema",)),
+        Content(NDJSON, ("V2ErrorItem",)),
+    ),
     ("v2", Answer.BACKUP): (
         Content(NDJSON, ("V2BackupSchemaItem", "V2BackupEventItem", "V2EndItem", "V2ErrorItem")),
     ),
@@ -236,6 +244,7 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.SERVER_SHUTTING_DOWN,
     ),
     "read_subjects": _SUBJECT,
+    "read_child_subjects": _SUBJECT,
     "read_event_types": (),
     "read_event_type": (*_EVENT_TYPE, Code.EVENT_TYPE_UNKNOWN),
     "register_event_schema": (
@@ -246,6 +255,15 @@ CODES: Final[Mapping[str, tuple[Code, ...]]] = {
         Code.EVENT_SCHEMA_ALREADY_REGISTERED,
         Code.EVENT_SCHEMA_VIOLATED,
         *_STORING,
+    ),
+    "check_event_schema": (
+        *_EVENT_TYPE,
+        Code.EVENT_SCHEMA_MISSING,
+        Code.EVENT_SCHEMA_MALFORMED,
+        Code.EVENT_SCHEMA_NOT_OBJECT,
+        Code.EVENT_SCHEMA_ALREADY_REGISTERED,
+        Code.EVENT_SCHEMA_VIOLATED,
+        Code.READ_FAILED,
     ),
     "backup": (
         Code.LAST_BACKED_UP_EVENT_MISSING,

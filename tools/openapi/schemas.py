@@ -13,10 +13,12 @@ import msgspec
 
 from everlog.api import look_v1 as v1
 from everlog.api import look_v2 as v2
+from everlog.api.answers import CheckedSchema
 from everlog.api.look_v2 import CODE_PREFIX, ErrorItem
 from everlog.api.proof_endpoints import ConsistencyProof, InclusionProof
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
+from everlog.api.subject_endpoints import ChildSubjectsAnswer
 from everlog.domain.chain import GENESIS_HASH, HashVersion
 from everlog.domain.errors import Code
 from everlog.domain.event import Event, EventCandidate, accept_event
@@ -39,7 +41,10 @@ Json = dict[str, Any]
 _REFERENCE: Final = "#/components/schemas/"
 
 _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
-    "": (Event, Health, Diagnostics, Verification, InclusionProof, ConsistencyProof),
+    "": (
+        *(Event, Health, Diagnostics, Verification, InclusionProof, ConsistencyProof),
+        CheckedSchema,
+    ),
     "V1": (
         v1_requests.WriteEvents,
         v1_requests.ReadEvents,
@@ -61,6 +66,7 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v2_requests.ObserveEvents,
         v2_requests.RunEventQlQuery,
         v2_requests.ReadSubjects,
+        v2_requests.ReadChildSubjects,
         v2_requests.ReadEventType,
         v2_requests.RegisterEventSchema,
         v2_requests.AuditHistory,
@@ -68,6 +74,7 @@ _STRUCTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
         v2_requests.Backup,
         v2.AuditItem,
         v2.SubjectItem,
+        ChildSubjectsAnswer,
         v2.EventTypeItem,
         ErrorItem,
     ),
@@ -95,6 +102,7 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
     "V2ObserveEvents": ("subject",),
     "V2RunEventQlQuery": ("query",),
     "V2ReadSubjects": ("subject", "options"),
+    "V2ReadChildSubjects": ("subject",),
     "V2ReadEventType": ("type",),
     "V2RegisterEventSchema": ("type", "schema"),
     "V2KnownEvent": ("id", "hash"),
@@ -153,6 +161,11 @@ MEMBERS: Final[Mapping[str, Json]] = {
     },
     "Bound.type": {"type": "string", "enum": ["inclusive", "exclusive"]},
     "EventCandidate.type": reference("EventTypeName"),
+    "ReadOptions.types": {
+        "type": "array",
+        "items": reference("EventTypeName"),
+        "description": "Only events of these types; an empty list is as none.",
+    },
     "FromLatestEvent.type": reference("EventTypeName"),
     "ReadEventType.type": reference("EventTypeName"),
     "RegisterEventSchema.type": reference("EventTypeName"),
@@ -167,6 +180,7 @@ MEMBERS: Final[Mapping[str, Json]] = {
         "pattern": "^esdb:signature:v1:[0-9a-f]{128}$",
         "description": "Null unless the server has a signing key.",
     },
+    "CheckedSchema.type": reference("EventTypeName"),
     "InclusionProof.event": reference("EventId"),
     "InclusionProof.hash": reference("Hash"),
     "InclusionProof.size": reference("TreeSize"),
@@ -423,6 +437,7 @@ EXAMPLES: Final[Mapping[str, Json]] = {
     "V2ObserveEvents": _READ,
     "V2RunEventQlQuery": {"query": _QUERY},
     "V2ReadSubjects": {"subject": "/books", "options": {"recursive": True}},
+    "V2ReadChildSubjects": {"subject": "/books", "options": {"prefix": "4", "limit": 100}},
     "V2ReadEventType": {"type": _CANDIDATE["type"]},
     "V2RegisterEventSchema": {"type": _CANDIDATE["type"], "schema": _SCHEMA},
     "V2Backup": {"lastBackedUpEvent": {"id": "41", "hash": GENESIS_HASH}},

@@ -36,7 +36,7 @@ class Book:
 
 def evolve(book: Book, event: NewEvent | Event) -> Book:
     """Return the book after the event."""
-    data: Any = event.data
+    data = event.data
     match event.type:
         case "com.example.book-acquired":
             # Books of the first year have no author.

@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from everlog import (
     Event,
@@ -122,7 +121,7 @@ class Library:
 
 
 def _of_request(event: NewEvent, request: str) -> NewEvent:
-    data: Any = event.data
+    data = event.data
     return replace(event, data={**data, "request": request})
 
 

@@ -78,6 +78,13 @@ class RegisteredSchema(msgspec.Struct, frozen=True, rename="camel"):
     schema: msgspec.Raw
 
 
+class CheckedSchema(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer of check-event-schema: how many stored events of a type match a schema."""
+
+    event_type: str = msgspec.field(name="type")
+    event_count: int
+
+
 PING_MESSAGE: Final = Message("My God, it's full of stars.")
 TOKEN_MESSAGE: Final = Message("The API token is valid.")
 READ_ONLY_MESSAGE: Final = Message("The store is read-only until the server is restarted.")

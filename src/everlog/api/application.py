@@ -36,6 +36,8 @@ from everlog.http import Admission, Endpoint, Exchange, Head, Request, Response
 from everlog.service.served_store import restore_in_progress
 
 HEADERS_KEPT: Final = frozenset({b"authorization", b"content-encoding"})
+# What documents may depend on besides their path, where there are such.
+HEADERS_OF_DOCUMENTS: Final = frozenset({b"accept-encoding", b"if-none-match"})
 
 # What was asked for with a token must not stay in a cache, and what is told back to a client must
 # never be taken for a page. `no-store` says all; the original's words are what a client looks for.
@@ -85,8 +87,10 @@ _READS: Final = frozenset(
         Answer.EVENT_STREAM,
         Answer.ROW_STREAM,
         Answer.SUBJECT_STREAM,
+        Answer.CHILD_SUBJECTS,
         Answer.EVENT_TYPE_STREAM,
         Answer.EVENT_TYPE,
+        Answer.SCHEMA_CHECK,
         Answer.BACKUP,
         Answer.VERIFICATION,
         Answer.AUDIT,
@@ -97,8 +101,8 @@ _READS: Final = frozenset(
     }
 )
 
-# What is always there besides the routes: complete answers by path, for GET.
-Documents = Mapping[str, Response]
+# What is always there besides the routes, for everybody: what answers GET, by path.
+Documents = Mapping[str, Callable[[Head], Response]]
 
 
 class ApiApplication:
@@ -180,7 +184,7 @@ class ApiApplication:
             return text_response(503, SHUTTING_DOWN_TEXT)
         if self._services.is_locked and key in self._locked:
             return self._locked[key]
-        answer = self._endpoints.get(key) or self._find_other(method, head.path)
+        answer = self._endpoints.get(key) or self._find_other(method, head)
         coding = head.headers.get(b"content-encoding")
         if coding is not None and isinstance(answer, Endpoint):
             answer = _refuse_coding(coding) or answer
@@ -207,10 +211,11 @@ class ApiApplication:
         challenge = ((b"WWW-Authenticate", b"Bearer"),)
         return text_response(401, "unauthorized", challenge)
 
-    def _find_other(self, method: str, path: str) -> Endpoint | Response:
+    def _find_other(self, method: str, head: Head) -> Endpoint | Response:
+        path = head.path
         document = self._documents.get(path) if method == "GET" else None
         if document is not None:
-            return document
+            return document(head)
         for start, whole in self._open_ended.items():
             if path.startswith(start):
                 return self._endpoints.get((method, whole)) or self._refuse(method, whole)

@@ -124,6 +124,8 @@ def parse_read(body: v1.ReadEvents | v2.ReadEvents) -> Selection:
         lower_bound=_bound_text(lower) if lower else None,
         upper_bound=_bound_text(upper) if upper else None,
         from_latest_event=_from_latest_event_text(latest) if latest else None,
+        # Only version 2 has them.
+        types=options.types or None if isinstance(options, v2.ReadOptions) else None,
     )
 
 

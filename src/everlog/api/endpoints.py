@@ -25,6 +25,7 @@ from everlog.api.answers import (
     READ_ONLY_MODE_ENABLED,
     TOKEN_MESSAGE,
     TOKEN_VERIFIED,
+    CheckedSchema,
     RegisteredSchema,
     render_api_event,
 )
@@ -67,6 +68,7 @@ from everlog.service.read_events import read_events as read
 from everlog.service.read_events import read_few_events as read_few
 from everlog.service.read_events import scan_behind
 from everlog.service.reader import AS_STORED
+from everlog.service.register_event_schema import check_event_schema as check
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
 from everlog.service.served_store import restore_in_progress
@@ -284,6 +286,22 @@ class Endpoints:
             exchange.respond(look.registration.around(event))
 
         services.tasks.start(exchange, work())
+
+    def check_event_schema(self, services: Services, request: Request, exchange: Exchange) -> None:
+        """Tell whether a schema could be registered, and change nothing."""
+        look = self._look
+        schema = look.bodies.register_event_schema(request.body)
+
+        async def work() -> None:
+            try:
+                count = await check(services.store, schema)
+            except (RefusedError, BusyError) as error:
+                look.refuse(services, exchange, error)
+                return
+            answer = CheckedSchema(schema.event_type, count)
+            exchange.respond(Response(200, msgspec.json.encode(answer) + b"\n", JSON))
+
+        services.tasks.start_for(exchange, work())
 
     def put_into_read_only_mode(
         self, services: Services, request: Request, exchange: Exchange

@@ -18,6 +18,7 @@ from everlog.api.proof_endpoints import TILE_PREFIX, ProofEndpoints
 from everlog.api.requests import v1 as v1_requests
 from everlog.api.requests import v2 as v2_requests
 from everlog.api.services import Services
+from everlog.api.subject_endpoints import SubjectEndpoints
 from everlog.api.transfer_endpoints import RECHAIN, TransferEndpoints
 from everlog.domain.limits import (
     REQUEST_BODY_SIZE_MAX,
@@ -46,9 +47,11 @@ class Answer(Enum):
     OBSERVATION = "events, one a line, without end"
     ROW_STREAM = "the rows of a query, one a line"
     SUBJECT_STREAM = "subjects, one a line"
+    CHILD_SUBJECTS = "some of the subjects directly below one, with counts"
     EVENT_TYPE_STREAM = "event types, one a line"
     EVENT_TYPE = "an event type"
     REGISTRATION = "an event of the API itself, once the schema is in force"
+    SCHEMA_CHECK = "how many stored events match a schema"
     BACKUP = "event schemas and events, one a line, for a restore"
     RESTORATION = "an event of the API itself, once the store has what was sent"
     READ_ONLY_MODE = "an event of the API itself, once all writes that had begun are answered"
@@ -100,6 +103,7 @@ v1_transfer = TransferEndpoints(V1)
 v2_transfer = TransferEndpoints(V2)
 v1_audits = AuditEndpoints(V1)
 v2_audits = AuditEndpoints(V2)
+subjects = SubjectEndpoints(V2)
 proofs = ProofEndpoints(V2)
 
 _FORMATS: Final = tuple(FORMS)
@@ -158,12 +162,16 @@ ROUTES: Final = (
           v2_requests.RunEventQlQuery, _QUERY),
     Route(V2, "QUERY", f"{_V2_DATA}/read-subjects", v2.read_subjects, Answer.SUBJECT_STREAM,
           v2_requests.ReadSubjects),
+    Route(V2, "QUERY", f"{_V2_DATA}/read-child-subjects", subjects.read_child_subjects,
+          Answer.CHILD_SUBJECTS, v2_requests.ReadChildSubjects),
     Route(V2, "QUERY", f"{_V2_DATA}/read-event-types", v2.read_event_types,
           Answer.EVENT_TYPE_STREAM, v2_requests.Nothing),
     Route(V2, "QUERY", f"{_V2_DATA}/read-event-type", v2.read_event_type, Answer.EVENT_TYPE,
           v2_requests.ReadEventType),
     Route(V2, "POST", f"{_V2_DATA}/register-event-schema", v2.register_event_schema,
           Answer.REGISTRATION, v2_requests.RegisterEventSchema, _SCHEMA),
+    Route(V2, "QUERY", f"{_V2_DATA}/check-event-schema", v2.check_event_schema,
+          Answer.SCHEMA_CHECK, v2_requests.RegisterEventSchema, _SCHEMA),
     Route(V2, "POST", f"{_V2_SYSTEM}/put-into-read-only-mode", v2.put_into_read_only_mode,
           Answer.READ_ONLY_MODE, v2_requests.Nothing),
     Route(V2, "POST", f"{_V2_MANAGEMENT}/backup", v2_transfer.backup, Answer.BACKUP,

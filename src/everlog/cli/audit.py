@@ -24,7 +24,6 @@ _HELP: Final = """Tell what in a data directory is not as it was written.
 
 All of it is read and compared; nothing in it is changed. Beside a server that has it open that is
 what was stored for good when the audit began. Each finding names the event, the file and the place.
-The exit code is 0 if nothing was found, 4 if something was, 3 if the directory cannot be audited.
 
 With --checkpoint the log is compared with what a log's checkpoint said of it when it was kept.
 
@@ -33,6 +32,14 @@ Examples:
   everlog audit --data-directory /var/lib/everlog
   everlog audit --data-directory /var/lib/everlog
     --checkpoint kept.txt --key "$(cat verifier-keys)"
+
+\b
+Exit codes:
+  0  nothing was found
+  1  anything unexpected
+  2  a flag is wrong or missing, or a file that it names cannot be used
+  3  the directory cannot be audited: it is none, or cannot be read
+  4  something was found
 """
 
 

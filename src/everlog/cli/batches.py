@@ -9,11 +9,12 @@ import os
 import select
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
 import click
+import msgspec
 
 from everlog.cli.faults import LineError, exit_code_of
 from everlog.cli.progress import Progress
@@ -23,7 +24,7 @@ from everlog.domain.limits import EVENT_SENT_SIZE_MAX, EVENTS_PER_WRITE_MAX
 from everlog.exit_codes import EXIT_SETTINGS
 from everlog.library.outcome import OutcomeUnknownError
 from everlog.library.store import Store
-from everlog.library.values import Event, NewEvent, Precondition
+from everlog.library.values import Event, JsonText, NewEvent, Precondition
 from everlog.texts import to_printable
 
 BATCH_COUNT_MAX: Final = EVENTS_PER_WRITE_MAX
@@ -53,6 +54,46 @@ batch_option: Final = click.option(
     metavar="COUNT",
     help="How many events are written at once, wholly or not at all.",
 )
+
+from_line_option: Final = click.option(
+    "--from-line",
+    type=click.IntRange(1),
+    default=1,
+    metavar="NUMBER",
+    help="Leave out the lines before this one; of several files, in the first.",
+)
+
+
+class Candidate(msgspec.Struct, gc=False):
+    """What a line says of an event; what it leaves out, flags may say."""
+
+    source: str | None = None
+    subject: str | None = None
+    type: str | None = None
+    # Empty where there is none.
+    data: msgspec.Raw = msgspec.Raw(b"")
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    def to_event(self, given: Mapping[str, str | None]) -> NewEvent:
+        """Return the event; raises ValueError if neither the line nor the flags say all of it."""
+        values: dict[str, str] = {}
+        for name in ("source", "subject", "type"):
+            value: str | None = getattr(self, name)
+            value = given.get(name) if value is None else value
+            if value is None:
+                flag = f", and there is no --{name}" if name in given else ""
+                raise ValueError(f"it has no '{name}'{flag}")
+            values[name] = value
+        data = bytes(self.data)
+        if not data:
+            raise ValueError("it has no 'data'")
+        return NewEvent(
+            data=JsonText(data),
+            traceparent=self.traceparent,
+            tracestate=self.tracestate,
+            **values,
+        )
 
 
 class Line(NamedTuple):

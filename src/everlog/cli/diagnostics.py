@@ -21,6 +21,13 @@ and needs the token: in the environment variable {TOKEN_VARIABLE}, or in a file.
 Examples:
   everlog diagnostics --local
   everlog diagnostics --url https://events.example:4000 --api-token-file token
+
+\b
+Exit codes:
+  0  it was told
+  1  anything unexpected
+  2  a flag is wrong or missing
+  8  the server cannot be asked, or refuses the token
 """
 
 

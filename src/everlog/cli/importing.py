@@ -11,7 +11,15 @@ from typing import Any, Final
 import click
 import msgspec
 
-from everlog.cli.batches import Batches, Line, batch_option, read_lines, say_written
+from everlog.cli.batches import (
+    Batches,
+    Candidate,
+    Line,
+    batch_option,
+    from_line_option,
+    read_lines,
+    say_written,
+)
 from everlog.cli.faults import LineError, told
 from everlog.cli.progress import Progress
 from everlog.cli.read import COLUMNS
@@ -61,26 +69,16 @@ _TEXTS: Final = ("source", "subject", "type", "traceparent", "tracestate")
 _MEMBER: Final = "data."
 
 
-# What a member that is not there has.
-_NONE: Final = msgspec.Raw(b"")
-
-
-class _Found(msgspec.Struct, gc=False):
+class _Found(Candidate, gc=False):
     """An item, or an event as it is: whatever of both there is."""
 
-    source: str | None = None
-    subject: str | None = None
-    type: str | None = None
-    data: msgspec.Raw = _NONE
-    payload: msgspec.Raw = _NONE
-    traceparent: str | None = None
-    tracestate: str | None = None
+    payload: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Wrapped(msgspec.Struct, gc=False):
     """What the item of a backup is about."""
 
-    event: msgspec.Raw = _NONE
+    event: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Schema(msgspec.Struct, rename="camel"):
@@ -98,13 +96,7 @@ _decode_schema: Final = msgspec.json.Decoder(_Schema).decode
 @click.option("--source", help="Who writes: for events that do not say it.")
 @click.option("--type", "type_", metavar="TYPE", help="What happened: for events that say nothing.")
 @batch_option
-@click.option(
-    "--from-line",
-    type=click.IntRange(1),
-    default=1,
-    metavar="NUMBER",
-    help="Leave out the lines of the first file before this one.",
-)
+@from_line_option
 @store_options
 def import_(
     store: StoreChoice,
@@ -186,19 +178,7 @@ def _parse(given: Mapping[str, str | None], text: bytes) -> NewEvent:
         if not body or found.type != "event":
             raise ValueError("it is no event")
         found = _decode(bytes(_decode_wrapped(body).event) or body)
-    if not bytes(found.data):
-        raise ValueError("it has no 'data'")
-    return _to_event({name: getattr(found, name) for name in _TEXTS}, found.data, given)
-
-
-def _to_event(
-    values: Mapping[str, str | None], data: msgspec.Raw, given: Mapping[str, str | None]
-) -> NewEvent:
-    texts = {name: value or given.get(name) for name, value in values.items()}
-    for name in ("source", "subject", "type"):
-        if texts[name] is None:
-            raise ValueError(f"it has no '{name}'")
-    return NewEvent(data=data, **texts)  # type: ignore[arg-type] # They were looked at just now.
+    return found.to_event(given)
 
 
 def _read_csv(name: str, from_line: int) -> Iterator[Line | None]:

@@ -153,6 +153,11 @@ Nothing is changed. What is wrong between nodes is said: other keys, hash versio
 clocks that are more than a second off.
 
 \b
+Examples:
+  everlog journal check --journal postgresql://everlog@db.example/everlog
+  everlog journal check --journal nats://n1,n2,n3/everlog --journal-credentials-file everlog.creds
+
+\b
 Exit codes:
   0  the journal can be used; the last line says what it has
   1  anything unexpected

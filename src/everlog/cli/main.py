@@ -208,6 +208,21 @@ class _Commands(click.Group):
             let_interrupt()
         return command
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, or say which one may be meant."""
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not close:
+                raise
+            text = f"{error.message} Did you mean '{close[0]}'?"
+            raise click.UsageError(text, context) from error
+
     def shell_complete(self, _: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands that begin like this, without importing any."""
         return [

@@ -25,10 +25,15 @@ from everlog.settings import (
     PROCESSES_MAX,
     READS_CURRENT,
     READS_LOCAL,
+    UI_COLOURS,
+    UI_TITLE_LENGTH_MAX,
     JournalUrl,
+    Origin,
     Settings,
     check_settings,
     parse_networks,
+    parse_ui_colour,
+    parse_ui_title,
     parse_witness,
 )
 from everlog.telemetry import LEVELS, LOG_FORMATS, Level, Log
@@ -41,6 +46,11 @@ _PORT: Final = click.IntRange(0, 65_535)
 _FILE: Final = click.Path(path_type=Path, readable=False)
 
 _TOKEN_SOURCES: Final = ("api_token", "api_token_file")
+
+_ORIGINS: Final[dict[ParameterSource, Origin]] = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+}
 
 
 # Click does not fill a paragraph that begins with this character.
@@ -129,6 +139,16 @@ def _parse_journal(
     return None if value is None else JournalUrl(value)
 
 
+def _parsing(parse: Callable[[str], str]) -> Callable[..., str | None]:
+    def call(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+        try:
+            return None if value is None else parse(value)
+        except SettingsError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return call
+
+
 def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     """Let a flag override the environment, also where the two are different flags."""
     # Programs that are started from here have no use for it.
@@ -138,6 +158,17 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
         for name, source in sources.items():
             if source is ParameterSource.ENVIRONMENT:
                 flags[name] = None
+
+
+def _find_origins(context: click.Context, flags: dict[str, Any]) -> dict[str, Origin]:
+    """Return from where each setting is; one that a flag has overridden is as if nobody had."""
+
+    def find(name: str) -> Origin:
+        source = context.get_parameter_source(name)
+        is_overridden = name in _TOKEN_SOURCES and flags[name] is None
+        return "default" if source is None or is_overridden else _ORIGINS.get(source, "default")
+
+    return {name.replace("_", "-"): find(name) for name in context.params}
 
 
 @click.command(help=_HELP, context_settings={"show_default": True})
@@ -305,6 +336,26 @@ def _choose_token_source(context: click.Context, flags: dict[str, Any]) -> None:
     help="Certificates to trust for the server that is followed, besides those that the system "
     "trusts, PEM. SIGHUP has it read again.",
 )
+@_switch(
+    "--with-ui",
+    default=False,
+    help="Serve the management UI too, at / of the same ports: pages that show what is stored to "
+    "whoever types in the token.",
+)
+@_option(
+    "--ui-title",
+    callback=_parsing(parse_ui_title),
+    metavar="TEXT",
+    help="What the pages of the UI call this store, such as 'Orders, production': up to "
+    f"{UI_TITLE_LENGTH_MAX} characters, for everybody to see.",
+)
+@_option(
+    "--ui-colour",
+    callback=_parsing(parse_ui_colour),
+    metavar="COLOUR",
+    help="The colour of that title, so that nobody takes one store for another: "
+    f"{', '.join(UI_COLOURS)}, or #rrggbb.",
+)
 @_option(
     "--log-level",
     type=click.Choice(LEVELS),
@@ -325,6 +376,7 @@ def run(context: click.Context, /, hash_version: str, journal_replicas: str, **f
     settings = Settings(
         hash_version=HashVersion(int(hash_version)),
         journal_replicas=int(journal_replicas),
+        origins=_find_origins(context, flags),
         **flags,
     )
     try:

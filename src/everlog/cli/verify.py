@@ -39,8 +39,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HELP: Final = """Show offline that an event is in a log, or that a log only grew.
 
 No server is asked, and no data directory read: all it takes is files, and the log's verifier key,
-which has to come from somebody you trust. A file may be - for standard input. The exit code is 0
-if all was shown, 4 if not, and 2 if a flag is wrong or a file cannot be read.
+which has to come from somebody you trust. A file may be - for standard input.
 
 \b
 That an event is in the log, in its place:
@@ -53,6 +52,13 @@ That the log has only grown since a checkpoint that was kept:
     --checkpoint checkpoint.txt --key "$(cat verifier-keys)"
 
 With neither, only the signatures of the checkpoint are verified.
+
+\b
+Exit codes:
+  0  all was shown
+  1  anything unexpected
+  2  a flag is wrong, or a file cannot be read
+  4  something was not shown; the message says what
 """
 
 

@@ -6,7 +6,7 @@ What is refused is named by its line; all before it is stored then, and nothing 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
@@ -14,8 +14,10 @@ import msgspec
 from everlog.cli.batches import (
     BATCH_COUNT_MAX,
     Batches,
+    Candidate,
     Line,
     batch_option,
+    from_line_option,
     read_lines,
     say_written,
 )
@@ -67,13 +69,8 @@ Exit codes:
 """
 
 
-class _Candidate(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    source: str | None = None
-    subject: str | None = None
-    type: str | None = None
-    data: msgspec.Raw = msgspec.Raw(b"")
-    traceparent: str | None = None
-    tracestate: str | None = None
+class _Candidate(Candidate, forbid_unknown_fields=True, gc=False):
+    """An event and nothing else: a member that is written wrongly is not left out."""
 
 
 _decode: Final = msgspec.json.Decoder(_Candidate).decode
@@ -111,13 +108,7 @@ _decode: Final = msgspec.json.Decoder(_Candidate).decode
     help="Write only if the EventQL query has one row, and that is true.",
 )
 @batch_option
-@click.option(
-    "--from-line",
-    type=click.IntRange(1),
-    default=1,
-    metavar="NUMBER",
-    help="Leave out the lines before this one.",
-)
+@from_line_option
 @format_option
 @store_options
 def write(
@@ -200,29 +191,11 @@ def _read_data(text: str) -> bytes:
 
 
 def _parse_data(given: Mapping[str, str | None], text: bytes) -> NewEvent:
-    return _to_event(_Candidate(data=msgspec.Raw(text)), given)
+    return _Candidate(data=msgspec.Raw(text)).to_event(given)
 
 
 def _parse_line(given: Mapping[str, str | None], text: bytes) -> NewEvent:
     """Return the event on a line; raises ValueError if it is none."""
     if text.startswith(b"["):
         raise ValueError("it begins an array: events stand on lines of their own (jq -c '.[]')")
-    return _to_event(_decode(text), given)
-
-
-def _to_event(found: _Candidate, given: Mapping[str, str | None]) -> NewEvent:
-    values: dict[str, Any] = {
-        name: getattr(found, name) if getattr(found, name) is not None else given[name]
-        for name in given
-    }
-    if not bytes(found.data):
-        raise ValueError("it has no 'data'")
-    for name, value in values.items():
-        if value is None:
-            raise ValueError(f"it has no '{name}', and there is no --{name}")
-    return NewEvent(
-        data=found.data,
-        traceparent=found.traceparent,
-        tracestate=found.tracestate,
-        **values,
-    )
+    return _decode(text).to_event(given)

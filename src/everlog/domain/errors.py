@@ -8,7 +8,7 @@ text of a query (eventql); and what neighbours tell each other, which stands whe
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 
 class Code(StrEnum):
@@ -95,7 +95,17 @@ class Code(StrEnum):
 
 
 class EverlogError(Exception):
-    """The root of all errors raised on purpose."""
+    """The root of all errors raised on purpose. Each can be pickled, and copied."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tell how it is made again: as it is, since what a class asks for is not in `args`."""
+        return _make_again, (type(self), self.args), vars(self)
+
+
+def _make_again(kind: type[EverlogError], args: tuple[object, ...]) -> EverlogError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class RefusedError(EverlogError):
@@ -189,6 +199,10 @@ class ReadFailedError(RefusedError, OSError):
     def __init__(self, reason: str) -> None:
         super().__init__(Code.READ_FAILED, f"reading the data directory failed: {reason}")
         self.strerror = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tell how it is made again: what the system says is no member of Python's."""
+        return _make_again, (type(self), self.args), {**vars(self), "strerror": self.strerror}
 
 
 # When proving.

@@ -80,6 +80,9 @@ PAUSE_SECONDS_MAX: Final = 0.25
 # Each takes a connection for as long as it likes: some have to be left for those who write.
 OBSERVERS_MAX: Final = 10_000
 
+# More children of a subject than a page shows are asked for page by page.
+CHILD_SUBJECTS_MAX: Final = 1_000
+
 # Each has a client that waits, and a process that computes or a turn to wait for.
 QUERIES_MAX: Final = 64
 

@@ -6,6 +6,7 @@ Bounds are made inclusive here once, so that nobody else needs to know about exc
 What is left to others: finding the latest event that `from_latest_event` names (service).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -51,7 +52,7 @@ class FromLatestEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The events between two inclusive bounds, on a subject or, recursively, below it too.
 
-    An `upper` of None is no upper bound.
+    An `upper` of None is no upper bound, and `event_types` of None means all.
     """
 
     subject: str
@@ -60,6 +61,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     lower: int
     upper: int | None
     from_latest_event: FromLatestEvent | None
+    event_types: frozenset[str] | None = None
 
 
 class BoundText(msgspec.Struct, frozen=True):
@@ -109,6 +111,7 @@ def parse_read_selection(
     lower_bound: BoundText | None,
     upper_bound: BoundText | None,
     from_latest_event: FromLatestEventText | None,
+    types: Sequence[str] | None = None,
 ) -> Selection:
     """Return what a reader asks for."""
     selection = Selection(
@@ -120,6 +123,7 @@ def parse_read_selection(
         from_latest_event=_parse_from_latest_event(from_latest_event, allowed=_FOR_READING)
         if from_latest_event
         else None,
+        event_types=_parse_types(types) if types is not None else None,
     )
     _check_consistency(selection, has_lower_bound=lower_bound is not None)
     return selection
@@ -145,6 +149,12 @@ def parse_observe_selection(
     )
     _check_consistency(selection, has_lower_bound=lower_bound is not None)
     return selection
+
+
+def _parse_types(types: Sequence[str]) -> frozenset[str]:
+    return frozenset(
+        parse_event_type(name, field=f"options.types[{index}]") for index, name in enumerate(types)
+    )
 
 
 def _parse_order(text: str) -> Order:

@@ -48,6 +48,7 @@ from everlog.library.store import Verification
 from everlog.library.values import (
     Bound,
     Event,
+    EventDecoder,
     EventType,
     IsEventQlQueryTrue,
     IsSubjectOnEventId,
@@ -55,7 +56,6 @@ from everlog.library.values import (
     NewEvent,
     Precondition,
     Selection,
-    read_events,
 )
 from everlog.service.backup import begin_backup, list_schemas
 from everlog.service.discovery import read_event_type
@@ -305,12 +305,13 @@ class EmbeddedTransport:
                 return
             few = engine.read_few(scan, head)
             blocks = iter(()) if few is not None else engine.scan(scan, head)
+        decoder = EventDecoder(1)
         if few is not None:
             if few.lines:
-                yield self._events(bytes(few.lines))
+                yield self._events(decoder, bytes(few.lines))
             return
         while (block := self._next(blocks)) is not None:
-            yield self._events(block)
+            yield self._events(decoder, block)
 
     def observe(
         self, subject: str, *, recursive: bool, lower: Bound | None
@@ -510,10 +511,10 @@ class EmbeddedTransport:
         """Be counted as using the store, for a block."""
         return self._gate.passed()
 
-    def next_events(self, blocks: Iterator[bytes]) -> list[Event] | None:
+    def next_events(self, decoder: EventDecoder, blocks: Iterator[bytes]) -> list[Event] | None:
         """Return the events of the next block, None without one."""
         block = self._next(blocks)
-        return None if block is None else self._events(block)
+        return None if block is None else self._events(decoder, block)
 
     async def _wait(self, interest: Interest, position: int) -> bool:
         store = self._store
@@ -561,9 +562,9 @@ class EmbeddedTransport:
             return Event(accepted.json)
         return self._signed(Event(accepted.json))
 
-    def _events(self, block: bytes) -> list[Event]:
+    def _events(self, decoder: EventDecoder, block: bytes) -> list[Event]:
         # One that is damaged says so itself, when it is looked at.
-        events = read_events(block, 1) or list(map(Event, block.splitlines()))
+        events = decoder.decode(block) or list(map(Event, block.splitlines()))
         return events if self._signing_key is None else list(map(self._signed, events))
 
     def _signed(self, event: Event) -> Event:
@@ -587,6 +588,7 @@ class EmbeddedObservation:
         self._interest: Final = interest
         self._position = position
         self._blocks: Iterator[bytes] = iter(())
+        self._decoder: Final = EventDecoder(1)
         self._lock: Final = threading.Lock()
         self._waiting: Future[bool] | None = None
         self._is_closed = False
@@ -595,7 +597,7 @@ class EmbeddedObservation:
         """Return the next events, once there are some."""
         transport = self._transport
         while not self._is_closed:
-            events = transport.next_events(self._blocks)
+            events = transport.next_events(self._decoder, self._blocks)
             if events:
                 return events
             self._blocks, stop = transport.take(self._interest, self._position)

@@ -9,12 +9,16 @@ import msgspec
 from everlog.domain.errors import Code, RefusedError
 from everlog.domain.json_text import NOT_JSON
 from everlog.domain.limits import REQUEST_BODY_SIZE_MAX
-from everlog.library.values import JsonObject, NewEvent
+from everlog.library.values import JsonObject, JsonText, NewEvent
 
 _MESSAGE: Final = "malformed event data"
 
 
 def _encode_other(value: object) -> Any:
+    if isinstance(value, JsonText):
+        # Nothing that is no JSON comes between the events of a write.
+        msgspec.json.decode(value.text)
+        return msgspec.Raw(value.text)
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Sequence):
@@ -26,22 +30,15 @@ def _encode_other(value: object) -> Any:
 _encode: Final = msgspec.json.Encoder(enc_hook=_encode_other).encode
 
 
-def encode_data(data: JsonObject | msgspec.Raw) -> bytes:
+def encode_data(data: JsonObject) -> bytes:
     """Return data as JSON.
 
     Raises:
         RefusedError: It has something that is no JSON, such as NaN or half a surrogate pair.
     """
-    if isinstance(data, msgspec.Raw):
-        try:
-            # Nothing that is no JSON comes between the events of a write.
-            msgspec.json.decode(data)
-        except NOT_JSON as error:
-            raise _malformed(str(error)) from error
-        return bytes(data)
     try:
         text = _encode(data)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, *NOT_JSON) as error:
         raise _malformed(str(error)) from error
     # The encoder writes null for what is no number.
     if b"null" in text and _has_no_number(data):
@@ -92,7 +89,7 @@ def _has_no_number(value: object) -> bool:
     match value:
         case float():
             return not isfinite(value)
-        case str() | bytes() | bytearray():
+        case str() | bytes() | bytearray() | JsonText():
             return False
         case Mapping():
             return any(map(_has_no_number, value.values()))

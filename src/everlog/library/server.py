@@ -29,11 +29,11 @@ from everlog.library.store import Verification
 from everlog.library.values import (
     Bound,
     Event,
+    EventDecoder,
     EventType,
     NewEvent,
     Precondition,
     Selection,
-    read_events,
 )
 from everlog.library.versions import (
     V1,
@@ -366,11 +366,12 @@ class ServerTransport:
         version = self._version
         start = version.item_start
         is_end = version is V1
+        decoder = EventDecoder(version.number)
         for block in answer.blocks():
             if block.endswith(_END_LINE):
                 # So that the others are nothing but events.
                 is_end, block = True, block[: -len(_END_LINE)]  # noqa: PLW2901 - as said
-            events = read_events(block, version.number) or []
+            events = decoder.decode(block) or []
             if events:
                 yield events
                 continue

@@ -4,8 +4,9 @@ What most readers look at is decoded for many events at once, the rest of an eve
 at, its data too, and each of them once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -18,6 +19,47 @@ JsonObject = Mapping[str, Any]
 
 _Part = TypeVar("_Part")
 
+_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class JsonText(Mapping[str, Any]):
+    """Data that is JSON text already: written as it is, and decoded when it is looked at.
+
+    Numbers keep their digits; only the space between members is not stored. Looking into what is no JSON object raises a ValueError; writing it is refused.
+    """
+
+    __slots__ = ("_members", "text")
+
+    def __init__(self, text: bytes | str) -> None:
+        """Keep the text, which is UTF-8 where it is bytes."""
+        self.text: Final = text.encode() if isinstance(text, str) else bytes(text)
+        self._members: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a member."""
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names."""
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        """Return how many members there are."""
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        """Show the text."""
+        return f"JsonText({self.text!r})"
+
+    def _read(self) -> dict[str, Any]:
+        if self._members is None:
+            try:
+                self._members = _decode_object(self.text)
+            except NOT_JSON as error:
+                message = f"the text is no JSON object: {error}"
+                raise ValueError(message) from error
+        return self._members
+
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
@@ -26,14 +68,14 @@ class NewEvent:
     `source` is a URI reference that names who writes, `subject` a path such as `/books/42`, `type`
     a reverse domain name such as `com.example.book-acquired`. `data` is a JSON object: strings,
     numbers, booleans, None, and mappings and sequences of those; dates, UUIDs, decimals, data
-    classes and msgspec structs become what msgspec makes of them. A `msgspec.Raw` is taken for
-    JSON text. `traceparent` and `tracestate` are a W3C trace context.
+    classes and msgspec structs become what msgspec makes of them. What is JSON text already is
+    given as `JsonText`. `traceparent` and `tracestate` are a W3C trace context.
     """
 
     source: str
     subject: str
     type: str
-    data: JsonObject | msgspec.Raw
+    data: JsonObject
     traceparent: str | None = None
     tracestate: str | None = None
 
@@ -67,12 +109,10 @@ class _Data(msgspec.Struct, gc=False):
     data: dict[str, Any]
 
 
-class _ItemV1(msgspec.Struct, gc=False, tag="event"):
-    payload: _Main
+class _MainAndData(_Main, frozen=True, gc=False):
+    """For readers that look at data, too."""
 
-
-class _ItemV2(msgspec.Struct, gc=False, tag="event"):
-    data: _Main
+    data: dict[str, Any]
 
 
 # In the order that the API has them in.
@@ -83,14 +123,11 @@ _NAMES: Final = (
 
 _get_payload: Final = attrgetter("payload")
 _get_data: Final = attrgetter("data")
+_get_main: Final = attrgetter(*_Main.__struct_fields__)
 
 # How an item begins that is an event, by version of the API.
 _V1_START: Final = b'{"type":"event","payload":'
 _V2_START: Final = b'{"type":"event","data":'
-
-# From lines that are nothing but items of events, to what is in them.
-_decode_v1_lines: Final = msgspec.json.Decoder(_ItemV1).decode_lines
-_decode_v2_lines: Final = msgspec.json.Decoder(_ItemV2).decode_lines
 
 
 class _Inside(Generic[_Part]):
@@ -122,14 +159,18 @@ class _Inside(Generic[_Part]):
         return found
 
 
-def _item_of(name: str, part: type[object]) -> Any:
-    return msgspec.defstruct("_Item", [(name, part)], gc=False)
+def _item_of(name: str, part: type[object], tag: str | None = None) -> Any:
+    return msgspec.defstruct("_Item", [(name, part)], gc=False, tag=tag)
+
+
+def _decoder_of_lines(name: str, part: type[object]) -> Callable[[bytes], list[Any]]:
+    """Return what decodes lines that are nothing but items of events."""
+    return msgspec.json.Decoder(_item_of(name, part, "event")).decode_lines
 
 
 _main: Final = _Inside(_Main)
 _rest: Final = _Inside(_Rest)
 _data: Final = _Inside(_Data)
-_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _set: Final = msgspec.structs.force_setattr
 
 
@@ -254,10 +295,10 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
         """Tell whether all members are the same."""
         if not isinstance(other, Event):
             return NotImplemented
-        return (self._main or self._read_main(), self._rest or self._read_rest()) == (
-            other._main or other._read_main(),
-            other._rest or other._read_rest(),
-        )
+        mains = (self._main or self._read_main(), other._main or other._read_main())
+        if _get_main(mains[0]) != _get_main(mains[1]):
+            return False
+        return (self._rest or self._read_rest()) == (other._rest or other._read_rest())
 
     def __ne__(self, other: object) -> bool:
         """Tell whether one is not the same: the struct's own would look whether it is the object.
@@ -285,25 +326,65 @@ class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
         return found
 
 
-def read_events(block: bytes, version: int) -> list[Event] | None:
-    """Return the events of whole lines, None if there is a line that is no event.
+# By version of the API: how an item is opened, and what decodes lines, without data and with it.
+_DECODERS: Final = {
+    1: (
+        _get_payload,
+        _decoder_of_lines("payload", _Main),
+        _decoder_of_lines("payload", _MainAndData),
+    ),
+    2: (_get_data, _decoder_of_lines("data", _Main), _decoder_of_lines("data", _MainAndData)),
+}
 
-    What most readers look at is decoded for all of them at once, which takes half as long as one by
-    one. No event keeps more in memory than its own line.
+
+class EventDecoder:
+    """Makes events of the blocks in which one reader gets them.
+
+    What most readers look at is decoded for all events of a block at once, which takes half as long
+    as one by one. Data is, too, if the last event of the block before was asked for its data: who
+    looked at that one will look at the next ones. No event keeps more in memory than its own.
     """
-    lines = block.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    decode, get = (
-        (_decode_v1_lines, _get_payload) if version == 1 else (_decode_v2_lines, _get_data)
-    )
-    try:
-        if not block.isascii():
-            block.decode()
-        items = decode(block)
-    except NOT_JSON:
-        return None
-    return list(map(Event, lines, map(get, items))) if len(items) == len(lines) else None
+
+    def __init__(self, version: int) -> None:
+        """Expect no data to be looked at."""
+        self._open, self._decode_main, self._decode_with_data = _DECODERS[version]
+        # The last event of a block is never given its data, so that it tells.
+        self._last: Event | None = None
+
+    def decode(self, block: bytes) -> list[Event] | None:
+        """Return the events of whole lines, None if there is a line that is no event."""
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        try:
+            if not block.isascii():
+                block.decode()
+            events = self._decode_lines(block, lines)
+        except NOT_JSON:
+            return None
+        if events:
+            self._last = events[-1]
+        return events
+
+    def _decode_lines(self, block: bytes, lines: list[bytes]) -> list[Event] | None:
+        if self._last is None or self._last._data is None:  # noqa: SLF001 - it is of this file.
+            items = self._decode_main(block)
+            return (
+                list(map(Event, lines, map(self._open, items)))
+                if len(items) == len(lines)
+                else None
+            )
+        try:
+            mains = list(map(self._open, self._decode_with_data(block)))
+        except NOT_JSON:
+            # There may be data that nobody can decode; whoever looks at it is told.
+            self._last = None
+            return self._decode_lines(block, lines)
+        if len(mains) != len(lines):
+            return None
+        events = list(map(Event, lines, mains, repeat(None), map(_get_data, mains)))
+        events[-1] = Event(lines[-1], mains[-1])
+        return events
 
 
 @dataclass(frozen=True, slots=True)

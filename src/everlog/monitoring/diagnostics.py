@@ -71,9 +71,15 @@ class Diagnostics(msgspec.Struct, frozen=True, rename="camel"):
     system: SystemSection
     license: LicenseSection
     options: Mapping[str, object] | None
+    # From where each of them is: "command line", "environment", or "default".
+    option_origins: Mapping[str, str] | None
 
 
-def describe_server(release: Release, options: Mapping[str, object] | None) -> Diagnostics:
+def describe_server(
+    release: Release,
+    options: Mapping[str, object] | None,
+    option_origins: Mapping[str, str] | None = None,
+) -> Diagnostics:
     """Return what this process is and runs on; the options have no secrets in them."""
     return Diagnostics(
         version=VersionSection(
@@ -84,6 +90,7 @@ def describe_server(release: Release, options: Mapping[str, object] | None) -> D
         system=_describe(read_machine()),
         license=LicenseSection(),
         options=options,
+        option_origins=option_origins,
     )
 
 

@@ -4,12 +4,13 @@ A subject exists if it or one below it has events; an event type if it has event
 """
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Final
 
 from everlog.domain.errors import Code, RefusedError
 from everlog.service.store import Store
-from everlog.storage.engine import EventType
+from everlog.storage.engine import ChildSubjects, EventType
 
 # So many are told by the event loop itself, within half a millisecond.
 _FEW_EVENT_TYPES_MAX: Final = 256
@@ -24,6 +25,21 @@ def read_subjects(store: Store, base_subject: str) -> AsyncIterator[Sequence[str
 def subject_exists(store: Store, subject: str) -> bool:
     """Tell whether a subject exists."""
     return store.engine.subject_exists(subject, store.engine.head)
+
+
+async def read_child_subjects(
+    store: Store, subject: str, *, prefix: str, offset: int, limit: int
+) -> ChildSubjects:
+    """Return some of the subjects directly below one, with counts (`LogReader.child_subjects`).
+
+    It looks at all subjects once for each level below, on a thread.
+    """
+    head = store.engine.head
+    return await store.reader.call(
+        partial(
+            store.engine.child_subjects, subject, head, prefix=prefix, offset=offset, limit=limit
+        )
+    )
 
 
 def read_event_types(store: Store) -> Sequence[EventType] | AsyncIterator[Sequence[EventType]]:

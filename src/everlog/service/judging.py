@@ -162,6 +162,15 @@ def _violation(schema: EventSchema, reason: str, index: int) -> StateConflictErr
     )
 
 
+def already_registered(schema: EventSchema) -> StateConflictError:
+    """Return the refusal of a schema for a type that has one."""
+    return StateConflictError(
+        Code.EVENT_SCHEMA_ALREADY_REGISTERED,
+        "schema already exists",
+        eventType=schema.event_type,
+    )
+
+
 def stored_data(
     log: LogReader, event_type: str, start: int, head: Head
 ) -> Iterator[list[tuple[str, str]]]:

@@ -85,5 +85,6 @@ def _scan(selection: Selection, start: int, head: Head) -> Scan:
         stop=selection.upper + 1
         if is_bounded and selection.upper is not None
         else head.event_count,
+        event_types=selection.event_types,
         is_reversed=selection.order is Order.ANTICHRONOLOGICAL,
     )

@@ -1,5 +1,7 @@
 """Register event schema: for good, and only if all stored events of the type match it.
 
+Whoever wants to know first whether it would be accepted has it checked, which changes nothing.
+
 The stored events are judged in a process while writing goes on, unless they are few; only those
 that came meanwhile are left for the writer, in the same step in which the schema comes into force.
 """
@@ -9,7 +11,12 @@ from typing import Final
 
 from everlog.domain.errors import BusyError
 from everlog.domain.schema import EventSchema
-from everlog.service.judging import UnjudgedError, stored_data, stored_violation
+from everlog.service.judging import (
+    UnjudgedError,
+    already_registered,
+    stored_data,
+    stored_violation,
+)
 from everlog.service.store import Store
 from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Head
@@ -44,6 +51,22 @@ async def register_event_schema(store: Store, schema: EventSchema) -> None:
         raise outcome
 
 
+async def check_event_schema(store: Store, schema: EventSchema) -> int:
+    """Tell whether a schema could be registered now: return how many stored events match it.
+
+    Raises:
+        RefusedError: It is none, the type has one, or a stored event does not match this one.
+        BusyError: Judging has too much to do.
+    """
+    if schema.validator is None:
+        await store.judge.check(schema)
+    head = store.engine.head
+    entry = store.engine.event_type(schema.event_type, head)
+    if entry is not None and entry.schema is not None:
+        raise already_registered(schema)
+    return await _check_stored_events(store, schema, 0, head)
+
+
 async def _hand_over(store: Store, schema: EventSchema, checked_event_count: int) -> Outcome:
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
@@ -55,8 +78,9 @@ async def _hand_over(store: Store, schema: EventSchema, checked_event_count: int
     return await done
 
 
-async def _check_stored_events(store: Store, schema: EventSchema, start: int, head: Head) -> None:
-    """Refuse a schema that an event between a position and a head does not match."""
+async def _check_stored_events(store: Store, schema: EventSchema, start: int, head: Head) -> int:
+    """Refuse a schema that an event between a position and a head does not match; count those."""
+    count = 0
     events = stored_data(store.engine, schema.event_type, start, head)
     async for chunk in store.reader.fetch_chunks(events):
         violation = await store.judge.find_violation(
@@ -66,3 +90,5 @@ async def _check_stored_events(store: Store, schema: EventSchema, start: int, he
             index, reason = violation
             event_id, _ = chunk[index]
             raise stored_violation(schema, event_id, reason)
+        count += len(chunk)
+    return count

@@ -241,6 +241,25 @@ class CachedBlock(msgspec.Struct, frozen=True, eq=False):
     offsets: Sequence[int]
 
 
+class SubjectCounts(NamedTuple):
+    """A subject, and how much there is on it, below it, and directly below it."""
+
+    subject: str
+    event_count: int
+    # With those of all subjects below.
+    recursive_event_count: int
+    child_count: int
+
+
+class ChildSubjects(NamedTuple):
+    """Some of the subjects directly below one, in the order of their characters."""
+
+    parent: SubjectCounts
+    # How many of the children begin as was asked for.
+    match_count: int
+    children: Sequence[SubjectCounts]
+
+
 @runtime_checkable
 class CachedBlocks(Protocol):
     """Blocks of a scan that can tell whether the next one is at hand."""
@@ -320,6 +339,15 @@ class LogReader(Protocol):
 
     def subjects(self, base_subject: str, head: Head) -> Iterator[Sequence[str]]:
         """Yield chunks of the base and all subjects below it that exist, depth first."""
+
+    def child_subjects(
+        self, subject: str, head: Head, *, prefix: str, offset: int, limit: int
+    ) -> ChildSubjects:
+        """Return some of the children whose last segment begins so, and how much is on each.
+
+        `offset` of those are left out, and no more than `limit` returned. A subject that does not
+        exist has neither events nor children.
+        """
 
     def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
         """Yield chunks of all event types, sorted by name."""

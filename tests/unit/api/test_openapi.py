@@ -16,6 +16,7 @@ from everlog.domain.selection import parse_event_id
 from everlog.domain.subject import parse_subject
 from everlog.domain.time import parse_time
 from everlog.domain.tracing import parse_traceparent
+from everlog.http import Head
 from tests.support.openapi import check_against, document, document_3_1
 from tools.openapi.document import CODES, render_documents
 from tools.openapi.schemas import EXAMPLES, MEMBERS, REQUIRED, VALUES
@@ -79,7 +80,7 @@ def test_no_name_belongs_to_others() -> None:
 
 @pytest.mark.parametrize("path", [OPENAPI_PATH, OPENAPI_3_2_PATH])
 def test_the_server_shows_each_document_as_json(path: str) -> None:
-    response = load_documents()[path]
+    response = load_documents()[path](Head("GET", path, "", {}, "1.2.3.4"))
 
     assert response.content_type == b"application/json"
     # Byte by byte what its maker says, without space between tokens.

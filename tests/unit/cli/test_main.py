@@ -53,6 +53,15 @@ def test_the_help_of_run_says_who_can_see_a_token_on_the_command_line() -> None:
     check_says("run", "--help", texts=("can be seen in process lists",))
 
 
+@pytest.mark.parametrize("typed, meant", [("raed", "read"), ("sujects", "subjects"), ("xyz", None)])
+def test_a_command_that_is_mistyped_is_guessed(typed: str, meant: str | None) -> None:
+    result = CliRunner().invoke(cli, [typed])
+
+    assert result.exit_code == 2
+    assert f"No such command '{typed}'." in result.output
+    assert (f"Did you mean '{meant}'?" in result.output) == (meant is not None)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_of_a_command_what_it_says_of_itself(name: str) -> None:
     command = COMMANDS[name].load()

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypedDict, Unpack
 
 import pytest
@@ -28,6 +28,7 @@ class ReadText(TypedDict, total=False):
     lower_bound: BoundText | None
     upper_bound: BoundText | None
     from_latest_event: FromLatestEventText | None
+    types: Sequence[str] | None
 
 
 class ObserveText(TypedDict, total=False):
@@ -318,4 +319,18 @@ def test_refuses_options_that_contradict_each_other() -> None:
         lambda: read(order="antichronological", from_latest_event=LATEST),
         Code.SELECTION_CONFLICTING,
         field=field,
+    )
+
+
+def test_a_reader_may_ask_for_some_types() -> None:
+    types = ["io.everlog.one", "io.everlog.two", "io.everlog.one"]
+    assert read(types=types).event_types == frozenset(types)
+    assert read(types=None).event_types is None
+
+
+def test_a_type_that_is_none_is_refused_with_its_place() -> None:
+    check_refused(
+        lambda: read(types=["io.everlog.one", "two"]),
+        Code.EVENT_TYPE_MALFORMED,
+        field="options.types[1]",
     )

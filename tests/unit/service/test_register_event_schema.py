@@ -12,7 +12,7 @@ from everlog.domain.errors import BusyError, Code, RefusedError
 from everlog.domain.schema import EventSchema, read_event_schema
 from everlog.service import register_event_schema as registering
 from everlog.service.judging import UnjudgedError
-from everlog.service.register_event_schema import register_event_schema
+from everlog.service.register_event_schema import check_event_schema, register_event_schema
 from everlog.service.store import Store, open_store
 from everlog.service.write import write
 from everlog.service.writing.changes import Outcome
@@ -64,6 +64,42 @@ def test_a_stored_event_that_does_not_match_refuses_it(tmp_path: Path, count: in
         assert error.details == {"eventId": str(count + 2), "eventType": TYPE}
         await register_event_schema(store, a_schema(an_object()))
         assert (await refusal_of(store, LIGHT)).code is Code.EVENT_SCHEMA_ALREADY_REGISTERED
+
+    run(tmp_path, work)
+
+
+async def check_refusal_of(store: Store, schema: object) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
+        await check_event_schema(store, a_schema(schema))
+    return caught.value
+
+
+@pytest.mark.parametrize("count", [5, 3_000], ids=["few", "many"])
+def test_a_check_tells_what_registering_would(tmp_path: Path, count: int) -> None:
+    async def work(store: Store) -> None:
+        assert await check_event_schema(store, a_schema(LIGHT)) == 0
+        await write_all(store, *[{"n": 1}] * count)
+        await write_all(store, {"n": "b"}, type_="io.everlog.test.other")
+        assert await check_event_schema(store, a_schema(LIGHT)) == count
+        await write_all(store, {"n": "b"})
+
+        error = await check_refusal_of(store, LIGHT)
+        assert error.code is Code.EVENT_SCHEMA_VIOLATED
+        assert str(error) == str(await refusal_of(store, LIGHT))
+        assert error.details == {"eventId": str(count + 1), "eventType": TYPE}
+
+    run(tmp_path, work)
+
+
+def test_a_check_changes_nothing(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        assert await check_event_schema(store, a_schema(LIGHT)) == 0
+        assert store.engine.event_type(TYPE, store.engine.head) is None
+        assert await write_all(store, {"n": "no integer"})
+
+        await register_event_schema(store, a_schema(an_object()))
+        error = await check_refusal_of(store, an_object())
+        assert error.code is Code.EVENT_SCHEMA_ALREADY_REGISTERED
 
     run(tmp_path, work)
 

@@ -5,8 +5,15 @@ values, which the domain answers with a code. What was left out is UNSET, so tha
 many members as the body (`api.bodies`).
 """
 
+from typing import Annotated, Final
+
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
+
+from everlog.domain.limits import CHILD_SUBJECTS_MAX
+
+# More than there can be: nodes are numbered in 32 bits.
+SUBJECT_COUNT_MAX: Final = 2**32
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
@@ -82,6 +89,7 @@ class ReadOptions(_Body, frozen=True):
     lower_bound: Bound | UnsetType = UNSET
     upper_bound: Bound | UnsetType = UNSET
     from_latest_event: FromLatestEvent | UnsetType = UNSET
+    types: list[str] | UnsetType = UNSET
 
 
 class ReadEvents(_Body, frozen=True):
@@ -111,6 +119,21 @@ class ReadSubjects(_Body, frozen=True):
 
     options: RecursiveOptions
     subject: str | UnsetType = UNSET
+
+
+class ChildOptions(_Body, frozen=True):
+    """Which children, and how many of them."""
+
+    prefix: str | UnsetType = UNSET
+    offset: Annotated[int, Meta(ge=0, le=SUBJECT_COUNT_MAX)] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=0, le=CHILD_SUBJECTS_MAX)] | UnsetType = UNSET
+
+
+class ReadChildSubjects(_Body, frozen=True):
+    """The subjects directly below one."""
+
+    subject: str | UnsetType = UNSET
+    options: ChildOptions | UnsetType = UNSET
 
 
 class ReadEventType(_Body, frozen=True):

@@ -51,6 +51,7 @@ from everlog.service.breaks import Breaks
 from everlog.service.judging import (
     UnjudgedError,
     Verdict,
+    already_registered,
     check_by_schemas,
     check_last_events,
     forget_unpublished,
@@ -398,11 +399,7 @@ class Writer:
             return self._refusal()
         try:
             if schema.event_type in self.schemas:
-                raise StateConflictError(
-                    Code.EVENT_SCHEMA_ALREADY_REGISTERED,
-                    "schema already exists",
-                    eventType=schema.event_type,
-                )
+                raise already_registered(schema)
             check_last_events(self._engine, schema, checked_event_count)
         except (RefusedError, UnjudgedError) as error:
             return error

@@ -15,6 +15,7 @@ from heapq import merge
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from everlog.domain.errors import DiskFullError
 from everlog.domain.event import AcceptedEvent
@@ -49,7 +50,8 @@ class Index:
         self._event_count = 0
         # How many events all columns have room for.
         self._room = 0
-        # Counts how often staged events were forgotten: whoever follows a chain has to know.
+        # Counts beginnings and ends of forgetting staged events: whoever follows a chain has to
+        # know. It is odd meanwhile.
         self.truncations = 0
         # Where other processes are told of heads; None while nobody shares the index.
         self.board: HeadBoard | None = None
@@ -168,6 +170,7 @@ class Index:
 
     def truncate(self, head: Head) -> None:
         """Forget every event behind a head."""
+        self.truncations += 1
         latest, counts = self.subjects.latest.cells, self.subjects.event_counts.cells
         for position in reversed(range(head.event_count, self._event_count)):
             node = self.subject_ids.cells[position]
@@ -181,6 +184,22 @@ class Index:
         self.latest_below.truncate(head.event_count)
         self.subjects.truncate(head.subject_count)
         self.event_types.truncate(head)
+
+    def event_counts(self, head: Head) -> npt.NDArray[np.int64]:
+        """Return how many events each subject of a head has, those behind it left out."""
+        column, latest = self.subjects.event_counts, self.subjects.latest
+        while True:
+            truncations, tip = self.truncations, self._event_count
+            counts = column.array[: head.subject_count].astype(np.int64)
+            # An event is the latest of its subject before it is counted, and counted before the tip
+            # is behind it.
+            is_between = int(latest.array[: head.subject_count].max(initial=0)) > tip
+            is_same = truncations == self.truncations and tip == self._event_count
+            if is_same and truncations % 2 == 0 and not is_between:
+                break
+        staged = self.subject_ids.array[head.event_count : tip]
+        staged = staged[staged < head.subject_count]
+        return counts - np.bincount(staged, minlength=head.subject_count)
 
     # Preconditions: as of the tip, for whoever tells `latest_below` what is settled.
 

@@ -20,12 +20,14 @@ from everlog.domain.subject import ROOT
 from everlog.domain.time import parse_time
 from everlog.storage.engine import (
     CachedBlock,
+    ChildSubjects,
     ColumnPlace,
     EventType,
     Head,
     LocatedScan,
     Scan,
     StoreFiles,
+    SubjectCounts,
 )
 from everlog.storage.line import parse_line
 from everlog.storage.log.index import Index
@@ -153,6 +155,28 @@ class IndexedLog:
         node = tree.find(base_subject, count=head.subject_count)
         if node is not None:
             yield from tree.names_below(node, count=head.subject_count)
+
+    def child_subjects(
+        self, subject: str, head: Head, *, prefix: str, offset: int, limit: int
+    ) -> ChildSubjects:
+        """Return some of the children whose last segment begins so, and how much is on each."""
+        tree = self._index.subjects
+        node = tree.find(subject, count=head.subject_count)
+        if node is None:
+            return ChildSubjects(SubjectCounts(subject, 0, 0, 0), 0, [])
+        counts = self._index.event_counts(head)
+        matching = tree.children(node, prefix, count=head.subject_count)
+        [parent] = self._count_below([subject], np.array([node]), counts)
+        nodes = matching[offset : offset + limit].astype(np.intp)
+        names = [tree.name(child) for child in nodes.tolist()]
+        return ChildSubjects(parent, len(matching), self._count_below(names, nodes, counts))
+
+    def _count_below(
+        self, names: Sequence[str], nodes: _Numbers, counts: npt.NDArray[np.int64]
+    ) -> Sequence[SubjectCounts]:
+        totals, children = self._index.subjects.sum_below(nodes, counts)
+        columns = (counts[nodes].tolist(), totals.tolist(), children.tolist())
+        return [SubjectCounts(*cells) for cells in zip(names, *columns, strict=True)]
 
     def event_types(self, head: Head) -> Iterator[Sequence[EventType]]:
         """Yield chunks of all event types, sorted by name."""

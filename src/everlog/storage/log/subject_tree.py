@@ -14,6 +14,7 @@ may be other nodes by now. They do no harm: what is found is compared, and its n
 """
 
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -84,6 +85,9 @@ class SubjectTree:
         self.known: dict[str, int] = {}
         self._known_size = 0
         self._tables: tuple[_Table, ...] = (_make_table(_TABLE_SIZE_MIN),)
+        # The children that were put in order last, and whose they are. A node's first so many
+        # children, all of them published, are always the same.
+        self._ordered: tuple[int, Nodes] = (0, np.zeros(0, np.uint32))
         # Slots in use of the newest table; nodes below the second number are in the older one, and
         # those below the first have moved.
         self._used = self._moved = self._moving = 0
@@ -248,6 +252,57 @@ class SubjectTree:
             stack.append((name, firsts[place], lasts[place]))
         if chunk:
             yield chunk
+
+    def children(self, node: int, prefix: str, *, count: int) -> Nodes:
+        """Return the nodes directly below one whose segments begin so, siblings in order.
+
+        All of them are among the first so many, which are published.
+        """
+        found = np.flatnonzero(self.parents.array[:count] == node)
+        # The root is its own parent.
+        found = found[found != 0].astype(np.uint32)
+        parent, ordered = self._ordered
+        if parent != node or len(ordered) != len(found):
+            ordered = self._in_order(found)
+            self._ordered = (node, ordered)
+        if not prefix:
+            return ordered
+        beginning = prefix.encode()
+        first = bisect_left(ordered.data, beginning, key=self._segment)
+        # No segment has this byte.
+        last = bisect_left(ordered.data, beginning + b"\xff", lo=first, key=self._segment)
+        return ordered[first:last]
+
+    def sum_below(
+        self, nodes: Nodes, event_counts: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return for each of some siblings the events on it or below it, and its children.
+
+        `event_counts` are those of the subjects of a head, all of which are looked at.
+        """
+        count, total = len(event_counts), event_counts[nodes]
+        child_counts = np.zeros(len(nodes), np.int64)
+        if len(nodes) == 0:
+            return total, child_counts
+        # Nothing below a node has a lower number.
+        first = int(nodes.min())
+        parents = self.parents.array[:count][first:]
+        # Which of the siblings, counted from 1, a node is below; 0 for none, or one further up.
+        owners = np.zeros(count, np.uint32)
+        owners[nodes] = np.arange(1, len(nodes) + 1)
+        is_first = True
+        while len(nodes) > 0:
+            found = np.flatnonzero(owners[parents]) + first
+            # The root is its own parent.
+            found = found[found != 0]
+            found_owners = owners[parents[found - first]]
+            owners[:] = 0
+            owners[found] = found_owners
+            np.add.at(total, found_owners - 1, event_counts[found])
+            if is_first:
+                child_counts += np.bincount(found_owners - 1, minlength=len(child_counts))
+            nodes, is_first = found, False
+        return total, child_counts
 
     # Finding.
 

@@ -1,0 +1,8 @@
+/** Read texts of EventQL, one JSON string a line, and write the tokens of each as JSON. */
+
+import { createInterface } from "node:readline";
+import { tokenize } from "../../../src/everlog/ui/browser/model/highlight.js";
+
+for await (const line of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify(tokenize(JSON.parse(line)))}\n`);
+}
