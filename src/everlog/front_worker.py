@@ -83,7 +83,6 @@ _OWN: Final = frozenset(
         Answer.OBSERVATION,
         Answer.ROW_STREAM,
         Answer.SUBJECT_STREAM,
-        Answer.CHILD_SUBJECTS,
         Answer.EVENT_TYPE_STREAM,
         Answer.EVENT_TYPE,
     }
