@@ -18,6 +18,9 @@ from everlog.http import BodyStream, DisconnectedError, Exchange, Request, Respo
 
 _READ_SIZE: Final = 256 * 1024
 
+# What the end of a process takes to be noticed by those whom it has started.
+_END_SECONDS: Final = 1.0
+
 # A longer answer is passed on as it comes.
 _WHOLE_SIZE_MAX: Final = 8 * 1024 * 1024
 
@@ -58,6 +61,9 @@ class Forwarding:
             await answer.read_head()
             body = await answer.read_whole()
         except (ConnectionError, httptools.HttpParserError):
+            # If the owner is gone, so is this process in a moment: its clients get no answer, as
+            # those of any server that dies.
+            await asyncio.sleep(_END_SECONDS)
             answer_bug(exchange)
             raise
         finally:
