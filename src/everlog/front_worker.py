@@ -132,6 +132,7 @@ class _Front:
         # Why it is to end, empty where the server stops.
         self.stopped: Final[asyncio.Future[bytes]] = loop.create_future()
         self._served: ServedStore | None = None
+        self._is_locked = False
         self._token: TokenCheck | None = None
         self._waking: Waking | None = None
         self._read_figures: Callable[[], bytes] = bytes
@@ -149,6 +150,8 @@ class _Front:
         self._read_certificate = partial(_read_certificate, settings, switch)
         async with ServedStore(partial(self._open_store, start, form)) as served:
             self._served = served
+            if self._is_locked:
+                served.current = None
             tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
             loop_delay = LoopDelay(self._loop)
             services = Services(
@@ -312,12 +315,12 @@ class _Front:
                 self.stopped.set_result(content)
 
     def _lock(self, *, is_locked: bool) -> None:
-        assert self._served is not None
-        assert self._token is not None
-        if not self.stopped.done():
+        self._is_locked = is_locked
+        if self._served is not None and not self.stopped.done():
             self._served.current = None if is_locked else self._served.latest
-        # Heads that were admitted before are asked about again.
-        self._token.begin_epoch()
+        if self._token is not None:
+            # Heads that were admitted before are asked about again.
+            self._token.begin_epoch()
         self.link.channel.send(Kind.DONE)
 
     def _start_reload(self, content: bytes) -> None:

@@ -159,6 +159,7 @@ class Hosting:
         """Return what returns once nobody reaches the store, in any process."""
 
         async def settle_all() -> None:
+            # Before the others are told: who is started meanwhile begins with it.
             self.fronts.lock(is_locked=True)
             await self.fronts.do(Kind.LOCK)
             await settle()

@@ -214,6 +214,8 @@ class Fronts:
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._listeners: Final[dict[socket.socket, bytes]] = {}
         self._accepting: Final[set[socket.socket]] = set()
+        # Counts what a front that is being started may have missed.
+        self._generation = 0
         self._is_locked = False
         self._is_stopping = False
         self._own_queries: Callable[[], int] = lambda: 0
@@ -236,7 +238,9 @@ class Fronts:
 
     async def renew(self, files: SharedFiles) -> None:
         """Let new fronts serve what these files show, and the others end in order."""
-        self._files = files
+        self._generation += 1
+        # Whoever begins now begins with what is there.
+        self._files, self._is_locked = files, False
         before = [*self._fronts]
         fronts = await asyncio.gather(*(self._start_front() for _ in range(self._count)))
         for front in before:
@@ -287,6 +291,7 @@ class Fronts:
 
     async def do(self, kind: Kind, content: bytes = b"") -> None:
         """Return when all have done something; whoever does not in time is ended."""
+        self._generation += 1
         waiting: dict[asyncio.Future[None], _Front] = {}
         # Who was told to end before a store was exchanged never serves it again.
         retired = [] if kind is Kind.UNLOCK else self._retired
@@ -353,6 +358,21 @@ class Fronts:
     # One front.
 
     async def _start_front(self) -> _Front:
+        """Start one that knows all that the others do.
+
+        Raises:
+            FrontUnstartableError: It did not get as far as serving.
+        """
+        while True:
+            generation = self._generation
+            front = await self._start_one()
+            if generation == self._generation:
+                return front
+            # It may have read what does not count any more.
+            front.end()
+            self._watch_end(front)
+
+    async def _start_one(self) -> _Front:
         assert self._files is not None
         ours, theirs = socket.socketpair()
         our_lane, their_lane = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
