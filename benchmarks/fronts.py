@@ -1,9 +1,10 @@
 """A server of several processes beside one of one, in turns: `python -m benchmarks.fronts`.
 
 For small writes and small reads, plain and over TLS, it prints requests per second, latency, and
-the processor time that each request takes of the owner and of all fronts together. The latter is what
-counts on a machine that is busy with something else, and what a server with more processors is
-estimated by: with one for each process and none for clients, the busiest process is the bound.
+the processor time that each request takes of the owner and of all fronts together.
+The latter is what counts on a machine that is busy with something else, and what a server with more
+processors is estimated by: with one for each process and none for clients, the busiest process is
+the bound.
 """
 
 import argparse
