@@ -29,7 +29,7 @@ NODE_TOOL = PATH=".venv/bin:$$PATH" tools/ui/node_modules/.bin/
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: bench profile vendor openapi docs release
+.PHONY: bench profile vendor screenshots openapi docs release
 .PHONY: help setup run test test-all check format lock lock-development audit sbom clean
 
 help: ## Show this list.
@@ -82,6 +82,9 @@ format: setup ## Lay out the sources, and repair what can be repaired.
 
 vendor: setup ## Make the libraries of the management UI anew, from tools/ui/package-lock.json.
 	.venv/bin/node tools/ui/vendor.js
+
+screenshots: setup ## Make the pictures of the management UI in docs/ui anew; look at each of them.
+	.venv/bin/python -m tools.screenshots
 
 openapi: setup ## Write the OpenAPI documents that the server shows, from its routes.
 	.venv/bin/python -m tools.openapi.document

@@ -3,8 +3,9 @@
 The pages are written for a forge, which shows each file as it is. Here
 - the navigation is the list of pages in docs/README.md, and below a page with the name README
   what else is in its folder;
-- what pages link to outside of `docs`, such as sources and tests, is shown in the site as well.
-What is left to others: how it looks, and what else is checked (mkdocs.yml).
+- what pages link to outside of `docs`, such as sources and tests, is shown in the site as well;
+- the search finds pages for those who use Everlog before those about its inside.
+What is left to others: how it looks (docs_site.css), and what else is checked (mkdocs.yml).
 """
 
 import posixpath
@@ -23,6 +24,14 @@ CONTENTS: Final = "docs/README.md"
 
 # Where the site has what is not in `docs`.
 ELSEWHERE: Final = "repository/"
+
+# How it looks, beside what the theme does; mkdocs.yml names the place.
+STYLE_FILE: Final = ROOT / "tools" / "docs_site.css"
+STYLE_PLACE: Final = "assets/everlog.css"
+
+# What the search puts behind all others.
+INSIDE: Final = ("adr/", "benchmarks/", "internals/", "architecture.md", "style.md")
+INSIDE_BOOST: Final = 0.2
 
 LINK: Final = re.compile(r"(\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 FENCED: Final = re.compile(r"^(\s*```.*?^\s*```\s*)$", re.MULTILINE | re.DOTALL)
@@ -50,7 +59,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each file outside of `docs` that a page links to, directly or not."""
+    """Add a page for each file outside of `docs` that a page links to, directly or not.
+
+    And the style.
+    """
+    files.append(File.generated(config, STYLE_PLACE, content=STYLE_FILE.read_text("utf-8")))
     pending = [path for path in docs_pages() for path in links_out_of(path)]
     _shown.clear()
     while pending:
@@ -66,8 +79,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_others: object) -> str:
-    """Turn links into those of the site, and comments into references."""
+    """Turn links into those of the site, and say how early the search finds it."""
     place = page.file.src_uri
+    if place.startswith(INSIDE):
+        page.meta.setdefault("search", {"boost": INSIDE_BOOST})
     path = _shown.get(place, DOCS + place)
     if not path.endswith(".md"):
         return markdown

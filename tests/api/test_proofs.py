@@ -370,8 +370,9 @@ def answer_behind_a_restore(port: int, path: str) -> tuple[str, str]:
     headers = f"Host: a\r\nAuthorization: Bearer {TOKEN}\r\n"
     backup = '{"subject":"/none"}'
     requests = (
-        f"POST /api/v2/management/restore HTTP/1.1\r\n{headers}Content-Length: {len(backup)}\r\n\r\n"
-        f"{backup}GET {LOG}/{path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+        f"POST /api/v2/management/restore HTTP/1.1\r\n{headers}"
+        f"Content-Length: {len(backup)}\r\n\r\n{backup}"
+        f"GET {LOG}/{path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
         # In one piece: both are begun before either is worked on.

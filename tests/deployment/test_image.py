@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from deploy.docker.ping import Address, address_of, token_of
 from everlog._version import __version__
+from tests.support.api import Connection
 from tests.support.images import Instruction, build_context, build_stage, read_stages
 from tests.support.keys import write_certificate
 from tests.support.locks import locked_versions
@@ -186,7 +187,9 @@ def test_the_container_takes_the_arguments_of_the_original(
     image: Image, data_directory: Path
 ) -> None:
     flags = ["--api-token=secret", f"--data-directory={data_directory}", "--http-enabled"]
-    with running_image(image, data_directory, *flags) as server:
+    with running_image(image, data_directory, *flags, "--with-ui") as server:
+        with Connection(server.url) as client:
+            assert client.ask("GET", "/vendor/codemirror.js", headers={}).status == 200
         healthy = image.health_check("run", *flags, f"--http-port={server.port}")
         code = server.stop()
         ill = image.health_check("run", *flags, f"--http-port={server.port}")

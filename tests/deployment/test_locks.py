@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from everlog._version import __version__
 from tests.support.locks import locked_versions
@@ -24,6 +22,10 @@ VENDOR_LOCK = sbom.VENDOR_LOCK.read_text(encoding="ascii")
 @pytest.fixture(scope="module")
 def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the bill as `make sbom` writes it."""
+    # Every worker would import it with this file, and it takes more than a second.
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - as said above
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 - as said above
+
     path = tmp_path_factory.mktemp("bill") / "dist" / "everlog.cdx.json"
     script = REPOSITORY / "tools" / "sbom.py"
     subprocess.run([sys.executable, script, "--output", path], check=True, capture_output=True)

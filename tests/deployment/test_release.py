@@ -89,6 +89,11 @@ def test_the_wheel_says_what_it_is_and_what_it_was_tested_with(built: Path) -> N
     assert {name.removeprefix(pages) for name in names if name.startswith(pages)} == {
         path.name for path in (REPOSITORY / "man").glob("*.1")
     }
+    # What browsers are given, and its licences.
+    browser = REPOSITORY / "src" / "everlog" / "ui" / "browser"
+    files = {path.relative_to(browser.parents[2]) for path in browser.rglob("*") if path.is_file()}
+    assert Path("everlog/ui/browser/vendor/LICENSES") in files
+    assert {file.as_posix() for file in files} <= set(names)
     assert not [name for name in names if name.endswith(".pyc") or "/tests/" in name]
 
 

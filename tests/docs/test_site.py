@@ -131,6 +131,27 @@ def test_the_search_finds_pages_and_not_sources(site: Path) -> None:
     assert not {place for place in found if place.startswith("repository/tests/")}
 
 
+@pytest.mark.slow
+def test_the_search_puts_pages_about_the_inside_behind_all_others(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    boosts = {entry["location"].partition("#")[0]: entry.get("boost", 1) for entry in index["docs"]}
+
+    assert {boosts["api/write-events/"], boosts["repository/SECURITY/"]} == {1}
+    assert boosts["architecture/"] < 1
+    assert boosts["adr/0001-compatibility-target/"] < 1
+
+
+@pytest.mark.slow
+def test_pages_have_the_style_of_the_repository(site: Path, pages: dict[str, Links]) -> None:
+    assert (site / docs_site.STYLE_PLACE).read_bytes() == docs_site.STYLE_FILE.read_bytes()
+    for path, page in pages.items():
+        loaded = {
+            posixpath.normpath(posixpath.join(posixpath.dirname(path), each))
+            for each in page.loaded
+        }
+        assert docs_site.STYLE_PLACE in loaded or path == "404.html", path
+
+
 @pytest.mark.parametrize(
     "written, read",
     [

@@ -277,7 +277,7 @@ def test_while_nobody_answers_each_call_ends_and_afterwards_all_goes_on(place: P
         # It may have been stored, or be stored still: the very same is stored once.
         first = await append_until_known(journal, entry, after=after)
         assert isinstance(first, int | EntryLostError), first
-        again = await outcome_of(journal.append(entry, after=after))
+        again = await append_until_known(journal, entry, after=after)
         assert isinstance(again, EntryLostError), again
         assert (await read_all(other))[1:] == [entry]
 

@@ -139,6 +139,14 @@ class Engines(RuleBasedStateMachine):
             for engine in self.engines:
                 engine.stage_schema(a_schema(name))
 
+    @rule(writes=st.lists(EVENTS, min_size=1, max_size=3))
+    def stage_entry(self, writes: list[list[EventCandidate]]) -> None:
+        """Put what somebody else wrote behind the head in front of what will be staged."""
+        self.roll_back()
+        entry = an_entry(self.log.head, *writes)
+        for engine in self.engines:
+            engine.stage_entry(entry)
+
     @rule()
     def seal(self) -> None:
         memory, log = (engine.seal() for engine in self.engines)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.support.server import TOKEN
 
@@ -77,6 +77,7 @@ class Watch:
 
 def launch(playwright: Playwright) -> Browser:
     """Start the system's Chromium without a window."""
+    expect.set_options(timeout=TIMEOUT_MS)
     # Whoever is root cannot have its sandbox.
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)

@@ -60,6 +60,7 @@ class MemoryEngine:
         self._published_schema_count = 0
         self._sealed_event_count = 0
         self._sealed_schema_count = 0
+        self._others_count = 0
         self._is_mid_write = False
         self._rivals: list[Rival] = []
 
@@ -100,6 +101,22 @@ class MemoryEngine:
         self._note_type(schema.event_type)
         self._heads.append(self._head_at_tip(hash_=self.tip.hash, time=self.tip.time))
 
+    def stage_entry(self, entry: JournalEntry) -> None:
+        """Add a batch from elsewhere, in front of what will be staged."""
+        assert self.tip == self._published
+        assert not entry.schemas
+        assert self._sealed_event_count == len(self._log)
+        self._check_is_next(entry, is_verified=False)
+        for line in entry.lines:
+            event, mark = parse_line(line)
+            json = line[len(LINE_PREFIX) : -len("}\n") - mark]
+            accepted = AcceptedEvent(event.subject, event.type, json, event.hash)
+            stored = _StoredEvent(accepted, render_line(json, min(mark, Mark.WRITE)))
+            self._log.append(stored)
+            self._note_type(event.type)
+            self._heads.append(self._head_at_tip(hash_=event.hash, time=parse_time(event.time)))
+        self._others_count = len(entry.lines)
+
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch."""
         assert not self._is_mid_write
@@ -112,7 +129,9 @@ class MemoryEngine:
             self._heads[-1] = self._head_at_tip(hash_=self.tip.hash, time=self.tip.time)
         self._sealed_event_count = len(self._log)
         self._sealed_schema_count = len(self._schemas)
+        others_count, self._others_count = self._others_count, 0
         return Batch(
+            others_count=others_count,
             first_position=first,
             events=[stored.event for stored in self._log[first:]],
             lines=[stored.line for stored in self._log[first:]],
@@ -142,6 +161,7 @@ class MemoryEngine:
     def roll_back(self) -> None:
         """Make the tip the head again."""
         self._is_mid_write = False
+        self._others_count = 0
         del self._log[self._published.event_count :]
         del self._schemas[self._published_schema_count :]
         del self._type_names[self._published.event_type_count :]

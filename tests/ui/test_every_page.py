@@ -157,6 +157,7 @@ def test_the_url_is_the_whole_state(page: Page) -> None:
     sign_in(page, fragment)
     expect(page.get_by_role("grid")).to_contain_text("com.example.customer-moved")
     shown = page.get_by_role("grid").inner_text()
+    page.reload()
     sign_in(page, fragment)
     expect(page.get_by_role("grid")).to_contain_text("com.example.customer-moved")
     assert page.get_by_role("grid").inner_text() == shown
@@ -206,6 +207,7 @@ def test_the_theme_is_kept_and_nothing_else(page: Page) -> None:
     sign_in(page)
     page.get_by_role("button", name="Dark").click()
     assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+    page.reload()
     sign_in(page)
     expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
     kept = json.loads(page.evaluate("JSON.stringify(Object.entries(localStorage))"))

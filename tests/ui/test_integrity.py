@@ -81,7 +81,7 @@ FORGERIES = {
     "gap": (
         rb'\{"type":"event","data":\{"specversion":"1.0","id":"7",[^\n]*\n',
         b"",
-        "event 6 is followed by event 8",
+        "Event 6 is followed by event 8",
     ),
 }
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.api import Connection, an_event
 from tests.support.browser import Opening, sign_in, watched_page
-from tests.support.server import TOKEN, RunningServer, running_server
+from tests.support.server import TOKEN, RunningServer, running_server, wait_until
 
 COUNT = 300
 ACQUIRED, BORROWED = "com.example.book-acquired", "com.example.book-borrowed"
@@ -65,6 +65,18 @@ def state_of(page: Page) -> Locator:
     return page.get_by_label("State of the query")
 
 
+def take_by_key(page: Page, options: Locator) -> None:
+    """Take the first of what is offered; a list that has just come does not take a key yet."""
+
+    def is_second_chosen() -> bool:
+        page.keyboard.press("ArrowDown")
+        return options.nth(1).get_attribute("aria-selected") == "true"
+
+    wait_until(is_second_chosen)
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+
+
 def test_a_query_is_typed_with_completion_and_run_by_a_key(open_page: Opening) -> None:
     page = open_page("#/query")
     editor_of(page).click()
@@ -72,10 +84,9 @@ def test_a_query_is_typed_with_completion_and_run_by_a_key(open_page: Opening) -
     page.keyboard.type("FROM e IN ev")
     options = page.get_by_role("listbox").get_by_role("option")
     expect(options.first).to_contain_text("events")
-    page.keyboard.press("Enter")
+    take_by_key(page, options)
     page.keyboard.type(" WHERE e.type == 'com.example.book-b")
-    expect(options.first).to_have_text(BORROWED)
-    page.keyboard.press("Tab")
+    options.get_by_text(BORROWED).click()
     page.keyboard.type(" AND e.data.by.")
     expect(options.first).to_contain_text("name")
     page.keyboard.type("name == 'A' AND e.subject == '/books/1")
@@ -85,7 +96,7 @@ def test_a_query_is_typed_with_completion_and_run_by_a_key(open_page: Opening) -
     page.keyboard.type(" PROJECT INTO COUN")
     expect(options.first).to_contain_text("COUNT")
     expect(page.get_by_text("How many rows there are")).to_be_visible()
-    page.keyboard.press("Enter")
+    options.first.click()
     expect(editor_of(page)).to_contain_text(f"e.type == '{BORROWED}' AND e.data.by.name == 'A'")
     page.keyboard.type(")")
     page.keyboard.press("Control+Enter")
@@ -175,7 +186,7 @@ def test_a_chart_is_drawn_of_what_can_be_drawn(open_page: Opening) -> None:
     expect(page.get_by_role("img", name="Chart of count along type")).to_be_visible()
     assert page.locator(".plot canvas").bounding_box()["height"] > 100  # type: ignore[index]  # it is visible
     assert "view=chart" in page.url
-    page.get_by_label("Along").select_option("#")
+    page.get_by_role("combobox", name="Along").select_option("#")
     expect(page.get_by_role("img", name="along the rows")).to_be_visible()
     run_query(page, "FROM e IN events TOP 3 PROJECT INTO e.type")
     page.get_by_role("tab", name="Chart").click()
@@ -202,6 +213,7 @@ def test_queries_are_kept_and_what_came_of_them_is_not(page: Page) -> None:
     run_query(page, BY_TYPE)
     expect(rows_of(page)).to_have_count(3)
     page.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("Give it a name.")
     page.get_by_label("Name").fill("By type")
@@ -211,8 +223,9 @@ def test_queries_are_kept_and_what_came_of_them_is_not(page: Page) -> None:
     page.keyboard.press("Control+Enter")
     expect(rows_of(page)).to_have_count(1)
     # Another day.
+    page.goto("about:blank")
     sign_in(page, "#/query")
-    kept = page.get_by_label("Queries that are kept").last
+    kept = page.get_by_role("complementary")
     page.get_by_role("tab", name="History").click()
     expect(kept.get_by_role("listitem")).to_have_count(2)
     page.get_by_role("tab", name="Saved").click()

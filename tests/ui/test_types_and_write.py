@@ -48,7 +48,8 @@ def test_types_are_listed_with_their_schemas_and_events(open_page: Opening) -> N
     expect(types_of(page)).to_have_count(3)
     page.get_by_label("Filter event types").fill("BORROW")
     expect(types_of(page)).to_have_count(1)
-    assert "filter=BORROW" in page.url and "schema=none" in page.url
+    assert "filter=BORROW" in page.url
+    assert "schema=none" in page.url
     page.get_by_label("Filter event types").fill("nothing like it")
     expect(page.get_by_text("No type is like that")).to_be_visible()
 
@@ -138,7 +139,7 @@ def test_another_event_like_one_is_written_after_a_confirmation(
     page = open_page("#/write?like=2")
     expect(page.get_by_label("Type", exact=True)).to_have_value(BORROWED)
     expect(page.get_by_label("Data", exact=True)).to_have_value('{\n  "reader": "/readers/7"\n}')
-    fill(page, Data='{"reader": "/readers/8", "fee": %s}' % BIG)
+    fill(page, Data=f'{{"reader": "/readers/8", "fee": {BIG}}}')
     page.get_by_role("button", name="Write…").click()
     dialog = page.get_by_role("dialog", name="Write this event?")
     expect(dialog).to_contain_text("It can neither be changed nor deleted.")

@@ -6,56 +6,17 @@ export {
   autocompletion,
   closeBrackets,
   closeBracketsKeymap,
-  closeCompletion,
-  completeFromList,
   completionKeymap,
-  completionStatus,
   pickedCompletion,
-  snippetCompletion,
-  startCompletion,
 } from "@codemirror/autocomplete";
-export {
-  defaultKeymap,
-  history,
-  historyKeymap,
-  indentWithTab,
-  insertNewlineAndIndent,
-  redo,
-  toggleComment,
-  undo,
-} from "@codemirror/commands";
+export { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 export {
   bracketMatching,
   HighlightStyle,
-  indentOnInput,
-  indentUnit,
-  LanguageSupport,
   StreamLanguage,
   syntaxHighlighting,
-  syntaxTree,
 } from "@codemirror/language";
-export { forceLinting, linter, lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
-export {
-  Compartment,
-  EditorSelection,
-  EditorState,
-  Facet,
-  Prec,
-  StateEffect,
-  StateField,
-  Transaction,
-} from "@codemirror/state";
-export {
-  Decoration,
-  drawSelection,
-  EditorView,
-  highlightActiveLine,
-  highlightActiveLineGutter,
-  hoverTooltip,
-  keymap,
-  lineNumbers,
-  placeholder,
-  ViewPlugin,
-  WidgetType,
-} from "@codemirror/view";
+export { lintKeymap, setDiagnostics } from "@codemirror/lint";
+export { EditorState, Prec } from "@codemirror/state";
+export { EditorView, keymap, lineNumbers, placeholder } from "@codemirror/view";
 export { tags } from "@lezer/highlight";

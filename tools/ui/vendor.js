@@ -8,11 +8,15 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { brotliCompressSync } from "node:zlib";
 import { build } from "esbuild";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const FOLDER = join(HERE, "../../src/everlog/ui/browser/vendor");
 const LOCK = JSON.parse(readFileSync(join(HERE, "package-lock.json"), "utf8"));
+
+// In bytes; smaller files gain little.
+const COMPRESSED_FROM = 32_768;
 
 /** What each file is made of; `external` is asked for by the name that the import map has. */
 const FILES = {
@@ -28,31 +32,6 @@ const FILES = {
   "codemirror.js": { entry: "./codemirror.js", external: [] },
   "uplot.js": { entry: "uplot", external: [] },
   "uplot.css": { entry: "./node_modules/uplot/dist/uPlot.min.css", external: [] },
-};
-
-/**
- * CodeMirror puts its rules into an element of the page, which the policy forbids (no
- * 'unsafe-inline'), or, in a shadow tree, into a style sheet that is adopted, which is allowed.
- * A document can adopt one, too.
- */
-const ADOPTING = {
-  file: /style-mod[\\/]src[\\/]style-mod\.js$/,
-  from: "!root.head && root.adoptedStyleSheets",
-  to: "root.adoptedStyleSheets",
-};
-
-/** @type {import("esbuild").Plugin} */
-const adoptStyleSheets = {
-  name: "adopt-style-sheets",
-  setup(builder) {
-    builder.onLoad({ filter: ADOPTING.file }, ({ path }) => {
-      const text = readFileSync(path, "utf8");
-      if (text.split(ADOPTING.from).length !== 2) {
-        throw new Error(`${path} is not what it was: see what ADOPTING is for`);
-      }
-      return { contents: text.replace(ADOPTING.from, ADOPTING.to), loader: "js" };
-    });
-  },
 };
 
 /** @param {string} path - one of a file in `node_modules` */
@@ -84,7 +63,6 @@ async function bundle(name, { entry, external }) {
     legalComments: "none",
     metafile: true,
     minify: true,
-    plugins: [adoptStyleSheets],
     target: "es2022",
     write: false,
   });
@@ -108,17 +86,21 @@ function versionOf(name) {
   return LOCK.packages[`node_modules/${name}`].version;
 }
 
-/** Returns the text of every file of the folder, by its name. */
+/** Returns the bytes of every file of the folder, by its name. */
 async function makeAll() {
-  /** @type {Record<string, string>} */
-  const texts = {};
+  /** @type {Record<string, Buffer>} */
+  const contents = {};
   /** @type {Record<string, {integrity: string, packages: string[]}>} */
   const files = {};
   for (const [name, made] of Object.entries(FILES)) {
     const { packages, text } = await bundle(name, made);
-    texts[name] = text;
+    contents[name] = Buffer.from(text);
     const digest = createHash("sha384").update(text).digest("base64");
     files[name] = { integrity: `sha384-${digest}`, packages };
+    if (text.length > COMPRESSED_FROM) {
+      // Python has no brotli: what is large and never changes is compressed here.
+      contents[`${name}.br`] = brotliCompressSync(text);
+    }
   }
   const names = [...new Set(Object.values(files).flatMap((file) => file.packages))].sort();
   const packages = Object.fromEntries(
@@ -130,17 +112,17 @@ async function makeAll() {
   const licences = names.map(
     (name) => `${name} ${versionOf(name)} (${packages[name].licence})\n\n${licenceFile(name)}\n`,
   );
-  texts.LICENSES = licences.join(`\n${"-".repeat(80)}\n\n`);
-  texts["vendor.lock.json"] = `${JSON.stringify({ files, packages }, null, 2)}\n`;
-  return texts;
+  contents.LICENSES = Buffer.from(licences.join(`\n${"-".repeat(80)}\n\n`));
+  contents["vendor.lock.json"] = Buffer.from(`${JSON.stringify({ files, packages }, null, 2)}\n`);
+  return contents;
 }
 
-const texts = await makeAll();
-const differing = Object.entries(texts).filter(([name, text]) => {
+const contents = await makeAll();
+const differing = Object.entries(contents).filter(([name, bytes]) => {
   const path = join(FOLDER, name);
-  return !existsSync(path) || readFileSync(path, "utf8") !== text;
+  return !existsSync(path) || !readFileSync(path).equals(bytes);
 });
-const left = existsSync(FOLDER) ? readdirSync(FOLDER).filter((name) => !(name in texts)) : [];
+const left = existsSync(FOLDER) ? readdirSync(FOLDER).filter((name) => !(name in contents)) : [];
 if (process.argv.includes("--check")) {
   for (const name of [...differing.map(([each]) => each), ...left]) {
     console.error(`${name} is not what 'make vendor' writes`);
@@ -148,8 +130,8 @@ if (process.argv.includes("--check")) {
   process.exitCode = differing.length + left.length > 0 ? 1 : 0;
 } else {
   mkdirSync(FOLDER, { recursive: true });
-  for (const [name, text] of differing) {
-    writeFileSync(join(FOLDER, name), text);
+  for (const [name, bytes] of differing) {
+    writeFileSync(join(FOLDER, name), bytes);
     console.log(`wrote ${name}`);
   }
   for (const name of left) {

@@ -155,7 +155,7 @@ clocks that are more than a second off.
 \b
 Examples:
   everlog journal check --journal postgresql://everlog@db.example/everlog
-  everlog journal check --journal nats://n1,n2,n3/everlog --journal-credentials-file everlog.creds
+  everlog journal check --journal nats://n1,n2/everlog --journal-credentials-file node.creds
 
 \b
 Exit codes:

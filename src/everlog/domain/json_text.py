@@ -148,6 +148,9 @@ def explain_failure(text: bytes, error: Exception) -> Fault:
         return Fault(f"it has a byte order mark (U+FEFF) between its tokens (byte {place[1]})")
     if reason != _TRUNCATED and "surrogate" not in reason:
         return Fault(reason.replace("JSON is malformed:", "it is not JSON:"))
+    # How deep the decoder itself goes before it looks for the end depends on the Python it runs on.
+    if len(text) <= _SEARCHED_SIZE_MAX and is_nested_deeper(text, JSON_NESTING_MAX):
+        return _TOO_DEEP
     # The decoder says of half a pair at the end of a string that the text has no end.
     odd = _place_of_odd_string(text)
     if odd or reason != _TRUNCATED:

@@ -25,7 +25,8 @@ _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 class JsonText(Mapping[str, Any]):
     """Data that is JSON text already: written as it is, and decoded when it is looked at.
 
-    Numbers keep their digits; only the space between members is not stored. Looking into what is no JSON object raises a ValueError; writing it is refused.
+    Numbers keep their digits; only the space between members is not stored. Looking into what is no
+    JSON object raises a ValueError; writing it is refused.
     """
 
     __slots__ = ("_members", "text")

@@ -9,7 +9,8 @@ brings along; or it has failed for good. A journal that does not know how an app
 appends the very same batch again, until it knows: it never guesses, and never returns before.
 
 **`Engine` is one log on this machine:** a reader of it, its own journal, and what a single writer
-needs. Others' batches come in by `apply`, wherever they are from.
+needs. Others' batches come in by `apply`, wherever they are from; or by `stage_entry`, where what
+is staged behind them is to share their sync.
 
 A write passes four moments. *Staged*: it has its place and later writes are judged as if it were
 stored. *Sealed*: it belongs to a batch. *Committed*: the batch is on the disk. *Published*: readers
@@ -65,6 +66,13 @@ class Batch(msgspec.Struct, frozen=True):
     lines: Sequence[bytes]
     schemas: Sequence[StagedSchema]
     head: Head
+    # So many of the first events are others', and stand in a journal already.
+    others_count: int = 0
+
+    @property
+    def others_size(self) -> int:
+        """How many bytes their lines have."""
+        return sum(map(len, self.lines[: self.others_count]))
 
 
 class ReadLines(NamedTuple):
@@ -414,6 +422,16 @@ class Engine(LogReader, Journal, Protocol):
 
     def stage_schema(self, schema: StagedSchema) -> None:
         """Add an event schema; the type must not have one."""
+
+    def stage_entry(self, entry: JournalEntry) -> None:
+        """Add a batch from elsewhere, of events only, so that whatever follows is in one with it.
+
+        Nothing may be staged before it. It is checked as by `apply`, hashes included.
+
+        Raises:
+            UnchainedEntryError: The entry does not continue the log; nothing was staged.
+            DiskFullError, MemoryError: There is no room; nothing was staged.
+        """
 
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch, None if there is nothing."""

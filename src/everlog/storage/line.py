@@ -67,6 +67,12 @@ def to_last_of_batch(line: bytes) -> bytes:
     return line[:-1] + b" \n"
 
 
+def to_last_of_write(line: bytes) -> bytes:
+    """Return the last line of a batch as the last line of a write, which is one byte shorter."""
+    assert line.endswith(BATCH_END)
+    return line[: -len(BATCH_END)] + _WRITE_END
+
+
 def merge_batches(batches: Sequence[bytes]) -> list[bytes]:
     """Return the lines of batches that follow each other as those of one batch.
 
@@ -76,7 +82,7 @@ def merge_batches(batches: Sequence[bytes]) -> list[bytes]:
     lines: list[bytes] = []
     for batch in batches:
         if lines:
-            lines[-1] = lines[-1][: -len(BATCH_END)] + _WRITE_END
+            lines[-1] = to_last_of_write(lines[-1])
         lines += batch.splitlines(keepends=True)
     return lines
 

@@ -1,4 +1,4 @@
-"""The files of the management UI as answers: by path, compressed, with what protects those who look.
+"""The files of the management UI as answers: by path, compressed, with what protects who looks.
 
 Guarantees that nothing is served but what lies in `browser`, and the appearance that was asked for;
 that nothing of it depends on who asks, so that it needs no token and no disk while the server runs;
@@ -30,6 +30,8 @@ _TYPES: Final[Mapping[str, bytes]] = {
     ".js": b"text/javascript; charset=utf-8",
     ".svg": b"image/svg+xml",
 }
+# Beside what is large and never changes: Python makes none.
+_BROTLI: Final = ".br"
 # Whoever is given a library is given its licence.
 _LICENCES: Final = "LICENSES"
 _TEXT: Final = b"text/plain; charset=utf-8"
@@ -58,22 +60,26 @@ _WEIGHT: Final = re.compile(rb";\s*q\s*=\s*0(\.0{0,3})?\s*$")
 
 
 class Page:
-    """One file, as it is and compressed, each with an entity tag of its own (RFC 9110)."""
+    """One file, as it is and compressed, each form with an entity tag of its own (RFC 9110)."""
 
-    def __init__(self, body: bytes, content_type: bytes, policy: bytes) -> None:
-        compressed = gzip.compress(body, mtime=0)
+    def __init__(
+        self, body: bytes, content_type: bytes, policy: bytes, brotli: bytes | None = None
+    ) -> None:
+        """Keep a file; whoever has it compressed with brotli hands that over, too."""
         headers = ((b"Content-Security-Policy", policy), *_PROTECTING, _CACHING)
         self._plain: Final = _Form(body, content_type, headers)
-        self._gzip: Final = (
-            _Form(compressed, content_type, (*headers, (b"Content-Encoding", b"gzip")))
-            if len(compressed) < len(body)
-            else self._plain
-        )
+        # The smallest first.
+        self._compressed: Final = [
+            (coding, _Form(data, content_type, (*headers, (b"Content-Encoding", coding))))
+            for coding, data in ((b"br", brotli), (b"gzip", gzip.compress(body, mtime=0)))
+            if data is not None and len(data) < len(body)
+        ]
 
     def answer(self, head: Head) -> Response:
         """Return the form that a client takes, or that it has it already."""
-        takes_gzip = _accepts_gzip(head.headers.get(b"accept-encoding", b""))
-        form = self._gzip if takes_gzip else self._plain
+        taken = _codings_in(head.headers.get(b"accept-encoding", b""))
+        found = (form for coding, form in self._compressed if taken.get(coding, taken.get(b"*")))
+        form = next(found, self._plain)
         known = head.headers.get(b"if-none-match")
         return form.whole if known is None or not form.is_among(known) else form.unchanged
 
@@ -100,12 +106,15 @@ def load_pages(title: str | None, colour: str | None) -> dict[str, Callable[[Hea
     files = {
         path.relative_to(BROWSER).as_posix(): path.read_bytes()
         for path in sorted(BROWSER.rglob("*"))
-        if path.suffix in _TYPES or path.name == _LICENCES
+        if path.suffix in {*_TYPES, _BROTLI} or path.name == _LICENCES
     }
     policy = _policy_for(files[_INDEX])
     pages = {
-        INDEX_PATH if name == _INDEX else f"/{name}": Page(body, _type_of(name), policy)
+        INDEX_PATH if name == _INDEX else f"/{name}": Page(
+            body, _type_of(name), policy, files.get(name + _BROTLI)
+        )
         for name, body in files.items()
+        if not name.endswith(_BROTLI)
     }
     appearance = msgspec.json.encode({"title": title, "colour": colour})
     pages[APPEARANCE_PATH] = Page(appearance, _JSON, policy)
@@ -123,9 +132,7 @@ def _policy_for(index: bytes) -> bytes:
     return _POLICY.format(scripts=scripts).encode()
 
 
-def _accepts_gzip(value: bytes) -> bool:
-    """Tell whether gzip is among what a client takes (RFC 9110 section 12.5.3)."""
-    taken = {}
-    for part in value.lower().split(b","):
-        taken[part.partition(b";")[0].strip()] = _WEIGHT.search(part) is None
-    return taken.get(b"gzip", taken.get(b"*", False))
+def _codings_in(value: bytes) -> dict[bytes, bool]:
+    """Return which codings a client names, and whether it takes each (RFC 9110, 12.5.3)."""
+    parts = value.lower().split(b",")
+    return {part.partition(b";")[0].strip(): _WEIGHT.search(part) is None for part in parts}

@@ -132,7 +132,7 @@ test("a field's value is what is stored", () => {
   const event = {
     id: "7",
     signature: null,
-    raw: '{"a":{"n":12345678901234567890.10,"s":"x\\ny","o":{"k":1},"l":[true,null]},"__proto__":1}',
+    raw: '{"a":{"n":12345678901234567890.10,"s":"x\\ny","o":{"k":1},"l":[true]},"__proto__":1}',
   };
   const value = (/** @type {string} */ field) => fieldValue(event, field);
   assert.deepEqual(value("id"), { text: "7", kind: "string" });

@@ -1,3 +1,5 @@
+// @ts-nocheck: cases are values of any shape, also of wrong ones.
+
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";

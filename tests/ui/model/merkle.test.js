@@ -1,3 +1,5 @@
+// @ts-nocheck: cases are values of any shape, also of wrong ones.
+
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync } from "node:fs";

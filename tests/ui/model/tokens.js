@@ -3,6 +3,6 @@
 import { createInterface } from "node:readline";
 import { tokenize } from "../../../src/everlog/ui/browser/model/highlight.js";
 
-for await (const line of createInterface({ input: process.stdin })) {
+createInterface({ input: process.stdin }).on("line", (line) => {
   process.stdout.write(`${JSON.stringify(tokenize(JSON.parse(line)))}\n`);
-}
+});

@@ -176,7 +176,9 @@ def test_null_in_version_1_is_a_member_like_any_other(body: bytes) -> None:
         (b'{"subject":"/"}\0', "it has a NUL byte (byte 15)"),
         (b"\x1f\x8b\x08", "it is compressed with gzip"),
         (b" \n", "it is empty, and a JSON object is expected"),
+        (b'{"options":' * 100, "it is nested deeper than 61 levels"),
         (b'{"options":' * 5_000, "it is nested deeper than 61 levels"),
+        (b'{"options":' * 61, "it ends too early"),
     ],
 )
 def test_the_cause_is_told(body: bytes, reason: str) -> None:

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -35,10 +36,11 @@ def put(file: Path, *lines: str, mode: int = 0o600) -> Path:
     return file
 
 
-def choose(*given: str, **settings: Path | str) -> StoreChoice:
+def choose(*given: str, **settings: Any) -> StoreChoice:
     """Return the store that is meant; what is given stands on the command line."""
-    nothing = dict.fromkeys(("url", "data_directory", "token_file", "ca_file", "context_file"))
-    return choose_store(given=frozenset(given), **{**nothing, **settings})  # type: ignore[arg-type] # As click gives them.
+    names = ("url", "data_directory", "token_file", "ca_file", "context_file")
+    nothing: dict[str, Any] = dict.fromkeys(names)
+    return choose_store(given=frozenset(given), **(nothing | settings))
 
 
 def check_refused(*texts: str, use: Callable[[], object] = lambda: find_context(None)) -> None:

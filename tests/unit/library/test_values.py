@@ -1,4 +1,4 @@
-"""Events as they are decoded in blocks, whatever of them a reader looks at; and JSON text as data."""
+"""Events as they are decoded in blocks, whatever a reader looks at; and JSON text as data."""
 
 import pickle
 from itertools import chain

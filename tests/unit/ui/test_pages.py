@@ -3,7 +3,10 @@
 import base64
 import gzip
 import hashlib
+import json
+import posixpath
 import re
+from collections.abc import Iterable
 
 import pytest
 
@@ -29,8 +32,12 @@ def file_of(path: str) -> bytes:
     return (BROWSER / (path.removeprefix("/") or "index.html")).read_bytes()
 
 
-# What lies there for those who change it.
-NOT_SERVED = {"vendor/vendor.lock.json"}
+# What lies there for those who change it, and other forms of what is served.
+NOT_SERVED = {
+    "vendor/vendor.lock.json",
+    "vendor/codemirror.js.br",
+    "vendor/uplot.js.br",
+}
 
 
 def test_all_that_lies_there_is_served_and_nothing_else() -> None:
@@ -66,7 +73,7 @@ def test_the_appearance_is_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "accepted", ["gzip", "deflate, gzip, br, zstd", "GZIP;q=0.5", "br, *", "gzip;q=0.001"]
+    "accepted", ["gzip", "deflate, gzip, zstd", "GZIP;q=0.5", "br;q=0, *", "gzip;q=0.001"]
 )
 def test_who_takes_gzip_gets_less(accepted: str) -> None:
     response = get(LARGE_PATH, accept_encoding=accepted)
@@ -76,7 +83,20 @@ def test_who_takes_gzip_gets_less(accepted: str) -> None:
     assert gzip.decompress(response.body) == file_of(LARGE_PATH)
 
 
-@pytest.mark.parametrize("accepted", ["", "br", "gzip;q=0", "gzip; q=0.000, *", "*;q=0", "gzips"])
+@pytest.mark.parametrize("accepted", ["gzip, deflate, br, zstd", "br", "*"])
+def test_who_takes_brotli_gets_least_of_what_lies_there_so(accepted: str) -> None:
+    response = get(LARGE_PATH, accept_encoding=accepted)
+    small = get("/app.js", accept_encoding=f"{accepted}, gzip")
+
+    assert header(response, b"Content-Encoding") == b"br"
+    assert response.body == file_of(f"{LARGE_PATH}.br")
+    assert len(response.body) < len(get(LARGE_PATH, accept_encoding="gzip").body)
+    assert header(small, b"Content-Encoding") == b"gzip"
+
+
+@pytest.mark.parametrize(
+    "accepted", ["", "zstd", "gzip;q=0", "br;q=0, gzip; q=0.000, *", "*;q=0", "gzips"]
+)
 def test_who_does_not_take_gzip_gets_it_as_it_is(accepted: str) -> None:
     response = get(LARGE_PATH, accept_encoding=accepted)
 
@@ -86,14 +106,14 @@ def test_who_does_not_take_gzip_gets_it_as_it_is(accepted: str) -> None:
 
 
 def test_each_form_of_each_page_has_a_tag_of_its_own() -> None:
-    forms = [get(path, accept_encoding=each) for path in PAGES for each in ("", "gzip")]
+    forms = [get(path, accept_encoding=each) for path in PAGES for each in ("", "gzip", "br")]
 
     tags = {(header(form, b"ETag"), form.body) for form in forms}
     assert len({tag for tag, _ in tags}) == len(tags) == len({body for _, body in tags})
     assert all(re.fullmatch(rb'"[0-9a-f]{32}"', tag) for tag, _ in tags)
 
 
-@pytest.mark.parametrize("accepted", ["", "gzip"])
+@pytest.mark.parametrize("accepted", ["", "gzip", "br"])
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', '{},"other"', "*"])
 def test_who_has_a_page_is_not_sent_it_again(form: str, accepted: str) -> None:
     tag = header(get(LARGE_PATH, accept_encoding=accepted), b"ETag")
@@ -173,12 +193,54 @@ def test_modules_know_no_other_host() -> None:
         assert not loaded, path
 
 
-def test_all_that_a_browser_gets_is_small() -> None:
-    sizes = {
-        path: len(get(path, accept_encoding="gzip").body)
-        for path in PAGES
-        # Nobody loads it but to read it.
-        if not path.endswith("/LICENSES")
-    }
+IMPORT_MAP: dict[str, str] = json.loads(
+    re.findall(r'<script type="importmap">(.*?)</script>', file_of(INDEX_PATH).decode(), re.DOTALL)[
+        0
+    ]
+)["imports"]
+IMPORT = re.compile(r'^(?:import|export)\s+(?:[\w*\s{},$]*\sfrom\s+)?"([^"]+)"', re.MULTILINE)
+# What all pages together may be; none loads all of it.
+SIZE_MAX = 320_000
+PAGE_SIZE_MAX = 200_000
 
-    assert sum(sizes.values()) < 200_000, sizes
+
+def imported(path: str) -> set[str]:
+    """Return the module and all that is there before it can run."""
+    found, pending = set[str](), [path]
+    while pending:
+        module = pending.pop()
+        if module in found:
+            continue
+        found.add(module)
+        for name in IMPORT.findall(file_of(module).decode()):
+            place = IMPORT_MAP.get(name, name)
+            assert place.startswith("."), (module, name)
+            # What the import map says is said from the page.
+            folder = "/" if name in IMPORT_MAP else posixpath.dirname(module)
+            pending.append(posixpath.normpath(posixpath.join(folder, place)))
+    return found
+
+
+def size_of(paths: Iterable[str]) -> int:
+    return sum(len(get(path, accept_encoding="gzip, br").body) for path in paths)
+
+
+FRAME = {
+    INDEX_PATH,
+    APPEARANCE_PATH,
+    *(f"/{name}" for name in re.findall(r'href="\./([^"]+)"', file_of(INDEX_PATH).decode())),
+    *imported("/app.js"),
+}
+
+
+@pytest.mark.parametrize("name", [path.name for path in OWN_MODULES if path.parent.name == "pages"])
+def test_what_a_browser_needs_for_a_page_is_small(name: str) -> None:
+    needed = FRAME | imported(f"/pages/{name}")
+
+    assert len(needed) > 20
+    assert size_of(needed) < PAGE_SIZE_MAX
+
+
+def test_all_of_it_together_is_small() -> None:
+    # Nobody loads it but to read it.
+    assert size_of(path for path in PAGES if not path.endswith("/LICENSES")) < SIZE_MAX

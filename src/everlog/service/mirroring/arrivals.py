@@ -25,7 +25,7 @@ class Arrivals:
         """Begin with none; the log is the one here."""
         self._log: Final = log
         self._entries: Final[deque[PlacedEntry]] = deque()
-        # How many of them are being applied.
+        # How many of them are being applied, or are part of a batch that is being appended.
         self._taken = 0
         # The place of the last entry that is here, and of the last one that is known of.
         self.place = BEGINNING
@@ -38,9 +38,14 @@ class Arrivals:
         return len(self._entries)
 
     @property
-    def first(self) -> PlacedEntry:
-        """The one that is next."""
-        return self._entries[0]
+    def taken_place(self) -> int:
+        """The place of the last one that was taken, or that is here where none is."""
+        return self._entries[self._taken - 1].place if self._taken else self.place
+
+    @property
+    def next(self) -> PlacedEntry | None:
+        """The one behind those that were taken; None if there is none."""
+        return self._entries[self._taken] if len(self._entries) > self._taken else None
 
     @property
     def behind_events(self) -> int:
@@ -61,12 +66,13 @@ class Arrivals:
         self.size += len(placed.entry.lines)
         return True
 
-    def put_in_front(self, placed: PlacedEntry) -> None:
-        """Take in what was appended behind the last one that is here, and could not be stored."""
-        if not self._entries or self.first.place > placed.place:
-            self._entries.appendleft(placed)
+    def put_back(self, placed: PlacedEntry) -> None:
+        """Take in what was appended behind those that were taken, and was not stored with them."""
+        if self.next is None or self.next.place > placed.place:
+            self._entries.insert(self._taken, placed)
             self.size += len(placed.entry.lines)
             self.known = max(self.known, placed.place)
+        self._taken = 0
 
     def take(self) -> JournalEntry | None:
         """Return what is to be applied next, merged so that it shares a sync; None if nothing is.
@@ -102,7 +108,8 @@ class Arrivals:
         """Note that what was taken is here, and return it."""
         entries = [self._entries[index] for index in range(self._taken)]
         self._taken = 0
-        self.advance(entries[-1].place)
+        if entries:
+            self.advance(entries[-1].place)
         return [placed.entry for placed in entries]
 
     def advance(self, place: int) -> None:

@@ -255,6 +255,11 @@ class Follower:
         """There is nothing to be confirmed."""
 
     @property
+    def has_more(self) -> bool:
+        """Say so: nothing is judged here, and so nothing is to be stored with what was taken."""
+        return True
+
+    @property
     def is_contended(self) -> bool:
         """Nothing is judged here."""
         return False

@@ -319,12 +319,15 @@ class Mirror:
             return ()
         return [entry]
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more arrived than was taken last."""
+        return self._arrivals.next is not None
+
     def note_applied(self, count: int, failure: Exception | None) -> None:
         """Take note that so many of the entries that were taken are here, and why not more."""
         if count > 0:
-            entries = self._arrivals.note_applied()
-            self.figures.applied_entries += len(entries)
-            self.figures.applied_events += entries[-1].end - entries[0].first
+            self._note_taken_is_here()
             self._owes_pause = False
             self._note_progress()
         if isinstance(failure, UnchainedEntryError):
@@ -333,10 +336,20 @@ class Mirror:
             self._held_up = failure
             self._changed.set()
 
+    def _note_taken_is_here(self) -> None:
+        entries = self._arrivals.note_applied()
+        if entries:
+            self.figures.applied_entries += len(entries)
+            self.figures.applied_events += entries[-1].end - entries[0].first
+
     async def append(self, batch: Batch) -> None:
-        """Return when the batch stands in the journal, behind what is here."""
+        """Return when the batch stands in the journal, behind what is here and others' part of it.
+
+        Others' part is what was taken last; it stands there already.
+        """
         self._raise_hindrance()
-        self._raise_if_lost()
+        if not batch.others_count or self.has_more:
+            self._raise_if_lost()
         if self._has_given_up.is_set():
             raise self._unreachable()
         began, entry = self._loop.time(), self._entry_of(batch)
@@ -366,22 +379,23 @@ class Mirror:
             raise BatchLostError(taken)
 
     def _entry_of(self, batch: Batch) -> Entry:
-        head = self._engine.head
+        others = batch.others_count
+        before = batch.events[others - 1].hash if others else self._engine.head.hash
         return Entry(
             batch_id=uuid4().hex,
             node=self._options.node,
-            first=batch.first_position,
+            first=batch.first_position + others,
             end=batch.first_position + len(batch.lines),
-            predecessor_hash=head.hash,
+            predecessor_hash=before,
             hash=batch.head.hash,
             hash_version=int(self._hash_version),
             schemas=batch.schemas,
-            lines=b"".join(batch.lines),
+            lines=b"".join(batch.lines[others:]),
         )
 
     async def _append(self, entry: Entry) -> int:
         """Return the place of an entry, once it is known where it stands."""
-        after, is_unknown, pauses = self._arrivals.place, False, _Pauses()
+        after, is_unknown, pauses = self._arrivals.taken_place, False, _Pauses()
         while True:
             try:
                 place = await self._journal.append(entry, after=after)
@@ -417,16 +431,16 @@ class Mirror:
             self._raise_if_lost()
 
     async def _ask_what_stands(self, pauses: "_Pauses", *, proves_end: bool) -> PlacedEntry | None:
-        """Return the first entry behind what is here, None if there is none."""
-        while not self._arrivals:
+        """Return the first entry behind what is here and was taken, None if there is none."""
+        while (standing := self._arrivals.next) is None:
             try:
-                if await self._fetch(proves_end=proves_end) and not self._arrivals:
+                if await self._fetch(proves_end=proves_end) and self._arrivals.next is None:
                     return None
                 proves_end = True
             except JournalUnreachableError as error:
                 self._note_lost(error)
                 await asyncio.sleep(pauses.next())
-        return self._arrivals.first
+        return standing
 
     def note_stored(self, failure: Exception | None) -> None:
         """Take note that the batch that was appended is here, or why it is not."""
@@ -434,12 +448,13 @@ class Mirror:
         appended, self._appended = self._appended, None
         self._batch_id = ""
         if failure is None:
+            self._note_taken_is_here()
             self._arrivals.advance(appended.place)
             self._note_progress()
             return
         # It is applied like any other's, when that is possible.
         self._held_up = failure
-        self._arrivals.put_in_front(appended)
+        self._arrivals.put_back(appended)
         self._changed.set()
 
     def is_current(self, since: float) -> bool:

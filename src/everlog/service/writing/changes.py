@@ -3,7 +3,7 @@
 What is left to others: when they are judged, and in what order (`writer`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -212,6 +212,24 @@ def describe(precondition: SubjectPrecondition | StandingQuery) -> str:
     name = type(precondition).__name__
     scope = " recursively" if precondition.recursive else ""
     return f"{name[0].lower()}{name[1:]} on '{precondition.subject}'{scope}"
+
+
+def forget_behind(head: Head, changes: Iterable[Change]) -> None:
+    """Let changes forget what they know of events behind a head: others stand there now."""
+    for change in changes:
+        change.forget(head)
+
+
+def split_current(
+    changes: Iterable[Change], is_current: Callable[[float], bool]
+) -> tuple[list[Change], list[Change]]:
+    """Return the refusals that are known to be right for everybody, and the others."""
+    current: list[Change] = []
+    others: list[Change] = []
+    for change in changes:
+        is_right = isinstance(change, Settled) or is_current(change.came_at)
+        (current if is_right else others).append(change)
+    return current, others
 
 
 def is_large(candidates: Sequence[EventCandidate]) -> bool:

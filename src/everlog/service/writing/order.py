@@ -28,11 +28,20 @@ class Order(Protocol):
             DivergedError: What is here does not continue it.
         """
 
+    @property
+    def has_more(self) -> bool:
+        """Whether others' batches are here behind those that were taken last.
+
+        Then whatever is judged behind these is lost.
+        """
+
     def note_applied(self, count: int, failure: Exception | None) -> None:
         """Take note that so many of them are applied, and why the others are not."""
 
     async def append(self, batch: Batch) -> None:
         """Return when the batch stands behind the head for good, whatever becomes of this node.
+
+        Its first events may be others', as they were taken last: then the rest stands behind those.
 
         Raises:
             BatchLostError: Another one stands there.
@@ -72,6 +81,20 @@ class OrderGivenUpError(StoreFailedError):
 
 # What stands around the values of an event in its line: names, id, time and hashes, and escapes.
 _ENVELOPE_SIZE: Final = 2 * 1024
+
+
+# Of a batch that others have to read before they go on: more bytes than that become two.
+BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
+
+# So many bytes are read and indexed within some milliseconds.
+_JOINED_SIZE_MAX: Final = 128 * 1024
+
+
+def is_joinable(entries: Sequence[JournalEntry]) -> bool:
+    """Tell whether what is judged behind others' batches may be stored with them, by one sync."""
+    (entry, *more) = entries
+    size = sum(map(len, entry.lines))
+    return not more and not entry.schemas and 0 < size <= _JOINED_SIZE_MAX
 
 
 def size_of(candidates: Sequence[EventCandidate]) -> int:

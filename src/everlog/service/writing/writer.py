@@ -12,6 +12,7 @@ waits behind it; so nobody sees a part of it, and rolling back takes all of it b
 **A change is kept whole until it is durable.** Where another batch stood in the place of ours (the
 journal says *lost*), nothing that was judged counts any more: the others' batches are applied, and
 every change that waits is judged again in its order, at the place where it stands in the end.
+Others' small batches are only staged for that, and stored with what was judged behind them.
 
 **An answer leaves only when everything it is based on is durable.** That holds for refusals too:
 who is told that a subject is not pristine learns of an event, which must not vanish in a crash. So
@@ -69,14 +70,23 @@ from everlog.service.writing.changes import (
     WriterEvents,
     as_store_failed,
     busy,
+    forget_behind,
     is_large,
     refusal_of,
     shared_refusal,
+    split_current,
     too_large,
 )
 from everlog.service.writing.committer import Committer, Ended
 from everlog.service.writing.figures import CommitFigures
-from everlog.service.writing.order import Order, OrderGivenUpError, size_of, size_of_schema
+from everlog.service.writing.order import (
+    BATCH_SIZE_WANTED,
+    Order,
+    OrderGivenUpError,
+    is_joinable,
+    size_of,
+    size_of_schema,
+)
 from everlog.service.writing.precondition_checks import PreconditionChecks
 from everlog.service.writing.states import CONDITIONS, TURNS, Condition, Happening, Turn
 from everlog.service.writing.sync_process import SyncProcess
@@ -86,10 +96,8 @@ from everlog.storage.engine import (
     Engine,
     JournalEntry,
     StagedSchema,
+    UnchainedEntryError,
 )
-
-# Of a batch that others have to read before they go on: more bytes than that become two.
-_BATCH_SIZE_WANTED: Final = 8 * 1024 * 1024
 
 # What is judged bit by bit between two looks at the time; the largest events take a millisecond.
 _BIT_EVENTS: Final = 16
@@ -322,7 +330,7 @@ class Writer:
         if self._order is None:
             return True
         size = self._batch_size + change.size
-        if self._batch_size > 0 and size > min(self._order.batch_size_max, _BATCH_SIZE_WANTED):
+        if self._batch_size > 0 and size > min(self._order.batch_size_max, BATCH_SIZE_WANTED):
             return False
         self._batch_size = size
         return True
@@ -417,6 +425,14 @@ class Writer:
 
         What takes long begins when nothing is staged.
         """
+        self._judge_what_is_short()
+        if self._waiting:
+            self._schedule()
+        else:
+            self._enter(Turn.JUDGING)
+            self._judging = self._loop.create_task(self._judge_first())
+
+    def _judge_what_is_short(self) -> None:
         breaks = Breaks()
         while self._unjudged:
             self._checks.work = 0
@@ -432,11 +448,6 @@ class Writer:
             self._settle_first(outcome)
             if breaks.is_due:
                 break
-        if self._waiting:
-            self._schedule()
-        else:
-            self._enter(Turn.JUDGING)
-            self._judging = self._loop.create_task(self._judge_first())
 
     def _settle_first(self, outcome: Outcome) -> None:
         change = self._unjudged.popleft()
@@ -510,28 +521,32 @@ class Writer:
         self._checks.work = self._batch_size = 0
         if self._order is not None and self._apply_others():
             return
-        changes, self._waiting = self._waiting, []
         try:
             batch = self._engine.seal()
         except MemoryError as error:
             # Nobody may wait for an answer that never comes.
+            changes, self._waiting = self._waiting, []
             self._fail(changes, error)
             self._settle()
             return
         if batch is None:
             # Nothing but refusals, and all they are based on is durable by now.
-            if self._order is not None and (changes := self._deliver_current(changes, self._order)):
-                self._in_flight = changes
+            changes, self._waiting = self._waiting, []
+            if self._order is not None:
+                changes, self._in_flight = split_current(changes, self._order.is_current)
+            if self._in_flight:
                 self._enter(Turn.COMMITTING)
                 self._committer.confirm(self._finish_confirming)
-                return
             self._deliver(changes)
             self._settle()
             return
-        self._in_flight = changes
+        self._begin_commit(batch)
+
+    def _begin_commit(self, batch: Batch) -> None:
+        self._in_flight, self._waiting = self._waiting, []
         self._enter(Turn.COMMITTING)
         size = batch.head.log_size - self._engine.head.log_size
-        self._committer.begin(batch, write_count=len(changes), size=size)
+        self._committer.begin(batch, write_count=len(self._in_flight), size=size)
 
     def _finish_commit(self, ended: Ended) -> None:
         batch, failure, seconds, _ = ended
@@ -552,8 +567,8 @@ class Writer:
             self.figures.end(
                 self._loop.time(),
                 seconds,
-                events=len(batch.events),
-                size=batch.head.log_size - self._engine.head.log_size,
+                events=len(batch.events) - batch.others_count,
+                size=batch.head.log_size - self._engine.head.log_size - batch.others_size,
                 schemas=len(batch.schemas),
             )
             self._engine.publish(batch)
@@ -577,7 +592,8 @@ class Writer:
             changes += self._waiting
             self._waiting = []
             self._fail(changes, failure)
-        if self._waiting or self._unjudged or self._drained is not None:
+        # Others' batches that were to be stored with this one may still be to be applied.
+        if self._waiting or self._unjudged or self._drained is not None or batch.others_count:
             self._settle()
 
     def _finish_confirming(self, failure: Exception | None) -> None:
@@ -598,16 +614,6 @@ class Writer:
         if self._is_staged_in_vain:
             self._is_staged_in_vain = False
             self._roll_back()
-
-    def _deliver_current(self, changes: list[Change], order: Order) -> list[Change]:
-        """Deliver the refusals that are known to be right for everybody; return the others."""
-        current: list[Change] = []
-        others: list[Change] = []
-        for change in changes:
-            is_current = isinstance(change, Settled) or order.is_current(change.came_at)
-            (current if is_current else others).append(change)
-        self._deliver(current)
-        return others
 
     def _settle(self) -> None:
         """Go on with what gathered, or let whoever waits for the end know that it is there."""
@@ -689,10 +695,33 @@ class Writer:
         self._in_flight, self._waiting = [], []
         self._batch_size, self._is_staged_in_vain = 0, False
         self._roll_back()
-        for change in self._unjudged:
-            change.forget(self._engine.head)
+        forget_behind(self._engine.head, self._unjudged)
+        if self._unjudged and self._is_joined(entries):
+            return
         is_urgent = bool(self._unjudged) and not self._is_judging_again
         self._committer.apply(entries, self._judge_again, is_urgent=is_urgent)
+
+    def _is_joined(self, entries: Sequence[JournalEntry]) -> bool:
+        """Judge what waits behind others' batches, and append it, if it can be stored with them."""
+        if self._order is None or self._order.has_more or not is_joinable(entries):
+            return False
+        try:
+            self._engine.stage_entry(entries[0])
+            self._judge_what_is_short()
+            batch = self._engine.seal()
+        except (UnchainedEntryError, DiskFullError, MemoryError, OSError):
+            # Whoever applies it finds out what to say of it.
+            batch = None
+        if batch is None or (len(batch.events) == batch.others_count and not batch.schemas):
+            self._unjudged.extendleft(reversed(self._waiting))
+            self._waiting, self._batch_size = [], 0
+            self._roll_back()
+            forget_behind(self._engine.head, self._unjudged)
+            return False
+        self._checks.work = self._batch_size = 0
+        self._enter(Turn.IDLE)
+        self._begin_commit(batch)
+        return True
 
     def _judge_again(self, batches: Sequence[Batch], failure: Exception | None) -> None:
         """Judge all that waits in its order, behind the others' batches."""

@@ -39,6 +39,7 @@ from everlog.storage.line import (
     parse_next_line,
     render_write,
     to_last_of_batch,
+    to_last_of_write,
 )
 from everlog.storage.log.copies import record_place, refuse_shared_files
 from everlog.storage.log.directory import (
@@ -139,6 +140,8 @@ class LogEngine(IndexedLog):
         self._staged_lines: list[bytes] = []
         self._staged_schemas: list[StagedSchema] = []
         self._sealed: list[Batch] = []
+        # How many of those that are staged are others'.
+        self._others_count = 0
         # Whether the last events that are staged are not the end of their write.
         self._is_mid_write = False
         self._has_failed = False
@@ -280,6 +283,27 @@ class LogEngine(IndexedLog):
         self._staged_schemas.append(schema)
         self.tip = replace(self.tip, event_type_count=len(self._index.event_types.names))
 
+    def stage_entry(self, entry: JournalEntry) -> None:
+        """Add a batch from elsewhere, in front of what will be staged.
+
+        Raises:
+            UnchainedEntryError: The entry does not continue the log; nothing was staged.
+            DiskFullError, MemoryError: There is no room; nothing was staged.
+        """
+        assert self.tip == self.head
+        assert entry.lines
+        assert not self._sealed
+        assert not entry.schemas
+        events, time = _read_entry(entry, self.head, is_verified=False)
+        lines = [*entry.lines[:-1], to_last_of_write(entry.lines[-1])]
+        try:
+            self.tip = self._index.stage(events, lines, self.tip, time=time)
+        except BaseException:
+            self.roll_back()
+            raise
+        self._staged_events, self._staged_lines = [*events], lines
+        self._others_count = len(events)
+
     def seal(self) -> Batch | None:
         """Take all that was staged since the last call as one batch."""
         assert not self._is_mid_write
@@ -295,8 +319,10 @@ class LogEngine(IndexedLog):
             self._staged_lines,
             self._staged_schemas,
             self.tip,
+            self._others_count,
         )
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
+        self._others_count = 0
         self._sealed.append(batch)
         return batch
 
@@ -393,7 +419,7 @@ class LogEngine(IndexedLog):
         assert self._committed_size == self.head.log_size
         self._index.truncate(self.head)
         self._staged_events, self._staged_lines, self._staged_schemas = [], [], []
-        self._sealed = []
+        self._sealed, self._others_count = [], 0
         self._is_mid_write = False
         self.tip = self.head
 

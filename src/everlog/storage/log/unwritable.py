@@ -126,7 +126,8 @@ class ReadOnlyEngine(ReadOnlyLog):
         raise StoreFailedError("the data directory was opened for reading only")
 
     # Writing, for which nobody asks.
-    stage = stage_schema = commit = begin_commit = end_commit = apply = publish = _refuse
+    stage = stage_entry = stage_schema = apply = _refuse
+    commit = begin_commit = end_commit = publish = _refuse
 
     def seal(self) -> None:
         """Return None: nothing is staged."""

@@ -92,12 +92,14 @@ function Inside() {
     isFirst.current = false;
   }, [page]);
   const close = () => setOpened(null);
+  // After a restore there is another store than before: the page is made anew.
+  const key = `${page} ${server.writability.value === "restoring"}`;
   return html`<${Frame} pages=${PAGES} title=${title} openGoTo=${() => setOpened("goTo")}
       openHelp=${() => setOpened("help")}>
       ${
         listed === null
           ? html`<${Missing} />`
-          : html`<${Loaded} key=${page} listed=${listed} params=${params} />`
+          : html`<${Loaded} key=${key} listed=${listed} params=${params} />`
       }
     <//>
     ${opened === "goTo" ? html`<${GoTo} pages=${PAGES} onClose=${close} />` : null}

@@ -18,7 +18,8 @@ import { RESERVED_WORDS, SOURCES, TYPES, tokenize } from "./highlight.js";
 
 /**
  * @typedef {{label: string, type: string, detail?: string, info?: string, apply?: string}} Completion
- * @typedef {{from: number, to: number, options: Completion[], wants: string | null}} Offer
+ * An offer replaces what stands between `from` and the place, and so much after it.
+ * @typedef {{from: number, options: Completion[], wants: string | null, after?: number}} Offer
  */
 
 /** The fields of an event itself. */
@@ -58,7 +59,7 @@ export function complete(text, at, known, isAsked = false) {
   if (/[0-9]$/.test(before.slice(0, at - word.length))) {
     return null;
   }
-  return { from: at - word.length, to: at, options: words(before, word), wants: null };
+  return { from: at - word.length, options: words(before, word), wants: null };
 }
 
 /**
@@ -149,8 +150,8 @@ function inString(text, before, from, at, known) {
   const code = before.slice(0, from).trimEnd();
   const rest = /^[^"'\r\n]*/.exec(text.slice(at))?.[0] ?? "";
   const isClosed = text[at + rest.length] === quote;
-  const to = isClosed ? at + rest.length : at;
-  const end = isClosed ? "" : quote;
+  // Who takes a name goes on behind the string: what is left of it is replaced, too.
+  const after = isClosed ? rest.length + 1 : 0;
   const field = /\.([A-Za-z_]+)\s*(?:==|!=|,|<=?|>=?)$/.exec(code)?.[1]?.toLowerCase();
   const isList = /\[(?:\s*(?:"[^"]*"|'[^']*')\s*,)*\s*$/.test(code);
   const follows = isList
@@ -162,8 +163,8 @@ function inString(text, before, from, at, known) {
     return null;
   }
   const kind = wanted === "type" ? "enum" : "constant";
-  const options = names.map((label) => ({ label, type: kind, apply: label + end }));
-  return { from: from + 1, to, options, wants: wanted ?? null };
+  const options = names.map((label) => ({ label, type: kind, apply: label + quote }));
+  return { from: from + 1, options, wants: wanted ?? null, after };
 }
 
 /**
@@ -185,7 +186,7 @@ function fieldsAt(path, at, text, known) {
   const below = known.fields.filter((field) => field.startsWith(prefix));
   const next = below.map((field) => field.slice(prefix.length).split(".")[0]);
   const options = [...new Set([...names, ...next])].map((label) => ({ label, type: "property" }));
-  return { from: at - typed.length, to: at, options, wants: "field" };
+  return { from: at - typed.length, options, wants: "field" };
 }
 
 /**

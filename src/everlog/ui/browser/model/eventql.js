@@ -2,6 +2,8 @@
 
 /** @typedef {import("./table.js").State} State */
 
+const TRACED = ["id", "time", "subject", "type", "source", "traceparent"];
+
 /**
  * Returns a text as a string of EventQL; null where it has both kinds of quotes or a line break,
  * since there are no escapes.
@@ -84,7 +86,7 @@ export function traceOf(trace, range, countMax) {
     `WHERE ${where.join("\n  AND ")}`,
     "ORDER BY e.id AS INT",
     `TOP ${countMax}`,
-    "PROJECT INTO { id: e.id, time: e.time, subject: e.subject, type: e.type, source: e.source, traceparent: e.traceparent }",
+    `PROJECT INTO { ${TRACED.map((name) => `${name}: e.${name}`).join(", ")} }`,
   ].join("\n");
 }
 
@@ -101,4 +103,17 @@ function* conditionsOf({ subject, recursive, types }) {
     yield `STARTSWITH(e.subject, '${subject}')`;
     yield `(e.subject == '${subject}' OR STARTSWITH(e.subject, '${subject}/'))`;
   }
+}
+
+/**
+ * Returns the query for all events of a subject, oldest first.
+ * @param {string} subject
+ */
+export function historyOf(subject) {
+  return [
+    "FROM e IN events",
+    `WHERE e.subject == '${subject}'`,
+    "ORDER BY e.id AS INT",
+    "PROJECT INTO e",
+  ].join("\n");
 }

@@ -2,7 +2,7 @@
  * The tree of subjects as it is shown: levels that are loaded page by page as they come into sight.
  *
  * A level of a million siblings is a number and the few pages of it that were looked at. Rows are
- * counted over all levels that are open, so that a window onto some of them is found in a few steps.
+ * counted over all levels that are open, so that a window onto some is found in a few steps.
  */
 
 /** What read-child-subjects says of a subject. */

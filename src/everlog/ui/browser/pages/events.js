@@ -92,26 +92,40 @@ export function Page({ params }) {
   return html`<${Filters} state=${state} show=${show} />
     <div class="row between">
       <div class="group" role="group" aria-label="Pages">
-        <button type="button" onClick=${move.oldest} disabled=${older === null && page !== null}><${Icon} name="first" /><span class="wide-label">Oldest</span></button>
-        <button type="button" onClick=${move.older} disabled=${older === null} title="Older ( [ )"><${Icon} name="previous" />Older</button>
-        <button type="button" onClick=${move.newer} disabled=${newer === null} title="Newer ( ] )">Newer<${Icon} name="next" /></button>
-        <button type="button" onClick=${move.newest} disabled=${isNewest(state) && answer.isLoading}><span class="wide-label">Newest</span><${Icon} name="last" /></button>
+        <button type="button" onClick=${move.oldest} disabled=${older === null && page !== null}>
+          <${Icon} name="first" /><span class="wide-label">Oldest</span></button>
+        <button type="button" onClick=${move.older} disabled=${older === null} title="Older ( [ )">
+          <${Icon} name="previous" />Older</button>
+        <button type="button" onClick=${move.newer} disabled=${newer === null}
+          title="Newer ( ] )">Newer<${Icon} name="next" /></button>
+        <button type="button" onClick=${move.newest}
+          disabled=${isNewest(state) && answer.isLoading}><span class="wide-label">Newest</span>
+          <${Icon} name="last" /></button>
       </div>
-      ${answer.error === null ? html`<${Shown} rows=${rows} count=${count.value} isLoading=${answer.isLoading} />` : null}
+      ${
+        answer.error === null
+          ? html`<${Shown} rows=${rows} count=${count.value}
+        isLoading=${answer.isLoading} />`
+          : null
+      }
       <div class="row end">
         ${
           marked.length === 0
             ? null
-            : html`<button type="button" class=${marked.length === 2 ? "primary" : ""} disabled=${marked.length < 2}
+            : html`<button type="button" class=${marked.length === 2 ? "primary" : ""}
+              disabled=${marked.length < 2}
                 onClick=${() => go("compare", comparing(marked))}><${Icon} name="compare" />${
                   marked.length === 2 ? "Compare" : "Mark one more"
                 }</button>`
         }
         <button type="button" aria-pressed=${state.isLive} disabled=${!isNewest(state)}
           title=${isNewest(state) ? "Show events as they come (l)" : "Only the newest page is live"}
-          onClick=${() => show({ ...state, isLive: !state.isLive }, true)}><${Icon} name="live" />Live</button>
-        <button type="button" onClick=${() => setDialog("columns")}><${Icon} name="columns" /><span class="wide-label">Columns</span></button>
-        <button type="button" onClick=${() => setDialog("export")}><${Icon} name="download" /><span class="wide-label">Download</span></button>
+          onClick=${() => show({ ...state, isLive: !state.isLive }, true)}><${Icon}
+            name="live" />Live</button>
+        <button type="button" onClick=${() => setDialog("columns")}><${Icon} name="columns" /><span
+          class="wide-label">Columns</span></button>
+        <button type="button" onClick=${() => setDialog("export")}><${Icon} name="download" /><span
+          class="wide-label">Download</span></button>
       </div>
     </div>
     <${LiveBar} live=${live} state=${state} showAll=${live.showAll(answer.retry)} />
@@ -122,14 +136,27 @@ export function Page({ params }) {
           ? html`<${Loading} label="Reading events" />`
           : rows.length === 0
             ? html`<div class="card"><${Nothing} state=${state} show=${show} /></div>`
-            : html`<div class="card flush events ${answer.isLoading ? "stale" : ""}"><${Table} columns=${columns} rows=${rows} label="Events"
-                height="max(320px, calc(100dvh - 280px))" rowKey=${(/** @type {EventItem} */ event) => event.id}
+            : html`<div class="card flush events ${answer.isLoading ? "stale" : ""}"><${Table}
+              columns=${columns} rows=${rows} label="Events"
+                height="max(320px, calc(100dvh - 280px))"
+                  rowKey=${(/** @type {EventItem} */ event) => event.id}
                 onScroll=${live.onScroll}
-                onOpen=${(/** @type {EventItem} */ event) => go("event", { id: event.id })} /></div>`
+                onOpen=${(/** @type {EventItem} */ event) => go("event", { id: event.id })}
+                  /></div>`
     }
     <${Behind} state=${state} />
-    ${dialog === "columns" ? html`<${Columns} state=${state} rows=${rows} show=${show} onClose=${() => setDialog(null)} />` : null}
-    ${dialog === "export" ? html`<${Everything} state=${state} onClose=${() => setDialog(null)} />` : null}`;
+    ${
+      dialog === "columns"
+        ? html`<${Columns} state=${state} rows=${rows} show=${show}
+      onClose=${() => setDialog(null)} />`
+        : null
+    }
+    ${
+      dialog === "export"
+        ? html`<${Everything} state=${state}
+      onClose=${() => setDialog(null)} />`
+        : null
+    }`;
 }
 
 /**
@@ -303,9 +330,27 @@ function LiveBar({ live, state, showAll }) {
     ? `Paused: ${arrivedText(live.count)}. Go on`
     : arrivedText(live.count);
   return html`<div class="live-bar" aria-live="polite">
-    ${isShown ? html`<button type="button" class="primary" onClick=${showAll}><${Icon} name="live" />${words}</button>` : null}
-    ${live.isWaiting ? html`<span class="badge warning dot">Connection lost; trying again</span>` : null}
-    ${live.error === null ? null : html`<span class="badge bad dot">No longer live: ${live.error instanceof Error ? live.error.message : String(live.error)}</span>`}
+    ${
+      isShown
+        ? html`<button type="button" class="primary" onClick=${showAll}><${Icon}
+      name="live" />${words}</button>`
+        : null
+    }
+    ${
+      live.isWaiting
+        ? html`<span
+      class="badge warning dot">Connection lost; trying again</span>`
+        : null
+    }
+    ${
+      live.error === null
+        ? null
+        : html`<span
+      class="badge bad dot">No longer live: ${
+        live.error instanceof Error ? live.error.message : String(live.error)
+      }
+      </span>`
+    }
   </div>`;
 }
 
@@ -344,19 +389,30 @@ function Filters({ state, show }) {
     state.since !== "" ||
     state.until !== "";
   const [isFolded, setFolded] = useState(true);
-  return html`<button type="button" class="fold" aria-expanded=${!isFolded} aria-controls="filters" onClick=${() => setFolded(!isFolded)}>
-      <${Icon} name=${isFolded ? "next" : "down"} />Filters<span class="mono muted truncate">${state.subject}</span></button>
+  return html`<button type="button" class="fold" aria-expanded=${!isFolded} aria-controls="filters"
+    onClick=${() => setFolded(!isFolded)}>
+      <${Icon} name=${isFolded ? "next" : "down"} />Filters<span class="mono muted truncate">
+        ${state.subject}</span></button>
     <div class="filters ${isFolded ? "folded" : ""}" role="group" aria-label="Filters" id="filters">
       <${Field} label="Subject" class="wide">${(
         /** @type {any} */ attributes,
       ) => html`<${SubjectField} attributes=${attributes}
-        value=${state.subject} placeholder="/" onChoose=${(/** @type {string} */ subject) => subject !== state.subject && filter({ subject })} />`}<//>
+        value=${state.subject} placeholder="/"
+          onChoose=${(/** @type {string} */ subject) =>
+            subject !== state.subject &&
+            filter({
+              subject,
+            })} />`}
+          <//>
       <label class="check below"><input type="checkbox" checked=${state.recursive}
-        onChange=${(/** @type {any} */ event) => filter({ recursive: event.currentTarget.checked })} /><span>and below</span></label>
+        onChange=${(/** @type {any} */ event) => filter({ recursive: event.currentTarget.checked })}
+          /><span>and below</span>
+          </label>
       <${Field} label="Event type" class="wide">${(
         /** @type {any} */ attributes,
       ) => html`<input ...${attributes} type="text" class="mono"
-        list="known-types" placeholder=${state.types.length === 0 ? "all" : "one more"} value=${type} autocomplete="off" spellcheck="false"
+        list="known-types" placeholder=${state.types.length === 0 ? "all" : "one more"}
+          value=${type} autocomplete="off" spellcheck="false"
         onInput=${(/** @type {any} */ event) => {
           const text = event.currentTarget.value;
           // Choosing from the list types all of it at once.
@@ -371,29 +427,51 @@ function Filters({ state, show }) {
         }}
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && addType(type)}
         onBlur=${() => addType(type)} />`}<//>
-      <datalist id="known-types">${(known.value ?? []).map((name) => html`<option key=${name} value=${name}></option>`)}</datalist>
-      <${TimeField} label="Since" value=${state.since} onChoose=${(/** @type {string} */ since) => filter({ since })} />
-      <${TimeField} label="Until" value=${state.until} onChoose=${(/** @type {string} */ until) => filter({ until, isLive: false })} />
+      <datalist id="known-types">${(known.value ?? []).map(
+        (name) => html`<option key=${name}
+        value=${name}></option>`,
+      )}</datalist>
+      <${TimeField} label="Since" value=${state.since}
+        onChoose=${(/** @type {string} */ since) => filter({ since })} />
+      <${TimeField} label="Until" value=${state.until}
+        onChoose=${(/** @type {string} */ until) => filter({ until, isLive: false })} />
       <${Field} label="Order">${(
         /** @type {any} */ attributes,
       ) => html`<select ...${attributes} value=${state.isOldestFirst ? "oldest" : "newest"}
-        onChange=${(/** @type {any} */ event) => show({ ...state, isOldestFirst: event.currentTarget.value === "oldest" })}>
-        <option value="newest">Newest first</option><option value="oldest">Oldest first</option></select>`}<//>
+        onChange=${(/** @type {any} */ event) =>
+          show({ ...state, isOldestFirst: event.currentTarget.value === "oldest" })}>
+        <option value="newest">Newest first</option><option value="oldest">Oldest first</option>
+          </select>`}<//>
       <${Field} label="Rows">${(
         /** @type {any} */ attributes,
       ) => html`<select ...${attributes} value=${String(state.size)}
-        onChange=${(/** @type {any} */ event) => show({ ...state, size: Number(event.currentTarget.value) })}>
-        ${SIZES.map((size) => html`<option key=${size} value=${String(size)}>${size}</option>`)}</select>`}<//>
+        onChange=${(/** @type {any} */ event) =>
+          show({ ...state, size: Number(event.currentTarget.value) })}>
+        ${SIZES.map((size) => html`<option key=${size} value=${String(size)}>${size}</option>`)}
+          </select>`}<//>
     </div>
     ${
       isFiltered
-        ? html`<div class="row chips"><span class="visually-hidden">Filtered</span>${state.types.map(
+        ? html`<div class="row chips"><span class="visually-hidden">Filtered</span>
+          ${state.types.map(
             (
               name,
-            ) => html`<span key=${name} class="badge accent"><span class="mono any truncate">${name}</span>
-              <button type="button" class="quiet small icon" aria-label="Take out ${name}" title="Take out"
-                onClick=${() => filter({ types: state.types.filter((each) => each !== name) })}><${Icon} name="close" /></button></span>`,
-          )}<button type="button" class="quiet small" onClick=${() => filter({ subject: "/", recursive: true, types: [], since: "", until: "" })}>Clear all filters</button></div>`
+            ) => html`<span key=${name} class="badge accent"><span class="mono any truncate">${name}
+              </span>
+              <button type="button" class="quiet small icon" aria-label="Take out ${name}"
+                title="Take out"
+                onClick=${() => filter({ types: state.types.filter((each) => each !== name) })}>
+                  <${Icon} name="close" /></button></span>`,
+          )}<button type="button" class="quiet small"
+            onClick=${() =>
+              filter({
+                subject: "/",
+                recursive: true,
+                types: [],
+                since: "",
+                until: "",
+              })}>Clear all filters</button>
+            </div>`
         : null
     }`;
 }
@@ -433,20 +511,38 @@ function TimeField({ label, value, onChoose }) {
   ) => html`<input ...${attributes}
     type="text" class="mono" placeholder="2026-01-31 12:30" value=${text} autocomplete="off"
     onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)} onBlur=${choose}
-    onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}<//>`;
+    onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}
+      <//>`;
 }
 
 /** @param {{state: State, show: (next: State) => void}} props */
 function Nothing({ state, show }) {
   const isAll = filterOf(state) === filterOf(stateOf(new URLSearchParams()));
   if (isAll && isNewest(state)) {
-    return html`<${Empty} title="The log is empty"><p>Events appear here as soon as somebody writes one.</p><//>`;
+    return html`<${Empty} title="The log is empty">
+      <p>Events appear here as soon as somebody writes one.</p><//>`;
   }
   return html`<${Empty} title="No events here">
-    <p>${isNewest(state) ? "No event is as the filters say. New ones appear here when they come." : "There are no events on this page."}</p>
+    <p>${
+      isNewest(state)
+        ? "No event is as the filters say. New ones appear here when they come."
+        : "There are no events on this page."
+    }
+      </p>
     <div class="row">
-      ${isNewest(state) ? null : html`<button type="button" onClick=${() => show(moved(state, {}))}>Newest events</button>`}
-      ${state.recursive ? null : html`<button type="button" onClick=${() => show(moved(state, { recursive: true }))}>Look below ${state.subject} too</button>`}
+      ${
+        isNewest(state)
+          ? null
+          : html`<button type="button"
+        onClick=${() => show(moved(state, {}))}>Newest events</button>`
+      }
+      ${
+        state.recursive
+          ? null
+          : html`<button type="button"
+        onClick=${() => show(moved(state, { recursive: true }))}>
+          Look below${" "}${state.subject} too</button>`
+      }
     </div><//>`;
 }
 
@@ -463,9 +559,8 @@ function columnsOf(state, marked, mark) {
     class: "mark",
     wide: true,
     /** @param {EventItem} event */
-    render: ({
-      id,
-    }) => html`<input type="checkbox" tabindex="-1" aria-label="Mark event ${id}" checked=${marked.includes(id)}
+    render: ({ id }) => html`<input type="checkbox" tabindex="-1" aria-label="Mark event ${id}"
+      checked=${marked.includes(id)}
       onChange=${() => mark(id)} />`,
   };
   // On a phone there is room for a few: the id and the type, or else the first that were chosen.
@@ -498,16 +593,20 @@ function columnsOf(state, marked, mark) {
  */
 function cellOf(event, field, state) {
   if (field === "id") {
-    return html`<a class="mono" tabindex="-1" href=${link("event", { id: event.id })}>${event.id}</a>`;
+    return html`<a class="mono" tabindex="-1" href=${link("event", { id: event.id })}>${event.id}
+      </a>`;
   }
   if (field === "time") {
     return html`<${Time} value=${event.time} short />`;
   }
   if (field === "subject") {
-    return html`<a class="mono plain" tabindex="-1" title=${event.subject} href=${link("events", paramsOf(moved(state, { subject: event.subject })))}>${event.subject}</a>`;
+    return html`<a class="mono plain" tabindex="-1" title=${event.subject}
+      href=${link("events", paramsOf(moved(state, { subject: event.subject })))}>${event.subject}
+      </a>`;
   }
   if (field === "type") {
-    return html`<a class="mono plain" tabindex="-1" title=${event.type} href=${link("events", paramsOf(moved(state, { types: [event.type] })))}>${event.type}</a>`;
+    return html`<a class="mono plain" tabindex="-1" title=${event.type}
+      href=${link("events", paramsOf(moved(state, { types: [event.type] })))}>${event.type}</a>`;
   }
   const value = fieldValue(event, field);
   if (value === null) {
@@ -515,7 +614,8 @@ function cellOf(event, field, state) {
   }
   const text =
     value.text.length > CELL_LETTERS ? `${value.text.slice(0, CELL_LETTERS)}…` : value.text;
-  return html`<span class="mono ${value.kind === "number" ? "amount" : ""}" dir="auto">${text}</span>`;
+  return html`<span class="mono ${value.kind === "number" ? "amount" : ""}" dir="auto">${text}
+    </span>`;
 }
 
 /** @param {string[]} marked */
@@ -537,7 +637,8 @@ function markFocused(rows, mark) {
 }
 
 /**
- * @param {{state: State, rows: EventItem[], show: (next: State) => void, onClose: () => void}} props
+ * @param {{state: State, rows: EventItem[], show: (next: State) => void,
+ *   onClose: () => void}} props
  */
 function Columns({ state, rows, show, onClose }) {
   const [text, setText] = useState("");
@@ -559,18 +660,19 @@ function Columns({ state, rows, show, onClose }) {
       <button type="button" onClick=${() => choose(DEFAULT_COLUMNS)}>As in the beginning</button>
       <button type="button" class="primary" onClick=${onClose}>Done</button>`}>
     <div class="row fixed top">
-      <${Field} label="A field of data" class="grow" fault=${fault} hint="As in EventQL: data.customer.name">${(
-        /** @type {any} */ attributes,
-      ) => html`<input ...${attributes}
+      <${Field} label="A field of data" class="grow" fault=${fault}
+        hint="As in EventQL: data.customer.name">${(
+          /** @type {any} */ attributes,
+        ) => html`<input ...${attributes}
         type="text" class="mono" value=${text} spellcheck="false" autocomplete="off"
         onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && add()} />`}<//>
-      <button type="button" class="add" onClick=${add} disabled=${field === "" || fault !== null}>Add</button>
+      <button type="button" class="add" onClick=${add}
+        disabled=${field === "" || fault !== null}>Add</button>
     </div>
     <div class="column-choices" role="group" aria-label="Shown columns">${choices.map(
-      (
-        name,
-      ) => html`<label class="check" key=${name}><input type="checkbox" checked=${state.columns.includes(name)}
+      (name) => html`<label class="check" key=${name}><input type="checkbox"
+        checked=${state.columns.includes(name)}
         onChange=${(/** @type {any} */ event) =>
           choose(
             event.currentTarget.checked
@@ -603,7 +705,11 @@ function fieldsSeen(rows) {
   return /** @type {string[]} */ ([...seen]);
 }
 
-/** The selection of all that a filter means, oldest first. @param {State} state @param {AbortSignal} signal */
+/**
+ * Returns the selection of all that a filter means, oldest first.
+ * @param {State} state
+ * @param {AbortSignal} signal
+ */
 async function everythingOf(state, signal) {
   const all = { ...state, from: null, before: null };
   const selection = selectionOf(all, await rangeOf(all, signal));
@@ -620,11 +726,17 @@ function Everything({ state, onClose }) {
       ? null
       : html`<${Dialog} title="Download all that the filter means" onClose=${onClose}
           actions=${html`<button type="button" onClick=${onClose}>Close</button>`}>
-          ${selection.error === null ? html`<p>No event is as the filters say.</p>` : html`<${ErrorBox} error=${selection.error} />`}<//>`;
+          ${
+            selection.error === null
+              ? html`<p>No event is as the filters say.</p>`
+              : html`<${ErrorBox}
+            error=${selection.error} />`
+          }<//>`;
   }
   const name =
     state.subject === "/" ? "events" : `events${state.subject.replaceAll("/", "-")}`.slice(0, 80);
-  return html`<${Export} selection=${selection.value} columns=${state.columns} name=${name} onClose=${onClose} />`;
+  return html`<${Export} selection=${selection.value} columns=${state.columns} name=${name}
+    onClose=${onClose} />`;
 }
 
 /** @param {{state: State}} props */

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { events } from "../api.js";
 import { whole } from "../model/amounts.js";
 import { merged, spokenOf } from "../model/difference.js";
+import { historyOf } from "../model/eventql.js";
 import { useAnswer } from "../parts/answer.js";
 import { Asked, readCommand } from "../parts/asked.js";
 import { Empty, ErrorBox, Field, Loading, Notice, Time } from "../parts/basics.js";
@@ -42,34 +43,48 @@ export function Page({ params }) {
       <${Field} label="Subject" class="wide">${(
         /** @type {any} */ attributes,
       ) => html`<${SubjectField} attributes=${attributes} value=${subject}
-        onChoose=${(/** @type {string} */ chosen) => chosen !== subject && go("history", changed(params, { subject: chosen, step: null }))} />`}<//>
+        onChoose=${(/** @type {string} */ chosen) =>
+          chosen !== subject &&
+          go("history", changed(params, { subject: chosen, step: null }))} />`}
+          <//>
       <${Field} label="Compared with">${(
         /** @type {any} */ attributes,
       ) => html`<select ...${attributes} value=${against}
-        onChange=${(/** @type {any} */ event) => show({ against: event.currentTarget.value === "known" ? null : event.currentTarget.value })}>
-        ${Object.entries(WAYS).map(([key, label]) => html`<option key=${key} value=${key}>${label}</option>`)}</select>`}<//>
+        onChange=${(/** @type {any} */ event) =>
+          show({
+            against: event.currentTarget.value === "known" ? null : event.currentTarget.value,
+          })}>
+        ${Object.entries(WAYS).map(
+          ([key, label]) => html`<option key=${key} value=${key}>${label}
+          </option>`,
+        )}</select>`}<//>
       <${Field} label="Order">${(
         /** @type {any} */ attributes,
       ) => html`<select ...${attributes} value=${isOldestFirst ? "oldest" : "newest"}
-        onChange=${(/** @type {any} */ event) => show({ order: event.currentTarget.value === "oldest" ? "chronological" : null })}>
-        <option value="newest">Newest first</option><option value="oldest">Oldest first</option></select>`}<//>
-      <a class="button" href=${link("events", { subject, recursive: "false" })}><${Icon} name="events" />As a table</a>
+        onChange=${(/** @type {any} */ event) =>
+          show({ order: event.currentTarget.value === "oldest" ? "chronological" : null })}>
+        <option value="newest">Newest first</option><option value="oldest">Oldest first</option>
+          </select>`}<//>
+      <a class="button" href=${link("events", { subject, recursive: "false" })}><${Icon}
+        name="events" />As a table</a>
     </div>
     ${
       found.error !== null
         ? html`<${ErrorBox} error=${found.error} retry=${found.retry} />`
         : found.value === null
           ? html`<${Loading} label="Reading the history" />`
-          : html`<${Steps} key=${`${subject} ${String(against)} ${isOldestFirst}`} all=${found.value} against=${against} isOldestFirst=${isOldestFirst} step=${step} subject=${subject} />`
+          : html`<${Steps} key=${`${subject} ${String(against)} ${isOldestFirst}`}
+            all=${found.value} against=${against} isOldestFirst=${isOldestFirst} step=${step}
+            subject=${subject} />`
     }
     <details class="behind"><summary>The same as EventQL, and with curl</summary>
-      <${Asked} query=${`FROM e IN events\nWHERE e.subject == '${subject}'\nORDER BY e.id AS INT\nPROJECT INTO e`}
+      <${Asked} query=${historyOf(subject)}
         curl=${readCommand({ subject, order: "chronological" })} /></details>`;
 }
 
 /**
- * @param {{all: {events: EventItem[], isCut: boolean}, against: keyof typeof WAYS, isOldestFirst: boolean,
- *   step: string | null, subject: string}} props
+ * @param {{all: {events: EventItem[], isCut: boolean}, against: keyof typeof WAYS,
+ *   isOldestFirst: boolean, step: string | null, subject: string}} props
  */
 function Steps({ all, against, isOldestFirst, step, subject }) {
   const steps = stepsOf(all.events, against);
@@ -79,29 +94,36 @@ function Steps({ all, against, isOldestFirst, step, subject }) {
   const wanted = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => wanted.current?.scrollIntoView({ block: "center" }), [step]);
   if (steps.length === 0) {
-    return html`<div class="card"><${Empty} title="No events on ${subject}"><p>A history is of one subject, without those below it.</p>
-      <a class="button" href=${link("subjects", { subject, open: subject })}>Look for it in the tree</a><//></div>`;
+    return html`<div class="card"><${Empty} title="No events on ${subject}">
+      <p>A history is of one subject, without those below it.</p>
+      <a class="button"
+        href=${link("subjects", { subject, open: subject })}>Look for it in the tree</a><//></div>`;
   }
   return html`${
     all.isCut
-      ? html`<${Notice} kind="warning" title="A long history.">These are its newest ${whole(steps.length)} events; the first of them is compared with nothing.<//>`
+      ? html`<${Notice} kind="warning"
+        title="A long history.">These are its newest ${whole(steps.length)} events; the first of
+          them is compared with nothing.<//>`
       : null
   }
     <p class="muted small">${whole(steps.length)} events</p>
     <ol class="history">${ordered.slice(0, count).map(
-      ({
-        event,
-        before,
-      }) => html`<li key=${event.id} ref=${event.id === step ? wanted : undefined} class=${event.id === step ? "wanted" : ""}>
+      ({ event, before }) => html`<li key=${event.id} ref=${event.id === step ? wanted : undefined}
+        class=${event.id === step ? "wanted" : ""}>
         <section class="card flush" aria-label="Event ${event.id}">
-          <header><a class="badge accent mono" href=${link("event", { id: event.id })}>${event.id}</a>
-            <h2 class="mono any">${event.type}</h2><span class="end muted small"><${Time} value=${event.time} short /></span></header>
-          <${Differences} before=${before} after=${event.raw} label="What event ${event.id} changed" none="It changed nothing of that." />
+          <header><a class="badge accent mono" href=${link("event", { id: event.id })}>${event.id}
+            </a>
+            <h2 class="mono any">${event.type}</h2><span class="end muted small"><${Time}
+              value=${event.time} short /></span></header>
+          <${Differences} before=${before} after=${event.raw} label="What event ${event.id} changed"
+            none="It changed nothing of that." />
         </section></li>`,
     )}</ol>
     ${
       count < ordered.length
-        ? html`<button type="button" onClick=${() => setCount(count + 4 * SHOWN)}>Show more (${whole(ordered.length - count)} left)</button>`
+        ? html`<button type="button"
+          onClick=${() => setCount(count + 4 * SHOWN)}>Show more (${whole(ordered.length - count)}
+            left)</button>`
         : null
     }`;
 }

@@ -97,9 +97,6 @@ function sentence(error) {
     const wait = error.retryAfter === undefined ? "later" : `in ${error.retryAfter} s`;
     return `There were too many attempts from this address. Try again ${wait}.`;
   }
-  if (error.code === "restore-in-progress") {
-    return "A backup is being restored. Sign in when that is done.";
-  }
   if (error.status === 0) {
     return "The server cannot be reached. Check the connection, and whether it runs.";
   }

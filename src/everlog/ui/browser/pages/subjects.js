@@ -67,12 +67,25 @@ export function Page({ params }) {
       <${Field} label="Go to a subject" class="grow">${(
         /** @type {any} */ attributes,
       ) => html`<${SubjectField}
-        attributes=${attributes} value=${subject} onChoose=${jump} placeholder="/customers/42" />`}<//>
+        attributes=${attributes} value=${subject} onChoose=${jump} placeholder="/customers/42" />`}
+          <//>
     </div>
     <div class="explorer">
-      <${TreeView} wanted=${wanted} selected=${subject} prefix=${prefix} select=${select} toggle=${toggle}
-        narrow=${(/** @type {string} */ text) => go("subjects", changed(params, { prefix: text, within: null, open: [...opened.filter((each) => each !== subject), subject] }), { replace: true })}
-        within=${params.get("within")} setWithin=${(/** @type {string} */ within) => go("subjects", changed(params, { within }), { replace: true })} />
+      <${TreeView} wanted=${wanted} selected=${subject} prefix=${prefix} select=${select}
+        toggle=${toggle}
+        narrow=${(/** @type {string} */ text) =>
+          go(
+            "subjects",
+            changed(params, {
+              prefix: text,
+              within: null,
+              open: [...opened.filter((each) => each !== subject), subject],
+            }),
+            { replace: true },
+          )}
+        within=${params.get("within")}
+          setWithin=${(/** @type {string} */ within) =>
+            go("subjects", changed(params, { within }), { replace: true })} />
       <${About} key=${subject} subject=${subject} />
     </div>`;
 }
@@ -221,13 +234,21 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
       <div class="grow">${
         within === "name" && selected !== ROOT
           ? html`<span class="badge accent">Level narrowed to “${nameOf(selected)}”
-              <button type="button" class="quiet small icon" aria-label="Show all siblings" onClick=${() => setWithin("all")}><${Icon} name="close" /></button></span>`
-          : html`<input type="search" class="mono" aria-label="Children of ${selected} that begin with"
+              <button type="button" class="quiet small icon" aria-label="Show all siblings"
+                onClick=${() => setWithin("all")}><${Icon} name="close" /></button></span>`
+          : html`<input type="search" class="mono"
+            aria-label="Children of ${selected} that begin with"
               placeholder="Below ${selected}: begins with" value=${prefix}
               onInput=${(/** @type {any} */ event) => narrow(event.currentTarget.value)} />`
       }</div>
-      ${level?.prefix ? html`<span class="muted small">${whole(level.count ?? 0)} match</span>` : null}
-      <button type="button" class="quiet small icon" aria-label="Load anew" title="Load anew" onClick=${reload}><${Icon} name="reload" /></button>
+      ${
+        level?.prefix
+          ? html`<span class="muted small">
+        ${whole(level.count ?? 0)} match</span>`
+          : null
+      }
+      <button type="button" class="quiet small icon" aria-label="Load anew" title="Load anew"
+        onClick=${reload}><${Icon} name="reload" /></button>
     </header>
     ${error === null ? null : html`<${ErrorBox} error=${error} retry=${reload} />`}
     <div class="tree-scroll" ref=${ref}>
@@ -238,7 +259,8 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
           (
             { index, row },
             offset,
-          ) => html`<${TreeRow} key=${row.counts?.subject ?? `${row.parent} ${row.index}`} row=${row}
+          ) => html`<${TreeRow} key=${row.counts?.subject ?? `${row.parent} ${row.index}`}
+            row=${row}
             place=${index} isSelected=${row.counts?.subject === selected}
             isActive=${row.counts?.subject === active || (!isActiveShown && offset === 0)}
             select=${select} toggle=${toggle} />`,
@@ -256,7 +278,8 @@ function TreeView({ wanted, selected, prefix, select, toggle, narrow, within, se
 function TreeRow({ row, place, isSelected, isActive, select, toggle }) {
   const { counts, isOpen, level, index, siblings } = row;
   if (counts === null) {
-    return html`<div role="treeitem" class="tree-row" aria-level=${level} aria-busy="true" aria-label="Loading"
+    return html`<div role="treeitem" class="tree-row" aria-level=${level} aria-busy="true"
+      aria-label="Loading"
       style=${{ "--level": level }}><span class="placeholder"></span></div>`;
   }
   const { subject, eventCount, recursiveEventCount, childCount } = counts;
@@ -271,11 +294,20 @@ function TreeRow({ row, place, isSelected, isActive, select, toggle }) {
       if (hasChildren && subject !== ROOT) {
         toggle(subject, !isOpen);
       }
-    }}>${hasChildren && subject !== ROOT ? html`<${Icon} name=${isOpen ? "down" : "next"} />` : null}</span>
+    }}>${
+      hasChildren && subject !== ROOT ? html`<${Icon} name=${isOpen ? "down" : "next"} />` : null
+    }</span>
     <span class="visually-hidden">${subject}, ${whole(recursiveEventCount)} events</span>
     <span class="mono name truncate" aria-hidden="true" title=${subject}>${nameOf(subject)}</span>
-    ${hasChildren ? html`<span class="muted small wide-only" aria-hidden="true">${whole(childCount)} below</span>` : null}
-    <span aria-hidden="true" class="number small ${eventCount === 0 ? "muted" : ""}" title="${whole(eventCount)} on the subject itself, ${whole(recursiveEventCount)} with all below">${whole(recursiveEventCount)}</span>
+    ${
+      hasChildren
+        ? html`<span class="muted small wide-only" aria-hidden="true">
+            ${whole(childCount)} below</span>`
+        : null
+    }
+    <span aria-hidden="true" class="number small ${eventCount === 0 ? "muted" : ""}"
+      title=${`${whole(eventCount)} on it, ${whole(recursiveEventCount)} with all below`}>
+      ${whole(recursiveEventCount)}</span>
   </div>`;
 }
 
@@ -294,7 +326,12 @@ function About({ subject }) {
   return html`<section class="card about" aria-label="The subject">
     <header><h2 class="grow"><${SubjectPath} subject=${subject} page="subjects" /></h2>
       <${CopyButton} text=${subject} label="Copy subject" iconOnly /></header>
-    ${counts.error === null ? null : html`<${ErrorBox} error=${counts.error} retry=${counts.retry} />`}
+    ${
+      counts.error === null
+        ? null
+        : html`<${ErrorBox} error=${counts.error}
+      retry=${counts.retry} />`
+    }
     ${
       found === null
         ? null
@@ -304,7 +341,8 @@ function About({ subject }) {
             <dt>Directly below</dt><dd>${whole(found.childCount)} subjects</dd></dl>`
     }
     <div class="row">
-      <a class="button primary" href=${link("events", { subject })}><${Icon} name="events" />Events</a>
+      <a class="button primary" href=${link("events", { subject })}><${Icon}
+        name="events" />Events</a>
       <a class="button" href=${link("events", { subject, recursive: "false" })}>Only on it</a>
       <a class="button" href=${link("history", { subject })}><${Icon} name="trace" />History</a>
     </div>
@@ -315,11 +353,18 @@ function About({ subject }) {
         : latest.value === null
           ? html`<${Loading} />`
           : latest.value.length === 0
-            ? html`<${Empty} title="No events yet"><p>A subject comes into being with its first event.</p><//>`
+            ? html`<${Empty} title="No events yet">
+              <p>A subject comes into being with its first event.</p><//>`
             : html`<ul class="latest">${latest.value.map(
                 (event) => html`<li key=${event.id}><a href=${link("event", { id: event.id })}>
-                  <span class="mono muted">${event.id}</span> <span class="mono any">${event.type}</span></a>
-                  ${event.subject === subject ? null : html`<span class="mono small muted truncate" title=${event.subject}>${event.subject}</span>`}
+                  <span class="mono muted">${event.id}</span> <span class="mono any">${event.type}
+                    </span></a>
+                  ${
+                    event.subject === subject
+                      ? null
+                      : html`<span class="mono small muted truncate"
+                    title=${event.subject}>${event.subject}</span>`
+                  }
                   <span class="small muted"><${Time} value=${event.time} short /></span></li>`,
               )}</ul>`
     }

@@ -13,7 +13,14 @@ import { changed, go, link } from "../router.js";
 
 export const title = "Trace";
 
-/** @typedef {{id: string, time: string, subject: string, type: string, source: string, traceparent: string}} Traced */
+/**
+ * @typedef {{id: string, time: string, subject: string, type: string, source: string,
+ *   traceparent: string}} Traced
+ */
+
+const NOTE =
+  "No index knows traces: the server reads every event that the query may mean, in a process of " +
+  "its own.";
 
 const EVENTS_MAX = 1_000;
 // No index knows traces: around an event is where its trace is, nearly always.
@@ -36,21 +43,32 @@ export function Page({ params }) {
   return html`<${Search} value=${given} isWrong=${given !== "" && trace === null} />
     ${
       text === null
-        ? html`<div class="card"><${Empty} title="Which trace?"><p>Type a trace id, or a traceparent: 32 hexadecimal digits, as W3C Trace Context has them.</p><//></div>`
+        ? html`<div class="card"><${Empty} title="Which trace?">
+          <p>Type a trace id, or a traceparent: 32 hexadecimal digits, as W3C Trace Context has
+            them.</p>
+          <//></div>`
         : html`<div class="row">
-            <h2 class="mono any">${trace}</h2><${CopyButton} text=${trace ?? ""} label="Copy trace id" iconOnly />
-            <span class="muted small" role="status">${whole(found.length)} event${found.length === 1 ? "" : "s"}${
+            <h2 class="mono any">${trace}</h2><${CopyButton} text=${trace ?? ""}
+              label="Copy trace id" iconOnly />
+            <span class="muted small" role="status">
+              ${whole(found.length)} event${found.length === 1 ? "" : "s"}${
+                isRunning
+                  ? ` so far, ${seconds} s`
+                  : isAll
+                    ? " in the whole log"
+                    : " around the event"
+              }</span>
+            ${
               isRunning
-                ? ` so far, ${seconds} s`
-                : isAll
-                  ? " in the whole log"
-                  : " around the event"
-            }</span>
-            ${isRunning ? html`<span class="spinner" aria-hidden="true"></span><button type="button" class="small" onClick=${cancel}>Stop</button>` : null}
+                ? html`<span class="spinner" aria-hidden="true"></span><button type="button"
+              class="small" onClick=${cancel}>Stop</button>`
+                : null
+            }
             ${
               range === null || isRunning
                 ? null
-                : html`<a class="button small" href=${link("trace", changed(params, { all: "true" }))}>Search the whole log</a>`
+                : html`<a class="button small"
+                  href=${link("trace", changed(params, { all: "true" }))}>Search the whole log</a>`
             }
           </div>
           ${error === null ? null : html`<${ErrorBox} error=${error} retry=${retry} />`}
@@ -66,7 +84,8 @@ export function Page({ params }) {
               : html`<${Timeline} found=${found} near=${near === null ? null : String(near)} />`
           }
           <details class="behind"><summary>The same as EventQL, and with curl</summary>
-            <${Asked} query=${text} curl=${queryCommand(text)} note="No index knows traces: the server reads every event that the query may mean, in a process of its own." /></details>`
+            <${Asked} query=${text} curl=${queryCommand(text)}
+              note=${NOTE} /></details>`
     }`;
 }
 
@@ -79,29 +98,42 @@ function Search({ value, isWrong }) {
     fault=${isWrong ? "That is no trace id: it has 32 hexadecimal digits." : null}>${(
       /** @type {any} */ attributes,
     ) => html`<input ...${attributes} type="text"
-      class="mono" value=${text} autocomplete="off" spellcheck="false" onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
-      onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}<//>
-    <button type="button" class="primary" onClick=${choose}><${Icon} name="search" />Find</button></div>`;
+      class="mono" value=${text} autocomplete="off" spellcheck="false"
+        onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
+      onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && choose()} />`}
+        <//>
+    <button type="button" class="primary" onClick=${choose}><${Icon} name="search" />Find</button>
+      </div>`;
 }
 
 /** @param {{found: Traced[], near: string | null}} props */
 function Timeline({ found, near }) {
   const start = Date.parse(found[0]?.time ?? "");
-  return html`<div class="card flush"><div class="table-scroll"><table class="trace" aria-label="Events of the trace">
-    <thead><tr><th scope="col">Event</th><th scope="col" class="number">After</th><th scope="col">Type</th><th scope="col">Subject</th>
-      <th scope="col" class="wide-only">Source</th><th scope="col" class="wide-only">Span</th><th scope="col" class="wide-only">Time</th></tr></thead>
+  return html`<div class="card flush"><div class="table-scroll"><table class="trace"
+    aria-label="Events of the trace">
+    <thead><tr><th scope="col">Event</th><th scope="col" class="number">After</th><th
+      scope="col">Type</th><th scope="col">Subject</th>
+      <th scope="col" class="wide-only">Source</th><th scope="col" class="wide-only">Span</th><th
+        scope="col" class="wide-only">Time</th></tr></thead>
     <tbody>${found.map(
       (event) => html`<tr key=${event.id} aria-current=${event.id === near ? "true" : undefined}>
         <td><a class="mono" href=${link("event", { id: event.id })}>${event.id}</a></td>
         <td class="number mono">${afterText(Date.parse(event.time) - start)}</td>
         <td class="mono any">${event.type}</td>
-        <td class="mono any"><a class="plain" href=${link("events", { subject: event.subject })}>${event.subject}</a></td>
+        <td class="mono any"><a class="plain" href=${link("events", { subject: event.subject })}>
+          ${event.subject}</a></td>
         <td class="mono any wide-only">${event.source}</td>
         <td class="mono wide-only"><${Badge}>${event.traceparent.split("-")[2] ?? ""}<//></td>
         <td class="wide-only"><${Time} value=${event.time} short /></td>
       </tr>`,
     )}</tbody></table></div></div>
-    ${found.length >= EVENTS_MAX ? html`<p class="muted small">These are the first ${whole(EVENTS_MAX)}; the query below can ask for more.</p>` : null}`;
+    ${
+      found.length >= EVENTS_MAX
+        ? html`<p
+      class="muted small">These are the first ${whole(EVENTS_MAX)}; the query below can ask for
+        more.</p>`
+        : null
+    }`;
 }
 
 /** @param {number} ms */

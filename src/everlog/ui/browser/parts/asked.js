@@ -1,4 +1,4 @@
-/** What a page asked the server for, to take along: as a query in EventQL, as a command for curl. */
+/** What a page asked the server for, to take along: as a query in EventQL, as a curl command. */
 
 import { html } from "everlog/html";
 import { bodyOf, ROOT } from "../api.js";
@@ -16,7 +16,8 @@ export function Asked({ query = null, curl: command = null, note }) {
       query === null
         ? null
         : html`<div class="card"><header><h3>The same in EventQL</h3>
-            <a class="button small end" href=${link("query", { query })}><${Icon} name="query" />Open in the editor</a>
+            <a class="button small end" href=${link("query", { query })}><${Icon}
+              name="query" />Open in the editor</a>
             <${CopyButton} text=${query} label="Copy query" iconOnly /></header>
             <pre class="code" tabindex="0" aria-label="Query">${query}</pre></div>`
     }
@@ -24,7 +25,8 @@ export function Asked({ query = null, curl: command = null, note }) {
       command === null
         ? null
         : html`<div class="card"><header><h3>The same with curl</h3>
-            <span class="end"></span><${CopyButton} text=${command} label="Copy command" iconOnly /></header>
+            <span class="end"></span><${CopyButton} text=${command}
+              label="Copy command" iconOnly /></header>
             <pre class="code" tabindex="0" aria-label="Command">${command}</pre></div>`
     }
     ${note === undefined ? null : html`<p class="muted small">${note}</p>`}

@@ -29,16 +29,25 @@ export function Differences({
   }
   return html`<div class="table-scroll"><table class="differences" aria-label=${label}>
     <thead><tr><th scope="col"><span class="visually-hidden">Kind</span></th>
-      <th scope="col">Field</th><th scope="col">${titles[0]}</th><th scope="col">${titles[1]}</th></tr></thead>
+      <th scope="col">Field</th><th scope="col">${titles[0]}</th><th scope="col">${titles[1]}</th>
+        </tr></thead>
     <tbody>${differences.map(
       ({ names, kind, before: from, after: to }, index) => html`<tr key=${index} class=${kind}>
-        <td class="sign"><span aria-hidden="true">${SIGNS[kind]}</span><span class="visually-hidden">${kind}</span></td>
+        <td class="sign"><span aria-hidden="true">${SIGNS[kind]}</span><span
+          class="visually-hidden">${kind}</span></td>
         <th scope="row" class="mono any"><${Letters} text=${placeOf(names)} /></th>
-        <td class="mono any before">${from === undefined ? null : html`<${Letters} text=${from} />`}</td>
+        <td class="mono any before">${from === undefined ? null : html`<${Letters} text=${from} />`}
+          </td>
         <td class="mono any after">${to === undefined ? null : html`<${Letters} text=${to} />`}</td>
       </tr>`,
     )}</tbody></table></div>
-    ${isCut ? html`<p class="muted small">More than ${DIFFERENCES_MAX.toLocaleString("en")} places differ; these are the first ones.</p>` : null}`;
+    ${
+      isCut
+        ? html`<p
+      class="muted small">More than ${DIFFERENCES_MAX.toLocaleString("en")} places differ; these are
+        the first ones.</p>`
+        : null
+    }`;
 }
 
 /** @param {string[]} names */

@@ -22,6 +22,7 @@ import {
   lineNumbers,
   lintKeymap,
   Prec,
+  pickedCompletion,
   placeholder,
   StreamLanguage,
   setDiagnostics,
@@ -74,9 +75,9 @@ const THEME = EditorView.theme({
     textDecorationSkipInk: "none",
   },
   ".cm-tooltip": POPUP,
-  ".cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", maxHeight: "240px" },
-  ".cm-tooltip-autocomplete > ul > li": { padding: "2px 8px", lineHeight: "20px" },
-  ".cm-tooltip-autocomplete > ul > li[aria-selected]": {
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", maxHeight: "240px" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "2px 8px", lineHeight: "20px" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]": {
     background: "var(--accent-soft)",
     color: "var(--text)",
   },
@@ -138,7 +139,7 @@ export function QueryEditor({ given, label, onChange, onRun, faults, offer }) {
     const view = editor.current;
     const length = view.state.doc.length;
     const known = faults.filter(({ to }) => to <= length);
-    const shown = known.map((fault) => ({ ...fault, severity: "error" }));
+    const shown = known.map((fault) => ({ ...fault, severity: /** @type {const} */ ("error") }));
     view.dispatch(setDiagnostics(view.state, shown));
   }, [faults]);
 
@@ -203,6 +204,24 @@ function extensionsFor(label, latest) {
 }
 
 /**
+ * Return what takes a completion and replaces so much behind the cursor.
+ * @param {import("../model/completion.js").Completion} option
+ * @param {number} after
+ */
+function applying(option, after) {
+  /** @type {(view: any, completion: any, from: number, to: number) => void} */
+  return (view, completion, from, to) => {
+    const insert = option.apply ?? option.label;
+    view.dispatch({
+      changes: { from, to: Math.min(to + after, view.state.doc.length), insert },
+      selection: { anchor: from + insert.length },
+      userEvent: "input.complete",
+      annotations: pickedCompletion.of(completion),
+    });
+  };
+}
+
+/**
  * Type over what is selected. A browser that does it by itself joins lines with elements that have
  * a style, which the policy of the pages refuses.
  * @param {InputEvent} event
@@ -240,11 +259,12 @@ async function completionsFor(context, offer) {
   const options = found.options.map((option) => ({
     ...option,
     boost: { variable: 2, property: 2, enum: 1, constant: 1, class: 1 }[option.type] ?? 0,
+    apply: found.after ? applying(option, found.after) : option.apply,
     // Text, never markup.
     info: option.info === undefined ? undefined : () => document.createTextNode(option.info ?? ""),
   }));
   const isName = found.wants === "type" || found.wants === "subject";
   // What is typed narrows them down, without being asked for anew.
   const validFor = found.wants === "subject" ? undefined : isName ? /^[^"'\r\n]*$/ : /^\w*$/;
-  return { from: found.from, to: found.to, options, validFor };
+  return { from: found.from, options, validFor };
 }

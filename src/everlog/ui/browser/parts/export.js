@@ -65,7 +65,8 @@ export function Export({ selection, columns, name, onClose }) {
   };
   const isRunning = state.end === "running";
   const told = `${whole(state.count)} events, ${size(state.size)}`;
-  return html`<${Dialog} title="Download all that the filter means" onClose=${onClose} actions=${html`
+  return html`<${Dialog} title="Download all that the filter means" onClose=${onClose}
+    actions=${html`
       ${
         isRunning
           ? html`<button type="button" onClick=${cancel}>Cancel</button>`
@@ -73,27 +74,39 @@ export function Export({ selection, columns, name, onClose }) {
               <button type="button" class="primary" onClick=${run}>Download</button>`
       }`}>
     <${Field} label="Form">${(/** @type {any} */ attributes) => html`<select ...${attributes}
-      disabled=${isRunning} value=${form} onChange=${(/** @type {any} */ event) => setForm(event.currentTarget.value)}>
-      ${Object.entries(FORMS).map(([key, { label }]) => html`<option key=${key} value=${key}>${label}</option>`)}
+      disabled=${isRunning} value=${form}
+        onChange=${(/** @type {any} */ event) => setForm(event.currentTarget.value)}>
+      ${Object.entries(FORMS).map(
+        ([key, { label }]) => html`<option key=${key} value=${key}>
+        ${label}</option>`,
+      )}
     </select>`}<//>
     ${
       form === "csv"
-        ? html`<p class="muted small">Columns: ${columns.join(", ")}. A text that a spreadsheet would
+        ? html`<p class="muted small">Columns: ${columns.join(", ")}. A text that a spreadsheet
+          would
             compute gets an apostrophe in front.</p>`
         : null
     }
-    ${isRunning ? html`<div class="row" role="status"><span class="spinner" aria-hidden="true"></span>${told}</div>` : null}
+    ${
+      isRunning
+        ? html`<div class="row" role="status"><span class="spinner" aria-hidden="true">
+      </span>${told}</div>`
+        : null
+    }
     ${state.end === "done" ? html`<${Notice} kind="good" title="Saved.">${told}<//>` : null}
     ${
       state.end === "full"
-        ? html`<${Notice} kind="warning" title="Saved in part.">${told}. A tab takes no more: for all
+        ? html`<${Notice} kind="warning" title="Saved in part.">
+          ${told}. A tab takes no more: for all
             of it, use the command below the table.<//>`
         : null
     }
     ${
       state.end === "error"
         ? html`<${Notice} kind="bad" title="Nothing was saved.">
-            ${state.error instanceof Error ? state.error.message : String(state.error)} ${told} had come.<//>`
+            ${state.error instanceof Error ? state.error.message : String(state.error)} ${told} had
+              come.<//>`
         : null
     }
   <//>`;

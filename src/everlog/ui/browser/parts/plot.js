@@ -17,7 +17,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 export function Plot({ rows, drawing, label }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
   const drawn = seriesOf(rows, drawing);
-  const data = [drawn.xs, ...drawn.series];
+  const data = /** @type {any} */ ([drawn.xs, ...drawn.series]);
   const chosen = theme.value;
   const key = JSON.stringify([drawing, rows.length]);
 
@@ -60,6 +60,7 @@ export function Plot({ rows, drawing, label }) {
  * @param {HTMLElement} parent
  * @param {Drawing} drawing
  * @param {string[]} labels
+ * @returns {any}
  */
 function optionsFor(parent, drawing, labels) {
   const style = getComputedStyle(parent);
@@ -71,7 +72,6 @@ function optionsFor(parent, drawing, labels) {
     ticks: { show: false },
   };
   const isBars = drawing.form === "bars";
-  const bars = isBars ? uPlot.paths.bars({ size: [0.8 / drawing.ys.length, 64] }) : undefined;
   const series = drawing.ys.map((_, at) => {
     const stroke = resolved(parent, COLOURS[at % COLOURS.length]);
     return isBars
@@ -79,7 +79,7 @@ function optionsFor(parent, drawing, labels) {
           stroke,
           fill: `${stroke}cc`,
           width: 0,
-          paths: barsAt(bars, at, drawing.ys.length),
+          paths: barsAt(at, drawing.ys.length),
           points: { show: false },
         }
       : { stroke, width: 1.5, points: { show: undefined, size: 5, fill: stroke } };
@@ -121,16 +121,12 @@ function optionsFor(parent, drawing, labels) {
 
 /**
  * Bars of several series stand beside each other.
- * @param {any} bars
  * @param {number} at
  * @param {number} count
  */
-function barsAt(bars, at, count) {
-  if (count === 1) {
-    return bars;
-  }
-  const width = 0.8 / count;
-  return uPlot.paths.bars({ size: [width, 64], align: at < count / 2 ? -1 : 1 });
+function barsAt(at, count) {
+  const align = count === 1 ? 0 : at < count / 2 ? -1 : 1;
+  return uPlot.paths.bars?.({ size: [0.8 / count, 64], align });
 }
 
 /** @param {any} _ @param {number} low @param {number} high @returns {[number, number]} */

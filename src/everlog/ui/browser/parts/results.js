@@ -1,16 +1,15 @@
 /** What came of a query: as a table, as JSON, as a chart, or as a plan, and as a file. */
 
 import { html } from "everlog/html";
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { columnsOf, drawingOf } from "../model/chart.js";
 import { isPlan } from "../model/plan.js";
 import { isEvent, ROWS_MAX, textOf, written } from "../model/rows.js";
 import { link } from "../router.js";
-import { Download, Empty, Notice, Tabs } from "./basics.js";
+import { Download, Empty, Loading, Notice, Tabs } from "./basics.js";
 import { Dialog } from "./dialog.js";
 import { JsonTree } from "./json-tree.js";
 import { PlanView } from "./plan.js";
-import { Plot } from "./plot.js";
 import { Table } from "./table.js";
 
 /** @typedef {import("../model/rows.js").Row} Row */
@@ -188,6 +187,18 @@ function Chosen({ values, columns, x, ys, onChange }) {
               )}</div>`
       }
     </div>
-    <${Plot} rows=${values} drawing=${drawing} label="Chart of ${chosen.join(", ")} along ${drawing.x?.name ?? "the rows"}; the table has the same numbers" />
+    <${LoadedPlot} rows=${values} drawing=${drawing} label="Chart of ${chosen.join(", ")} along ${drawing.x?.name ?? "the rows"}; the table has the same numbers" />
   </div>`;
+}
+
+/**
+ * A plot, which is loaded when somebody asks for one: most do not.
+ * @param {any} props
+ */
+function LoadedPlot(props) {
+  const [Plot, setPlot] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    import("./plot.js").then((module) => setPlot(() => module.Plot));
+  }, []);
+  return Plot === null ? html`<${Loading} />` : html`<${Plot} ...${props} />`;
 }
