@@ -106,6 +106,8 @@ MODULES = (
     "library/embedded",
     "outgoing",
     "process",
+    "front_worker",
+    "hosting",
     "query_worker",
     "reporting",
     "schema_worker",

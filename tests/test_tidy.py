@@ -31,6 +31,7 @@ FILE_CHECKS: tuple[Check, ...] = (
 ENTRY_POINTS = (
     "everlog.__main__",
     "everlog.audit_worker",
+    "everlog.front_worker",
     "everlog.query_worker",
     "everlog.schema_worker",
     "everlog.sync_worker",

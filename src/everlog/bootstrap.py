@@ -14,12 +14,14 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -33,12 +35,9 @@ from everlog.api.allowances import FailedAttempts, RateLimit
 from everlog.api.answers import EventForm
 from everlog.api.application import (
     HEADERS_ALWAYS,
-    HEADERS_KEPT,
-    HEADERS_OF_DOCUMENTS,
     ApiApplication,
     Documents,
 )
-from everlog.api.openapi import load_documents
 from everlog.api.routes import ROUTES, name_of
 from everlog.api.services import Services, Tasks
 from everlog.credentials.checkpoint_key import load_checkpoint_key
@@ -63,7 +62,8 @@ from everlog.exit_codes import (
 )
 from everlog.following.connection import Access
 from everlog.following.source import HttpSource
-from everlog.http import Limits, Server
+from everlog.hosting import Hosting, documents_of, headers_kept
+from everlog.http import BACKLOG, Limits, Server, open_listeners
 from everlog.journals import JournalOptions, make_journal
 from everlog.monitoring.diagnostics import RELEASE, describe_server
 from everlog.monitoring.figures import DiskGauge, Monitor
@@ -85,7 +85,7 @@ from everlog.service.proving.checkpoints import CheckpointOptions
 from everlog.service.proving.witnesses import ANSWER_SIZE_MAX, Answer
 from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore
-from everlog.service.store import StoreOptions, open_store
+from everlog.service.store import Store, StoreOptions, open_store
 from everlog.settings import READS_CURRENT, Settings, check_settings, is_loopback, is_private
 from everlog.storage.log.disk import Disk
 from everlog.telemetry import Log, catch_errors_of_loop, catch_uncaught_errors
@@ -96,6 +96,8 @@ SERVER_HEADER: Final = f"EventSourcingDB/{COMPATIBLE_VERSION} Everlog/{__version
 
 # How long exchanges in flight may take once the server is asked to stop.
 _GRACE_SECONDS: Final = 10.0
+# What a front may take beyond that.
+_FRONT_SECONDS: Final = 3.0
 # How long all of it may take: after the grace, a healthy disk is left well in a second or two.
 _STOP_SECONDS_MAX: Final = 20.0
 
@@ -105,6 +107,10 @@ _REMOVAL_SECONDS: Final = 0.01
 
 # Files that no connection may take: the segments and columns of the log, and what snapshots need.
 _FILES_RESERVED: Final = 256
+
+
+# Puts what was read again into force, and returns what tells of it.
+PutIntoForce = Callable[[], Callable[[], None]]
 
 
 class _CannotListenError(EverlogError):
@@ -285,19 +291,25 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         clock=clock,
         events=store_events(log, directory, on_closing=ending.note),
     )
+    hosting = _hosting(settings, log, credentials, limits)
+    if hosting is not None:
+        options = replace(options, events=replace(options.events, published=hosting.published))
     restores = _restores(settings, log, directory, disk, credentials.token_check)
     try:
-        async with ServedStore(partial(open_store, directory, options, disk=disk)) as served:
+        opening = partial(_open_store, directory, options, disk, hosting)
+        async with ServedStore(opening) as served:
             reads = (
                 credentials.read_tokens,
                 credentials.read_certificate,
                 _reading_access(settings, log, served, source),
             )
-            reloading = asyncio.get_running_loop().create_task(_reload(reads, ending.hung_up, log))
+            reloading = asyncio.get_running_loop().create_task(
+                _reload(reads, ending.hung_up, log, hosting)
+            )
             try:
                 await _serve(
                     *(settings, log, clock, served, restores, directory, form),
-                    *(credentials, limits, ending),
+                    *(credentials, limits, ending, hosting),
                 )
             finally:
                 reloading.cancel()
@@ -308,6 +320,16 @@ async def _run(settings: Settings, log: Log, clock: Callable[[], int], disk: Dis
         ending.begin("the event loop and its threads")
 
 
+@asynccontextmanager
+async def _open_store(
+    directory: Path, options: StoreOptions, disk: Disk | None, hosting: Hosting | None
+) -> AsyncGenerator[Store, None]:
+    async with open_store(directory, options, disk=disk) as store:
+        if hosting is not None:
+            await hosting.share(store)
+        yield store
+
+
 def _load_credentials(settings: Settings, log: Log, clock: Callable[[], int]) -> LiveCredentials:
     return LiveCredentials(
         log,
@@ -315,6 +337,21 @@ def _load_credentials(settings: Settings, log: Log, clock: Callable[[], int]) ->
         token=settings.api_token,
         token_file=settings.api_token_file,
         certificate_files=settings.certificate_files,
+    )
+
+
+def _hosting(
+    settings: Settings, log: Log, credentials: LiveCredentials, limits: Limits
+) -> Hosting | None:
+    """Return what has fronts serve the store, None where this process does."""
+    if settings.processes == 1:
+        return None
+    return Hosting(
+        settings,
+        log,
+        tokens=lambda: credentials.tokens,
+        connections_max=limits.connections_max,
+        connections_refused_max=limits.connections_refused_max,
     )
 
 
@@ -370,29 +407,34 @@ def _following_options(source: HttpSource | None, log: Log) -> FollowingOptions 
 
 def _reading_access(
     settings: Settings, log: Log, served: ServedStore, source: HttpSource | None
-) -> Callable[[], Callable[[], None]]:
+) -> Callable[[], PutIntoForce]:
     """Return what reads anew how the source lets in, and returns what puts that into force."""
 
-    def read() -> Callable[[], None]:
+    def read() -> PutIntoForce:
         if source is None:
-            return lambda: None
+            return _nothing
         try:
             access = _load_access(settings)
         except SettingsError as error:
             message = "the files for the source cannot be used: its token stays as it is"
             log.error(message, reason=str(error))  # noqa: TRY400 - that is all there is to say.
-            return lambda: None
+            return _nothing
 
-        def put_into_force() -> None:
+        def put_into_force() -> Callable[[], None]:
             source.access = access
             follower = served.latest.follower
             assert follower is not None
             follower.wake()
-            log.info("the token file of the source was read again")
+            return partial(log.info, "the token file of the source was read again")
 
         return put_into_force
 
     return read
+
+
+def _nothing() -> Callable[[], None]:
+    """Put nothing into force, and have nothing to tell."""
+    return lambda: None
 
 
 def _checkpoint_options(settings: Settings) -> CheckpointOptions | None:
@@ -459,6 +501,7 @@ async def _serve(
     credentials: LiveCredentials,
     limits: Limits,
     ending: _Ending,
+    hosting: Hosting | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     tasks, tally = Tasks(log.bug), Tally(map(name_of, ROUTES))
@@ -476,9 +519,13 @@ async def _serve(
         disk=DiskGauge(directory),
         loop_delay=loop_delay,
         certificate_ends_at=lambda: _certificate_end(credentials),
+        fronts=hosting,
     )
     describe = partial(describe_server, RELEASE, settings.redacted(), settings.origins)
-    services = Services(served, form, clock, tasks, tally, monitor, describe, restores)
+    settle = None if hosting is None else hosting.settling(tasks.wait_for_others)
+    services = Services(
+        *(served, form, clock, tasks, tally, monitor, describe, restores), settle=settle
+    )
     documents = await call_on_thread(partial(_load_documents, settings, log))
     application = _application(settings, log, credentials, services, documents)
     server = _server(settings, log, application, limits)
@@ -486,7 +533,7 @@ async def _serve(
     gc.freeze()
 
     try:
-        await _listen(server, settings, credentials, log)
+        await _listen(server, settings, credentials, log, served, hosting)
         loop_delay.start()
         ending.note_serving()
         log.info("stopping", reason=await _wait_for_end(ending, served))
@@ -494,6 +541,10 @@ async def _serve(
         loop_delay.stop()
         # Refuse what comes, end what has no end, and let the rest come to its end.
         ending.begin("requests in flight")
+        if hosting is not None:
+            served.end_streams()
+            # What they have begun may need an answer from here.
+            await hosting.stop(seconds_max=_GRACE_SECONDS + _FRONT_SECONDS)
         application.stop()
         served.end_streams()
         await server.stop(grace_seconds=_GRACE_SECONDS)
@@ -510,7 +561,10 @@ async def _wait_for_end(ending: _Ending, served: ServedStore) -> str:
 
 
 async def _reload(
-    reads: Sequence[Callable[[], Callable[[], None]]], hung_up: asyncio.Event, log: Log
+    reads: Sequence[Callable[[], PutIntoForce]],
+    hung_up: asyncio.Event,
+    log: Log,
+    hosting: Hosting | None,
 ) -> None:
     """Read the credentials again whenever a SIGHUP has come, also before there was a server."""
     while True:
@@ -519,19 +573,18 @@ async def _reload(
         for read in reads:
             try:
                 put_into_force = await call_on_thread(read)
-                put_into_force()
+                tell = put_into_force()
+                if hosting is not None:
+                    await hosting.reload()
+                tell()
             except Exception as error:  # noqa: BLE001 - the next signal is heard all the same.
                 log.bug(error)
 
 
 def _load_documents(settings: Settings, log: Log) -> Documents:
-    """Return what is open to everybody, with the pages of the management UI where it is on."""
-    documents = load_documents()
+    """Return what is open to everybody, and say so where pages are among it."""
+    documents = documents_of(settings)
     if settings.with_ui:
-        # Whoever does without it has nothing of it in memory either.
-        from everlog.ui.pages import load_pages  # noqa: PLC0415 - see above
-
-        documents |= load_pages(settings.ui_title, settings.ui_colour)
         log.info("the management UI is on: whoever has the token can look with a browser")
     return documents
 
@@ -549,7 +602,10 @@ def _application(
         services=services,
         token=credentials.token_check,
         failed_attempts=FailedAttempts(lambda address: _warn_of_failures(log, address)),
-        rate_limit=RateLimit(settings.rate_limit) if settings.rate_limit else None,
+        # Fronts have charged what they hand on.
+        rate_limit=RateLimit(settings.rate_limit)
+        if settings.rate_limit and settings.processes == 1
+        else None,
         monotonic_clock=time.monotonic,
         on_error=log.bug,
     )
@@ -559,10 +615,11 @@ def _server(settings: Settings, log: Log, application: ApiApplication, limits: L
     return Server(
         application,
         server_header=SERVER_HEADER,
-        headers_kept=HEADERS_KEPT | (HEADERS_OF_DOCUMENTS if settings.with_ui else frozenset()),
+        headers_kept=headers_kept(settings),
         headers_always=HEADERS_ALWAYS,
         limits=limits,
-        is_shared=settings.is_shared,
+        # Fronts have no address, and know how many may be connected.
+        is_shared=settings.is_shared if settings.processes == 1 else lambda _: True,
         events=server_events(log),
     )
 
@@ -578,26 +635,48 @@ def _warn_of_failures(log: Log, address: str) -> None:
 
 
 async def _listen(
-    server: Server, settings: Settings, credentials: LiveCredentials, log: Log
+    server: Server,
+    settings: Settings,
+    credentials: LiveCredentials,
+    log: Log,
+    served: ServedStore,
+    hosting: Hosting | None,
 ) -> None:
-    listeners: list[tuple[str, int, SSLContext | None]] = []
+    wanted: list[tuple[str, int, SSLContext | None]] = []
     if credentials.certificate_switch is not None:
-        listeners.append(("https", settings.https_port, credentials.certificate_switch.context))
+        wanted.append(("https", settings.https_port, credentials.certificate_switch.context))
     if settings.http_enabled:
-        listeners.append(("http", settings.http_port, None))
+        wanted.append(("http", settings.http_port, None))
         if not is_loopback(settings.host):
             message = "plain HTTP is open to other machines: the token and all events can be read"
             log.warning(message, host=settings.host)
-    for scheme, port, context in listeners:
+    told: list[str] = []
+    listeners: list[tuple[Sequence[socket.socket], bool]] = []
+    for scheme, port, context in wanted:
         try:
-            bound_port = await server.start(settings.host, port, ssl=context)
+            if hosting is None:
+                bound_port = await server.start(settings.host, port, ssl=context)
+            else:
+                found = await call_on_thread(partial(_open_listeners, settings.host, port))
+                listeners.append((found, context is not None))
+                bound_port = found[0].getsockname()[1]
         except (OSError, UnicodeError) as error:
             # What no name of a host can be does not get as far as the system.
             reason = error.strerror if isinstance(error, OSError) else "there is no such host"
             message = f"cannot listen on {settings.host}:{port}: {reason}"
             raise _CannotListenError(message) from error
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        log.info("listening", url=f"{scheme}://{host}:{bound_port}", processId=os.getpid())
+        told.append(f"{scheme}://{host}:{bound_port}")
+    if hosting is not None:
+        await hosting.start(served, server)
+        for each, is_encrypted in listeners:
+            hosting.listen(each, is_encrypted=is_encrypted)
+    for url in told:
+        log.info("listening", url=url, processId=os.getpid())
+
+
+def _open_listeners(host: str, port: int) -> Sequence[socket.socket]:
+    return open_listeners(host, port, backlog=BACKLOG, seconds_max=Limits().send_seconds_max)
 
 
 def _raise_file_limit() -> int:

@@ -34,6 +34,9 @@ _COLOUR: Final = re.compile("#[0-9a-f]{6}")
 # From where a setting is.
 Origin = Literal["command line", "environment", "default"]
 
+# Of one server: where more of them would wait for the one that writes.
+PROCESSES_MAX: Final = 64
+
 READS_CURRENT: Final = "current"
 READS_LOCAL: Final = "local"
 
@@ -66,6 +69,8 @@ class Settings:
     https_private_key_passphrase_file: Path | None
     # Those that many clients share, such as proxies.
     shared_addresses: tuple[IPv4Network | IPv6Network, ...]
+    # How many processes serve: one alone, or an owner and the others.
+    processes: int
     # In reads per second; 0 is no limit.
     rate_limit: int
     # In seconds.
@@ -178,6 +183,12 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(message)
     if settings.checkpoint_origin is not None:
         parse_origin(settings.checkpoint_origin)
+    if settings.processes > 1 and settings.journal is not None:
+        message = (
+            "--processes and --journal exclude each other: where nodes share a journal, run more "
+            "nodes"
+        )
+        raise SettingsError(message)
     _check_witnesses(settings)
     _check_journal(settings)
     _check_following(settings)

@@ -89,7 +89,7 @@ class Log:
 
         The clock returns nanoseconds since 1970.
         """
-        self._level: Final = level
+        self.level: Final = level
         self._encode: Final = _encoder(form, file)
         self._output: Final = _Output(file, self._render_gap)
         self._clock: Final = clock
@@ -130,8 +130,12 @@ class Log:
         """Return when all lines are written, or are not taken for a second."""
         self._output.flush(_FLUSH_SECONDS_MAX)
 
+    def say(self, level: Level, message: str, fields: dict[str, object]) -> None:
+        """Write a line of another process of this server."""
+        self._write(level, message, fields)
+
     def _write(self, level: Level, message: str, fields: dict[str, object]) -> None:
-        if level >= self._level:
+        if level >= self.level:
             self._output.put(self._render(level, message, fields))
 
     def _render(self, level: Level, message: str, fields: dict[str, object]) -> bytes:

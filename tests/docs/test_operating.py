@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from everlog import bootstrap, exit_codes, reporting, telemetry
+from everlog import bootstrap, exit_codes, front_worker, hosting, reporting, telemetry
 from everlog.cli.run import run
 from everlog.credentials import live
 from tests.support.pages import Block, code_blocks, read_page, run_script
@@ -79,7 +79,9 @@ def test_the_table_of_messages_is_that_of_the_server() -> None:
         assert message in texts
 
 
-LOGGING = (Path(bootstrap.__file__), Path(reporting.__file__), Path(live.__file__))
+LOGGING = tuple(
+    Path(module.__file__) for module in (bootstrap, front_worker, hosting, live, reporting)
+)
 TELEMETRY = Path(telemetry.__file__)
 
 LEVELS = {"debug": "debug", "info": "info", "warning": "warn", "error": "error", "fatal": "fatal"}

@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -25,6 +26,9 @@ from everlog.domain.selection import Selection
 from everlog.domain.time import format_time
 from everlog.http import Endpoint, Head, Response
 from everlog.service import observe_events, read_events
+from everlog.service.fronts import front
+from everlog.service.fronts.front import Waking
+from everlog.service.fronts.messages import Told
 from everlog.service.mirroring.arrivals import Arrivals
 from everlog.service.mirroring.journal import (
     Entry,
@@ -45,6 +49,8 @@ from everlog.storage.engine import Batch, JournalEntry, Scan
 from everlog.storage.engine import Head as LogHead
 from everlog.storage.line import Mark, parse_line, render_line
 from everlog.storage.log import LogEngine, engine
+from everlog.storage.log.shared_log import SharedLog
+from everlog.storage.log.shared_memory import HeadBoard
 
 
 class Bug(StrEnum):
@@ -73,6 +79,11 @@ class Bug(StrEnum):
     REFUSES_WITHOUT_ASKING = "refuses-without-asking"
     APPLIES_OUT_OF_ORDER = "applies-out-of-order"
     MISCOUNTS_PLACES = "miscounts-places"
+    # Of a server of several processes: of the owner, and of fronts.
+    POSTS_LATE = "posts-late"
+    SHOWS_WHAT_WAS = "shows-what-was"
+    WAKES_WITH_A_GAP = "wakes-with-a-gap"
+    SWAPS_ANSWERS = "swaps-answers"
     # Of the machine.
     TRUSTS_THE_CLOCK = "trusts-the-clock"
     SHARES_THE_DIRECTORY = "shares-the-directory"
@@ -81,6 +92,9 @@ class Bug(StrEnum):
     LEAKS_DESCRIPTORS = "leaks-descriptors"
     LEAKS_MEMORY = "leaks-memory"
 
+
+# Those of the processes that speak with clients.
+OF_FRONTS: Final = frozenset({Bug.SHOWS_WHAT_WAS, Bug.WAKES_WITH_A_GAP, Bug.SWAPS_ANSWERS})
 
 # Between an answer and the commit that it should have waited for.
 _EARLY_SECONDS: Final = 0.02
@@ -407,6 +421,72 @@ def _miscount_places() -> None:
     _replace(Arrivals, "arrive", arrive_or_skip)
 
 
+def _post_late() -> None:
+    """Answer before other processes can see what was written."""
+    post = LogEngine._post
+
+    def post_later(self: LogEngine, board: HeadBoard) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # It is being opened.
+            post(self, board)
+        else:
+            loop.call_later(_EARLY_SECONDS, post, self, board)
+
+    _replace(LogEngine, "_post", post_later)
+
+
+def _show_what_was() -> None:
+    """Look for a newer head now and then only."""
+    catch_up = SharedLog.catch_up
+    looked_at = 0.0
+
+    def catch_up_seldom(self: SharedLog) -> bool:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < _EARLY_SECONDS:
+            return False
+        looked_at = time.monotonic()
+        return catch_up(self)
+
+    _replace(SharedLog, "catch_up", catch_up_seldom)
+
+
+def _wake_with_a_gap() -> None:
+    """Leave out the first event of what observers are told of, every so often."""
+    publish = Waking._publish
+    count = 0
+
+    def publish_less(self: Waking, start: int, stop: int) -> None:
+        nonlocal count
+        count += 1
+        if count % _READS_AGO:
+            publish(self, start, stop)
+            return
+        # As if it had been told.
+        events, lines = self._log.events_between(start, stop)
+        blanks = [event_like(event) for event in events]
+        self._observers.publish(Batch(start, blanks, lines, (), self._log.head))
+        self._position = start + len(events)
+
+    def event_like(event: AcceptedEvent) -> AcceptedEvent:
+        return replace(event, subject="/elsewhere")
+
+    _replace(Waking, "_publish", publish_less)
+
+
+def _swap_answers() -> None:
+    """Give two who are told at once each the answer of the other."""
+    decode = vars(front)["decode_told"]
+
+    def decode_swapped(content: bytes) -> list[Told]:
+        told: list[Told] = decode(content)
+        numbers = [each.number for each in told]
+        return [replace(each, number=n) for each, n in zip(told, numbers[::-1], strict=True)]
+
+    _replace(front, "decode_told", decode_swapped)
+
+
 def _trust_the_clock() -> None:
     """Give events the time that the clock says, whatever the time before was."""
     _replace(
@@ -492,6 +572,10 @@ PLANTED: Final[Mapping[Bug, Callable[[], None]]] = MappingProxyType(
         Bug.REFUSES_WITHOUT_ASKING: _refuse_without_asking,
         Bug.APPLIES_OUT_OF_ORDER: _apply_out_of_order,
         Bug.MISCOUNTS_PLACES: _miscount_places,
+        Bug.POSTS_LATE: _post_late,
+        Bug.SHOWS_WHAT_WAS: _show_what_was,
+        Bug.WAKES_WITH_A_GAP: _wake_with_a_gap,
+        Bug.SWAPS_ANSWERS: _swap_answers,
         Bug.TRUSTS_THE_CLOCK: _trust_the_clock,
         Bug.SHARES_THE_DIRECTORY: _share_the_directory,
         Bug.KEEPS_THE_FILE_LIMIT: _keep_the_file_limit,

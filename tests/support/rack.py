@@ -28,8 +28,9 @@ PATIENCE_SECONDS: Final = 20.0
 class Rack:
     """One data directory and its clients, through many lives of a server."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
-        """Begin with an empty log and clients that know nothing."""
+    def __init__(self, directory: Path, seed: int, *flags: str) -> None:
+        """Begin with an empty log and clients that know nothing; servers have more flags."""
+        self._flags: Final = flags
         self._directory: Final = directory
         self._rng: Final = Random(seed)
         self.work: Final = Workload(seed)
@@ -90,6 +91,7 @@ class Rack:
 
     def _starting(self, plan: Plan) -> AbstractContextManager[RunningServer]:
         return starting_server(
+            *self._flags,
             data_directory=self._directory,
             entry_point=entry_point(plan),
             hash_version=self._rng.choice([1, 2]),

@@ -22,6 +22,7 @@ import msgspec
 
 from everlog import bootstrap
 from everlog.journals import JournalOptions
+from everlog.service.fronts import owner
 from everlog.service.mirroring.journal import OutcomeUnknownError, SharedJournal
 from everlog.service.writing import committer
 from everlog.service.writing.writer import Writer
@@ -34,7 +35,7 @@ from everlog.storage.log.snapshot import SnapshotFiles
 from everlog.storage.log.subject_tree import SubjectTree
 from tests.support.altered_server import run_altered
 from tests.support.clock_server import clock_of
-from tests.support.planted_bugs import PLANTED, Bug
+from tests.support.planted_bugs import OF_FRONTS, PLANTED, Bug
 from tests.support.rack_rivals import let_rivals_in
 
 
@@ -328,7 +329,9 @@ def prepare(plan: Plan) -> None:
     vars(committer)["_MANY_WRITES"] = plan.many_writes
     if plan.lost_every is not None:
         let_rivals_in(plan.lost_every)
-    if plan.bug is not None:
+    if plan.bug in OF_FRONTS:
+        vars(owner)["_COMMAND"] = (sys.executable, "-m", "tests.support.rack_front", plan.bug.value)
+    elif plan.bug is not None:
         PLANTED[plan.bug]()
     if plan.kill is not None:
         spot = SPOTS[plan.kill.moment]

@@ -27,6 +27,10 @@ EVERLOG: Final = (sys.executable, "-m", "everlog")
 # The same, and whoever holds its event loop up is noted.
 WATCHED: Final = (sys.executable, "-m", "tests.support.watchdog")
 
+# In how many processes every server runs of whose number a test says nothing; in one where it is
+# unset.
+PROCESSES_VARIABLE: Final = "SERVER_PROCESSES"
+
 # Far longer than anything takes here: whoever waits that long has found a bug.
 DEADLINE_SECONDS: Final = 30.0
 
@@ -220,12 +224,20 @@ def starting_server(
             "--data-directory-temporary" if is_temporary else f"--data-directory={directory}",
             *([] if hash_version is None else [f"--hash-version={hash_version}"]),
             *([] if signing_key_file is None else [f"--signing-key-file={signing_key_file}"]),
+            *_processes_flag(flags, environment or {}),
             # The last of several values counts, so that all of the above can be changed.
             *flags,
         ]
         variables = {"EVERLOG_API_TOKEN": TOKEN, **(environment or {})}
         with started_process(command, directory, variables) as server:
             yield server
+
+
+def _processes_flag(flags: Sequence[str], environment: Mapping[str, str]) -> Sequence[str]:
+    """Return how many processes a server is to have, where a run of the tests says so."""
+    is_node = "EVERLOG_JOURNAL" in environment or any("--journal" in flag for flag in flags)
+    count = os.environ.get(PROCESSES_VARIABLE)
+    return [] if count is None or is_node else [f"--processes={count}"]
 
 
 @contextmanager

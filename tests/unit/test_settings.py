@@ -41,6 +41,7 @@ def settings(*, https_enabled: bool) -> Settings:
         https_private_key_file=Path("tls.key"),
         https_private_key_passphrase_file=Path("passphrase"),
         shared_addresses=parse_networks("10.0.0.7, 10.1.0.0/16,2001:db8::/32"),
+        processes=1,
         rate_limit=0,
         query_time_limit=1,
         signing_key_file=None,

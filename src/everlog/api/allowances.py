@@ -47,6 +47,10 @@ RATE_LIMIT_TEXT: Final = "too many requests: the rate limit of this address is u
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
+def _tell_nobody(*_: object) -> None:
+    """Nobody else counts."""
+
+
 class Taking(NamedTuple):
     """What came of the wish to take something.
 
@@ -96,6 +100,14 @@ class Allowances:
             del self._clients[next(iter(self._clients))]
         return Taking(left, wait_seconds)
 
+    def spend(self, client: str, cost: float, *, now: float) -> None:
+        """Take what a client was granted elsewhere, as far as it is there."""
+        left, heard_at = self._clients.pop(client, (self._size, now))
+        left = min(self._size, left + (now - heard_at) * self._per_second)
+        self._clients[client] = (max(left - cost, 0.0), now)
+        if len(self._clients) > self._clients_max:
+            del self._clients[next(iter(self._clients))]
+
 
 class FailedAttempts:
     """Counts requests without the right token; reports the address that is slowed, now and then."""
@@ -106,15 +118,23 @@ class FailedAttempts:
         )
         self._on_slowed: Final = on_slowed
         self._reported_at = -inf
+        # Told of each failure that was counted, for other processes that count as one.
+        self.on_spent: Callable[[str], None] = _tell_nobody
 
     def count(self, address: str, *, now: float) -> float:
         """Count a failure; return for how many seconds the client should wait, 0 for not at all."""
         client = name_address(address)
         taking = self._allowances.take(client, 1, now=now)
+        if taking.is_granted:
+            self.on_spent(client)
         if not taking.is_granted and now - self._reported_at >= _REPORT_INTERVAL_SECONDS:
             self._reported_at = now
             self._on_slowed(client)
         return taking.wait_seconds
+
+    def spend(self, client: str, failures: int, *, now: float) -> None:
+        """Count what a client has failed at elsewhere."""
+        self._allowances.spend(client, failures, now=now)
 
 
 class Charge(NamedTuple):
@@ -134,11 +154,16 @@ class RateLimit:
         self._allowances: Final = Allowances(
             size=units_per_second, per_second=units_per_second, clients_max=ADDRESSES_MAX
         )
+        # Told of what each request has cost, for other processes that charge as one.
+        self.on_spent: Callable[[str, int], None] = _tell_nobody
         self._policy: Final = (b"RateLimit-Policy", b'"default";q=%d;w=1' % units_per_second)
 
     def charge(self, address: str, cost: int, *, now: float) -> Charge:
         """Charge a request to its client."""
-        taking = self._allowances.take(name_address(address), cost, now=now)
+        client = name_address(address)
+        taking = self._allowances.take(client, cost, now=now)
+        if taking.is_granted:
+            self.on_spent(client, cost)
         # Until the allowance is whole again: less than a second, or the one that it takes.
         limit = (b"RateLimit", b'"default";r=%d;t=1' % floor(taking.remaining))
         headers = (self._policy, limit)
@@ -146,6 +171,10 @@ class RateLimit:
             return Charge(headers, None)
         retry = (b"Retry-After", b"%d" % ceil(taking.wait_seconds))
         return Charge(headers, text_response(429, RATE_LIMIT_TEXT, (*headers, retry)))
+
+    def spend(self, client: str, units: int, *, now: float) -> None:
+        """Charge what a client was granted elsewhere."""
+        self._allowances.spend(client, units, now=now)
 
 
 def cost_of(route: Route) -> int:

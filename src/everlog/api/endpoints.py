@@ -72,7 +72,7 @@ from everlog.service.register_event_schema import check_event_schema as check
 from everlog.service.register_event_schema import register_event_schema as register
 from everlog.service.run_eventql_query import run_eventql_query as run
 from everlog.service.served_store import restore_in_progress
-from everlog.service.write import CandidateText, parse_candidates, write
+from everlog.service.write import CandidateText, parse_candidates
 from everlog.service.writing.changes import Outcome
 from everlog.storage.engine import Scan
 from everlog.storage.line import LINE_PREFIX
@@ -138,7 +138,7 @@ class Endpoints:
             raise
         preconditions = preconditions_of(body) if body.preconditions else ()
         answer = partial(answer_write, look, services, exchange)
-        task = write(store, candidates, preconditions, answer)
+        task = services.write(store, candidates, preconditions, answer)
         if task is not None:
             services.tasks.tie(exchange, task)
 
@@ -370,7 +370,7 @@ async def _write_large(look: Look, services: Services, body: bytes, exchange: Ex
     if _is_gone(exchange):
         return
     answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    task = write(store, candidates, preconditions, answered.set_result)
+    task = services.write(store, candidates, preconditions, answered.set_result)
     del candidates
     if task is not None:
         services.tasks.tie(exchange, task)

@@ -1,7 +1,7 @@
 """What every endpoint works with, and what it may fail with on purpose."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from everlog.domain.errors import (
     TooManyObserversError,
     TooManyQueriesError,
 )
+from everlog.domain.event import EventCandidate
+from everlog.domain.precondition import Precondition
 from everlog.domain.time import next_event_time
 from everlog.http import Exchange
 from everlog.monitoring.diagnostics import Diagnostics
@@ -29,7 +31,16 @@ from everlog.monitoring.tally import Tally
 from everlog.service.restore import Restores
 from everlog.service.served_store import ServedStore, restore_in_progress
 from everlog.service.store import Store
+from everlog.service.write import write as write_here
+from everlog.service.writing.changes import Answer
 from everlog.transfer.restoring import Restored
+
+# From candidates and preconditions to an outcome, which the answer is called with; a task where
+# something has to be waited for that is of no use once the client is gone.
+WriteEvents = Callable[
+    [Store, Sequence[EventCandidate], Sequence[Precondition], Answer],
+    asyncio.Task[None] | None,
+]
 
 Failure = RefusedError | MalformedRequestError | DiskFullError | StoreFailedError | BusyError
 
@@ -112,6 +123,10 @@ class Services:
     monitor: Monitor
     describe: Callable[[], Diagnostics]
     restores: Restores[Restored]
+    # Where a write becomes an outcome: here, or in the process that has the writer.
+    write: WriteEvents = write_here
+    # Returns when those who reached the store before have left it, wherever they are.
+    settle: Callable[[], Awaitable[None]] | None = None
     # Whose it is has a large body read.
     large_bodies: asyncio.Lock = field(default_factory=asyncio.Lock)
 

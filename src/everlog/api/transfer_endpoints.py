@@ -168,7 +168,7 @@ async def _restore(
             body,
             services.restores,
             rechain=rechain,
-            settle=services.tasks.wait_for_others,
+            settle=services.settle or services.tasks.wait_for_others,
         )
     except (RefusedError, DiskFullError) as error:
         look.refuse(services, exchange, error)

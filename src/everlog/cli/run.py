@@ -22,6 +22,7 @@ from everlog.domain.errors import SettingsError
 from everlog.domain.limits import WRITE_COST
 from everlog.domain.note import WitnessAddress
 from everlog.settings import (
+    PROCESSES_MAX,
     READS_CURRENT,
     READS_LOCAL,
     UI_COLOURS,
@@ -216,6 +217,13 @@ def _find_origins(context: click.Context, flags: dict[str, Any]) -> dict[str, Or
     metavar="ADDRESS,...",
     help="Addresses or networks that many clients share, such as those of proxies: they may have "
     "as many connections as there are. Loopback is one of them.",
+)
+@_option(
+    "--processes",
+    type=click.IntRange(1, PROCESSES_MAX),
+    default=1,
+    help="How many processes serve: with more than one, the first has the data directory and "
+    "writes, and the others speak with clients, so that more processors are used.",
 )
 @_option(
     "--rate-limit",

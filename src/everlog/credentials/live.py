@@ -6,6 +6,7 @@ What is left to others: when to read again (`bootstrap`, on SIGHUP).
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -48,7 +49,9 @@ class LiveCredentials:
         self._certificate_files: Final = certificate_files
         self._log: Final = log
         self._clock: Final = clock
-        self.token_check: Final = TokenCheck(self._warn_of_tokens(_find_tokens(token, token_file)))
+        # Those that count.
+        self.tokens = self._warn_of_tokens(_find_tokens(token, token_file))
+        self.token_check: Final = TokenCheck(self.tokens)
         # None without HTTPS.
         self.certificate_switch: Final = (
             None
@@ -56,10 +59,11 @@ class LiveCredentials:
             else CertificateSwitch(self._load_certificate(self._certificate_files))
         )
 
-    def read_tokens(self) -> Callable[[], None]:
+    def read_tokens(self) -> Callable[[], Callable[[], None]]:
         """Read the token file again.
 
-        On any thread; what is returned puts the tokens into force, and is for the event loop's.
+        On any thread; what is returned puts the tokens into force, and is for the event loop's. It
+        returns what is to be called when they count everywhere.
         """
         if self._token_file is None:
             self._log.info("there is no token file to read again: the token stays as it is")
@@ -71,13 +75,14 @@ class LiveCredentials:
             self._log.error(message, reason=str(error))
             return _nothing
 
-        def put_into_force() -> None:
+        def put_into_force() -> Callable[[], None]:
+            self.tokens = tokens
             self.token_check.replace(tokens)
-            self._log.info("the token file was read again", tokenCount=len(tokens))
+            return partial(self._log.info, "the token file was read again", tokenCount=len(tokens))
 
         return put_into_force
 
-    def read_certificate(self) -> Callable[[], None]:
+    def read_certificate(self) -> Callable[[], Callable[[], None]]:
         """Read the certificate and its key again, like the tokens."""
         switch = self.certificate_switch
         if self._certificate_files is None or switch is None:
@@ -89,9 +94,10 @@ class LiveCredentials:
             self._log.error(message, reason=str(error))
             return _nothing
 
-        def put_into_force() -> None:
+        def put_into_force() -> Callable[[], None]:
             switch.replace(certificate)
-            self._log.info("the certificate was read again", expires=_format(certificate))
+            message = "the certificate was read again"
+            return partial(self._log.info, message, expires=_format(certificate))
 
         return put_into_force
 
@@ -116,8 +122,13 @@ class LiveCredentials:
         return certificate
 
 
-def _nothing() -> None:
+def _nothing() -> Callable[[], None]:
     """Put nothing into force."""
+    return _nobody_to_tell
+
+
+def _nobody_to_tell() -> None:
+    """Tell nothing."""
 
 
 def _find_tokens(token: ApiToken | None, file: Path | None) -> tuple[ApiToken, ...]:

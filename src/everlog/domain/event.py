@@ -25,7 +25,7 @@ _JSON_START: Final = f'{{"specversion":"{SPECVERSION}","id":"'
 _JSON_CONTENT_TYPE: Final = f'","datacontenttype":"{DATACONTENTTYPE}",'
 
 
-class EventCandidate(msgspec.Struct, frozen=True, gc=False):
+class EventCandidate(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An event that a client wants to write; every field has passed its parser.
 
     `data` is the minified JSON text of an object.

@@ -14,21 +14,21 @@ from everlog.domain.selection import parse_event_id
 from everlog.domain.subject import parse_subject
 
 
-class IsSubjectPristine(msgspec.Struct, frozen=True, kw_only=True):
+class IsSubjectPristine(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """The subject has no event."""
 
     subject: str
     recursive: bool
 
 
-class IsSubjectPopulated(msgspec.Struct, frozen=True, kw_only=True):
+class IsSubjectPopulated(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """The subject has at least one event."""
 
     subject: str
     recursive: bool
 
 
-class IsSubjectOnEventId(msgspec.Struct, frozen=True, kw_only=True):
+class IsSubjectOnEventId(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """The latest event of the subject has this id."""
 
     subject: str
@@ -36,7 +36,7 @@ class IsSubjectOnEventId(msgspec.Struct, frozen=True, kw_only=True):
     recursive: bool
 
 
-class IsEventQlQueryTrue(msgspec.Struct, frozen=True, kw_only=True):
+class IsEventQlQueryTrue(msgspec.Struct, frozen=True, kw_only=True, tag=True, array_like=True):
     """The query has one row, and that is TRUE; whether it is a query at all is not known here."""
 
     query: str

@@ -20,10 +20,12 @@ from everlog.http.exchange import (
 from everlog.http.framing import Response, StatusCounts, no_counts
 from everlog.http.limits import Limits
 from everlog.http.places import Crowding, name_address
-from everlog.http.server import Server, Statistics
+from everlog.http.server import BACKLOG, Server, Statistics
 from everlog.http.shared import ServerEvents
+from everlog.http.sockets import open_listeners
 
 __all__ = [
+    "BACKLOG",
     "Admission",
     "Application",
     "BodyStream",
@@ -42,4 +44,5 @@ __all__ = [
     "Stream",
     "name_address",
     "no_counts",
+    "open_listeners",
 ]

@@ -5,6 +5,7 @@ and what is left when the grace is over is cut.
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from everlog.http.sockets import set_options
 from everlog.http.tls import TlsTransport
 
 # Room for all clients reconnecting at once after a restart; the kernel caps it at `somaxconn`.
-_BACKLOG: Final = 4_096
+BACKLOG: Final = 4_096
 
 # Deadlines are looked at this often, or more often where a limit is very short.
 _TICK_SECONDS_MAX: Final = 1.0
@@ -62,6 +63,7 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         is_shared: Callable[[str], bool] = lambda _: False,
         events: ServerEvents = ServerEvents(),  # noqa: B008 - a frozen value
+        on_connection_lost: Callable[[], None] = lambda: None,
     ) -> None:
         """Let the application see `headers_kept`; every answer carries `headers_always`.
 
@@ -74,6 +76,7 @@ class Server:
         self._limits = limits
         self._is_shared = is_shared
         self._events = events
+        self._on_connection_lost = on_connection_lost
         self._renderer = Renderer(
             server_header=server_header, headers_always=headers_always, now=time.time()
         )
@@ -86,17 +89,24 @@ class Server:
         """Listen on one more address; return the port, which the system chooses if `port` is 0."""
         state = self._prepare()
         assert not state.is_stopping
-
-        def accept() -> asyncio.Protocol:
-            if ssl is None:
-                return Connection(state)
-            return TlsTransport(Connection(state, is_tls=True), ssl, state.turns)
-
-        listener = await state.loop.create_server(accept, host, port, backlog=_BACKLOG)
+        accept = self._protocol(state, ssl)
+        listener = await state.loop.create_server(accept, host, port, backlog=BACKLOG)
         set_options(listener.sockets, seconds_max=self._limits.send_seconds_max)
         self._listeners.append(listener)
         bound_port: int = listener.sockets[0].getsockname()[1]
         return bound_port
+
+    async def adopt(self, accepted: socket.socket, *, ssl: SSLContext | None) -> None:
+        """Serve a connection that somebody else has accepted, and that is ours from now on."""
+        state = self._prepare()
+        try:
+            if state.is_stopping:
+                raise ConnectionAbortedError
+            await state.loop.connect_accepted_socket(self._protocol(state, ssl), accepted)
+        except OSError:
+            # Nobody is served any more, or the client is gone already.
+            accepted.close()
+            self._on_connection_lost()
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Stop accepting, finish what is in flight, and cut what is not done in time."""
@@ -135,6 +145,16 @@ class Server:
             streams_cut=state.streams_cut,
         )
 
+    def _protocol(
+        self, state: ServerState, ssl: SSLContext | None
+    ) -> Callable[[], asyncio.Protocol]:
+        def accept() -> asyncio.Protocol:
+            if ssl is None:
+                return Connection(state)
+            return TlsTransport(Connection(state, is_tls=True), ssl, state.turns)
+
+        return accept
+
     def _prepare(self) -> ServerState:
         """Bind to the running event loop, on the first listener."""
         if self._state is None:
@@ -163,6 +183,7 @@ class Server:
             connection.sweep(now)
 
     def _note_connection_lost(self) -> None:
+        self._on_connection_lost()
         if self._state is not None and not self._state.connections:
             self._all_lost.set()
 

@@ -32,6 +32,33 @@ def set_options(listeners: Iterable[socket.socket], *, seconds_max: float) -> No
             endpoint.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
+def open_listeners(
+    host: str, port: int, *, backlog: int, seconds_max: float
+) -> list[socket.socket]:
+    """Listen on all addresses of a host, as `asyncio` does, for who accepts by itself.
+
+    Raises:
+        OSError: The system refuses to, or there is no such host.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    listeners: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            listener = socket.socket(family, kind, protocol)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen(backlog)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    set_options(listeners, seconds_max=seconds_max)
+    return listeners
+
+
 def find_address(transport: asyncio.BaseTransport) -> str:
     """Return the address of the client, or nothing where it has none."""
     peer = transport.get_extra_info("peername")

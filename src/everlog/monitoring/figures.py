@@ -5,13 +5,17 @@ together; what the system has to be asked for comes from a thread, a moment earl
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from everlog.http import Statistics
+import msgspec
+
+from everlog.http import Statistics, no_counts
 from everlog.monitoring.diagnostics import Release
 from everlog.monitoring.loop_delay import LoopDelay
 from everlog.monitoring.machine import DiskSpace, ProcessFigures, read_disk_space, read_process
@@ -20,6 +24,7 @@ from everlog.service.mirroring.following import FollowingFigures
 from everlog.service.mirroring.options import MirrorFigures
 from everlog.service.proving.checkpoints import ProvingFigures
 from everlog.service.served_store import ServedStore
+from everlog.service.store import Store
 from everlog.service.writing.figures import CommitFigures, Histogram
 from everlog.service.writing.states import Condition
 from everlog.storage.engine import Head
@@ -74,6 +79,158 @@ class Figures:
     certificate_ends_at: float | None
 
 
+class FrontFigures(msgspec.Struct, frozen=True):
+    """What one front says of itself, in the place of what one server would count."""
+
+    http: Statistics
+    # By method and path of the endpoint.
+    answers: list[tuple[str, str, list[int]]]
+    refusals: dict[str, int]
+    bug_count: int
+    read_failure_count: int
+    seconds_since_read_failure: float | None
+    observer_count: int
+    query_count: int
+    loop_delay_counts: list[int]
+    loop_delay_sum: float
+    longest_loop_delay: float
+    process: ProcessFigures
+
+
+encode_front: Final = msgspec.msgpack.Encoder().encode
+decode_front: Final = msgspec.msgpack.Decoder(FrontFigures).decode
+
+
+def figures_of_front(
+    *,
+    http: Statistics,
+    tally: Tally,
+    bug_count: int,
+    store: Store,
+    loop_delay: LoopDelay,
+    process: ProcessFigures,
+) -> FrontFigures:
+    """Return what a front says of itself now."""
+    failures = store.read_failures
+    return FrontFigures(
+        http=http,
+        answers=[(*name, [*counts]) for name, counts in tally.answers.items()],
+        refusals=dict(tally.refusals),
+        bug_count=bug_count,
+        read_failure_count=failures.count,
+        seconds_since_read_failure=failures.seconds_since,
+        observer_count=store.observers.permits.held_count,
+        query_count=store.queries.permits.held_count,
+        loop_delay_counts=[*loop_delay.seconds.counts],
+        loop_delay_sum=loop_delay.seconds.sum,
+        longest_loop_delay=loop_delay.longest_recent_seconds,
+        process=process,
+    )
+
+
+class Fronts(Protocol):
+    """Who knows what fronts say of themselves."""
+
+    async def read(self) -> Sequence[FrontFigures]:
+        """Return what those say that are there, and what those said last who are gone."""
+
+
+def as_gone(figures: FrontFigures) -> FrontFigures:
+    """Return what is left of a front's figures: what it has counted, and nothing that it has."""
+    http = replace(figures.http, connections=0, streams=0)
+    process = ProcessFigures(0, figures.process.cpu_seconds, 0, 0)
+    return msgspec.structs.replace(
+        figures,
+        http=http,
+        process=process,
+        observer_count=0,
+        query_count=0,
+        longest_loop_delay=0.0,
+        seconds_since_read_failure=None,
+    )
+
+
+def joined(fronts: Sequence[FrontFigures]) -> FrontFigures:
+    """Return the figures of some fronts as those of one."""
+    answers: dict[tuple[str, str], list[int]] = {}
+    refusals: Counter[str] = Counter()
+    for front in fronts:
+        refusals.update(front.refusals)
+        for method, path, counts in front.answers:
+            answers[method, path] = _sums([answers.get((method, path), []), counts])
+    since = [each.seconds_since_read_failure for each in fronts]
+    return FrontFigures(
+        http=_join_statistics([front.http for front in fronts]),
+        answers=[(*name, counts) for name, counts in answers.items()],
+        refusals=dict(refusals),
+        bug_count=sum(front.bug_count for front in fronts),
+        read_failure_count=sum(front.read_failure_count for front in fronts),
+        seconds_since_read_failure=min((each for each in since if each is not None), default=None),
+        observer_count=sum(front.observer_count for front in fronts),
+        query_count=sum(front.query_count for front in fronts),
+        loop_delay_counts=_sums([front.loop_delay_counts for front in fronts]),
+        loop_delay_sum=sum(front.loop_delay_sum for front in fronts),
+        longest_loop_delay=max((front.longest_loop_delay for front in fronts), default=0.0),
+        process=ProcessFigures(
+            sum(front.process.resident_bytes for front in fronts),
+            sum(front.process.cpu_seconds for front in fronts),
+            sum(front.process.open_file_count or 0 for front in fronts),
+            sum(front.process.open_file_count_max for front in fronts),
+        ),
+    )
+
+
+def _sums(lists: Sequence[Sequence[int]]) -> list[int]:
+    return [sum(numbers) for numbers in zip_longest(*lists, fillvalue=0)]
+
+
+def _join_statistics(statistics: Sequence[Statistics]) -> Statistics:
+    early: Counter[int] = Counter()
+    sums: Counter[str] = Counter()
+    for each in statistics:
+        found = asdict(each)
+        early.update(found.pop("early_answers"))
+        sums.update(found)
+    return Statistics(early_answers=dict(early), **sums)
+
+
+def _with_fronts(figures: Figures, fronts: Sequence[FrontFigures]) -> Figures:
+    """Return the figures of an owner and its fronts as those of one server.
+
+    Every request came to a front, and is counted there; the owner knows by what code it refused.
+    """
+    found = joined(fronts)
+    own, process = figures.loop_delays, figures.process
+    delays = Histogram(own.bounds)
+    delays.counts[:] = _sums([own.counts, found.loop_delay_counts])
+    delays.sum = own.sum + found.loop_delay_sum
+    since = (figures.seconds_since_read_failure, found.seconds_since_read_failure)
+    return replace(
+        figures,
+        observer_count=found.observer_count,
+        query_count=figures.query_count + found.query_count,
+        http=found.http,
+        answers={
+            **dict.fromkeys(figures.answers, tuple(no_counts())),
+            **{EndpointName(method, path): tuple(counts) for method, path, counts in found.answers},
+        },
+        refusals=dict(Counter(figures.refusals) + Counter(found.refusals)),
+        bug_count=figures.bug_count + found.bug_count,
+        read_failure_count=figures.read_failure_count + found.read_failure_count,
+        seconds_since_read_failure=min((each for each in since if each is not None), default=None),
+        loop_delays=delays,
+        longest_loop_delay=max(figures.longest_loop_delay, found.longest_loop_delay),
+        process=ProcessFigures(
+            process.resident_bytes + found.process.resident_bytes,
+            process.cpu_seconds + found.process.cpu_seconds,
+            None
+            if process.open_file_count is None
+            else process.open_file_count + (found.process.open_file_count or 0),
+            process.open_file_count_max + found.process.open_file_count_max,
+        ),
+    )
+
+
 class DiskGauge:
     """The room on the disk of a directory, where the disk says in time how much there is."""
 
@@ -110,12 +267,19 @@ class Monitor:
     disk: DiskGauge
     loop_delay: LoopDelay
     certificate_ends_at: Callable[[], float | None]
+    # None where this process speaks with clients itself.
+    fronts: Fronts | None = None
 
     async def read(self) -> Figures:
         """Return the figures of this moment."""
         # Reading threads may all wait for a disk that does not answer, which is to be told now.
         process = await call_on_thread(read_process)
         disk = await self.disk.read()
+        fronts = None if self.fronts is None else await self.fronts.read()
+        figures = self._own(process, disk)
+        return figures if fronts is None else _with_fronts(figures, fronts)
+
+    def _own(self, process: ProcessFigures, disk: DiskSpace | None) -> Figures:
         store = self.served.latest
         snapshots = store.snapshots
         commits = store.writer.figures

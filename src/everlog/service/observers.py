@@ -96,8 +96,7 @@ class Observers:
         if not self.permits.held_count:
             # What is kept for nobody would only take the memory that the next batch can have, which
             # the processor has at hand still.
-            self._recent.clear()
-            self._recent_size = 0
+            self.forget_recent()
             return
         if batch.lines:
             self._recent.append(batch)
@@ -175,9 +174,18 @@ class Observers:
         self._wake_later(future, has_batch=True)
         await future
 
+    def forget_recent(self) -> None:
+        """Keep no batch: the next one does not follow the last."""
+        self._recent.clear()
+        self._recent_size = 0
+
     def close(self) -> None:
         """Wake everybody; who waits again returns at once."""
         self._is_closed = True
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Wake everybody, to look for themselves."""
         for waiters in (self._exact, self._recursive):
             self._wake(waiters, tuple(waiters))
 

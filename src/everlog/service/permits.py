@@ -26,6 +26,7 @@ class Permit:
         permits, self._permits = self._permits, None
         if permits is not None:
             permits.held_count -= 1
+            permits.on_change()
 
 
 class Permits:
@@ -37,6 +38,9 @@ class Permits:
     def __init__(self, count_max: int, refuse: Callable[[int], BusyError]) -> None:
         """Start with all to be had; `refuse` makes the error for whoever finds none left."""
         self.held_count = 0
+        # How many are held in other processes that share the number, as far as was heard.
+        self.others_count = 0
+        self.on_change: Callable[[], None] = _tell_nobody
         self._count_max: Final = count_max
         self._refuse: Final = refuse
 
@@ -46,7 +50,12 @@ class Permits:
         Raises:
             BusyError: There is none left.
         """
-        if self.held_count >= self._count_max:
+        if self.held_count + self.others_count >= self._count_max:
             raise self._refuse(self._count_max)
         self.held_count += 1
+        self.on_change()
         return Permit(self)
+
+
+def _tell_nobody() -> None:
+    """Nobody shares the number."""

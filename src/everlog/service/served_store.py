@@ -31,6 +31,8 @@ class ServedStore:
         # The error for which there is no store any more.
         self.lost: Final[asyncio.Future[Exception]] = asyncio.get_running_loop().create_future()
         self._is_ending = False
+        # Told when the store that was locked is there again.
+        self.on_unlocked: Callable[[], None] = _tell_nobody
         # Tells whoever has locked the store that it is to give up.
         self._give_up: Callable[[Exception], None] | None = None
 
@@ -69,6 +71,7 @@ class ServedStore:
             self._give_up = None
             if not self.lost.done():
                 self.current = self._latest
+                self.on_unlocked()
 
     async def open_again(self) -> None:
         """Close the store, whose lock this belongs to, and open what is in its place.
@@ -112,6 +115,10 @@ class ServedStore:
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.__aexit__(None, None, None)
+
+
+def _tell_nobody() -> None:
+    """Nobody else serves the store."""
 
 
 def restore_in_progress(what: str = "reading") -> RefusedError:

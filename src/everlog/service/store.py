@@ -64,6 +64,8 @@ class StoreEvents:
 
     # The directory is open; what was found there, and how many seconds it took.
     opened: Callable[[OpeningReport, float], None] = _ignore
+    # Readers see a batch, and nobody has been told yet what became of its writes.
+    published: Callable[[Batch], None] = _ignore
     # What new writes are told from now on, and the error that made it so, if one did.
     condition_changed: Callable[[Condition, Exception | None], None] = _ignore
     # A snapshot of the index up to so many events was saved, or could not be: from then on this is
@@ -215,6 +217,7 @@ async def run_store(
 
     def publish(batch: Batch) -> None:
         observers.publish(batch)
+        events.published(batch)
         tree.note(batch)
         snapshots.save_if_due()
 

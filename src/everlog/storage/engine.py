@@ -26,7 +26,7 @@ order. Reading may happen on any thread, always; what is read then is what a hea
 looks at the tip from elsewhere learns how far it is and nothing more.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -198,6 +198,25 @@ class StoreFiles(msgspec.Struct, frozen=True):
     def inherited(self) -> tuple[int, ...]:
         """The open files that a process needs."""
         return (self.directory, *(place.file for place in self.columns.values()))
+
+
+class SharedFiles(msgspec.Struct, frozen=True):
+    """What another process has to inherit to read a log with the index of this one.
+
+    All are open files: the data directory, the folder of its segments, the board, and the columns
+    by their names.
+    """
+
+    directory: int
+    log_folder: int
+    path: str
+    board: int
+    columns: Mapping[str, int]
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The open files that a process needs."""
+        return (self.directory, self.log_folder, self.board, *self.columns.values())
 
 
 class LocatedScan(msgspec.Struct, frozen=True):

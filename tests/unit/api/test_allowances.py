@@ -84,3 +84,16 @@ def test_in_no_time_does_a_client_get_more_than_its_share(
             granted[client] = granted.get(client, 0) + cost
         assert granted.get(client, 0) <= SIZE + now * PER_SECOND + 1e-6
         assert len(table) <= 3
+
+
+def test_what_a_client_was_granted_elsewhere_is_taken_as_far_as_it_is_there() -> None:
+    table = allowances(clients_max=2)
+
+    table.spend("a", 7, now=0)
+    assert table.take("a", 3, now=0).is_granted
+    table.spend("a", 5, now=0)
+    assert table.take("a", PER_SECOND, now=1).is_granted
+
+    for client in ("b", "c"):
+        table.spend(client, 1, now=1)
+    assert len(table) == 2

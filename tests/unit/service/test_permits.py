@@ -47,3 +47,18 @@ def test_a_permit_that_is_given_back_twice_makes_room_once() -> None:
     permits.acquire()
     with pytest.raises(TooManyQueriesError):
         permits.acquire()
+
+
+def test_what_others_hold_counts_as_far_as_was_heard() -> None:
+    permits = two_permits()
+    heard: list[int] = []
+    permits.on_change = lambda: heard.append(permits.held_count)
+    permits.others_count = 1
+
+    with permits.acquire(), pytest.raises(TooManyQueriesError):
+        permits.acquire()
+
+    assert heard == [1, 0]
+    permits.others_count = 0
+    permits.acquire()
+    permits.acquire()

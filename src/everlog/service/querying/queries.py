@@ -98,10 +98,12 @@ class Queries:
         signing_key: SigningKey | None,
         seconds_max: float,
         on_process_lost: Callable[[QueryProcessLostError], None],
+        process_count_max: int | None = None,
     ) -> None:
         """Start without processes; the clock returns nanoseconds since 1970.
 
-        `on_process_lost` is told why a process did not do what it was asked to.
+        `on_process_lost` is told why a process did not do what it was asked to. There are as many
+        as the machine has processors, unless it is said how many there may be.
         """
         self.engine: Final = engine
         self.reader: Final = reader
@@ -111,7 +113,7 @@ class Queries:
         # The machine's other processors go on serving when all of them are busy.
         files = engine.files(engine.head)
         self._processes: Final = QueryProcesses(
-            count_max=max(2, os.cpu_count() or 1),
+            count_max=process_count_max or max(2, os.cpu_count() or 1),
             on_lost=on_process_lost,
             inherited=() if files is None else files.inherited,
         )

@@ -150,6 +150,36 @@ class Column:
         self.memory: mmap.mmap = memory
 
 
+class MappedColumn:
+    """The cells of a column whose file this process has inherited, as far as there are any.
+
+    What its process has not filled yet is rubbish here, too.
+    """
+
+    def __init__(self, name: str, type_code: TypeCode, file: int) -> None:
+        """Map what there is."""
+        self.name: Final = name
+        self.type: Final = _TYPES[type_code]
+        self._type_code: Final = type_code
+        self.file: Final = file
+        self.map_again()
+
+    def map_again(self) -> None:
+        """Map what has come since; whoever holds the old cells still sees those."""
+        # Nobody can make the file shorter, so that all of what is mapped can be read.
+        self.memory: mmap.mmap = mmap.mmap(self.file, 0, access=mmap.ACCESS_READ)
+        count = len(self.memory) // self.type.itemsize
+        self.array: npt.NDArray[Any] = np.frombuffer(self.memory, self.type, count)
+        self.cells: Any = memoryview(self.memory)[: count * self.type.itemsize].cast(
+            self._type_code
+        )
+
+    def reach(self, count: int) -> None:
+        """Map so many cells, which its process has by now."""
+        if count > len(self.cells):
+            self.map_again()
+
+
 def map_cells(file: int, type_code: TypeCode, count: int) -> npt.NDArray[Any]:
     """Return the first cells of a column whose file this process has inherited."""
     type_ = _TYPES[type_code]

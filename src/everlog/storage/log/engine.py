@@ -9,6 +9,7 @@ when what it counts is on the disk and in the index.
 What is left to others: what a head shows (`indexed_log`), and where a log ends (`recovery`).
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,7 @@ from everlog.storage.engine import (
     Head,
     JournalEntry,
     LogFiles,
+    SharedFiles,
     StagedSchema,
     StoreFiles,
     UnchainedEntryError,
@@ -68,6 +70,7 @@ from everlog.storage.log.recovery import Origin, Replay, find_witnesses, replay
 from everlog.storage.log.restored import finish_restored
 from everlog.storage.log.schemas import SchemasFile
 from everlog.storage.log.segments import SEGMENT_SIZE_MAX, Segments
+from everlog.storage.log.shared_memory import HeadBoard, PostedHead, open_again
 from everlog.storage.log.snapshot import SnapshotFiles, load_index
 
 # Replaying costs about 10 microseconds an event: with these, a killed server opens within seconds.
@@ -402,6 +405,9 @@ class LogEngine(IndexedLog):
         for schema in batch.schemas:
             self._index.event_types.schemas[schema.event_type] = schema.text
         self.head = batch.head
+        if self._index.board is not None:
+            # Before anybody is answered: who was told of it may ask another process.
+            self._post(self._index.board)
         below = self._index.latest_below
         below.settled_count = batch.head.event_count
         if below.steps:
@@ -470,6 +476,30 @@ class LogEngine(IndexedLog):
             event_count=head.event_count,
             log_size=head.log_size,
         )
+
+    def share(self) -> SharedFiles | None:
+        """Let other processes read the log by this index from now on; None if they cannot.
+
+        To be called once, before anything is staged.
+
+        Raises:
+            DiskFullError, MemoryError: There is no room for it.
+            OSError: The system refuses to open the directory once more.
+        """
+        columns, board = self._index.share(), self._index.board
+        assert board is not None
+        if not columns or board.file is None:
+            return None
+        directory = open_again(self.directory.descriptor)
+        self._resources.callback(os.close, directory)
+        self._post(board)
+        folder = self._segments.folder.descriptor
+        path = str(self.directory.path.absolute())
+        return SharedFiles(directory, folder, path, board.file, columns)
+
+    def _post(self, board: HeadBoard) -> None:
+        count, schemas_size = len(self._segments.files.places), self._committed_schemas_size
+        board.post(PostedHead(self.head, count, schemas_size))
 
     def store_files(self, head: Head) -> StoreFiles:
         """Return where another process can look at everything."""

@@ -21,6 +21,7 @@ from everlog.domain.errors import DiskFullError
 from everlog.domain.event import AcceptedEvent
 from everlog.storage.engine import EventType, Head, StagedSchema
 from everlog.storage.log.columns import Column
+from everlog.storage.log.shared_memory import HeadBoard
 from everlog.storage.log.subject_tree import LatestBelow, SubjectTree
 
 _NEVER: Final = -1
@@ -52,6 +53,25 @@ class Index:
         # Counts beginnings and ends of forgetting staged events: whoever follows a chain has to
         # know. It is odd meanwhile.
         self.truncations = 0
+        # Where other processes are told of heads; None while nobody shares the index.
+        self.board: HeadBoard | None = None
+
+    def share(self) -> dict[str, int]:
+        """Let other processes read the index from now on; return the files that they need.
+
+        Empty where the system has no memory that could be shared.
+
+        Raises:
+            DiskFullError, MemoryError: There is no room for it.
+        """
+        self.board = HeadBoard()
+        columns = (
+            *(self.offsets, self.subject_ids, self.type_ids, self.previous),
+            *self.subjects.shared_columns(),
+            *self.event_types.share(),
+        )
+        files = {column.name: column.file for column in columns if column.file is not None}
+        return files if len(files) == len(columns) else {}
 
     def columns(self, head: Head) -> Sequence[tuple[Column, int]]:
         """Return the columns that are saved, each with the number of its cells up to a head."""
@@ -68,6 +88,9 @@ class Index:
         for column in (self.offsets, self.subject_ids, self.type_ids, self.previous):
             column.release()
         self.subjects.release()
+        self.event_types.release()
+        if self.board is not None:
+            self.board.release()
 
     def load(self, head: Head, segments_size: int, type_names: list[str]) -> None:
         """Take over the columns' first cells and the names that belong to them.
@@ -87,6 +110,9 @@ class Index:
         first[self.type_ids.array[:event_count][::-1]] = positions[::-1]
         self.event_types.load(type_names, (first - 1).tolist())
         self._event_count = event_count
+
+    def reach_again(self) -> None:
+        """Look for more cells, where they are those of another process."""
 
     def stage(
         self, events: Sequence[AcceptedEvent], lines: Sequence[bytes], tip: Head, *, time: int
@@ -152,6 +178,9 @@ class Index:
             counts[node] -= 1
         self._event_count = head.event_count
         self.truncations += 1
+        if self.board is not None:
+            # Before the cells are those of other events.
+            self.board.note_truncation(self.truncations)
         self.latest_below.truncate(head.event_count)
         self.subjects.truncate(head.subject_count)
         self.event_types.truncate(head)
@@ -194,6 +223,32 @@ class Index:
         return latest - 1 if latest > 0 else None
 
 
+class SharedTypes:
+    """The names of event types by their numbers, and their first events, for other processes."""
+
+    def __init__(self) -> None:
+        self.names: Final = Column("type-names", "B")
+        # Where the name of each ends; and its first position plus one, 0 where it has no event.
+        self.ends: Final = Column("type-ends", "Q")
+        self.firsts: Final = Column("type-firsts", "Q")
+        self.columns: Final = (self.names, self.ends, self.firsts)
+
+    def add(self, number: int, name: str, position: int) -> None:
+        """Add a type, or one in the place of another that was forgotten.
+
+        Raises:
+            DiskFullError, MemoryError: There is no room for it.
+        """
+        start, text = self.ends.cells[number - 1] if number else 0, name.encode()
+        end = start + len(text)
+        self.names.reserve(end)
+        self.ends.reserve(number + 1)
+        self.firsts.reserve(number + 1)
+        self.names.memory[start:end] = text
+        self.ends.cells[number] = end
+        self.firsts.cells[number] = position + 1
+
+
 class EventTypeTable:
     """Names, numbers, first events and schemas of event types; small, so plain lists hold them.
 
@@ -210,6 +265,20 @@ class EventTypeTable:
         self._first_positions: list[int] = []
         # Numbers of types, in the order of their first events since the start.
         self._begun: list[int] = []
+        self._shared: SharedTypes | None = None
+
+    def share(self) -> Sequence[Column]:
+        """Keep names and first events in columns, too, from now on; return those."""
+        self._shared = SharedTypes()
+        for number, name in enumerate(self.names):
+            self._shared.add(number, name, self._first_positions[number])
+        return self._shared.columns
+
+    def release(self) -> None:
+        """Give back the memory of what is shared."""
+        if self._shared is not None:
+            for column in self._shared.columns:
+                column.release()
 
     def load(self, names: list[str], first_positions: list[int]) -> None:
         """Take over the types of a snapshot; a type without events has the position -1."""
@@ -222,12 +291,16 @@ class EventTypeTable:
         number = self.ids.get(name)
         if number is None:
             number = len(self.names)
+            if self._shared is not None:
+                self._shared.add(number, name, position)
             self.names.append(name)
             self._first_positions.append(position)
             self.ids[name] = number
         elif self._first_positions[number] == _NEVER and position != _NEVER:
             self._begun.append(number)
             self._first_positions[number] = position
+            if self._shared is not None:
+                self._shared.firsts.cells[number] = position + 1
         return number
 
     def register(self, schema: StagedSchema) -> None:
@@ -251,6 +324,8 @@ class EventTypeTable:
                 if self._first_positions[number] < head.event_count:
                     break
                 self._first_positions[number] = _NEVER
+                if self._shared is not None:
+                    self._shared.firsts.cells[number] = 0
             self._begun.pop()
 
     def visible(self, head: Head) -> Iterator[Sequence[EventType]]:

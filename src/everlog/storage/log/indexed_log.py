@@ -479,7 +479,13 @@ class Selector:
         while step > start:
             if step <= stop:
                 found.append(step - 1)
-            following = previous[step - 1]
+            try:
+                following = previous[step - 1]
+            except IndexError:
+                # Of another process, whose column has grown, for an event that is only staged.
+                self._index.reach_again()
+                previous = self._index.previous.cells
+                following = previous[step - 1]
             if following >= step:
                 return None
             step = following

@@ -380,6 +380,10 @@ class SubjectTree:
         for column in (*self._columns(), self.segments):
             column.release()
 
+    def shared_columns(self) -> tuple[Column, ...]:
+        """Return what another process needs to find subjects; it hashes them by itself."""
+        return (self.parents, self.starts, self.segments, self.latest, self.event_counts)
+
     def _columns(self) -> tuple[Column, ...]:
         """Return those that have a cell for each node."""
         return (
@@ -445,10 +449,10 @@ class SubjectTree:
             is_left = slots[places] != nodes
             nodes, places = nodes[is_left], (places[is_left] + np.uint32(1)) & np.uint32(mask)
 
-    def _find_tags(self, count: int) -> None:
+    def _find_tags(self, count: int, *, start: int = 0) -> None:
         """Hash nodes, of which all else is there; the tags of another process are others."""
         starts, memory = self.starts.cells, self.segments.memory
-        for first in range(0, count, _LOADED_AT_ONCE):
+        for first in range(start, count, _LOADED_AT_ONCE):
             last = min(first + _LOADED_AT_ONCE, count)
             segments = memory[starts[first] : starts[last]].split(b"\n")
             parents = self.parents.array[first:last].tolist()
