@@ -48,7 +48,7 @@ def behind_another(
                 await meanwhile.get(count, _nothing)()
                 return await append(entry, after=after)
 
-            setattr(second.journal, "append", append_later)  # noqa: B010 - types forbid it otherwise
+            setattr(second.journal, "append", append_later)  # noqa: B010 - not assigned to
             await work(first, second, meanwhile)
             assert await second.current_events() == await first.current_events()
             for node in (first, second):
