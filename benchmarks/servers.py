@@ -5,7 +5,6 @@ Neither is pinned to a core, nor is the client. nginx runs one worker, as Everlo
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tools.system_packages import SEARCH_PATH
+from tools.system_packages import path_of
 
 TOKEN = "benchmark"
 
@@ -170,7 +169,7 @@ def serve_nginx(files: Path, certificate: Certificate, *, answer_size: int) -> I
                 files=files,
             )
         )
-        program = shutil.which("nginx", path=SEARCH_PATH) or "nginx"
+        program = path_of("nginx")
         process = subprocess.Popen(
             [program, "-c", configuration, "-p", folder, "-e", "stderr", "-g", "daemon off;"]
         )

@@ -17,8 +17,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 import everlog
 from everlog.testing import EverlogServer
+from tools.system_packages import path_of
 
-_CHROMIUM: Final = "/usr/bin/chromium"
+_CHROMIUM: Final = path_of("chromium")
 _ROUNDS: Final = 9
 _PER_WRITE: Final = 5_000
 _PER_SECOND: Final = 1_000

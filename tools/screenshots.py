@@ -14,10 +14,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import everlog
 from everlog.testing import EverlogServer
+from tools.system_packages import path_of
 
 _REPOSITORY: Final = Path(__file__).parents[1]
 _FOLDER: Final = _REPOSITORY / "docs" / "ui"
-_CHROMIUM: Final = "/usr/bin/chromium"
+_CHROMIUM: Final = path_of("chromium")
 
 # What one page may weigh: the pictures are part of the repository.
 _SIZE_MAX: Final = 150_000

@@ -27,6 +27,11 @@ if sys.platform == "linux":
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
 
+def path_of(program: str) -> str:
+    """Return where a program is that was provided."""
+    return shutil.which(program, path=SEARCH_PATH) or program
+
+
 def main() -> None:
     """Install what tests need and is missing, or exit with a message."""
     provide(PACKAGES)

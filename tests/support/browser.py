@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.support.server import TOKEN
+from tools.system_packages import path_of
 
-CHROMIUM: Final = "/usr/bin/chromium"
+CHROMIUM: Final = path_of("chromium")
 
 # A machine may be four times slower, and do much besides.
 TIMEOUT_MS: Final = 30_000
