@@ -93,6 +93,7 @@ GOOD_BODIES = {
     "ReadEvents": b'{"subject":"/","options":{"recursive":true}}',
     "ObserveEvents": b'{"subject":"/","options":{"recursive":true}}',
     "RunEventQlQuery": b'{"query":"FROM e IN events PROJECT INTO e"}',
+    "ReadChildSubjects": b'{"subject":"/"}',
     "Nothing": b"",
     "AuditHistory": b"{}",
     "Backup": b"{}",
@@ -100,7 +101,7 @@ GOOD_BODIES = {
 
 
 def good_body(route: Route) -> bytes:
-    if route.handle.__name__ == "register_event_schema":
+    if route.handle.__name__ in {"register_event_schema", "check_event_schema"}:
         member = b"eventType" if route.version.name == "v1" else b"type"
         version = route.version.name.encode()
         return b'{"%b":"io.everlog.schema.%b","schema":{"type":"object","properties":{}}}' % (

@@ -1,4 +1,4 @@
-"""One browser for each worker, one server for each module, one page for each test.
+"""One browser and one server for each module, one page for each test.
 
 A test that takes `page` is signed out and at no address yet; one that takes `open_page` signs in
 and goes where it says.
@@ -14,7 +14,8 @@ from tests.support.browser import Opening, Watch, launch, sign_in, watched_page
 from tests.support.server import RunningServer, running_server
 
 
-@pytest.fixture(scope="session")
+# While Playwright runs, no other test of its thread could run an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = launch(playwright)
