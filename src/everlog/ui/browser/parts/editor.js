@@ -233,19 +233,43 @@ function applying(option, after) {
  * @param {any} view
  */
 function replaceSelected(event, view) {
-  const { from, to, empty } = view.state.selection.main;
   const text = event.data;
-  if (empty || event.inputType !== "insertText" || text === null || view.composing) {
+  if (event.inputType !== "insertText" || text === null || view.composing) {
+    return false;
+  }
+  const [from, to] = selectionOf(view);
+  if (from >= to) {
     return false;
   }
   const insert = () =>
-    view.state.update(view.state.replaceSelection(text), { userEvent: "input.type" });
+    view.state.update({
+      changes: { from, to, insert: text },
+      selection: { anchor: from + text.length },
+      userEvent: "input.type",
+    });
   const handlers = view.state.facet(EditorView.inputHandler);
   const isDone = handlers.some((/** @type {any} */ each) => each(view, from, to, text, insert));
   if (!isDone) {
     view.dispatch(insert());
   }
   return true;
+}
+
+/**
+ * Return where what is selected begins and ends. The editor hears of it a moment later than the
+ * browser knows, where that can be asked: only some tell what is selected in a shadow tree.
+ * @param {any} view
+ * @returns {[number, number]}
+ */
+function selectionOf(view) {
+  const known = view.root.getSelection?.();
+  if (known?.anchorNode && view.contentDOM.contains(known.anchorNode)) {
+    const anchor = view.posAtDOM(known.anchorNode, known.anchorOffset);
+    const focus = view.posAtDOM(known.focusNode, known.focusOffset);
+    return [Math.min(anchor, focus), Math.max(anchor, focus)];
+  }
+  const { from, to } = view.state.selection.main;
+  return [from, to];
 }
 
 /**
