@@ -38,6 +38,8 @@ _MEASURE: Final = """
 })
 """
 
+_FIRST_PAINT: Final = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+
 # What lies between two pictures, and the longest of it.
 _FRAMES: Final = """
 window.longest = 0;
@@ -98,7 +100,8 @@ def _first_picture(context: BrowserContext, server: EverlogServer) -> list[float
         page.goto(server.url)
         page.get_by_label("API token").wait_for()
         found.append(
-            page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            # What is there may not be painted yet.
+            page.wait_for_function(_FIRST_PAINT).json_value()
         )
         page.close()
     # The first one had to fetch them.
