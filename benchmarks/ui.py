@@ -11,15 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 import everlog
 from everlog.testing import EverlogServer
-from tools.system_packages import path_of
+from tests.support.browser import CHROMIUM, heap_of
 
-_CHROMIUM: Final = path_of("chromium")
 _ROUNDS: Final = 9
 _PER_WRITE: Final = 5_000
 _PER_SECOND: Final = 1_000
@@ -61,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with EverlogServer(options=("--with-ui",)) as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=flags)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         _fill(server, options.siblings)
         # Pages under the policy run no text as a script; what measures is outside of it.
         context = browser.new_context(bypass_csp=True, viewport={"width": 1440, "height": 900})
@@ -150,10 +149,10 @@ def _watch_arrivals(browser: Browser, server: EverlogServer, seconds: int) -> No
     page.evaluate("location.hash = '#/events?subject=/&recursive=true&live=true'")
     page.locator("tbody tr[aria-rowindex]").first.wait_for()
     page.evaluate(_FRAMES)
-    before = _heap_of(page)
+    before = heap_of(page)
     with _arriving(server, seconds):
         time.sleep(seconds)
-    longest, after = float(page.evaluate("window.longest")), _heap_of(page)
+    longest, after = float(page.evaluate("window.longest")), heap_of(page)
     print(f"{_PER_SECOND:,} events a second for {seconds} s: longest frame {longest:.0f} ms")
     print(f"memory of the page: {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after")
 
@@ -174,12 +173,6 @@ def _arriving(server: EverlogServer, seconds: int) -> Iterator[None]:
         yield
     finally:
         thread.join()
-
-
-def _heap_of(page: Page) -> int:
-    session: Any = page.context.new_cdp_session(page)
-    session.send("HeapProfiler.collectGarbage")
-    return int(session.send("Runtime.getHeapUsage")["usedSize"])
 
 
 if __name__ == "__main__":

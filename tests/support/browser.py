@@ -101,6 +101,13 @@ def watched_page(browser: Browser, url: str, **options: Any) -> Iterator[tuple[P
     watch.check()
 
 
+def heap_of(page: Page) -> int:
+    """Return the bytes that live objects take, in the page alone."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    return int(session.send("Runtime.getHeapUsage")["usedSize"])
+
+
 def sign_in(page: Page, fragment: str = "#/overview", token: str = TOKEN) -> None:
     """Open a page of the UI, and sign in as a person does."""
     page.goto(f"./{fragment}")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.support.api import Connection, an_event
-from tests.support.browser import Opening
+from tests.support.browser import Opening, heap_of
 from tests.support.server import RunningServer
 
 # `make test-all` has a minute.
@@ -46,13 +46,6 @@ def writing(server: RunningServer) -> Iterator[None]:
         yield
     finally:
         thread.join()
-
-
-def heap_of(page: Page) -> int:
-    """Return the bytes that live objects take, in the page alone."""
-    session = page.context.new_cdp_session(page)
-    session.send("HeapProfiler.collectGarbage")
-    return int(session.send("Runtime.getHeapUsage")["usedSize"])
 
 
 @pytest.mark.parametrize("live", ["true", ""], ids=["shown", "counted"])

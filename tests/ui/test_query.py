@@ -104,6 +104,22 @@ def test_a_query_is_typed_with_completion_and_run_by_a_key(open_page: Opening) -
     expect(rows_of(page)).to_have_count(1)
 
 
+def test_what_was_selected_a_moment_ago_is_typed_over(open_page: Opening) -> None:
+    page = open_page("#/query")
+    type_query(page, "FROM e IN events\nWHERE e.id == 1\nPROJECT INTO e")
+
+    # The editor is told of a selection only after this.
+    editor_of(page).evaluate(
+        """(content) => {
+            content.getRootNode().getSelection().selectAllChildren(content);
+            const typed = { inputType: "insertText", data: "FROM", bubbles: true, cancelable: true };
+            content.dispatchEvent(new InputEvent("beforeinput", typed));
+        }"""
+    )
+
+    expect(editor_of(page)).to_have_text("FROM")
+
+
 def test_letters_that_are_typed_are_no_shortcuts(open_page: Opening) -> None:
     page = open_page("#/query")
     type_query(page, "x")
