@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 import everlog
 from tests.support.browser import NARROW, TIMEOUT_MS, WIDE, Watch, sign_in, watched_page
@@ -80,9 +80,12 @@ def faults_of(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(shared: tuple[Page, Watch], name: str, theme: str) -> None:
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_axe_finds_nothing(
+    shared: tuple[Page, Watch], name: str, theme: Literal["light", "dark"], size: ViewportSize
+) -> None:
     page, _ = shared
-    page.set_viewport_size(WIDE if theme == "light" else NARROW)
+    page.set_viewport_size(size)
     page.emulate_media(color_scheme=theme)
     show(page, PAGES[name])
     assert faults_of(page) == []
