@@ -112,8 +112,8 @@ def test_what_was_selected_a_moment_ago_is_typed_over(open_page: Opening) -> Non
     editor_of(page).evaluate(
         """(content) => {
             content.getRootNode().getSelection().selectAllChildren(content);
-            const typed = { inputType: "insertText", data: "FROM", bubbles: true, cancelable: true };
-            content.dispatchEvent(new InputEvent("beforeinput", typed));
+            const typed = { inputType: "insertText", data: "FROM", bubbles: true };
+            content.dispatchEvent(new InputEvent("beforeinput", { ...typed, cancelable: true }));
         }"""
     )
 
